@@ -1,0 +1,69 @@
+"""The only module that knows what time it is."""
+
+import time
+from pathlib import Path
+from typing import Protocol
+
+
+class Clock(Protocol):
+    """Two readings: `now` for waiting, `wall` for people and HTTP dates."""
+
+    def now(self) -> float:
+        """Epoch seconds on a line that never jumps and that all processes of this boot share."""
+        ...
+
+    def wall(self) -> float:
+        """Epoch seconds as the machine shows them; may jump when somebody sets the clock."""
+        ...
+
+    def sleep(self, seconds: float) -> None:
+        """Wait; never less than `seconds`."""
+        ...
+
+
+def boot_id() -> str:
+    """Name of this boot of this machine; empty where the system has none."""
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    except OSError:
+        return ""
+
+
+def _uptime() -> float:
+    return time.clock_gettime(time.CLOCK_BOOTTIME) if hasattr(time, "CLOCK_BOOTTIME") else time.monotonic()
+
+
+def offset() -> float:
+    """Seconds to add to the machine's uptime to get the epoch seconds it shows now."""
+    return time.time() - _uptime()
+
+
+class SystemClock:
+    """The machine's uptime plus a fixed offset: steady while the wall clock is set forward or back.
+
+    Processes that share an `offset` (the store keeps one per boot) share one time line.
+    """
+
+    def __init__(self, anchor: float | None = None) -> None:
+        self._anchor = offset() if anchor is None else anchor
+
+    def now(self) -> float:
+        return _uptime() + self._anchor
+
+    def wall(self) -> float:
+        return time.time()
+
+    def sleep(self, seconds: float) -> None:
+        end = _uptime() + seconds
+        while (left := end - _uptime()) > 0:
+            time.sleep(left)
+
+
+def cpu_seconds() -> float:
+    """CPU seconds that this process has used."""
+    return time.process_time()
+
+
+def monotonic() -> float:
+    """Seconds on a line of this process's own, for deadlines inside one exchange."""
+    return time.monotonic()

@@ -1,0 +1,102 @@
+"""Every exception of the project.
+
+ScraperError
+├── UsageError          exit 2: nothing was fetched
+│   ├── SpiderError         the spider file or what it yields
+│   └── SettingsError       every mistake at once
+├── StoreError          the database
+│   ├── StoreTooNew         written by a newer program
+│   ├── StoreFull           no space, or read-only
+│   ├── StoreBusy           another run of this spider holds it (exit 75)
+│   └── LeaseLost           this worker was taken for dead
+├── LoginFailed         a login was refused or lost (exit 77)
+├── RecordError         one record that cannot be kept
+└── FetchError          what a site did to one request
+    ├── ConnectFailed       DNS, refused, reset before an answer
+    ├── TlsFailed           a certificate or handshake that does not hold
+    ├── TimedOut            connect, read or the total deadline
+    ├── BadAnswer           truncated, undecodable, not HTTP
+    └── TooLarge            a body over max_body, or headers over their limit
+"""
+
+
+class ScraperError(Exception):
+    """A mistake or trouble told to a person in one line; `hint` says what to do."""
+
+    def __init__(self, message: str, hint: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+    def __str__(self) -> str:
+        return f"{self.message} ({self.hint})" if self.hint else self.message
+
+
+class UsageError(ScraperError):
+    """The command, a setting or a spider is wrong; nothing was fetched."""
+
+
+class SpiderError(UsageError):
+    """A spider that cannot be found, loaded or used as written."""
+
+
+class SettingsError(UsageError):
+    """One or more settings are unknown or have a bad value; the message lists them all."""
+
+
+class StoreError(ScraperError):
+    """The store cannot do what was asked."""
+
+
+class StoreTooNew(StoreError):
+    """The database was written by a newer version of this program."""
+
+
+class StoreFull(StoreError):
+    """The store cannot be written: the disk is full or the place is read-only."""
+
+
+class StoreBusy(StoreError):
+    """Another live run of this spider holds the lease."""
+
+
+class LeaseLost(StoreError):
+    """This worker's lease ran out and its domains may belong to another."""
+
+
+class LoginFailed(ScraperError):
+    """A login was refused or lost."""
+
+
+class RecordError(ScraperError):
+    """A record that cannot be kept: not JSON-able, or not as the spider's `record` declares."""
+
+
+class FetchError(ScraperError):
+    """What a site did to one request; `is_transient` tells whether another try can help."""
+
+    is_transient = True
+
+
+class ConnectFailed(FetchError):
+    """No connection: DNS, refused, or closed before an answer began."""
+
+
+class TlsFailed(FetchError):
+    """The certificate or the handshake does not hold."""
+
+    is_transient = False
+
+
+class TimedOut(FetchError):
+    """No answer within the connect or read timeout, or the exchange's total deadline passed."""
+
+
+class BadAnswer(FetchError):
+    """An answer that is truncated, cannot be decoded or is not HTTP."""
+
+
+class TooLarge(FetchError):
+    """A body over `max_body` after decompression, or headers beyond their limit."""
+
+    is_transient = False

@@ -1,0 +1,253 @@
+"""What moves between the parts: frozen values without behaviour that matters."""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+
+class Headers(Mapping[str, str]):
+    """Header fields of one message: case-insensitive, repeated fields kept apart.
+
+    `headers["name"]` joins repeated fields with ", " (RFC 9110 5.3); `getall` keeps them apart.
+    """
+
+    __slots__ = ("_fields",)
+
+    def __init__(self, fields: Iterable[tuple[str, str]] = ()) -> None:
+        self._fields: dict[str, list[tuple[str, str]]] = {}
+        for name, value in fields:
+            self._fields.setdefault(name.lower(), []).append((name, value))
+
+    def __getitem__(self, name: str) -> str:
+        return ", ".join([value for _, value in self._fields[name.lower()]])
+
+    def __iter__(self) -> Iterator[str]:
+        return (same[0][0] for same in self._fields.values())
+
+    def __len__(self) -> int:
+        return len(self._fields)
+
+    def getall(self, name: str) -> list[str]:
+        """Every value of a field, in order of arrival."""
+        return [value for _, value in self._fields.get(name.lower(), ())]
+
+    def items_all(self) -> list[tuple[str, str]]:
+        """Every field line as (name, value)."""
+        return [line for same in self._fields.values() for line in same]
+
+    def __repr__(self) -> str:
+        return f"Headers({self.items_all()!r})"
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One thing to fetch and the name of the spider method that parses it.
+
+    `params` are added to the URL's query; `data` is a form (mapping) or text; `json` any JSON value.
+    `meta` (JSON-able) travels to `page.meta`. Higher `priority` goes first. `max_age` (seconds): a copy
+    younger than this is not asked for again. `dont_filter` fetches the URL even where it is known.
+    """
+
+    url: str
+    callback: str = "parse"
+    method: str = "GET"
+    headers: Mapping[str, str] | None = None
+    params: Mapping[str, Any] | None = None
+    data: Mapping[str, Any] | str | None = None
+    json: Any = None
+    meta: Mapping[str, Any] | None = None
+    priority: int = 0
+    max_age: float | None = None
+    dont_filter: bool = False
+
+    def __init__(
+        self,
+        url: str,
+        callback: str | Callable[..., Any] = "parse",
+        method: str = "GET",
+        headers: Mapping[str, str] | None = None,
+        params: Mapping[str, Any] | None = None,
+        data: Mapping[str, Any] | str | None = None,
+        json: Any = None,
+        meta: Mapping[str, Any] | None = None,
+        priority: int = 0,
+        max_age: float | None = None,
+        dont_filter: bool = False,
+    ) -> None:
+        # Stored by name, so that a frontier outlives the process that filled it.
+        name = callback if isinstance(callback, str) else getattr(callback, "__name__", repr(callback))
+        assign = object.__setattr__
+        assign(self, "url", url)
+        assign(self, "callback", name)
+        assign(self, "method", method.upper())
+        assign(self, "headers", headers)
+        assign(self, "params", params)
+        assign(self, "data", data)
+        assign(self, "json", json)
+        assign(self, "meta", meta)
+        assign(self, "priority", priority)
+        assign(self, "max_age", max_age)
+        assign(self, "dont_filter", dont_filter)
+
+
+@dataclass(frozen=True, slots=True)
+class Response:
+    """One HTTP answer as read: `content` after decompression, `elapsed` from send to first byte (s)."""
+
+    url: str
+    status: int
+    headers: Headers
+    content: bytes
+    fetched_at: float = 0.0
+    elapsed: float = 0.0
+
+
+class Verdict(StrEnum):
+    """The judgement on a run."""
+
+    OK = "OK"
+    DEGRADED = "DEGRADED"
+    EMPTY = "EMPTY"
+    BROKEN = "BROKEN"
+    BLOCKED = "BLOCKED"
+    AUTH = "AUTH"
+    INCOMPLETE = "INCOMPLETE"
+
+
+@dataclass(frozen=True, slots=True)
+class NewUrl:
+    """A URL on its way into the frontier. `fp` is 16 bytes; `request` holds what `url` alone does not say."""
+
+    domain: str
+    fp: bytes
+    url: str
+    request: str | None = None
+    priority: int = 0
+    depth: int = 0
+    hops: int = 0
+    again: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What is left of the last parse of a page: its version and its validators."""
+
+    version: int
+    etag: str | None = None
+    last_modified: str | None = None
+    fresh_until: float = 0.0
+    body_hash: bytes = b""
+    fetched_at: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A URL of the frontier that its owner has in hand."""
+
+    id: int
+    domain: str
+    fp: bytes
+    url: str
+    request: str | None = None
+    depth: int = 0
+    hops: int = 0
+    attempts: int = 0
+    priority: int = 0
+    known: Known | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RecordLine:
+    """A record as it is kept: one line of JSON without its line end, and its key across runs."""
+
+    key: str
+    line: str
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """A link that is not followed, and why."""
+
+    url: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Fetched:
+    """A page was parsed. `facts` are what its site says about its use (noindex, AI preferences)."""
+
+    known: Known
+    records: tuple[RecordLine, ...] = ()
+    links: tuple[NewUrl, ...] = ()
+    refused: tuple[Refusal, ...] = ()
+    facts: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Unchanged:
+    """The page is as it was: its records and links of the last time stand."""
+
+    known: Known
+
+
+@dataclass(frozen=True, slots=True)
+class Redirected:
+    """The next hop, a request of its own: through scope, robots and the clock of its domain."""
+
+    to: NewUrl
+
+
+@dataclass(frozen=True, slots=True)
+class Retry:
+    """Another try later; `counts` is False where the attempt was not the URL's fault."""
+
+    reason: str
+    counts: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Deferred:
+    """Left for a later run."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Denied:
+    """Not fetched because a rule says so."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """Given up in this run. `is_gone` for 404 and 410; `error` groups equal failures."""
+
+    reason: str
+    error: str = ""
+    is_gone: bool = False
+
+
+Outcome = Fetched | Unchanged | Redirected | Retry | Deferred | Denied | Failed
+
+
+@dataclass(frozen=True, slots=True)
+class Exchange:
+    """What went over the wire for one request: moments on the clock's line, sizes in bytes."""
+
+    sent_at: float
+    first_byte_at: float
+    ended_at: float
+    status: int = 0
+    size: int = 0
+    connected: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Visit:
+    """One request's end, as a worker hands it back and the store settles it."""
+
+    entry: Entry
+    outcome: Outcome
+    exchange: Exchange | None = None
