@@ -1,0 +1,272 @@
+"""The store's contract: what a database must do so that nothing is lost and nothing doubled.
+
+Three rules hold for every implementation; `tests/contracts/test_store.py` checks them.
+
+* A domain belongs to one worker at a time. Every write on its behalf is fenced: it matches owner and epoch,
+  or changes nothing.
+* `settle` is one transaction: records, links, cookies, clock and the URLs' own rows stand together or not at all.
+* Nothing in hand is marked: a URL is pending until it is settled, so a crash needs no clean-up.
+
+Moments are epoch seconds on `Clock.now()`'s line unless a name says `wall`.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from scraper.model import Entry, NewUrl, Visit
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One execution of a spider as the store knows it. `number` orders runs; `id` names them for people.
+
+    `counts` are the sums over the run's domains, `state` is "running" or "ended". A run is `is_accepted` when
+    its records became the current ones; only then are its validators used. `is_whole` is False where a limit
+    cut it short: such a run is no evidence that a page is gone.
+    """
+
+    id: str
+    number: int
+    spider: str
+    code: str
+    started_at: float
+    state: str = "running"
+    ended_at: float | None = None
+    is_resumed: bool = False
+    is_accepted: bool = False
+    is_whole: bool = False
+    summary: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """A worker's exclusive, expiring right to a domain.
+
+    `due`: no request may be sent before. `state`: the domain's politeness, shared by all spiders (JSON text).
+    `session`: this spider's cookies and login on the domain (JSON text). `tally`: this run's counts on the
+    domain so far (JSON text). `crashes`: how many owners died while holding it.
+    """
+
+    domain: str
+    epoch: int
+    due: float
+    state: str = ""
+    session: str = ""
+    tally: str = ""
+    crashes: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class DomainUpdate:
+    """What a settlement or a release leaves of a domain. None keeps what is there.
+
+    `due` may be later than the real next slot: slots reserved ahead, so that a successor keeps the delay.
+    """
+
+    lease: Lease
+    due: float
+    state: str | None = None
+    session: str | None = None
+    tally: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """The result of a settlement: how many URLs were new, which domains were no longer ours."""
+
+    new: int = 0
+    lost: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class RobotsCopy:
+    """A robots.txt as last read. `status` None: unreachable. `checked_at`, `since`, `until`: wall epoch seconds.
+
+    `since`: when it first became unreachable (0 while reachable). `until`: when it is to be asked again.
+    """
+
+    origin: str
+    body: bytes
+    status: int | None
+    checked_at: float
+    until: float
+    since: float = 0.0
+    etag: str | None = None
+    last_modified: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """One record as the exporter reads it: `cursor` orders the visits of a run."""
+
+    cursor: int
+    url: str
+    key: str
+    line: str
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """Where a run stands: URLs by state, and when the next domain without an owner is due (None: none)."""
+
+    pending: int
+    done: int
+    next_due: float | None
+
+
+class Store(Protocol):
+    """The few verbs of the engine. Each is atomic; each raises StoreError (StoreFull, LeaseLost ...) only."""
+
+    # workers ------------------------------------------------------------------------------------------
+    def join(self, worker: str) -> None:
+        """Enter as a live worker under a name never used before."""
+        ...
+
+    def heartbeat(self) -> frozenset[str]:
+        """Stay alive, free the domains of dead workers, and tell which of our domains others wait for.
+
+        Raises LeaseLost if this worker was taken for dead.
+        """
+        ...
+
+    def leave(self) -> None:
+        """Give everything back and go. Safe to repeat."""
+        ...
+
+    def anchor(self) -> float:
+        """The offset of this boot's time line (see `clock.SystemClock`), the same for all processes."""
+        ...
+
+    # runs -----------------------------------------------------------------------------------------------
+    def start_run(self, spider: str, code: str, *, fresh: bool = False) -> Run:
+        """Resume this spider's unfinished run (`is_resumed`), or start a new one.
+
+        `code` is the spider's hash. `fresh` ends an unfinished run first, as INCOMPLETE.
+        Raises StoreBusy (naming the holder and since when) while another live worker runs this spider.
+        """
+        ...
+
+    def join_run(self, run_id: str) -> Run:
+        """Work on a run that another worker holds: what the children of `--workers` do."""
+        ...
+
+    def pause_run(self, run: Run, summary: Mapping[str, Any]) -> None:
+        """Let go of a run that is to be resumed."""
+        ...
+
+    def end_run(self, run: Run, summary: Mapping[str, Any], *, accepted: bool, whole: bool) -> None:
+        """Close a run for good. With `accepted` its records are the current ones from now on."""
+        ...
+
+    def accept_run(self, run: Run) -> None:
+        """Make an ended run the accepted one, after a person looked."""
+        ...
+
+    def runs(self, spider: str | None = None, limit: int = 100) -> list[Run]:
+        """The last runs, newest first."""
+        ...
+
+    def holder(self, spider: str) -> tuple[str, float] | None:
+        """The live worker that runs this spider now, and since when (wall)."""
+        ...
+
+    def prune(self, spider: str, keep: int) -> list[str]:
+        """Forget all but the last `keep` runs and what only they need; the ids of the runs forgotten.
+
+        The current records always stay: the last accepted whole run and all accepted after it.
+        """
+        ...
+
+    # frontier -------------------------------------------------------------------------------------------
+    def add(self, run: Run, urls: Sequence[NewUrl]) -> int:
+        """Make URLs pending in this run unless this run has them already; the number that was new.
+
+        `again` (dont_filter, redirect hops): a URL that this run has finished becomes pending once more.
+        """
+        ...
+
+    def lease(self, run: Run, n: int, before: float) -> list[Lease]:
+        """Up to `n` more domains with pending URLs of this run, due before `before`, earliest first.
+
+        Skips domains with a live owner, but notes that we wait for them (their owner's heartbeat tells).
+        """
+        ...
+
+    def lease_domain(self, run: Run, domain: str) -> Lease | None:
+        """One domain by name, with or without pending URLs; None while another worker owns it."""
+        ...
+
+    def take(self, run: Run, lease: Lease, n: int, held: Sequence[int] = ()) -> list[Entry]:
+        """The first `n` pending URLs of a leased domain by (priority, sequence), without those `held`.
+
+        Each carries `known`, its last version's validators, if that version was made by this spider code and
+        belongs to an accepted run, or to this one.
+        """
+        ...
+
+    def settle(self, run: Run, visits: Sequence[Visit], domains: Sequence[DomainUpdate]) -> Settled:
+        """One transaction: fence, links and refusals, records, clock and session, own URL rows last.
+
+        Visits of a domain that is no longer ours are left out and the domain is named in `lost`. Outcomes:
+        Fetched stores a new version (records, links, validators); Unchanged lets the last version stand and makes
+        its links pending; Redirected adds `to` and is done; Retry stays pending, attempts + 1 if it `counts`, and
+        goes behind its equals; Deferred stays pending; Denied and Failed are done with their reason. Repeating a
+        settlement after an unknown result changes nothing.
+        """
+        ...
+
+    def release(self, domains: Sequence[DomainUpdate]) -> None:
+        """Give domains back with what is left of them. Those no longer ours are skipped."""
+        ...
+
+    def progress(self, run: Run) -> Progress:
+        """Counts of this run. Cheap enough to ask once a second."""
+        ...
+
+    # reading --------------------------------------------------------------------------------------------
+    def robots(self, origin: str) -> RobotsCopy | None:
+        """The stored robots.txt of an origin."""
+        ...
+
+    def keep_robots(self, copy: RobotsCopy) -> None:
+        """Store a robots.txt."""
+        ...
+
+    def tallies(self, run: Run) -> dict[str, str]:
+        """The run's counts by domain (JSON text), as last settled."""
+        ...
+
+    def records(self, run: Run, after: int = 0, limit: int = 1000) -> list[Kept]:
+        """The run's records in the order they were committed; whole visits, at least one if there is any.
+
+        Pages that were Unchanged give the records of their last version. Read on with the last `cursor`.
+        """
+        ...
+
+    def current(self, spider: str) -> Iterator[Kept]:
+        """The accepted records: for each page those of its latest visit in an accepted run.
+
+        Counted from the last accepted whole run on, so that a page which that run no longer met is gone.
+        """
+        ...
+
+    def lookup(self, spider: str, fp: bytes) -> Mapping[str, Any] | None:
+        """What is known of one URL, for `explain`: state, reason, attempts, run, last fetch."""
+        ...
+
+    def domain(self, domain: str) -> Mapping[str, Any] | None:
+        """The shared row of a domain, for `explain` and reports: due, owner, state."""
+        ...
+
+    def sessions(self, spider: str) -> dict[str, str]:
+        """The spider's sessions by domain (JSON text)."""
+        ...
+
+    def keep_session(self, spider: str, domain: str, session: str) -> None:
+        """Replace a spider's session on a domain while no run is under way."""
+        ...
+
+    def close(self) -> None:
+        """Let go of the database."""
+        ...
