@@ -1,0 +1,38 @@
+"""Fixtures of the system tests: a scriptable site (or several) and a project with the real command line."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.project import Project
+from tests.site import Scripted, Site
+
+
+@pytest.fixture
+def site() -> Iterator[Site]:
+    """One site on 127.0.0.1, empty: every path answers 404."""
+    with Site() as site:
+        yield site
+
+
+@pytest.fixture
+def new_site() -> Iterator[Callable[..., Site]]:
+    """Make sites: `new_site({"/": "hello"}, host="127.0.0.2")`; another host is another domain."""
+    sites: list[Site] = []
+
+    def make(pages: dict[str, Scripted] | None = None, host: str = "127.0.0.1", port: int = 0) -> Site:
+        sites.append(Site(pages, host, port))
+        return sites[-1]
+
+    yield make
+    for site in sites:
+        site.stop()
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Iterator[Project]:
+    """An empty project folder and `python -m scraper` in it."""
+    project = Project(tmp_path / "project")
+    yield project
+    project.end()
