@@ -1,0 +1,243 @@
+"""The wire: urllib3 connections under one deadline, with the domain's turnstile before every send.
+
+urllib3 offers no way to hand an exchange's own limits down to its socket, so they travel in `current`, which
+is local to the thread that does the exchange.
+"""
+
+import math
+import socket
+import ssl
+import threading
+from functools import lru_cache
+from typing import Any, Protocol
+
+import certifi
+import urllib3
+from requests.adapters import HTTPAdapter
+from requests.utils import select_proxy
+from urllib3.connection import HTTPConnection, HTTPSConnection
+from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
+from urllib3.util.ssl_ import create_urllib3_context
+
+from scraper.clock import monotonic
+
+Verify = bool | str
+Cert = str | tuple[str, str] | None
+
+
+class Gate(Protocol):
+    """Where every request waits for its slot, whoever sends it."""
+
+    def enter(self) -> None:
+        """Return when the next request may be sent; its slot is taken then."""
+        ...
+
+    def answered(self) -> None:
+        """Note the first byte of an answer: the next slot counts from it."""
+        ...
+
+    def failed(self) -> None:
+        """Note the end of an exchange that brought no answer: the next slot counts from it."""
+        ...
+
+
+class Limits(threading.local):
+    """What holds for the exchange that this thread is doing."""
+
+    deadline = math.inf
+    max_body: float = math.inf
+    gate: Gate | None = None
+    connects = 0
+    is_reused = False
+
+
+current = Limits()
+
+
+class _Timed(socket.socket):
+    """A socket whose reads end at the exchange's deadline, however slowly the bytes drip."""
+
+    def recv_into(self, buffer: Any, nbytes: int = 0, flags: int = 0) -> int:
+        _shorten(self)
+        return super().recv_into(buffer, nbytes, flags)
+
+
+class _TimedTls(ssl.SSLSocket):
+    def recv_into(self, buffer: Any, nbytes: int | None = None, flags: int = 0) -> int:
+        _shorten(self)
+        return super().recv_into(buffer, nbytes, flags)
+
+
+def _shorten(sock: socket.socket) -> None:
+    left = current.deadline - monotonic()
+    if left <= 0:
+        raise TimeoutError("the exchange's deadline has passed")
+    timeout = sock.gettimeout()
+    if timeout is None or left < timeout:
+        sock.settimeout(left)
+
+
+class _Gated(HTTPConnection):
+    """A connection that passes the gate once it is open, right before the request's first byte."""
+
+    def _new_conn(self) -> socket.socket:
+        current.connects += 1
+        plain = super()._new_conn()
+        timeout = plain.gettimeout()
+        timed = _Timed(fileno=plain.detach())
+        timed.settimeout(timeout)
+        return timed
+
+    def request(self, *args: Any, **kwargs: Any) -> None:
+        current.is_reused = self.sock is not None
+        if self.sock is None:
+            self.connect()
+        if current.gate is not None:
+            began = monotonic()
+            current.gate.enter()
+            current.deadline += monotonic() - began
+        super().request(*args, **kwargs)
+
+    def getresponse(self) -> urllib3.HTTPResponse:  # type: ignore[override]  # urllib3 differs from http.client
+        answer = super().getresponse()
+        if current.gate is not None:
+            current.gate.answered()
+        return answer
+
+
+class _GatedTls(_Gated, HTTPSConnection):
+    pass
+
+
+class _Bounded(urllib3.HTTPResponse):
+    """An answer that ends with an error where it grows beyond `max_body` after decompression."""
+
+    def stream(self, amt: int | None = 2**16, decode_content: bool | None = None) -> Any:
+        size = 0
+        for chunk in super().stream(amt, decode_content):
+            size += len(chunk)
+            if size > current.max_body:
+                self.close()
+                raise urllib3.exceptions.ProtocolError(f"body over {current.max_body:.0f} bytes")
+            yield chunk
+
+
+class _Pool(HTTPConnectionPool):
+    ConnectionCls: Any = _Gated
+    ResponseCls = _Bounded
+
+
+class _TlsPool(HTTPSConnectionPool):
+    ConnectionCls: Any = _GatedTls
+    ResponseCls = _Bounded
+
+
+def _socks_pools() -> dict[str, type[HTTPConnectionPool]]:
+    # Imported here because PySocks is an extra; requests has told the user already if it is missing.
+    from urllib3.contrib.socks import SOCKSConnection, SOCKSHTTPSConnection
+
+    class Gated(_Gated, SOCKSConnection):
+        pass
+
+    class GatedTls(_Gated, SOCKSHTTPSConnection):
+        pass
+
+    class Pool(_Pool):
+        ConnectionCls = Gated
+
+    class TlsPool(_TlsPool):
+        ConnectionCls = GatedTls
+
+    return {"http": Pool, "https": TlsPool}
+
+
+@lru_cache(maxsize=256)
+def tls_context(verify: Verify, cert: Cert) -> ssl.SSLContext:
+    """One context for all connections with these certificates: loading the bundle costs 20 ms."""
+    context = create_urllib3_context()
+    context.sslsocket_class = _TimedTls
+    if verify is False:
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    else:
+        context.verify_mode = ssl.CERT_REQUIRED
+        _load_authorities(context, certifi.where() if verify is True else verify)
+    if cert:
+        context.load_cert_chain(*((cert,) if isinstance(cert, str) else cert))
+    return context
+
+
+def _load_authorities(context: ssl.SSLContext, place: str) -> None:
+    try:
+        context.load_verify_locations(cafile=place)
+    except IsADirectoryError:
+        context.load_verify_locations(capath=place)
+
+
+class Wire(HTTPAdapter):
+    """The adapter of a session: for each origin one pool, shared by the fast and the ordinary way."""
+
+    def __init__(self, connections: int = 1) -> None:
+        super().__init__(pool_connections=8, pool_maxsize=connections)
+        self.connections = connections
+        self._pools: dict[tuple[str, Verify, Cert], HTTPConnectionPool] = {}
+
+    def pool(self, origin: str, verify: Verify = True, cert: Cert = None) -> HTTPConnectionPool:
+        """The connections to an origin ("https://host:port")."""
+        key = (origin, verify, cert)
+        found = self._pools.get(key)
+        if found is None:
+            found = self._pools[key] = self._new_pool(origin, verify, cert)
+        return found
+
+    def _new_pool(self, origin: str, verify: Verify, cert: Cert) -> HTTPConnectionPool:
+        place = urllib3.util.parse_url(origin)
+        host = place.host or ""
+        if place.scheme == "https":
+            return _TlsPool(
+                host,
+                place.port,
+                maxsize=self.connections,
+                ssl_context=tls_context(verify, cert),
+                cert_reqs="CERT_NONE" if verify is False else "CERT_REQUIRED",
+            )
+        return _Pool(host, place.port, maxsize=self.connections)
+
+    def get_connection_with_tls_context(
+        self, request: Any, verify: Any, proxies: Any = None, cert: Any = None
+    ) -> Any:
+        if select_proxy(request.url, proxies):
+            return super().get_connection_with_tls_context(request, verify, proxies=proxies, cert=cert)
+        place = urllib3.util.parse_url(request.url)
+        origin = f"{place.scheme}://{place.netloc.rpartition('@')[2]}" if place.netloc else request.url
+        return self.pool(origin, verify, cert)
+
+    def proxy_manager_for(self, proxy: str, **proxy_kwargs: Any) -> Any:
+        manager = super().proxy_manager_for(proxy, **proxy_kwargs)
+        is_socks = proxy.lower().startswith("socks")
+        manager.pool_classes_by_scheme = _socks_pools() if is_socks else {"http": _Pool, "https": _TlsPool}
+        return manager
+
+    def cert_verify(self, conn: Any, url: str, verify: Any, cert: Any) -> None:
+        # The context of our own pools holds the certificates already; loading them again costs 20 ms a call.
+        if not isinstance(conn, (_Pool, _TlsPool)):
+            HTTPAdapter.cert_verify(self, conn, url, verify, cert)  # type: ignore[no-untyped-call]
+
+    def disconnect(self) -> None:
+        """Close the idle connections; the next request opens its own."""
+        for pool in self._pools.values():
+            pool.close()
+        self._pools.clear()
+        self.poolmanager.clear()
+
+    def close(self) -> None:
+        self.disconnect()
+        super().close()
+
+
+def within(seconds: float, max_body: float, gate: Gate | None) -> None:
+    """Begin an exchange on this thread: its deadline counts from now."""
+    current.deadline = monotonic() + seconds
+    current.max_body = max_body
+    current.gate = gate
+    current.is_reused = False
