@@ -1,0 +1,228 @@
+"""The politeness clock of one domain: a value, and the functions that move it.
+
+Moments are on `Clock.now()`'s line. The life of a slot, as the engine calls it:
+
+    wait = decide(state, pace, now, max_delay, max_wait)     seconds, or Deferred
+    store `reserve(state, now, slots, pace.delay)`           before anything is sent
+    state = after(state, exchange, pace.delay, concurrency)  when it has ended, then one of
+    state = succeeded(state) | failed(state, now, backoff) | refused(state, now, run, reason)
+    state = rest(state, now + retry_after, reason)           whenever the site asks for it
+"""
+
+import json
+import math
+import re
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+
+from scraper.model import Deferred, Exchange
+
+MAX_FAILURES = 5
+MAX_REFUSALS = 3
+BREAKER = 60.0
+REFUSAL_REST = 30.0
+MAX_REST = 3600.0
+
+_DAY = 86400
+_HOURS = re.compile(r"([0-9]{2}):?([0-9]{2})\s*-\s*([0-9]{2}):?([0-9]{2})")
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """The delay in force (s) and, in words for people, the rule that set it."""
+
+    delay: float
+    source: str
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """What a domain's clock remembers between requests, processes and runs.
+
+    `due`: the pace allows no request before. `rest_until`: the domain rests, because of `reason`. `elapsed`: the
+    last response time (s). `failures` in a row; `trips`: how often the breaker opened since the last success;
+    `refusals` in a row within `run`.
+    """
+
+    due: float = 0.0
+    sent_at: float = 0.0
+    elapsed: float = 0.0
+    rest_until: float = 0.0
+    reason: str = ""
+    failures: int = 0
+    trips: int = 0
+    refusals: int = 0
+    run: str = ""
+
+
+_FRESH = asdict(State())
+
+
+def pace(
+    delay: float,
+    delay_factor: float = 0.0,
+    elapsed: float = 0.0,
+    crawl_delay: float | None = None,
+    request_interval: float | None = None,
+    quota_interval: float | None = None,
+    max_delay: float = math.inf,
+) -> Pace:
+    """The longest of all delays, and whose it is; on a tie the first.
+
+    `request_interval`: seconds per request by Request-rate; `quota_interval`: by RateLimit fields.
+    `max_delay` bounds only what we add ourselves for a slow site; what a site asks for is never shortened.
+    """
+    longest, source = delay, f"setting delay {delay:g} s"
+    if (adaptive := min(delay_factor * elapsed, max_delay)) > longest:
+        longest, source = adaptive, f"delay_factor {delay_factor:g} x last response {elapsed:.1f} s"
+    if crawl_delay is not None and crawl_delay > longest:
+        longest, source = crawl_delay, f"robots Crawl-delay {crawl_delay:g} s"
+    if request_interval is not None and request_interval > longest:
+        longest, source = request_interval, f"robots Request-rate 1/{request_interval:g}s"
+    if quota_interval is not None and quota_interval > longest:
+        longest, source = quota_interval, f"RateLimit, one request per {quota_interval:.3g} s"
+    return Pace(longest, source)
+
+
+def next_at(state: State) -> float:
+    """The moment before which no request may be sent."""
+    return max(state.due, state.rest_until)
+
+
+def decide(state: State, pace: Pace, now: float, max_delay: float, max_wait: float) -> float | Deferred:
+    """Seconds to wait before the next request, or why the domain is left for a later run."""
+    if pace.delay > max_delay:
+        return Deferred(f"{pace.source} is longer than max_delay {max_delay:g} s")
+    wait = max(0.0, next_at(state) - now)
+    if wait > max_wait:
+        cause = state.reason if state.rest_until > state.due else pace.source
+        return Deferred(f"{cause}: a wait of {wait:.0f} s is longer than max_wait {max_wait:g} s")
+    return wait
+
+
+def width(state: State, concurrency: int) -> int:
+    """How many requests may be in the air: in trouble one, which is the half-open breaker's probe."""
+    return 1 if state.failures or state.refusals else concurrency
+
+
+def reserve(state: State, now: float, slots: int, delay: float) -> float:
+    """The moment to store before `slots` requests are sent, so that a successor keeps the delay."""
+    return max(next_at(state), now) + slots * delay
+
+
+def adopted(state: State, now: float, delay: float) -> State:
+    """Take over from an owner that died: what it had in the air counts from now."""
+    return replace(state, due=max(state.due, now + delay))
+
+
+def after(state: State, exchange: Exchange, delay: float, concurrency: int = 1) -> State:
+    """Account for one request: from the first byte, or from the start where several may be in the air.
+
+    The server has seen a request before it answers, so its own clock cannot measure a shorter gap. A request
+    without an answer may arrive at any time before its end, and counts from there.
+    """
+    is_answered = exchange.status > 0
+    start = exchange.first_byte_at if concurrency == 1 else exchange.sent_at
+    return replace(
+        state,
+        due=max(state.due, (start if is_answered else exchange.ended_at) + delay),
+        sent_at=max(state.sent_at, exchange.sent_at),
+        elapsed=max(0.0, exchange.first_byte_at - exchange.sent_at) if is_answered else state.elapsed,
+    )
+
+
+def rest(state: State, until: float, reason: str) -> State:
+    """Leave the whole domain alone until a moment; a longer rest already taken stands."""
+    return replace(state, rest_until=until, reason=reason) if until > state.rest_until else state
+
+
+def succeeded(state: State) -> State:
+    """An answer that is neither a failure nor a refusal: close the breaker, forget the counts."""
+    if not (state.failures or state.trips or state.refusals):
+        return state
+    return replace(state, failures=0, trips=0, refusals=0)
+
+
+def failed(state: State, now: float, backoff: float) -> State:
+    """A failure: `backoff` seconds for the whole domain; from the fifth in a row on, the breaker opens.
+
+    It stays open for a minute, then lets one probe through; each failed probe doubles that, up to an hour.
+    """
+    failures = state.failures + 1
+    if failures < MAX_FAILURES:
+        return rest(replace(state, failures=failures), now + backoff, f"backoff after failure {failures}")
+    opened = replace(state, failures=failures, trips=state.trips + 1)
+    return rest(opened, now + _doubled(BREAKER, state.trips), f"{failures} failures in a row")
+
+
+def refused(state: State, now: float, run: str, reason: str) -> State:
+    """A refusal: the domain rests, longer each time; see `is_ended`. Counts start anew in each run."""
+    refusals = state.refusals + 1 if state.run == run else 1
+    counted = replace(state, refusals=refusals, run=run)
+    return rest(counted, now + _doubled(REFUSAL_REST, refusals - 1), reason)
+
+
+def is_ended(state: State, run: str) -> bool:
+    """Whether the domain refused so often that it is left alone for the rest of this run."""
+    return state.run == run and state.refusals >= MAX_REFUSALS
+
+
+def _doubled(base: float, times: int) -> float:
+    return float(min(MAX_REST, base * 2.0 ** min(times, 16)))
+
+
+def to_json(state: State) -> str:
+    """The state as text for the store."""
+    return json.dumps(asdict(state), separators=(",", ":"))
+
+
+def from_json(text: str) -> State:
+    """The state that `to_json` wrote; what is missing or broken is as in a new one."""
+    try:
+        kept = json.loads(text)
+    except ValueError:
+        return State()
+    if not isinstance(kept, dict):
+        return State()
+    sound = {name: kept[name] for name, default in _FRESH.items() if _is_sound(kept.get(name), default)}
+    return State(**sound)
+
+
+def _is_sound(value: object, default: object) -> bool:
+    if isinstance(default, float):
+        return type(value) in (int, float) and isinstance(value, int | float) and 0 <= value < 1e15
+    return type(value) is type(default) and (not isinstance(value, int) or 0 <= value < 1e6)
+
+
+def active_hours(text: str) -> tuple[tuple[int, int], ...]:
+    """Read "22:00-06:00" (also several, comma-separated) as (start, end) minutes of the day.
+
+    Raises ValueError for anything else.
+    """
+    windows = []
+    for part in text.split(","):
+        found = _HOURS.fullmatch(part.strip())
+        if not found:
+            raise ValueError(f"{part.strip()!r} is not of the form HH:MM-HH:MM")
+        from_hour, from_minute, to_hour, to_minute = map(int, found.groups())
+        if (
+            max(from_minute, to_minute) > 59
+            or max(from_hour * 60 + from_minute, to_hour * 60 + to_minute) > 1440
+        ):
+            raise ValueError(f"{part.strip()!r} has no such time of day")
+        windows.append((from_hour * 60 + from_minute, to_hour * 60 + to_minute))
+    return tuple(windows)
+
+
+def until_open(windows: Sequence[tuple[int, int]], second: float) -> float:
+    """Seconds from a second of the day to the next open window; 0 inside one, or where there is none.
+
+    A window may pass midnight; one that ends where it starts is the whole day.
+    """
+    waits = [_until(start * 60, end * 60, second % _DAY) for start, end in windows]
+    return min(waits, default=0.0)
+
+
+def _until(start: int, end: int, second: float) -> float:
+    length = (end - start) % _DAY or _DAY
+    return 0.0 if (second - start) % _DAY < length else (start - second) % _DAY
