@@ -1,0 +1,22 @@
+"""A polite web scraping framework: `from scraper import Spider, Request, Page, Record`."""
+
+from importlib import import_module
+from typing import Any
+
+_HOMES = {
+    "Spider": "scraper.spider",
+    "Request": "scraper.model",
+    "Page": "scraper.page",
+    "Record": "scraper.record",
+}
+
+__all__ = ["Page", "Record", "Request", "Spider"]
+
+
+def __getattr__(name: str) -> Any:
+    # Parsers and pydantic take most of the time to start; commands that need neither should not wait.
+    home = _HOMES.get(name)
+    if home is None:
+        raise AttributeError(f"module 'scraper' has no attribute {name!r}")
+    value = globals()[name] = getattr(import_module(home), name)
+    return value

@@ -1,0 +1,334 @@
+"""A fetched response, ready to be parsed. The only module that parses HTML and XML for spiders."""
+
+import json
+import re
+import threading
+from collections.abc import Iterable, Iterator, Mapping
+from functools import lru_cache
+from typing import Any
+
+from cssselect import SelectorError
+from lxml import etree, html
+from parsel import Selector, SelectorList
+from parsel.csstranslator import GenericTranslator, HTMLTranslator
+
+from scraper.encoding import decode, encoding_of
+from scraper.errors import SpiderError
+from scraper.model import Headers, Request, Response
+from scraper.signals import is_nofollow, robots_directives
+from scraper.urls import join, origin_of
+
+_XML_TYPE = re.compile(r"(?:text|application)/xml|.+\+xml")
+_XML_ENCODING = re.compile(rb"""<\?xml[^>]{0,200}?encoding\s*=\s*["']([\w.:-]{1,40})["']""")
+# What an XPath gives depends on its text, so these are not typed.
+_HREFS: Any = etree.XPath("//a/@href|//area/@href", smart_strings=False)
+_FEED_HREFS: Any = etree.XPath(
+    "//*[local-name()='a' or local-name()='link']/@href"
+    "|//*[local-name()='link' or local-name()='loc']/text()",
+    smart_strings=False,
+)
+_RELS: Any = etree.XPath("//a[@href]|//area[@href]")
+_METAS: Any = etree.XPath("//meta[@name and @content]")
+_BASE: Any = etree.XPath("string(//base[@href][1]/@href)", smart_strings=False)
+_WEB = ("https://", "http://")
+_CACHED_LINKS = 20_000  # about 6 MB; most links of a site are on many of its pages
+
+_local = threading.local()
+
+
+class Page:
+    """What a spider parses: the response, one tree of it, and the links on it."""
+
+    def __init__(self, request: Request, response: Response, *, depth: int = 0, token: str = "") -> None:
+        self.request = request
+        self.response = response
+        self.depth = depth
+        self._token = token
+        self._encoding: str | None = None
+        self._text: str | None = None
+        self._tree: Any = None
+        self._soup: Any = None
+        self._lower: str | None = None
+        self._base: str | None = None
+        self._directives: frozenset[str] | None = None
+
+    def __repr__(self) -> str:
+        return f"<Page {self.status} {self.url}>"
+
+    # the response -----------------------------------------------------------------------------------------
+    @property
+    def url(self) -> str:
+        """The final URL, after redirects."""
+        return self.response.url
+
+    @property
+    def status(self) -> int:
+        """The HTTP status."""
+        return self.response.status
+
+    @property
+    def headers(self) -> Headers:
+        """The header fields of the response."""
+        return self.response.headers
+
+    @property
+    def content(self) -> bytes:
+        """The body, decompressed."""
+        return self.response.content
+
+    @property
+    def fetched_at(self) -> float:
+        """When the response arrived, epoch seconds."""
+        return self.response.fetched_at
+
+    @property
+    def elapsed(self) -> float:
+        """Seconds from the request to the first byte of the response."""
+        return self.response.elapsed
+
+    @property
+    def meta(self) -> Mapping[str, Any]:
+        """What the request carried along."""
+        return self.request.meta or {}
+
+    # the body ---------------------------------------------------------------------------------------------
+    @property
+    def encoding(self) -> str:
+        """Name of the body's encoding by the Encoding Standard: BOM, header, document, then a guess."""
+        if self._encoding is None:
+            self._encoding = encoding_of(self.content, self._content_type() or None)
+        return self._encoding
+
+    @property
+    def text(self) -> str:
+        """The body as text; what cannot be decoded is U+FFFD."""
+        if self._text is None:
+            self._text = decode(self.content, self.encoding)
+        return self._text
+
+    def json(self) -> Any:
+        """The body as JSON (UTF-8 unless it says otherwise); ValueError where it is none."""
+        if "charset" not in self._content_type():
+            try:
+                return json.loads(self.content)
+            except UnicodeDecodeError:
+                pass
+        return json.loads(self.text)
+
+    def css(self, query: str) -> SelectorList[Selector]:
+        """Selectors of what a CSS query finds; `::text` and `::attr(name)` give strings."""
+        return self._selector().css(query)
+
+    def xpath(self, query: str, **variables: Any) -> SelectorList[Selector]:
+        """Selectors of what an XPath query finds; `$name` in it stands for a keyword argument."""
+        return self._selector().xpath(query, **variables)
+
+    @property
+    def soup(self) -> Any:
+        """The page as BeautifulSoup, parsed by lxml."""
+        if self._soup is None:
+            # Takes as long to import as everything else here, and few spiders use it.
+            from bs4 import BeautifulSoup
+
+            self._soup = BeautifulSoup(self.text, "xml" if self._is_xml() else "lxml")
+        return self._soup
+
+    def _content_type(self) -> str:
+        fields = self.headers.getall("content-type")
+        return fields[-1].lower() if fields else ""
+
+    def _is_xml(self) -> bool:
+        kind = self._content_type().partition(";")[0].strip()
+        return _XML_TYPE.fullmatch(kind) is not None and kind != "application/xhtml+xml"
+
+    def _selector(self) -> Selector:
+        return Selector(root=self.tree, type="xml" if self._is_xml() else "html")
+
+    @property
+    def tree(self) -> Any:
+        """The root element (lxml) under css, xpath and links; an empty document where there is no markup."""
+        if self._tree is None:
+            self._tree = _parse_xml(self._xml_text()) if self._is_xml() else _parse_html(self._html_text())
+        return self._tree
+
+    def _xml_text(self) -> str:
+        return self.text
+
+    def _html_text(self) -> str:
+        kind = self._content_type().partition(";")[0].strip()
+        if not kind or kind.startswith("text/") or kind == "application/xhtml+xml":
+            return self.text
+        # A picture is no page, but HTML under a wrong name is one.
+        return self.text if self.content[:64].lstrip()[:1] == b"<" else ""
+
+    # links ------------------------------------------------------------------------------------------------
+    def links(self) -> list[str]:
+        """The http(s) URLs that the page links to, in its order, each once, without fragments."""
+        hrefs = _FEED_HREFS if self._is_xml() else _HREFS
+        return list(dict.fromkeys(self._absolute(hrefs(self.tree))))
+
+    def urljoin(self, href: str) -> str:
+        """`href` as an absolute URL, seen from this page."""
+        url = join(self.base, href)
+        if url is None:
+            raise SpiderError(f"{href[:200]!r} is no URL")
+        return url
+
+    def follow(self, target: Any, callback: Any = None, **request: Any) -> Request:
+        """A Request for a link: an href, or an element that has one. Keywords are those of Request."""
+        href = _href(target)
+        if href is None:
+            raise SpiderError(
+                f"follow() got {_name(target)}, which has no link", "ask first whether the page has it"
+            )
+        # What is no URL goes on as it is: scope refuses it with a reason, and the page's records are kept.
+        return Request(join(self.base, href) or href, callback or "parse", **request)
+
+    def follow_all(self, targets: Any, callback: Any = None, **request: Any) -> Iterator[Request]:
+        """Requests for the links that a CSS query selects, or of hrefs or elements; others are skipped."""
+        if isinstance(targets, str):
+            hrefs = self._select(targets)
+        elif isinstance(targets, Iterable):
+            hrefs = map(_href, targets)
+        else:
+            raise SpiderError(f"follow_all() got {_name(targets)}", "give a CSS query or a list of links")
+        name = callback or "parse"
+        return (Request(url, name, **request) for url in dict.fromkeys(self._absolute(hrefs)))
+
+    @property
+    def base(self) -> str:
+        """What relative links are relative to: the page's URL, or its `<base href>` (HTML 4.2.3)."""
+        if self._base is None:
+            self._base = self.url
+            if self._mentions("<base"):
+                found = join(self.url, _BASE(self.tree).strip())
+                self._base = found if found and found.startswith(_WEB) else self.url
+        return self._base
+
+    def _absolute(self, hrefs: Iterable[str | None]) -> Iterator[str]:
+        base = self.base
+        # A page's folder, or just its origin, says as much for most links, and is the same for many pages.
+        origin, folder = origin_of(base), base.partition("#")[0].partition("?")[0].rpartition("/")[0] + "/"
+        for href in hrefs:
+            if not href:
+                continue
+            first = href[0]
+            if first == "/":
+                url = _joined(origin, href)
+            else:
+                url = _joined(folder, href) if first.isalnum() else _web_url(base, href)
+            if url is not None:
+                yield url
+
+    def _select(self, query: str) -> Iterator[str | None]:
+        try:
+            find = _compiled(query, self._is_xml())
+        except SelectorError as error:
+            hint = "for one URL write page.follow(url)" if "/" in query else ""
+            raise SpiderError(f"{query!r} is no CSS query: {error}", hint) from None
+        return map(_href, find(self.tree))
+
+    def _mentions(self, *words: str) -> bool:
+        if self._lower is None:
+            self._lower = self.text.lower()
+        return any(word in self._lower for word in words)
+
+    # what the site says about use ---------------------------------------------------------------------------
+    @property
+    def noindex(self) -> bool:
+        """Whether the site asks that this page be in no index (meta robots, X-Robots-Tag)."""
+        return "noindex" in self.directives
+
+    @property
+    def nofollow(self) -> bool:
+        """Whether the site asks that no link of this page be followed."""
+        return "nofollow" in self.directives
+
+    @property
+    def noarchive(self) -> bool:
+        """Whether the site asks that no copy of this page be kept."""
+        return "noarchive" in self.directives
+
+    @property
+    def directives(self) -> frozenset[str]:
+        """Directives for all robots and for ours, from the headers and the document."""
+        if self._directives is None:
+            fields = self.headers.getall("x-robots-tag")
+            metas = self._metas("robots", self._token.lower() or "robots")
+            said = fields or metas
+            self._directives = (
+                robots_directives(fields, metas, self._token, self.fetched_at) if said else frozenset()
+            )
+        return self._directives
+
+    @property
+    def nofollow_urls(self) -> frozenset[str]:
+        """URLs that the page links to with rel=nofollow only."""
+        if self._is_xml() or not self._mentions("nofollow"):
+            return frozenset()
+        named: dict[bool, list[str]] = {True: [], False: []}
+        for link in _RELS(self.tree):
+            named[is_nofollow(link.get("rel", ""))].append(link.get("href"))
+        return frozenset(self._absolute(named[True])) - frozenset(self._absolute(named[False]))
+
+    def _metas(self, *names: str) -> list[tuple[str, str]]:
+        """(name, content) of the meta elements, if the page mentions one of `names`."""
+        if self._is_xml() or not self._mentions(*names):
+            return []
+        return [(meta.get("name"), meta.get("content")) for meta in _METAS(self.tree)]
+
+
+def _web_url(base: str, href: str) -> str | None:
+    """The http(s) URL of a link without its fragment; None for mailto, javascript and what is no URL."""
+    url = join(base, href)
+    return url.partition("#")[0] if url is not None and url.startswith(_WEB) else None
+
+
+_joined = lru_cache(maxsize=_CACHED_LINKS)(_web_url)
+
+
+def _href(target: Any) -> str | None:
+    """The href in what a spider follows: text, a selector, or an element of lxml or BeautifulSoup."""
+    if isinstance(target, Selector):
+        target = target.root
+    if isinstance(target, str):
+        return str(target)
+    get = getattr(target, "get", None)
+    href = get("href") if callable(get) else None
+    return href if isinstance(href, str) else None
+
+
+def _name(target: object) -> str:
+    if isinstance(target, Selector):
+        target = target.root
+    tag = getattr(target, "tag", None) or getattr(target, "name", None)
+    return f"<{tag}>" if isinstance(tag, str) else f"{target!r:.80} ({type(target).__name__})"
+
+
+@lru_cache(maxsize=256)
+def _compiled(query: str, is_xml: bool) -> Any:
+    translator = GenericTranslator() if is_xml else HTMLTranslator()
+    return etree.XPath(translator.css_to_xpath(query), smart_strings=False)
+
+
+def _parse_html(text: str) -> Any:
+    if not hasattr(_local, "html"):
+        # One parser a thread: a shared one would let threads wait for each other.
+        _local.html = html.HTMLParser(encoding="utf-8", recover=True, huge_tree=True)
+    return _parsed(text, _local.html)
+
+
+def _parse_xml(text: str) -> Any:
+    # No entities, no DTD, no network: a feed can hold a bomb.
+    return _parsed(
+        text, etree.XMLParser(encoding="utf-8", recover=True, resolve_entities=False, no_network=True)
+    )
+
+
+def _parsed(text: str, parser: Any) -> Any:
+    body = text.replace("\x00", "").strip().encode("utf-8", "replace")
+    try:
+        root = etree.fromstring(body, parser) if body else None
+    except etree.LxmlError:
+        root = None
+    return html.Element("html") if root is None else root
