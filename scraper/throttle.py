@@ -39,9 +39,9 @@ class Pace:
 class State:
     """What a domain's clock remembers between requests, processes and runs.
 
-    `due`: the pace allows no request before. `rest_until`: the domain rests, because of `reason`. `elapsed`: the
-    last response time (s). `failures` in a row; `trips`: how often the breaker opened since the last success;
-    `refusals` in a row within `run`.
+    `due`: the pace allows no request before. `rest_until`: the domain rests, because of `reason`.
+    `elapsed`: the last response time (s). `failures` in a row; `trips`: how often the breaker opened since
+    the last success; `refusals` in a row within `run`.
     """
 
     due: float = 0.0
