@@ -34,10 +34,9 @@ class PyDocs(Spider):
         yield from self.pages_linked(page)
 
     def pages_linked(self, page: Page) -> Iterator[Request]:
-        """Pages of the same documentation, each once and without its anchor."""
+        """Pages of the same documentation: those in the start page's folder and below."""
         folder = next(self.start()).rpartition("/")[0] + "/"
-        linked = [(page.urljoin(href) or "").partition("#")[0] for href in page.css("a::attr(href)").getall()]
-        for url in dict.fromkeys(linked):
+        for url in page.links():
             if url.startswith(folder) and url.endswith((".html", "/")) and not SKIPPED.search(url):
                 yield page.follow(url)
 
