@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from hashlib import sha256
+from itertools import chain
 from typing import Generic, NamedTuple, TypeVar
 
 MAX_BODY = 512_000  # bytes read: at least 500 KiB (RFC 9309 2.5)
@@ -117,10 +118,8 @@ def _lines(text: bytes) -> Iterator[_Line]:
         name, colon, value = line.partition(b":")
         if not colon:
             # "Disallow /path" is a common slip; of more than two words nobody knows what is meant.
-            name, *values = line.split(None, 2) or [b""]
-            value = values[0] if len(values) == 1 else b""
-            if not value:
-                continue
+            words = line.split(None, 2)
+            name, value = words if len(words) == 2 else (b"", b"")
         field = _FIELDS.get(name.lower().translate(None, b" \t-_"))
         if field:
             yield _Line(number, field, value.strip())
@@ -135,14 +134,9 @@ _FIELDS = {
     b"requestrate": "request-rate",
     b"visittime": "visit-time",
     b"contentusage": "content-usage",
-    # Slips so common that the reference parser, and others, read through them.
+    # Slips so common that the reference parser, or others, read through them.
     b"sitemaps": "sitemap",
-    b"dissallow": "disallow",
-    b"dissalow": "disallow",
-    b"disalow": "disallow",
-    b"diasllow": "disallow",
-    b"disallaw": "disallow",
-    b"desallow": "disallow",
+    **dict.fromkeys(b"dissallow dissalow disalow diasllow disallaw desallow".split(), "disallow"),
 }
 
 
@@ -206,13 +200,9 @@ class Robots:
         agent = token if token and token in self._rules_of else "*"
         group = self._groups.get(agent)
         if group is None:
-            group = Group(agent, _merged(self._rules_of, agent), _merged(self._extras_of, agent))
-            self._groups[agent] = group
+            rules, extras = (chain(*blocks.get(agent, ())) for blocks in (self._rules_of, self._extras_of))
+            group = self._groups[agent] = Group(agent, list(rules), list(extras))
         return group
-
-
-def _merged(blocks_of: _Blocks, agent: str) -> list[_Line]:
-    return [line for block in blocks_of.get(agent, ()) for line in block]
 
 
 class Group:
@@ -225,9 +215,8 @@ class Group:
         self._denied = _Patterns(_rules(rules, "disallow", agent))
         self._usages = _Patterns(_usages(extras))
         self.crawl_delay = max(_read(extras, "crawl-delay", _delay), default=None)
-        self.request_rate = max(
-            _read(extras, "request-rate", _rate), key=lambda rate: rate.delay, default=None
-        )
+        rates = _read(extras, "request-rate", _rate)
+        self.request_rate = max(rates, key=lambda rate: rate.delay, default=None)
         self.visit_time = next(_read(extras, "visit-time", _window), None)
 
     def rule(self, path: str) -> Rule | None:
@@ -265,6 +254,7 @@ def _rules(lines: Sequence[_Line], field: str, agent: str) -> dict[str, Rule]:
 _T = TypeVar("_T")
 _UNRESERVED = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~")
 _TO_SPELL = re.compile(r"[^A-Za-z0-9\-._~:/?#\[\]@!&'()+,;=](?:(?<=%)[0-9A-Fa-f]{2})?")
+_STARS = re.compile(r"\*+")
 _URL = re.compile(r"(?:(?:[A-Za-z][A-Za-z0-9+.\-]*:)?//[^/?#]*)?([^#]*)")
 
 
@@ -298,7 +288,7 @@ class _Patterns(Generic[_T]):
 
     def __init__(self, values: Mapping[str, _T]) -> None:
         globs = sorted((pattern for pattern in values if "*" in pattern), key=len, reverse=True)
-        self._globs = [(len(pattern), *_split(pattern), values[pattern]) for pattern in globs]
+        self._globs = [(len(pattern), _STARS.split(pattern), values[pattern]) for pattern in globs]
         self._values = {pattern: value for pattern, value in values.items() if "*" not in pattern}
         self._lengths = sorted(set(map(len, self._values)), reverse=True)
 
@@ -306,30 +296,26 @@ class _Patterns(Generic[_T]):
         """Octets and value of the longest pattern that matches; 0 and None where none does."""
         octets, found = 0, None
         for length in self._lengths:
-            if path[:length] in self._values:
-                octets, found = min(length, len(path)), self._values[path[:length]]
+            start = path[:length]
+            if start in self._values:
+                octets, found = len(start), self._values[start]
                 break
-        for length, head, pieces, value in self._globs:
+        for length, pieces, value in self._globs:
             if length <= octets:
                 break
-            if path.startswith(head) and _has_in_order(path, pieces, len(head)):
+            if pieces[-1] in path and path.startswith(pieces[0]) and _has_in_order(path, pieces):
                 return length, value
         return octets, found
 
 
-def _split(pattern: str) -> tuple[str, list[str]]:
-    """The piece at the start of every path that matches, and those that follow it anywhere."""
-    head, *pieces = pattern.split("*")
-    return head, [piece for piece in pieces if piece]
-
-
-def _has_in_order(path: str, pieces: list[str], start: int) -> bool:
+def _has_in_order(path: str, pieces: list[str]) -> bool:
     # The first place where a piece is found leaves the most room for the rest: no other needs a try.
+    end = 0
     for piece in pieces:
-        at = path.find(piece, start)
-        if at < 0:
+        start = path.find(piece, end)
+        if start < 0:
             return False
-        start = at + len(piece)
+        end = start + len(piece)
     return True
 
 
@@ -374,11 +360,9 @@ def _usages(lines: Sequence[_Line]) -> dict[str, list[str]]:
     usages: dict[str, list[str]] = {}
     for line in lines:
         if line.field == "content-usage":
-            path, _, preference = line.value.partition(b" ")
-            if not line.value.startswith((b"/", b"*")):
-                path, preference = b"/", line.value
-            if preference.strip():
-                usages.setdefault(_pattern(path), []).append(_show(preference.strip()))
+            words = line.value.split(None, 1) if line.value.startswith((b"/", b"*")) else [b"/", line.value]
+            if len(words) == 2:
+                usages.setdefault(_pattern(words[0]), []).append(_show(words[1]))
     return usages
 
 
