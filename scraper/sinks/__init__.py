@@ -1,0 +1,84 @@
+"""Where records go: one small contract, one module for a family of formats.
+
+`tests/contracts/test_sink.py` checks that every sink keeps the contract.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Protocol
+
+from scraper import values
+from scraper.errors import UsageError
+
+ENDINGS = (".jsonl", ".jsonl.gz", ".json", ".csv", ".parquet", ".sqlite")
+STDOUT = "-"
+
+
+class Sink(Protocol):
+    """Takes records as lines of JSON, in order, and gives a file that is whole or not there.
+
+    Until `close` has returned, what stood at the target stands there untouched; NAME.part beside it is the
+    work under way. Memory is bounded: records go to disk as they come. Every method raises UsageError or
+    StoreFull with the target's name, never OSError. Standard output cannot be taken back: there, lines are
+    passed on as they come and `abandon` only stops.
+    """
+
+    def open(self) -> None:
+        """Begin; raises at once where the target cannot be written."""
+        ...
+
+    def write(self, lines: Sequence[str]) -> None:
+        """Take records, each one JSON object without line end; they may differ in their fields."""
+        ...
+
+    def close(self) -> None:
+        """Finish: the target holds every record given, or, after an exception, what it held before."""
+        ...
+
+    def abandon(self) -> None:
+        """Leave the target as it was. Safe at any time, also after `close`, where it does nothing."""
+        ...
+
+
+def sink_for(target: str) -> Sink:
+    """The sink for a file's ending, or for "-" (standard output). Raises UsageError for an unknown ending."""
+    # Imported when asked for: pyarrow, csv and sqlite3 are start-up time that other runs need not pay.
+    if target == STDOUT:
+        from scraper.sinks.lines import StdoutSink
+
+        return StdoutSink()
+    path, ending = Path(target), _ending(target)
+    if ending in (".jsonl", ".jsonl.gz", ".json"):
+        from scraper.sinks.lines import LineSink
+
+        return LineSink(path, as_array=ending == ".json", is_packed=ending == ".jsonl.gz")
+    return _table_sink(path, ending)
+
+
+def _table_sink(path: Path, ending: str) -> Sink:
+    from scraper.sinks.table import TableSink
+
+    if ending == ".csv":
+        from scraper.sinks.csv import render as to_csv
+
+        return TableSink(path, to_csv)
+    if ending == ".sqlite":
+        from scraper.sinks.sqlite import render as to_sqlite
+
+        return TableSink(path, to_sqlite)
+    from scraper.sinks.parquet import check
+    from scraper.sinks.parquet import render as to_parquet
+
+    check()
+    return TableSink(path, to_parquet)
+
+
+def _ending(target: str) -> str:
+    name = Path(target).name.lower()
+    found = [ending for ending in ENDINGS if name.endswith(ending) and name != ending]
+    if found:
+        return max(found, key=len)
+    suffix = Path(name).suffix
+    meant = values.nearest(suffix.lstrip("."), [ending.lstrip(".") for ending in ENDINGS]) if suffix else None
+    advice = f"did you mean .{meant}? " if meant else ""
+    raise UsageError(f"no format is known for {target!r}", f"{advice}known are {' '.join(ENDINGS)} and -")
