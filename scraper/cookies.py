@@ -10,10 +10,9 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from copy import copy
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from http.cookiejar import Cookie
-from itertools import count
 from typing import Any, cast
 from urllib.parse import urlsplit
 
@@ -101,9 +100,6 @@ class SetCookie:
     secure: bool = False
     http_only: bool = False
     same_site: str = ""
-
-
-_FIELDS = tuple(field.name for field in fields(SetCookie))
 
 
 def parse_set_cookie(line: str, now: float) -> SetCookie | None:
@@ -235,24 +231,15 @@ def _make_cookie(fields: SetCookie, host_only: bool) -> Cookie:
 
 @dataclass(slots=True)
 class _Kept:
-    """A cookie in the jar; `order` tells which of two came first even where their moments are equal."""
+    """A cookie in the jar. The jar's own order is that of creation, also where moments are equal."""
 
     key: tuple[str, str, str]
     cookie: Cookie
     created: float
     accessed: float
-    order: int
 
     def is_expired(self, now: float) -> bool:
         return _is_expired(self.cookie, now)
-
-    def age_rank(self) -> tuple[bool, float, int]:
-        """Lowest goes first where there are too many (5.7)."""
-        return self.cookie.secure, self.accessed, self.order
-
-    def send_rank(self) -> tuple[int, int]:
-        """Longer paths first, then the older cookie (5.8.3)."""
-        return -len(self.cookie.path), self.order
 
 
 def _is_expired(cookie: Cookie, now: float) -> bool:
@@ -286,7 +273,6 @@ class Jar(RequestsCookieJar):
         self._domain = domain
         self._wall = wall or SystemClock().wall
         self._kept: dict[tuple[str, str, str], _Kept] = {}
-        self._order = count()
 
     def store(self, set_cookie_lines: Sequence[str], url: str, now: float) -> bool:
         """Take the Set-Cookie lines of an answer from `url`; True if that changed anything (5.7)."""
@@ -315,7 +301,8 @@ class Jar(RequestsCookieJar):
                 sent = [kept for kept in sent if not kept.is_expired(now)]
             for kept in sent:
                 kept.accessed = now
-        return "; ".join([_pair(kept.cookie) for kept in sorted(sent, key=_Kept.send_rank)]) or None
+        sent.sort(key=lambda kept: -len(kept.cookie.path))
+        return "; ".join([_pair(kept.cookie) for kept in sent]) or None
 
     def dump(self) -> list[dict[str, Any]]:
         """What `load` takes, JSON-able, in order of creation; without what has expired."""
@@ -328,12 +315,10 @@ class Jar(RequestsCookieJar):
         now = self._wall()
         with self._cookies_lock:
             for row in rows:
-                cookie_fields = SetCookie(**{name: row[name] for name in _FIELDS})
+                read = SetCookie(**{name: row[name] for name in SetCookie.__slots__})
                 # The list of public suffixes may have grown since (5.8.3).
-                if not (
-                    cookie_fields.domain.startswith(".") and self._is_suffix(_bare(cookie_fields.domain))
-                ):
-                    cookie = _make_cookie(cookie_fields, row["host_only"])
+                if not (read.domain.startswith(".") and self._is_suffix(_bare(read.domain))):
+                    cookie = _make_cookie(read, row["host_only"])
                     self._keep(cookie, row.get("created", now), row.get("accessed", now), now)
             self._trim(now)
 
@@ -376,14 +361,12 @@ class Jar(RequestsCookieJar):
         twin = Jar(self._is_public_suffix, self._domain, self._wall)
         with self._cookies_lock:
             for kept in self._kept.values():
-                key = kept.key
-                twin._kept[key] = _Kept(
-                    key, copy(kept.cookie), kept.created, kept.accessed, next(twin._order)
-                )
+                twin._kept[kept.key] = _Kept(kept.key, copy(kept.cookie), kept.created, kept.accessed)
         return twin
 
     def __iter__(self) -> Iterator[Cookie]:  # type: ignore[override]  # both bases disagree; requests means cookies
-        return iter([kept.cookie for kept in self._kept.values()])
+        with self._cookies_lock:
+            return iter([kept.cookie for kept in self._kept.values()])
 
     def __len__(self) -> int:
         return len(self._kept)
@@ -430,11 +413,8 @@ class Jar(RequestsCookieJar):
         if _is_expired(cookie, now):
             self._drop([old] if old else [])
             return
-        kept = _Kept(key, cookie, created, accessed, next(self._order))
-        if old is not None:
-            kept.created, kept.order = old.created, old.order
         self.changes += old is None or vars(old.cookie) != vars(cookie)
-        self._kept[key] = kept
+        self._kept[key] = _Kept(key, cookie, old.created if old else created, accessed)
 
     def _drop(self, gone: Iterable[_Kept]) -> None:
         for kept in gone:
@@ -455,7 +435,9 @@ class Jar(RequestsCookieJar):
 
 
 def _excess(kept: list[_Kept], limit: int) -> list[_Kept]:
-    return sorted(kept, key=_Kept.age_rank)[: len(kept) - limit] if len(kept) > limit else []
+    if len(kept) <= limit:
+        return []
+    return sorted(kept, key=lambda one: (one.cookie.secure, one.accessed))[: len(kept) - limit]
 
 
 def _is_overlaid(secure: Cookie, cookie: Cookie) -> bool:
