@@ -46,6 +46,12 @@ _SIGNS = tuple(
         ("HUMAN challenge", b"px-captcha", rb"<div[^>]{0,200}id=[\"']?px-captcha[\"' >]"),
         ("Imperva challenge", b"_Incapsula_Resource", rb"<iframe[^>]{0,200}src=[\"']?/_Incapsula_Resource\?"),
         (
+            "Cloudflare challenge",
+            b"ust a moment",
+            _TITLE + rb"just a moment[. ]{0,9}</title.{0,8000}(?:enable javascript and cookies"
+            rb"|checking (?:your browser|if the site)|verify(?:ing)? (?:that )?you are (?:a )?human)",
+        ),
+        (
             "Imperva challenge",
             b"_Incapsula_Resource",
             rb"<script[^>]{0,200}/_Incapsula_Resource\?[^>]{0,500}>\s{0,9}</script>\s{0,9}"
@@ -94,7 +100,8 @@ _WALL_TITLE = re.compile(
     rb"|security (?:check|checkpoint|verification)|(?:human|bot|browser) (?:verification|check)"
     rb"|(?:please )?(?:verify|verifying) (?:that )?you are (?:a )?human|access to this page has been denied"
     rb"|pardon our interruption|just a moment|attention required! \| cloudflare|one moment, please"
-    rb"|you are being redirected|ddos-guard|checking your browser(?: before accessing[^<]{0,200})?|vercel security checkpoint|client challenge"
+    rb"|you are being redirected|ddos-guard|checking your browser(?: before accessing[^<]{0,200})?"
+    rb"|vercel security checkpoint|client challenge"
     rb"|making sure you[^<]{1,9}re not a bot|request rejected|amazon\.[a-z.]{2,6})[^<a-z]{0,9}</title",
     re.IGNORECASE,
 )
