@@ -30,6 +30,8 @@ class Quota:
 
 def rate_limits(headers: Headers, now: float) -> list[Quota]:
     """The quotas of requests that an answer tells of; `now` is wall time. Broken values are left out."""
+    if not any(name.lower().startswith(("ratelimit", "x-rate")) for name in headers):
+        return []
     policies, others = _policies(headers)
     states = _items(headers) or _dictionary(headers, now) or _triples(headers, now)
     return _merged((state for state in states if state.policy not in others), policies)
