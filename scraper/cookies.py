@@ -537,7 +537,7 @@ def _json_row(cookie: Any, where: str) -> dict[str, Any]:
         expires=None if expires is None else _imported_moment(expires, where),
         secure=bool(cookie.get("secure")),
         http_only=bool(cookie.get("httpOnly")),
-        same_site=_EXPORTED_SAME_SITE.get(str(cookie.get("sameSite")).lower(), ""),
+        same_site=_EXPORTED_SAME_SITE.get(str(cookie.get("sameSite") or "").lower(), ""),
     )
 
 
