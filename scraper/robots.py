@@ -361,7 +361,7 @@ def _usages(lines: Sequence[_Line]) -> dict[str, list[str]]:
     for line in lines:
         if line.field == "content-usage":
             words = line.value.split(None, 1) if line.value.startswith((b"/", b"*")) else [b"/", line.value]
-            if len(words) == 2:
+            if len(words) == 2 and words[1]:
                 usages.setdefault(_pattern(words[0]), []).append(_show(words[1]))
     return usages
 
