@@ -64,6 +64,12 @@ def cpu_seconds() -> float:
     return time.process_time()
 
 
+def second_of_day(wall: float) -> float:
+    """Seconds since local midnight at a wall moment."""
+    local = time.localtime(wall)
+    return local.tm_hour * 3600.0 + local.tm_min * 60.0 + local.tm_sec
+
+
 def monotonic() -> float:
     """Seconds on a line of this process's own, for deadlines inside one exchange."""
     return time.monotonic()

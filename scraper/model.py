@@ -222,11 +222,12 @@ class Denied:
 
 @dataclass(frozen=True, slots=True)
 class Failed:
-    """Given up in this run. `is_gone` for 404 and 410; `error` groups equal failures."""
+    """Given up in this run. `error` groups equal failures; `is_gone`: 404, 410; `is_parse`: the spider raised."""
 
     reason: str
     error: str = ""
     is_gone: bool = False
+    is_parse: bool = False
 
 
 Outcome = Fetched | Unchanged | Redirected | Retry | Deferred | Denied | Failed
@@ -245,9 +246,37 @@ class Exchange:
 
 
 @dataclass(frozen=True, slots=True)
+class Reaction:
+    """What an answer means for its whole domain: failures and refusals add up, `rest` seconds are asked for.
+
+    `interval`: seconds a request by the site's RateLimit fields. `is_logged_out`: it no longer knows us.
+    """
+
+    is_failure: bool = False
+    refusal: str = ""
+    rest: float | None = None
+    interval: float | None = None
+    is_logged_out: bool = False
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether the next request may follow as usual."""
+        return not (self.is_failure or self.refusal or self.rest or self.interval or self.is_logged_out)
+
+
+PLAIN = Reaction()
+
+
+@dataclass(frozen=True, slots=True)
 class Visit:
-    """One request's end, as a worker hands it back and the store settles it."""
+    """One request's end, as a worker hands it back and the store settles it.
+
+    `rejected`: why records were not kept; `response` only where it is to be archived.
+    """
 
     entry: Entry
     outcome: Outcome
     exchange: Exchange | None = None
+    reaction: Reaction = PLAIN
+    rejected: tuple[str, ...] = ()
+    response: Response | None = None

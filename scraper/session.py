@@ -1,6 +1,7 @@
 """The one persistent session of a domain: cookies, auth and connections, kept in a run and between runs."""
 
 import http.client
+import json
 import re
 import ssl
 import zlib
@@ -65,7 +66,9 @@ class DomainSession(requests.Session):
         self.wire = wire.Wire(connections)
         self.mount("https://", self.wire)
         self.mount("http://", self.wire)
+        self.is_logged_in = False
         self._environment: dict[str, dict[str, Any]] = {}
+        self._dumped = ""
         if headers:
             self.headers.update(headers)
 
@@ -191,6 +194,24 @@ class DomainSession(requests.Session):
     def get_adapter(self, url: str) -> BaseAdapter:
         """The adapter for a URL; any scheme that none is mounted for is refused by `requests`."""
         return super().get_adapter(url)
+
+    def dump_changes(self) -> str | None:
+        """What outlives the process, as JSON; None if nothing changed since the last call."""
+        if not self.cookies and not self.is_logged_in and not self._dumped:
+            return None
+        text = json.dumps({"cookies": self.cookies.dump(), "is_logged_in": self.is_logged_in})
+        if text == self._dumped:
+            return None
+        self._dumped = text
+        return text
+
+    def load(self, text: str) -> None:
+        """Take up what `dump_changes` gave."""
+        if text:
+            kept = json.loads(text)
+            self.cookies.load(kept.get("cookies", ()))
+            self.is_logged_in = bool(kept.get("is_logged_in"))
+            self._dumped = text
 
     def disconnect(self) -> None:
         """Close the idle connections; the session goes on with new ones."""

@@ -40,13 +40,14 @@ class State:
     """What a domain's clock remembers between requests, processes and runs.
 
     `due`: the pace allows no request before. `rest_until`: the domain rests, because of `reason`.
-    `elapsed`: the last response time (s). `failures` in a row; `trips`: how often the breaker opened since
+    `elapsed`: the last response time, `delay`: the last delay in force (s). `failures` in a row; `trips`: how often the breaker opened since
     the last success; `refusals` in a row within `run`.
     """
 
     due: float = 0.0
     sent_at: float = 0.0
     elapsed: float = 0.0
+    delay: float = 0.0
     rest_until: float = 0.0
     reason: str = ""
     failures: int = 0

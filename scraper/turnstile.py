@@ -14,10 +14,12 @@ class Turnstile:
     can get the same one. `due`: the next slot. `min_gap`: the smallest distance seen between two sends (s).
     """
 
-    def __init__(self, clock: Clock, delay: float, due: float = 0.0, *, concurrency: int = 1) -> None:
+    def __init__(
+        self, clock: Clock, delay: float, due: float = 0.0, *, concurrency: int = 1, last_sent: float = 0.0
+    ) -> None:
         self.delay = delay
         self.due = due
-        self.last_sent = -math.inf
+        self.last_sent = last_sent or -math.inf
         self.min_gap = math.inf
         self.sends = 0
         self.breaches = 0

@@ -1,0 +1,170 @@
+"""A leased domain in the owner's hands: its URLs, its session, its clock and its counts."""
+
+import json
+from collections import Counter, deque
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any
+
+from scraper import throttle
+from scraper.engine.crew import Errand, Turn
+from scraper.engine.permits import Permit
+from scraper.model import Deferred, Denied, Entry, Failed, Fetched, Redirected, Retry, Unchanged, Visit
+from scraper.session import DomainSession
+from scraper.store import DomainUpdate, Lease
+from scraper.throttle import Pace, State
+from scraper.turnstile import Turnstile
+
+MOST_EXAMPLES = 20
+
+
+@dataclass(slots=True)
+class Tally:
+    """A run's counts on one domain; sizes in bytes, times in seconds."""
+
+    requests: int = 0
+    pages: int = 0
+    unchanged: int = 0
+    redirected: int = 0
+    records: int = 0
+    rejected: int = 0
+    failed: int = 0
+    gone: int = 0
+    parse_errors: int = 0
+    denied: int = 0
+    retries: int = 0
+    refusals: int = 0
+    bytes: int = 0
+    connections: int = 0
+    breaches: int = 0
+    min_gap_s: float | None = None
+    delay_s: float = 0.0
+    delay_source: str = ""
+    robots: dict[str, str] = field(default_factory=dict)
+    errors: dict[str, int] = field(default_factory=dict)
+    examples: dict[str, str] = field(default_factory=dict)
+    left: str = ""
+
+    def count(self, visit: Visit) -> None:
+        """Count a visit."""
+        exchange = visit.exchange
+        if exchange is not None:
+            self.requests += 1
+            self.bytes += exchange.size
+            self.connections += exchange.connected
+        self.refusals += bool(visit.reaction.refusal)
+        self.rejected += len(visit.rejected)
+        for text in visit.rejected:
+            self.note("rejected record", f"{visit.entry.url}: {text}")
+        match visit.outcome:
+            case Fetched(records=records, refused=refused):
+                self.pages += 1
+                self.records += len(records)
+            case Unchanged():
+                self.unchanged += 1
+            case Redirected():
+                self.redirected += 1
+            case Retry():
+                self.retries += 1
+            case Denied():
+                self.denied += 1
+            case Failed(reason=reason, error=error, is_gone=is_gone, is_parse=is_parse):
+                self.failed += 1
+                self.gone += is_gone
+                self.parse_errors += is_parse
+                self.note(error or reason, f"{visit.entry.url}: {reason}")
+            case Deferred():
+                pass
+
+    def note(self, kind: str, example: str) -> None:
+        """Count a kind of trouble and keep its first example."""
+        if kind in self.errors or len(self.errors) < MOST_EXAMPLES:
+            self.errors[kind] = self.errors.get(kind, 0) + 1
+            self.examples.setdefault(kind, example[:500])
+
+    def to_json(self) -> str:
+        """The counts as text for the store."""
+        return json.dumps(asdict(self), separators=(",", ":"))
+
+    @classmethod
+    def from_json(cls, text: str) -> "Tally":
+        """The counts that `to_json` wrote; empty for empty text."""
+        kept: dict[str, Any] = json.loads(text) if text else {}
+        names = {one.name for one in fields(cls)}
+        return cls(**{name: value for name, value in kept.items() if name in names})
+
+
+def total(tallies: list[Tally]) -> Tally:
+    """The sum over domains; the smallest gap is the smallest of all."""
+    whole = Tally()
+    errors: Counter[str] = Counter()
+    for tally in tallies:
+        for one in fields(Tally):
+            value = getattr(tally, one.name)
+            if type(value) is int:
+                setattr(whole, one.name, getattr(whole, one.name) + value)
+        errors.update(tally.errors)
+        for kind, example in tally.examples.items():
+            whole.examples.setdefault(kind, example)
+        if tally.min_gap_s is not None:
+            whole.min_gap_s = min(tally.min_gap_s, whole.min_gap_s or tally.min_gap_s)
+    whole.errors = dict(errors.most_common())
+    return whole
+
+
+class Domain:
+    """All that the owner knows of a domain while it holds the lease."""
+
+    def __init__(
+        self, lease: Lease, session: DomainSession, gate: Turnstile, state: State, pace: Pace
+    ) -> None:
+        self.lease = lease
+        self.name = lease.domain
+        self.session = session
+        self.gate = gate
+        self.state = state
+        self.pace = pace
+        self.tally = Tally.from_json(lease.tally)
+        self.buffer: deque[Entry] = deque()
+        self.errands: deque[Errand] = deque()
+        self.turns: set[Turn] = set()
+        self.held: set[int] = set()
+        self.permits: dict[str, Permit] = {}
+        self.asking: set[str] = set()
+        self.unsettled = 0
+        self.is_dry = False
+        self.is_left = False
+        self.is_wanted = False
+        self.needs_login = False
+        self.leased_at = 0.0
+        self.ticket = 0
+        self.visit_window: tuple[int, int] | None = None
+
+    @property
+    def due(self) -> float:
+        """The next slot: the pace and the rest that was asked for."""
+        return max(self.gate.due, self.state.rest_until)
+
+    @property
+    def is_idle(self) -> bool:
+        """Nothing in the air, nothing in hand, nothing unsettled."""
+        return not (self.turns or self.buffer or self.errands or self.unsettled)
+
+    def set_pace(self, pace: Pace) -> bool:
+        """Change the delay; whether that is news."""
+        self.gate.slow_to(pace.delay)
+        # The second word tells rules apart; the figure behind it may change with every answer.
+        is_news = pace.source.split()[:2] != self.pace.source.split()[:2]
+        self.pace = pace
+        self.tally.delay_s = pace.delay
+        self.tally.delay_source = pace.source
+        return is_news
+
+    def update(self, due: float) -> DomainUpdate:
+        """What the store is to keep of the domain."""
+        gap = self.gate.min_gap
+        if gap != float("inf"):
+            before = self.tally.min_gap_s
+            self.tally.min_gap_s = round(gap if before is None else min(gap, before), 6)
+        self.tally.breaches, self.gate.breaches = self.tally.breaches + self.gate.breaches, 0
+        state = throttle.to_json(self.state)
+        return DomainUpdate(self.lease, due, state, self.session.dump_changes(), self.tally.to_json())

@@ -1,0 +1,84 @@
+"""What happens in a run, for those who watch: logs, progress, archive. Listeners can change nothing."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from scraper.model import Visit
+
+
+@dataclass(frozen=True, slots=True)
+class RunBegan:
+    """A run starts or goes on."""
+
+    spider: str
+    run_id: str
+    is_resumed: bool
+
+
+@dataclass(frozen=True, slots=True)
+class PaceSet:
+    """A domain's delay (s) and the rule that set it."""
+
+    domain: str
+    delay: float
+    source: str
+
+
+@dataclass(frozen=True, slots=True)
+class RestBegan:
+    """A domain is left alone for `seconds`."""
+
+    domain: str
+    seconds: float
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class DomainLeft:
+    """A domain is left for a later run, or for good."""
+
+    domain: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Visited:
+    """A request came to an end."""
+
+    visit: Visit
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """A link that is not followed; each once a run."""
+
+    url: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class RobotsRead:
+    """A robots.txt was asked for; `status` None: no answer."""
+
+    origin: str
+    status: int | None
+    hash: str
+    seconds_kept: float
+
+
+@dataclass(frozen=True, slots=True)
+class Noted:
+    """A sentence for the log that belongs to no single request."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """A group of visits stands in the store."""
+
+    visits: int
+
+
+Event = RunBegan | PaceSet | RestBegan | DomainLeft | Visited | Refused | RobotsRead | Noted | Settled
+Listener = Callable[[Event], None]

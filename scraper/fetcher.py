@@ -1,0 +1,243 @@
+"""One request to one outcome. It runs on worker threads; nothing that a site can do raises past it."""
+
+import json
+import traceback
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from hashlib import blake2b
+from typing import Any
+from urllib.parse import urlencode
+
+from scraper import freshness, redirects, retry
+from scraper.clock import Clock
+from scraper.errors import FetchError, LoginFailed
+from scraper.model import (
+    Denied,
+    Entry,
+    Failed,
+    Fetched,
+    Known,
+    NewUrl,
+    Outcome,
+    Reaction,
+    Redirected,
+    Request,
+    Response,
+    Retry,
+    Unchanged,
+    Visit,
+)
+from scraper.page import Page
+from scraper.ratelimit import rate_limits, spread
+from scraper.refusals import refusal
+from scraper.scope import refusal as out_of_scope
+from scraper.session import Answer, DomainSession
+from scraper.spider import Rules, Spider, harvest, request_of, request_text
+from scraper.urls import canonical, domain_of, fingerprint
+
+_GONE = frozenset({404, 410})
+_JSON = "application/json"
+_FORM = "application/x-www-form-urlencoded"
+
+
+@dataclass(frozen=True, slots=True)
+class Habits:
+    """What the fetcher needs of the run: its `version` (the run's number), our product token, the limits."""
+
+    version: int
+    token: str
+    max_attempts: int = 4
+    archive: bool = False
+
+
+class Fetcher:
+    """Asks for a URL, parses the page with the spider, and says what became of the request."""
+
+    def __init__(self, spider: Spider, rules: Rules, habits: Habits, clock: Clock) -> None:
+        self._spider = spider
+        self._rules = rules
+        self._habits = habits
+        self._clock = clock
+
+    def visit(self, session: DomainSession, entry: Entry) -> Visit:
+        """Fetch and parse one URL of the frontier."""
+        request = request_of(entry)
+        body, headers = body_of(request)
+        known = entry.known
+        if known is not None and request.method in ("GET", "HEAD"):
+            headers.update(freshness.conditional_headers(known.etag, known.last_modified))
+        answer = session.exchange(request.method, entry.url, headers, body)
+        if answer.response is None:
+            return self._without_answer(entry, request, answer)
+        response = answer.response
+        reaction = self._reaction(response)
+        outcome, rejected = self._judge(entry, request, response, reaction)
+        if isinstance(outcome, Retry):
+            outcome = self._again(entry, request, outcome)
+        return Visit(
+            entry,
+            outcome,
+            answer.exchange,
+            reaction,
+            rejected,
+            response if self._habits.archive and isinstance(outcome, Fetched) else None,
+        )
+
+    def errand(self, session: DomainSession, url: str, headers: tuple[tuple[str, str], ...]) -> Answer:
+        """Ask for one robots.txt; what it means is decided where the rules are kept."""
+        return session.exchange("GET", url, dict(headers))
+
+    def login(self, session: DomainSession) -> None:
+        """Log in with the spider's own method; raises LoginFailed whatever went wrong."""
+        try:
+            self._spider.login(session)
+        except LoginFailed:
+            raise
+        except Exception as error:
+            raise LoginFailed(f"login on {session.domain}: {_where(error)}") from error
+
+    def _without_answer(self, entry: Entry, request: Request, answer: Answer) -> Visit:
+        error: FetchError = answer.error or FetchError("no answer")
+        outcome: Outcome
+        if not error.is_transient:
+            outcome = Failed(error.message, type(error).__name__)
+        else:
+            # A kept connection that the server has closed is nobody's fault; the next try opens its own.
+            outcome = self._again(entry, request, Retry(error.message, counts=not answer.was_idle))
+        return Visit(entry, outcome, answer.exchange, Reaction(is_failure=error.is_transient))
+
+    def _again(self, entry: Entry, request: Request, wish: Retry) -> Outcome:
+        """Another try, unless the request may not be repeated or has had its tries."""
+        if not (retry.is_safe(request.method) or (request.meta or {}).get("retry")):
+            return Failed(f"{wish.reason}; {request.method} is not repeated", wish.reason)
+        if wish.counts and entry.attempts + 1 >= self._habits.max_attempts:
+            return Failed(f"{wish.reason}, after {entry.attempts + 1} attempts", wish.reason)
+        return wish
+
+    def _reaction(self, response: Response) -> Reaction:
+        status = response.status
+        now = self._clock.wall()
+        rest = retry.asked_wait(status, response.headers, now)
+        refused = refusal(status, response.headers, response.content)
+        interval = spread(rate_limits(response.headers, now))
+        is_failure = refused is None and rest is None and retry.is_retryable_status(status)
+        return Reaction(is_failure, refused or "", rest, interval)
+
+    def _judge(
+        self, entry: Entry, request: Request, response: Response, reaction: Reaction
+    ) -> tuple[Outcome, tuple[str, ...]]:
+        status = response.status
+        if status == 304:
+            return self._not_modified(entry, response), ()
+        if reaction.refusal and reaction.rest is None:
+            return Failed(reaction.refusal, reaction.refusal), ()
+        if redirects.is_redirect(status):
+            return self._redirect(entry, request, response), ()
+        if 200 <= status < 300:
+            return self._parse(entry, request, response)
+        if retry.is_retryable_status(status) or reaction.rest is not None:
+            return Retry(f"status {status}"), ()
+        return Failed(f"status {status}", f"status {status}", is_gone=status in _GONE), ()
+
+    def _not_modified(self, entry: Entry, response: Response) -> Outcome:
+        if entry.known is None:
+            return Failed("status 304 without a copy to stand for", "status 304")
+        return Unchanged(self._known(response, entry.known))
+
+    def _known(self, response: Response, before: Known) -> Known:
+        """The stored validators, brought up to date by a 304 (RFC 9111 4.3.4)."""
+        etag, last_modified = freshness.validators(response.headers)
+        return replace(
+            before,
+            etag=etag or before.etag,
+            last_modified=last_modified or before.last_modified,
+            fresh_until=freshness.fresh_until(response.headers, response.fetched_at),
+            fetched_at=response.fetched_at,
+        )
+
+    def _redirect(self, entry: Entry, request: Request, response: Response) -> Outcome:
+        hop = redirects.next_hop(
+            response.status, request.method, entry.url, redirects.location_of(response.headers)
+        )
+        if hop is None:
+            return Failed(f"status {response.status} without a Location", "bad redirect")
+        if isinstance(hop, Failed):
+            return hop
+        if entry.hops >= redirects.MAX_HOPS:
+            return Failed(f"more than {redirects.MAX_HOPS} redirects", "too many redirects")
+        target = hop.url.partition("#")[0]
+        identity = canonical(target)
+        reason = out_of_scope(target, self._rules.allowed_domains)
+        if identity is None or reason is not None:
+            return Denied(f"redirect to {target[:200]}: {reason or 'not a URL'}")
+        following = replace(
+            request,
+            method=hop.method,
+            headers=redirects.headers_for(hop, request.headers) if request.headers else None,
+            data=request.data if hop.keeps_body else None,
+            json=request.json if hop.keeps_body else None,
+        )
+        body, _ = body_of(following)
+        return Redirected(
+            NewUrl(
+                domain=domain_of(target),
+                fp=fingerprint(hop.method, identity, body or b""),
+                url=target,
+                request=request_text(following, target),
+                priority=entry.priority,
+                depth=entry.depth,
+                hops=entry.hops + 1,
+            )
+        )
+
+    def _parse(self, entry: Entry, request: Request, response: Response) -> tuple[Outcome, tuple[str, ...]]:
+        digest = blake2b(response.content, digest_size=16).digest()
+        etag, last_modified = freshness.validators(response.headers)
+        known = Known(
+            version=self._habits.version,
+            etag=etag,
+            last_modified=last_modified,
+            fresh_until=freshness.fresh_until(response.headers, response.fetched_at),
+            body_hash=digest,
+            fetched_at=response.fetched_at,
+        )
+        if entry.known is not None and entry.known.body_hash == digest:
+            return Unchanged(replace(known, version=entry.known.version)), ()
+        page = Page(request, response, depth=entry.depth, token=self._habits.token)
+        try:
+            found = harvest(self._spider, page, self._rules)
+            facts = page.facts()
+        except Exception as error:
+            return Failed(_where(error), type(error).__name__, is_parse=True), ()
+        return Fetched(known, found.records, found.links, found.refused, facts), found.rejected
+
+
+def body_of(request: Request) -> tuple[bytes | None, dict[str, str]]:
+    """The body to send and the header fields that go with the request."""
+    headers = dict(request.headers or {})
+    names = {name.lower() for name in headers}
+    if request.json is not None:
+        body, kind = json.dumps(request.json, separators=(",", ":")).encode(), _JSON
+    elif isinstance(request.data, Mapping):
+        body, kind = urlencode(request.data, doseq=True).encode(), _FORM
+    elif request.data is not None:
+        body, kind = str(request.data).encode(), _FORM
+    else:
+        return None, headers
+    if "content-type" not in names:
+        headers["Content-Type"] = kind
+    return body, headers
+
+
+def _where(error: BaseException) -> str:
+    """An exception in one line, with the place in the user's file where it was raised."""
+    text = f"{type(error).__name__}: {error}".strip().replace("\n", " ")[:300]
+    frames: list[Any] = traceback.extract_tb(error.__traceback__)
+    own = [
+        frame
+        for frame in frames
+        if "/scraper/" not in frame.filename and "site-packages" not in frame.filename
+    ]
+    if not own:
+        return text
+    return f"{text} ({own[-1].filename.rpartition('/')[2]}, line {own[-1].lineno})"
