@@ -4,7 +4,8 @@ Three rules hold for every implementation; `tests/contracts/test_store.py` check
 
 * A domain belongs to one worker at a time. Every write on its behalf is fenced: it matches owner and epoch,
   or changes nothing.
-* `settle` is one transaction: records, links, cookies, clock and the URLs' own rows stand together or not at all.
+* `settle` is one transaction: records, links, cookies, clock and the URLs' own rows stand together or not
+  at all.
 * Nothing in hand is marked: a URL is pending until it is settled, so a crash needs no clean-up.
 
 Moments are epoch seconds on `Clock.now()`'s line unless a name says `wall`.
@@ -14,16 +15,16 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from scraper.model import Entry, NewUrl, Visit
+from scraper.model import Entry, NewUrl, Refusal, Visit
 
 
 @dataclass(frozen=True, slots=True)
 class Run:
     """One execution of a spider as the store knows it. `number` orders runs; `id` names them for people.
 
-    `counts` are the sums over the run's domains, `state` is "running" or "ended". A run is `is_accepted` when
-    its records became the current ones; only then are its validators used. `is_whole` is False where a limit
-    cut it short: such a run is no evidence that a page is gone.
+    `state` is "running", "paused" or "ended"; one that was killed is "running" without a holder. A run is
+    `is_accepted` when its records became the current ones; only then are its validators used. `is_whole` is
+    False where a limit cut it short: such a run is no evidence that a page is gone.
     """
 
     id: str
@@ -45,7 +46,8 @@ class Lease:
 
     `due`: no request may be sent before. `state`: the domain's politeness, shared by all spiders (JSON text).
     `session`: this spider's cookies and login on the domain (JSON text). `tally`: this run's counts on the
-    domain so far (JSON text). `crashes`: how many owners died while holding it.
+    domain so far (JSON text). `crashes`: how many owners in a row died holding it,
+    with nothing settled between.
     """
 
     domain: str
@@ -73,17 +75,20 @@ class DomainUpdate:
 
 @dataclass(frozen=True, slots=True)
 class Settled:
-    """The result of a settlement: how many URLs were new, which domains were no longer ours."""
+    """What a settlement came to: URLs made pending, domains no longer ours, links refused for the first time
+    in this run."""
 
     new: int = 0
     lost: frozenset[str] = frozenset()
+    refused: tuple[Refusal, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class RobotsCopy:
-    """A robots.txt as last read. `status` None: unreachable. `checked_at`, `since`, `until`: wall epoch seconds.
+    """A robots.txt as last read. `status` None: unreachable.
 
-    `since`: when it first became unreachable (0 while reachable). `until`: when it is to be asked again.
+    `checked_at`, `since` and `until` are wall epoch seconds. `since`: when it first became
+    unreachable (0 while reachable). `until`: when it is to be asked again.
     """
 
     origin: str
@@ -152,7 +157,7 @@ class Store(Protocol):
         ...
 
     def pause_run(self, run: Run, summary: Mapping[str, Any]) -> None:
-        """Let go of a run that is to be resumed."""
+        """Let go of a run that is to be resumed. LeaseLost unless we hold it (so `end_run`)."""
         ...
 
     def end_run(self, run: Run, summary: Mapping[str, Any], *, accepted: bool, whole: bool) -> None:
@@ -180,16 +185,20 @@ class Store(Protocol):
 
     # frontier -------------------------------------------------------------------------------------------
     def add(self, run: Run, urls: Sequence[NewUrl]) -> int:
-        """Make URLs pending in this run unless this run has them already; the number that was new.
+        """Make URLs pending in this run unless this run has them already; the number that became pending.
 
-        `again` (dont_filter, redirect hops): a URL that this run has finished becomes pending once more.
+        `again` (dont_filter): a URL that this run has finished becomes pending once more. Each visit of it
+        brings its records to the run; the current ones are those of the last. Raises LeaseLost if the run has
+        ended.
         """
         ...
 
     def lease(self, run: Run, n: int, before: float) -> list[Lease]:
         """Up to `n` more domains with pending URLs of this run, due before `before`, earliest first.
 
-        Skips domains with a live owner, but notes that we wait for them (their owner's heartbeat tells).
+        Skips domains with a live owner, but notes that we wait for them (their owner's heartbeat tells): for
+        any that another run holds, and inside a run for what a worker holds above its fair share. A domain
+        given back while a run waits for it goes to that run first. LeaseLost if we were taken for dead.
         """
         ...
 
@@ -200,24 +209,37 @@ class Store(Protocol):
     def take(self, run: Run, lease: Lease, n: int, held: Sequence[int] = ()) -> list[Entry]:
         """The first `n` pending URLs of a leased domain by (priority, sequence), without those `held`.
 
-        Each carries `known`, its last version's validators, if that version was made by this spider code and
-        belongs to an accepted run, or to this one.
+        Nothing if the lease is no longer ours. Each carries `known`, its last version's validators, if that
+        version was made by this spider code and belongs to an accepted run, or to this one.
         """
         ...
 
     def settle(self, run: Run, visits: Sequence[Visit], domains: Sequence[DomainUpdate]) -> Settled:
-        """One transaction: fence, links and refusals, records, clock and session, own URL rows last.
+        """One transaction: fence, links and refusals, records, clock and session, own URL rows.
 
-        Visits of a domain that is no longer ours are left out and the domain is named in `lost`. Outcomes:
-        Fetched stores a new version (records, links, validators); Unchanged lets the last version stand and makes
-        its links pending; Redirected adds `to` and is done; Retry stays pending, attempts + 1 if it `counts`, and
-        goes behind its equals; Deferred stays pending; Denied and Failed are done with their reason. Repeating a
-        settlement after an unknown result changes nothing.
+        Only visits of `domains` are settled: those of a domain that is no longer ours (or not named there)
+        are left out and the domain is named in `lost`. Only entries that this store object gave out by `take`
+        are settled, each once: repeating a settlement after an unknown result, or after success, changes
+        nothing.
+
+        * Fetched stores a new version: records, links, validators (the store numbers it: `known.version` of a
+          page just parsed is not looked at).
+        * Unchanged lets the last version stand and makes its links pending. Its records count once a run.
+        * Redirected adds `to` and is done; what stood for the page is gone. A hop whose target is the URL
+          itself leaves it pending with the new `hops`; a target that this run has ended as a redirect becomes
+          pending again; any other that the run has already stays as it is, unless `to.again`.
+        * Retry stays pending, attempts + 1 if it `counts`, and goes behind its equals.
+        * Deferred stays pending, at its place.
+        * Denied and Failed are done with their reason; what stood for the page stands, unless `is_gone`.
         """
         ...
 
     def release(self, domains: Sequence[DomainUpdate]) -> None:
-        """Give domains back with what is left of them. Those no longer ours are skipped."""
+        """Give domains back with what is left of them, for the run last started or joined here.
+
+        Those no longer ours are skipped. Only here, in `leave` and for the dead is a domain with nothing
+        pending parked.
+        """
         ...
 
     def progress(self, run: Run) -> Progress:
@@ -264,9 +286,9 @@ class Store(Protocol):
         ...
 
     def keep_session(self, spider: str, domain: str, session: str) -> None:
-        """Replace a spider's session on a domain while no run is under way."""
+        """Replace a spider's session on a domain. Raises StoreBusy while a live worker runs the spider."""
         ...
 
     def close(self) -> None:
-        """Let go of the database."""
+        """Let go of the database. Without `leave` before it, this worker counts as dead from now on."""
         ...

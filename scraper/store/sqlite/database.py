@@ -1,0 +1,171 @@
+"""One SQLite file: how it is opened, how a transaction is written, and what its errors mean to a person."""
+
+import os
+import sqlite3
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from scraper.errors import StoreError, StoreFull, StoreTooNew
+from scraper.store.sqlite import schema
+
+_NO_ROOM = {sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_READONLY}
+_BROKEN = {sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT}
+
+# auto_vacuum has to come before the first table; the mode of -wal and -shm follows the file's.
+_PRAGMAS = (
+    "PRAGMA busy_timeout = 30000",
+    "PRAGMA auto_vacuum = INCREMENTAL",
+    "PRAGMA journal_mode = WAL",
+    "PRAGMA synchronous = NORMAL",
+    "PRAGMA cache_size = -65536",
+    "PRAGMA wal_autocheckpoint = 10000",
+)
+
+
+class Database:
+    """A connection for one thread of one process; transactions are explicit."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._pid = os.getpid()
+        with self._translated():
+            self._connection = _open(path)
+            self._migrate()
+        self._inode = path.stat().st_ino
+
+    @contextmanager
+    def write(self) -> Iterator[sqlite3.Connection]:
+        """One writing transaction: all of it or nothing."""
+        self._check_process()
+        with self._translated():
+            self._connection.execute("BEGIN IMMEDIATE")
+            try:
+                yield self._connection
+                self._connection.execute("COMMIT")
+            except BaseException:
+                # SQLite itself rolls back after some errors, a full disk among them.
+                if self._connection.in_transaction:
+                    self._connection.execute("ROLLBACK")
+                raise
+
+    @contextmanager
+    def read(self) -> Iterator[sqlite3.Connection]:
+        """Several reading statements; each sees what is committed when it begins."""
+        self._check_process()
+        with self._translated():
+            yield self._connection
+
+    def rows(self, sql: str, *values: Any) -> list[tuple[Any, ...]]:
+        """The rows of one reading statement."""
+        self._check_process()
+        with self._translated():
+            return self._connection.execute(sql, values).fetchall()
+
+    def row(self, sql: str, *values: Any) -> tuple[Any, ...] | None:
+        """The first row of one reading statement."""
+        return next(iter(self.rows(sql, *values)), None)
+
+    def stream(self, sql: str, *values: Any) -> Iterator[tuple[Any, ...]]:
+        """The rows of one statement as they were when it began, over a connection of its own."""
+        with self._translated():
+            connection = _open(self.path)
+            try:
+                yield from connection.execute(sql, values)
+            finally:
+                connection.close()
+
+    def check_file(self) -> None:
+        """Raise StoreError if the file was removed or replaced: what is written now would be lost."""
+        try:
+            same = self.path.stat().st_ino == self._inode
+        except OSError:
+            same = False
+        if not same:
+            raise StoreError(
+                f"{self.path} was removed or replaced while in use", "stop, put it back, and run again"
+            )
+
+    def shrink(self) -> None:
+        """Give unused space back to the disk when much of the file is unused."""
+        with self._translated():
+            (free,) = self._connection.execute("PRAGMA freelist_count").fetchone()
+            (total,) = self._connection.execute("PRAGMA page_count").fetchone()
+            if free > 1000 and free * 4 > total:
+                self._connection.execute(f"PRAGMA incremental_vacuum({free})").fetchall()
+
+    def close(self) -> None:
+        """Close the connection; safe to repeat."""
+        self._connection.close()
+
+    def _migrate(self) -> None:
+        if self._version() == len(schema.MIGRATIONS):
+            return
+        with self.write() as connection:
+            # Read again under the lock: another process may have been first.
+            for number in range(self._version(), len(schema.MIGRATIONS)):
+                for statement in schema.MIGRATIONS[number]:
+                    connection.execute(statement)
+                connection.execute(f"PRAGMA user_version = {number + 1}")
+
+    def _version(self) -> int:
+        found, known = self._connection.execute("PRAGMA user_version").fetchone()[0], len(schema.MIGRATIONS)
+        if found > known:
+            raise StoreTooNew(
+                f"{self.path} was written by a newer version (schema {found}, this program knows {known})",
+                "update the program",
+            )
+        return int(found)
+
+    def _check_process(self) -> None:
+        if os.getpid() != self._pid:
+            raise StoreError("the store was opened by a parent process", "open it again after a fork")
+
+    @contextmanager
+    def _translated(self) -> Iterator[None]:
+        try:
+            yield
+        except sqlite3.Error as error:
+            raise _translate(self.path, error) from error
+        except OSError as error:
+            raise StoreFull(
+                f"cannot write {self.path}: {error.strerror}",
+                "free some space or check the folder's permissions",
+            ) from error
+
+
+def _open(path: Path) -> sqlite3.Connection:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # Cookies are secrets: nobody but the owner may read the file, not even for the moment of its creation.
+    os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+    connection = sqlite3.connect(path, isolation_level=None, cached_statements=256)
+    try:
+        for pragma in _PRAGMAS:
+            connection.execute(pragma)
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def _translate(path: Path, error: sqlite3.Error) -> StoreError:
+    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+    if code in _NO_ROOM or code == sqlite3.SQLITE_CANTOPEN:
+        return StoreFull(f"cannot write {path}: {error}", "free some space or check the folder's permissions")
+    if code in _BROKEN:
+        return StoreError(f"{path} is no usable database: {error}", "move it away or restore a copy")
+    if code == sqlite3.SQLITE_BUSY:
+        return StoreError(f"{path} stayed locked for 30 s: {error}", "find the program that holds it open")
+    return StoreError(f"{path}: {error}")
+
+
+def many(connection: sqlite3.Connection, sql: str, rows: Sequence[Sequence[Any]]) -> None:
+    """Run one statement for many rows; nothing for none."""
+    if rows:
+        connection.executemany(sql, rows)
+
+
+def storable(text: str) -> str:
+    """The text without lone surrogates, which a site can send and UTF-8 cannot hold."""
+    return text if text.isascii() else text.encode("utf-8", "replace").decode()

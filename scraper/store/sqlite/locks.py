@@ -1,0 +1,71 @@
+"""Who is alive on this machine: a file lock per worker, which the system drops with the process."""
+
+import fcntl
+import os
+import weakref
+from pathlib import Path
+from urllib.parse import quote
+
+
+class Locks:
+    """The folder of lock files; this process holds at most one."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._held: tuple[Path, int] | None = None
+        _open_locks.add(self)
+
+    def hold(self, worker: str) -> None:
+        """Lock the worker's file until `drop`, or until the process ends in whatever way."""
+        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        path = self._path(worker)
+        handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            os.close(handle)
+            raise
+        self._held = (path, handle)
+
+    def is_free(self, worker: str) -> bool:
+        """Whether nobody holds the worker's lock: its process is dead."""
+        try:
+            handle = os.open(self._path(worker), os.O_RDWR | os.O_CLOEXEC)
+        except FileNotFoundError:
+            return True
+        try:
+            # Shared: two that look at once must not take each other for the worker.
+            fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        finally:
+            os.close(handle)
+        return True
+
+    def forget(self, worker: str) -> None:
+        """Remove a dead worker's file."""
+        self._path(worker).unlink(missing_ok=True)
+
+    def drop(self, *, keep_file: bool = False) -> None:
+        """Let go of our own lock; safe to repeat."""
+        if self._held is None:
+            return
+        (path, handle), self._held = self._held, None
+        if not keep_file:
+            path.unlink(missing_ok=True)
+        os.close(handle)
+
+    def _path(self, worker: str) -> Path:
+        return self._folder / f"{quote(worker, safe='')}.lock"
+
+
+_open_locks: weakref.WeakSet[Locks] = weakref.WeakSet()
+
+
+def _let_go_in_child() -> None:
+    # A forked child shares the lock: it would keep its dead parent alive.
+    for locks in _open_locks:
+        locks.drop(keep_file=True)
+
+
+os.register_at_fork(after_in_child=_let_go_in_child)

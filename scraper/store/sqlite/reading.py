@@ -1,0 +1,73 @@
+"""What is read back: records, the current state of a spider's pages, and the facts for `explain`."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import closing
+from itertools import groupby
+from operator import itemgetter
+from typing import Any
+
+from scraper.store import Kept, RobotsCopy
+from scraper.store.sqlite.database import Database
+
+_RECORDS = """SELECT v.id, u.url, r.key, r.line
+    FROM visits v JOIN records r ON r.version = v.version JOIN urls u ON u.id = v.url
+    WHERE v.run = ? AND v.id > ? AND v.is_read = 1 ORDER BY v.id, r.n"""
+_CURRENT = """WITH counted AS (SELECT number FROM runs WHERE spider = ?1 AND accepted AND number >= (
+        SELECT coalesce(max(number), 0) FROM runs WHERE spider = ?1 AND accepted AND whole)),
+    latest AS (SELECT url, max(id) AS id FROM visits WHERE run IN counted GROUP BY url)
+    SELECT v.id, u.url, r.key, r.line
+    FROM latest l JOIN visits v ON v.id = l.id JOIN records r ON r.version = v.version
+    JOIN urls u ON u.id = v.url
+    ORDER BY v.id, r.n"""
+_STATES = ("pending", "done", "failed", "denied", "redirected")
+_LOOKUP = """SELECT u.url, u.state, u.reason, u.attempts, u.depth, u.hops, u.run, r.id, p.fetched_at,
+    p.fresh_until, p.etag, p.last_modified, p.facts
+    FROM queues q JOIN urls u ON u.queue = q.id AND u.fp = ? LEFT JOIN pages p ON p.url = u.id
+    LEFT JOIN runs r ON r.number = u.run WHERE q.spider = ? LIMIT 1"""
+_LOOKUP_NAMES = (
+    *("url", "state", "reason", "attempts", "depth", "hops", "run_number", "run"),
+    *("fetched_at", "fresh_until", "etag", "last_modified", "facts"),
+)
+_DOMAIN_NAMES = ("domain", "owner", "epoch", "due", "state", "crashes")
+
+
+def records(database: Database, run: int, after: int, limit: int) -> list[Kept]:
+    """Whole visits up to `limit` records, at least one visit."""
+    kept: list[Kept] = []
+    with database.read() as connection, closing(connection.execute(_RECORDS, (run, after))) as found:
+        for _, rows in groupby(found, itemgetter(0)):
+            visit = [Kept(*row) for row in rows]
+            if kept and len(kept) + len(visit) > limit:
+                break
+            kept += visit
+    return kept
+
+
+def current(database: Database, spider: str) -> Iterator[Kept]:
+    """The accepted records, as they were when the reading began."""
+    return (Kept(*row) for row in database.stream(_CURRENT, spider))
+
+
+def lookup(database: Database, spider: str, fp: bytes) -> Mapping[str, Any] | None:
+    """One URL of a spider. Asks each of its queues: for people, not for the hot path."""
+    row = database.row(_LOOKUP, fp, spider)
+    if row is None:
+        return None
+    found = dict(zip(_LOOKUP_NAMES, row, strict=True))
+    return found | {"state": _STATES[found["state"]]}
+
+
+def domain(database: Database, name: str) -> Mapping[str, Any] | None:
+    """The shared row of a domain."""
+    row = database.row(f"SELECT name, {', '.join(_DOMAIN_NAMES[1:])} FROM domains WHERE name = ?", name)
+    return None if row is None else dict(zip(_DOMAIN_NAMES, row, strict=True))
+
+
+def robots(database: Database, origin: str) -> RobotsCopy | None:
+    """The stored robots.txt of an origin."""
+    row = database.row(
+        """SELECT origin, body, status, checked_at, until, since, etag, last_modified
+        FROM robots WHERE origin = ?""",
+        origin,
+    )
+    return None if row is None else RobotsCopy(*row)

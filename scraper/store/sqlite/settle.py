@@ -1,0 +1,189 @@
+"""What one settlement writes: visits, versions of pages, records, refusals and the URLs' own rows."""
+
+import json
+import sqlite3
+from array import array
+from collections.abc import Sequence
+from hashlib import blake2b
+from typing import Any, assert_never
+
+from scraper.model import (
+    Deferred,
+    Denied,
+    Failed,
+    Fetched,
+    Known,
+    NewUrl,
+    Redirected,
+    Refusal,
+    Retry,
+    Unchanged,
+    Visit,
+)
+from scraper.store.sqlite.database import many, storable
+from scraper.store.sqlite.frontier import DENIED, DONE, FAILED, PENDING, REDIRECTED, Change, Seen
+
+_OWN = "SELECT seq, state, run, attempts FROM urls WHERE id = ?"
+_FINISH = "UPDATE urls SET state = ?, reason = ? WHERE id = ?"
+_KEEP = "UPDATE urls SET attempts = ?, hops = ?, reason = ?, seq = ? WHERE id = ?"
+_VISIT = "INSERT INTO visits(id, run, url, version, is_read) VALUES (?, ?, ?, ?, ?)"
+_RECORD = "INSERT INTO records(version, n, key, line) VALUES (?, ?, ?, ?)"
+_PAGE = "INSERT OR REPLACE INTO pages VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+_RENEW = """UPDATE pages SET checked = ?, etag = ?, last_modified = ?, fresh_until = ?, body_hash = ?,
+    fetched_at = ? WHERE url = ?"""
+_FORGET = "DELETE FROM pages WHERE url = ?"
+_REFUSE = "INSERT INTO refused VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING"
+# What stands for a page that could not be read: its last visit in this run or in an accepted one.
+_STANDING = """SELECT v.version FROM visits v JOIN runs r ON r.number = v.run
+    WHERE v.url = ? AND (r.accepted OR r.number = ?) ORDER BY v.id DESC LIMIT 1"""
+
+
+class Settlement:
+    """The visits of one transaction. The caller has checked the fence and writes the domains."""
+
+    def __init__(self, change: Change, seen: Seen, code: str, taken: dict[str, dict[int, int]]) -> None:
+        self.refused: list[Refusal] = []
+        self._change, self._seen, self._code, self._taken = change, seen, code, taken
+        self._connection: sqlite3.Connection = change.connection
+        self._visits: list[tuple[Any, ...]] = []
+        self._records: list[tuple[Any, ...]] = []
+        self._pages: list[tuple[Any, ...]] = []
+
+    def settle(self, visits: Sequence[Visit]) -> None:
+        """Settle those visits whose URLs are still as they were when they were taken.
+
+        A visit that was settled before finds its URL finished or at another place: it is left out whole, its
+        links too. Own rows come before the links, so that a link to a page of the same settlement meets that
+        page as this settlement leaves it.
+        """
+        current = {visit.entry.id: visit for visit in visits if self._is_in_hand(visit)}
+        for visit in current.values():
+            self._end(visit)
+        for visit in current.values():
+            self._follow(visit)
+        many(self._connection, _VISIT, self._visits)
+        many(self._connection, _RECORD, self._records)
+        many(self._connection, _PAGE, self._pages)
+
+    def _is_in_hand(self, visit: Visit) -> bool:
+        seq = self._taken.get(visit.entry.domain, {}).get(visit.entry.id)
+        if seq is None:
+            return False
+        row = self._connection.execute(_OWN, (visit.entry.id,)).fetchone()
+        return row is not None and row[:3] == (seq, PENDING, self._change.run)
+
+    def _end(self, visit: Visit) -> None:
+        """Write the URL's own row."""
+        match visit.outcome:
+            case Fetched():
+                self._finish(visit, DONE)
+            case Unchanged():
+                self._renew(visit, visit.outcome.known)
+            case Redirected(to):
+                self._redirect(visit, to)
+            case Retry(reason, counts):
+                self._keep(visit, attempts=visit.entry.attempts + counts, reason=reason)
+            case Deferred(reason):
+                self._connection.execute("UPDATE urls SET reason = ? WHERE id = ?", (reason, visit.entry.id))
+            case Denied() | Failed():
+                self._give_up(visit, visit.outcome)
+            case other:
+                assert_never(other)
+
+    def _follow(self, visit: Visit) -> None:
+        """Add what the visit leads to."""
+        outcome = visit.outcome
+        if isinstance(outcome, Fetched):
+            links = dict.fromkeys(self._change.meet(link) for link in outcome.links)
+            for refusal in outcome.refused:
+                self._refuse(refusal)
+            self._keep_page(visit, outcome, array("q", links).tobytes())
+        elif isinstance(outcome, Redirected) and not _is_itself(visit, outcome.to):
+            self._change.meet(outcome.to, is_hop=True)
+
+    def _redirect(self, visit: Visit, to: NewUrl) -> None:
+        if _is_itself(visit, to):
+            # A page that sends to itself, to set a cookie, is simply asked again.
+            self._keep(visit, hops=to.hops)
+        else:
+            self._finish(visit, REDIRECTED)
+            self._note_nothing(visit)
+
+    def _give_up(self, visit: Visit, outcome: Denied | Failed) -> None:
+        self._finish(visit, DENIED if isinstance(outcome, Denied) else FAILED, outcome.reason)
+        if isinstance(outcome, Failed) and outcome.is_gone:
+            self._note_nothing(visit)
+        else:
+            self._note_standing(visit)
+
+    def _finish(self, visit: Visit, state: int, reason: str | None = None) -> None:
+        self._connection.execute(_FINISH, (state, reason, visit.entry.id))
+        self._change.finished += 1
+
+    def _keep(
+        self, visit: Visit, *, attempts: int | None = None, hops: int | None = None, reason: str | None = None
+    ) -> None:
+        entry = visit.entry
+        values = (
+            entry.attempts if attempts is None else attempts,
+            entry.hops if hops is None else hops,
+            reason,
+            self._change.tick(),
+        )
+        self._connection.execute(_KEEP, (*values, entry.id))
+
+    def _keep_page(self, visit: Visit, page: Fetched, links: bytes) -> None:
+        version, known = self._change.tick(), page.known
+        self._visits.append((version, self._change.run, visit.entry.id, version, 1))
+        self._records += [
+            (version, n, storable(record.key), storable(record.line)) for n, record in enumerate(page.records)
+        ]
+        facts = json.dumps(page.facts) if page.facts else ""
+        run = self._change.run
+        self._pages.append((visit.entry.id, version, run, run, self._code, *_validators(known), links, facts))
+
+    def _renew(self, visit: Visit, known: Known) -> None:
+        """Let the last version stand; without one (a prune took it) the page is asked for in full again."""
+        entry = visit.entry
+        page = self._connection.execute(
+            "SELECT version, checked, links FROM pages WHERE url = ?", (entry.id,)
+        ).fetchone()
+        if page is None:
+            return self._keep(visit, reason="the last version is gone")
+        version, checked, links = page
+        self._finish(visit, DONE)
+        self._connection.execute(_RENEW, (self._change.run, *_validators(known), entry.id))
+        if checked != self._change.run:
+            # Once a run: what this run has brought already does not come again.
+            self._visits.append((self._change.tick(), self._change.run, entry.id, version, 1))
+            self._change.meet_again(array("q", links))
+        return None
+
+    def _note_nothing(self, visit: Visit) -> None:
+        """Note that the page brings nothing any more."""
+        self._visits.append((self._change.tick(), self._change.run, visit.entry.id, None, 1))
+        self._connection.execute(_FORGET, (visit.entry.id,))
+
+    def _note_standing(self, visit: Visit) -> None:
+        """Note that the page was met and not read: what stood stands."""
+        url, run = visit.entry.id, self._change.run
+        row = self._connection.execute(_STANDING, (url, run)).fetchone()
+        self._visits.append((self._change.tick(), run, url, row and row[0], 0))
+
+    def _refuse(self, refusal: Refusal) -> None:
+        url = storable(refusal.url)
+        digest = blake2b(url.encode(), digest_size=16).digest()
+        if digest in self._seen.refused:
+            return
+        self._seen.refused.add(digest)
+        values = (self._change.run, digest, url, refusal.reason)
+        if self._connection.execute(_REFUSE, values).rowcount:
+            self.refused.append(refusal)
+
+
+def _is_itself(visit: Visit, to: NewUrl) -> bool:
+    return (to.domain, to.fp) == (visit.entry.domain, visit.entry.fp)
+
+
+def _validators(known: Known) -> tuple[Any, ...]:
+    return known.etag, known.last_modified, known.fresh_until, known.body_hash, known.fetched_at

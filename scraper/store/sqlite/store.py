@@ -1,0 +1,310 @@
+"""The store on one SQLite file: the default, for one machine with any number of processes."""
+
+import json
+import sqlite3
+from collections.abc import Iterator, Mapping, Sequence, Set
+from pathlib import Path
+from typing import Any
+
+from scraper.clock import Clock, SystemClock, boot_id, offset
+from scraper.errors import StoreBusy
+from scraper.model import Entry, Known, NewUrl, Visit
+from scraper.store import DomainUpdate, Kept, Lease, Progress, RobotsCopy, Run, Settled
+from scraper.store.sqlite import ownership, reading, runs
+from scraper.store.sqlite.database import Database, many
+from scraper.store.sqlite.frontier import Change, Seen, queue_of
+from scraper.store.sqlite.locks import Locks
+from scraper.store.sqlite.settle import Settlement
+from scraper.store.sqlite.workers import Workers
+
+_ASK_AGAIN = 1.0
+
+_TAKE = """SELECT u.id, u.fp, u.url, u.request, u.depth, u.hops, u.attempts, u.prio, u.seq,
+    p.version, p.etag, p.last_modified, p.fresh_until, p.body_hash, p.fetched_at
+    FROM queues q JOIN domains d ON d.id = q.domain
+    JOIN urls u ON u.queue = q.id AND u.run = ?1 AND u.state = 0
+    LEFT JOIN pages p ON p.url = u.id AND p.code = ?2
+        AND (p.run = u.run OR coalesce((SELECT r.accepted FROM runs r WHERE r.number = p.run), 1))
+    WHERE q.id = ?3 AND d.owner = ?4 AND d.epoch = ?5
+    ORDER BY u.prio DESC, u.seq LIMIT ?6"""
+_OURS = "SELECT id FROM domains WHERE name = ? AND owner = ? AND epoch = ?"
+_LEAVE_DOMAIN = """UPDATE domains SET due = ?, state = coalesce(?, state),
+    crashes = CASE ? WHEN 1 THEN 0 ELSE crashes END WHERE id = ?"""
+_LEAVE_SESSION = "UPDATE queues SET session = ? WHERE spider = ? AND domain = ?"
+_LEAVE_TALLY = "INSERT OR REPLACE INTO tallies VALUES (?, ?, ?)"
+_KEEP_ROBOTS = "INSERT OR REPLACE INTO robots VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
+
+
+class SqliteStore:
+    """`Store` on the file `path`, with the locks of its workers in `locks` (default: beside the file).
+
+    One thread of one process uses it. `clock` is for tests: without one it is this boot's time line.
+    """
+
+    def __init__(self, path: Path, clock: Clock | None = None, *, locks: Path | None = None) -> None:
+        self._database = Database(path)
+        self._clock = clock or SystemClock(self.anchor())
+        self._workers = Workers(self._database, Locks(locks or path.parent / "locks"), self._clock)
+        self._seen = Seen()
+        self._run: Run | None = None
+        # What is in our hands, by domain: the place (seq) at which each URL was taken.
+        self._taken: dict[str, dict[int, int]] = {}
+        self._asked_at = 0.0
+
+    # workers ------------------------------------------------------------------------------------------
+    def join(self, worker: str) -> None:
+        self._workers.join(worker)
+
+    def heartbeat(self) -> frozenset[str]:
+        return self._workers.beat()
+
+    def leave(self) -> None:
+        self._workers.leave()
+        self._taken.clear()
+
+    def anchor(self) -> float:
+        with self._database.write() as connection:
+            kept = dict(
+                connection.execute("SELECT k, v FROM meta WHERE k IN ('boot', 'anchor', 'highwater')")
+            )
+            uptime, highwater = SystemClock(0.0).now(), float(kept.get("highwater", 0.0))
+            if kept.get("boot") == boot_id() and (anchor := float(kept["anchor"])) + uptime >= highwater:
+                return anchor
+            # A new boot: no moment may come twice, whatever the machine's clock says now.
+            anchor = max(offset(), highwater - uptime)
+            rows = [("boot", boot_id()), ("anchor", anchor)]
+            connection.executemany("INSERT OR REPLACE INTO meta VALUES (?, ?)", rows)
+            return anchor
+
+    # runs -----------------------------------------------------------------------------------------------
+    def start_run(self, spider: str, code: str, *, fresh: bool = False) -> Run:
+        me, wall = self._workers.me, self._clock.wall()
+        with self._database.write() as connection:
+            self._workers.check(connection)
+            self._workers.reap(connection)
+            run = runs.start(connection, spider, code, worker=me, wall=wall, fresh=fresh)
+        return self._work_on(run)
+
+    def join_run(self, run_id: str) -> Run:
+        with self._database.write() as connection:
+            self._workers.check(connection)
+            run = runs.find(connection, runs.numbered(connection, run_id), is_resumed=True)
+            runs.enter(connection, self._workers.me, run.number)
+        return self._work_on(run)
+
+    def pause_run(self, run: Run, summary: Mapping[str, Any]) -> None:
+        with self._database.write() as connection:
+            runs.check_held(connection, run, self._workers.me)
+            connection.execute(
+                "UPDATE runs SET state = 'paused', owner = NULL, summary = ? WHERE number = ?",
+                (json.dumps(summary), run.number),
+            )
+            connection.execute("UPDATE workers SET run = NULL WHERE id = ?", (self._workers.me,))
+
+    def end_run(self, run: Run, summary: Mapping[str, Any], *, accepted: bool, whole: bool) -> None:
+        with self._database.write() as connection:
+            runs.check_held(connection, run, self._workers.me)
+            wall = self._clock.wall()
+            runs.close(connection, run.number, json.dumps(summary), wall, accepted=accepted, whole=whole)
+
+    def accept_run(self, run: Run) -> None:
+        with self._database.write() as connection:
+            connection.execute(
+                "UPDATE runs SET accepted = 1 WHERE number = ? AND state = 'ended'", (run.number,)
+            )
+
+    def runs(self, spider: str | None = None, limit: int = 100) -> list[Run]:
+        with self._database.read() as connection:
+            return runs.listed(connection, spider, limit)
+
+    def holder(self, spider: str) -> tuple[str, float] | None:
+        self._workers.reap_now()
+        with self._database.read() as connection:
+            return runs.holder(connection, spider)
+
+    def prune(self, spider: str, keep: int) -> list[str]:
+        with self._database.write() as connection:
+            forgotten = runs.prune(connection, spider, keep)
+        self._database.shrink()
+        return forgotten
+
+    # frontier -------------------------------------------------------------------------------------------
+    def add(self, run: Run, urls: Sequence[NewUrl]) -> int:
+        with self._seen.kept(), self._database.write() as connection:
+            change = Change(connection, run.spider, run.number, self._seen)
+            for url in urls:
+                change.meet(url)
+            change.write()
+        return change.new
+
+    def lease(self, run: Run, n: int, before: float) -> list[Lease]:
+        seeker = ownership.Seeker(self._workers.me, run.number, self._clock.now())
+        leases: list[Lease] = []
+        # Looking is free; the lock that all writers share is taken only if there is something to win.
+        with self._database.read() as connection:
+            is_any_ready = n > 0 and ownership.is_any_ready(connection, seeker, before)
+        if is_any_ready:
+            with self._database.write() as connection:
+                self._workers.check(connection)
+                leases = ownership.ready(connection, seeker, before, n)
+        if len(leases) < n and seeker.now - self._asked_at >= _ASK_AGAIN:
+            self._asked_at = seeker.now
+            self._ask(seeker, n - len(leases))
+        return leases
+
+    def lease_domain(self, run: Run, domain: str) -> Lease | None:
+        self._workers.reap_now()
+        seeker = ownership.Seeker(self._workers.me, run.number, self._clock.now())
+        with self._database.write() as connection:
+            self._workers.check(connection)
+            return ownership.named(connection, seeker, queue_of(connection, run.spider, domain))
+
+    def take(self, run: Run, lease: Lease, n: int, held: Sequence[int] = ()) -> list[Entry]:
+        queue = self._seen.queues.get((run.spider, lease.domain))
+        if queue is None:
+            with self._seen.kept(), self._database.write() as connection:
+                queue = queue_of(connection, run.spider, lease.domain)
+            self._seen.queues[run.spider, lease.domain] = queue
+        values = (run.number, run.code, queue, self._workers.me, lease.epoch, n + len(held))
+        skipped, taken = frozenset(held), self._taken.setdefault(lease.domain, {})
+        entries: list[Entry] = []
+        for row in self._database.rows(_TAKE, *values):
+            if row[0] not in skipped and len(entries) < n:
+                entries.append(_entry(lease.domain, row))
+                taken[row[0]] = row[8]
+        return entries
+
+    def settle(self, run: Run, visits: Sequence[Visit], domains: Sequence[DomainUpdate]) -> Settled:
+        with self._seen.kept(), self._database.write() as connection:
+            change = Change(connection, run.spider, run.number, self._seen)
+            ours = self._ours(connection, domains)
+            settlement = Settlement(change, self._seen, run.code, self._taken)
+            settlement.settle([visit for visit in visits if visit.entry.domain in ours])
+            worked = {visit.entry.domain for visit in visits}
+            _write_domains(connection, run, ours, domains, worked)
+            change.write()
+        for visit in visits:
+            self._taken.get(visit.entry.domain, {}).pop(visit.entry.id, None)
+        named = {visit.entry.domain for visit in visits} | {update.lease.domain for update in domains}
+        return Settled(change.new, frozenset(named - ours.keys()), tuple(settlement.refused))
+
+    def release(self, domains: Sequence[DomainUpdate]) -> None:
+        run = self._run
+        with self._database.write() as connection:
+            ours = self._ours(connection, domains)
+            if run is not None:
+                _write_domains(connection, run, ours, domains)
+            ownership.free(connection, list(ours.values()))
+        for update in domains:
+            self._taken.pop(update.lease.domain, None)
+
+    def progress(self, run: Run) -> Progress:
+        pending, done = self._database.rows("SELECT pending, done FROM runs WHERE number = ?", run.number)[0]
+        due = self._database.row(
+            "SELECT due FROM queues WHERE run = ? AND free = 1 ORDER BY due LIMIT 1", run.number
+        )
+        return Progress(pending, done, due[0] if due else None)
+
+    # reading --------------------------------------------------------------------------------------------
+    def robots(self, origin: str) -> RobotsCopy | None:
+        return reading.robots(self._database, origin)
+
+    def keep_robots(self, copy: RobotsCopy) -> None:
+        times = (copy.checked_at, copy.until, copy.since)
+        values = (copy.origin, copy.body, copy.status, *times, copy.etag, copy.last_modified)
+        with self._database.write() as connection:
+            connection.execute(_KEEP_ROBOTS, values)
+
+    def tallies(self, run: Run) -> dict[str, str]:
+        rows = self._database.rows(
+            "SELECT d.name, t.tally FROM tallies t JOIN domains d ON d.id = t.domain WHERE t.run = ?",
+            run.number,
+        )
+        return dict(rows)
+
+    def records(self, run: Run, after: int = 0, limit: int = 1000) -> list[Kept]:
+        return reading.records(self._database, run.number, after, limit)
+
+    def current(self, spider: str) -> Iterator[Kept]:
+        return reading.current(self._database, spider)
+
+    def lookup(self, spider: str, fp: bytes) -> Mapping[str, Any] | None:
+        return reading.lookup(self._database, spider, fp)
+
+    def domain(self, domain: str) -> Mapping[str, Any] | None:
+        return reading.domain(self._database, domain)
+
+    def sessions(self, spider: str) -> dict[str, str]:
+        rows = self._database.rows(
+            """SELECT d.name, q.session FROM queues q JOIN domains d ON d.id = q.domain
+            WHERE q.spider = ? AND q.session <> ''""",
+            spider,
+        )
+        return dict(rows)
+
+    def keep_session(self, spider: str, domain: str, session: str) -> None:
+        with self._database.write() as connection:
+            if (held := runs.holder(connection, spider)) is not None:
+                raise StoreBusy(f"{spider} is being run by {held[0]}", "wait for it or stop it")
+            queue = queue_of(connection, spider, domain)
+            connection.execute("UPDATE queues SET session = ? WHERE id = ?", (session, queue))
+
+    def close(self) -> None:
+        self._workers.close()
+        self._database.close()
+
+    # ------------------------------------------------------------------------------------------------------
+    def _work_on(self, run: Run) -> Run:
+        self._run = run
+        self._taken.clear()
+        return run
+
+    def _ask(self, seeker: ownership.Seeker, n: int) -> None:
+        with self._database.read() as connection:
+            asked = ownership.wanted(connection, seeker, n)
+        if asked:
+            with self._database.write() as connection:
+                ownership.want(connection, seeker, asked)
+
+    def _ours(self, connection: sqlite3.Connection, updates: Sequence[DomainUpdate]) -> dict[str, int]:
+        """The fence: the ids of those domains that we own still, in the epoch of their lease."""
+        me, ours = self._workers.me, {}
+        for update in updates:
+            row = connection.execute(_OURS, (update.lease.domain, me, update.lease.epoch)).fetchone()
+            if row is not None:
+                ours[update.lease.domain] = int(row[0])
+        return ours
+
+
+def _write_domains(
+    connection: sqlite3.Connection,
+    run: Run,
+    ours: Mapping[str, int],
+    updates: Sequence[DomainUpdate],
+    worked: Set[str] = frozenset(),
+) -> None:
+    """Leave clock, politeness, session and tally with those domains that are ours.
+
+    Something settled proves that the domain does not kill its owners.
+    """
+    sessions: list[tuple[str, str, int]] = []
+    tallies: list[tuple[int, int, str]] = []
+    rows: list[tuple[float, str | None, bool, int]] = []
+    for update in updates:
+        name = update.lease.domain
+        if (domain := ours.get(name)) is None:
+            continue
+        rows.append((update.due, update.state, name in worked, domain))
+        if update.session is not None:
+            sessions.append((update.session, run.spider, domain))
+        if update.tally is not None:
+            tallies.append((run.number, domain, update.tally))
+    many(connection, _LEAVE_DOMAIN, rows)
+    many(connection, _LEAVE_SESSION, sessions)
+    many(connection, _LEAVE_TALLY, tallies)
+
+
+def _entry(domain: str, row: tuple[Any, ...]) -> Entry:
+    found, fp, url, request, depth, hops, attempts, priority, _, version, *validators = row
+    known = None if version is None else Known(version, *validators)
+    return Entry(found, domain, fp, url, request, depth, hops, attempts, priority, known)
