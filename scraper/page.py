@@ -15,7 +15,7 @@ from parsel.csstranslator import GenericTranslator, HTMLTranslator
 from scraper.encoding import decode, encoding_of
 from scraper.errors import SpiderError
 from scraper.model import Headers, Request, Response
-from scraper.signals import is_nofollow, robots_directives
+from scraper.signals import content_usage, is_nofollow, robots_directives, tdm_reservation
 from scraper.urls import join, origin_of
 
 _XML_TYPE = re.compile(r"(?:text|application)/xml|.+\+xml")
@@ -32,6 +32,7 @@ _METAS: Any = etree.XPath("//meta[@name and @content]")
 _BASE: Any = etree.XPath("string(//base[@href][1]/@href)", smart_strings=False)
 _WEB = ("https://", "http://")
 _CACHED_LINKS = 20_000  # about 6 MB; most links of a site are on many of its pages
+_LONGEST_CACHED = 300  # characters; no page shall fill the cache with megabytes
 
 _local = threading.local()
 
@@ -148,18 +149,14 @@ class Page:
     def tree(self) -> Any:
         """The root element (lxml) under css, xpath and links; an empty document where there is no markup."""
         if self._tree is None:
-            self._tree = _parse_xml(self._xml_text()) if self._is_xml() else _parse_html(self._html_text())
+            self._tree = _parse_xml(self._markup()) if self._is_xml() else _parse_html(self._markup())
         return self._tree
 
-    def _xml_text(self) -> str:
-        return self.text
-
-    def _html_text(self) -> str:
+    def _markup(self) -> str:
+        """The text where there may be markup. A picture is no page, but HTML under a wrong name is one."""
         kind = self._content_type().partition(";")[0].strip()
-        if not kind or kind.startswith("text/") or kind == "application/xhtml+xml":
-            return self.text
-        # A picture is no page, but HTML under a wrong name is one.
-        return self.text if self.content[:64].lstrip()[:1] == b"<" else ""
+        is_markup = not kind or kind.startswith("text/") or kind.endswith("xml")
+        return self.text if is_markup or self.content[:64].lstrip()[:1] == b"<" else ""
 
     # links ------------------------------------------------------------------------------------------------
     def links(self) -> list[str]:
@@ -199,10 +196,9 @@ class Page:
     def base(self) -> str:
         """What relative links are relative to: the page's URL, or its `<base href>` (HTML 4.2.3)."""
         if self._base is None:
-            self._base = self.url
+            self._base = join(None, self.url) or self.url
             if self._mentions("<base"):
-                found = join(self.url, _BASE(self.tree).strip())
-                self._base = found if found and found.startswith(_WEB) else self.url
+                self._base = _web_url(self._base, _BASE(self.tree)) or self._base
         return self._base
 
     def _absolute(self, hrefs: Iterable[str | None]) -> Iterator[str]:
@@ -212,11 +208,12 @@ class Page:
         for href in hrefs:
             if not href:
                 continue
-            first = href[0]
-            if first == "/":
+            if len(href) > _LONGEST_CACHED:
+                url = _web_url(base, href)
+            elif href[0] == "/":
                 url = _joined(origin, href)
             else:
-                url = _joined(folder, href) if first.isalnum() else _web_url(base, href)
+                url = _joined(folder, href) if href[0].isalnum() else _web_url(base, href)
             if url is not None:
                 yield url
 
@@ -230,7 +227,7 @@ class Page:
 
     def _mentions(self, *words: str) -> bool:
         if self._lower is None:
-            self._lower = self.text.lower()
+            self._lower = self._markup().lower()
         return any(word in self._lower for word in words)
 
     # what the site says about use ---------------------------------------------------------------------------
@@ -270,6 +267,25 @@ class Page:
         for link in _RELS(self.tree):
             named[is_nofollow(link.get("rel", ""))].append(link.get("href"))
         return frozenset(self._absolute(named[True])) - frozenset(self._absolute(named[False]))
+
+    def facts(self) -> dict[str, Any]:
+        """What the site says about the use of this page; empty where it says nothing.
+
+        `noindex`, `noarchive`, `noai` ...: True; `usage`: {"train-ai": "disallow"} (Content-Usage);
+        `tdm_reservation`: 0 or 1, and `tdm_policy` (TDMRep).
+        """
+        facts: dict[str, Any] = dict.fromkeys(sorted(self.directives - {"nofollow"}), True)
+        usage = content_usage(*self.headers.getall("content-usage"))
+        if usage:
+            facts["usage"] = usage
+        metas = self._metas("tdm-reservation")
+        if metas or "tdm-reservation" in self.headers:
+            tdm = tdm_reservation(self.url, headers=self.headers, metas=metas)
+            if tdm.reservation is not None:
+                facts["tdm_reservation"] = tdm.reservation
+            if tdm.policy is not None:
+                facts["tdm_policy"] = tdm.policy
+        return facts
 
     def _metas(self, *names: str) -> list[tuple[str, str]]:
         """(name, content) of the meta elements, if the page mentions one of `names`."""

@@ -164,23 +164,24 @@ def schema_of(record: Any) -> Schema | None:
     """What checks records against a spider's `record`: a dataclass, TypedDict or pydantic model."""
     if record is None:
         return None
-    if not isinstance(record, type):
+    is_dict, is_model = is_typeddict(record), hasattr(record, "model_fields")
+    if not (is_dict or is_model or (isinstance(record, type) and dataclasses.is_dataclass(record))):
         raise SpiderError(f"record is {_brief(record)}", "a dataclass, TypedDict or pydantic model")
     # Heavy, and most spiders declare no record.
     from pydantic import PydanticUserError, TypeAdapter, ValidationError
 
     try:
-        adapter = TypeAdapter[Any](_with_required(record) if is_typeddict(record) else record)
+        adapter = TypeAdapter[Any](_with_required(record) if is_dict else record)
     except (PydanticUserError, NameError) as error:
         raise SpiderError(
             f"record {record.__name__} cannot be checked: {str(error).splitlines()[0]}"
         ) from None
     # Pydantic lets fields pass, and drops them, that a dataclass or TypedDict does not have.
-    known = None if hasattr(record, "model_fields") else frozenset(get_type_hints(record))
+    known = None if is_model else frozenset(get_type_hints(record))
 
     def check(thing: Any) -> dict[str, Any]:
-        if not (isinstance(thing, record) if not is_typeddict(record) else False) or known is not None:
-            thing = dict(fields_of(thing))
+        if not (is_model and isinstance(thing, record)):
+            thing = dict(fields_of(thing))  # of a dataclass too: pydantic takes an instance as it is
         if known is not None and (extra := [str(name) for name in thing if name not in known]):
             raise RecordError(f"field {', '.join(extra)[:200]} is not in {record.__name__}")
         try:

@@ -5,7 +5,7 @@ import inspect
 import json
 import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from functools import lru_cache
 from typing import Any
 from urllib.parse import urlencode
@@ -20,8 +20,9 @@ from scraper.urls import canonical, domain_of, fingerprint, host_of, join, with_
 _METHODS = frozenset(("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"))
 _WEB = ("https://", "http://")
 _DEFAULTS = {field.name: field.default for field in fields(Request) if field.name != "url"}
-_SCHEME = re.compile(r"[a-zA-Z][a-zA-Z0-9+.-]*:")
-_CACHED_LINKS = 20_000  # about 10 MB; most links of a site are on most of its pages
+_SCHEME = re.compile(r"[a-zA-Z][a-zA-Z0-9+.-]*:(?![0-9])")  # a digit: host and port
+_CACHED_LINKS = 20_000  # about 10 MB; most links of a site are on many of its pages
+_LONGEST_CACHED = 300  # characters; no page shall fill the cache with megabytes
 
 
 class Spider:
@@ -212,7 +213,7 @@ class _Basket:
             url = join(self._page.base, url) or ""
         if not url:
             link: NewUrl | Refusal = Refusal(request.url[:LONGEST_URL], "not a URL")
-        elif _is_plain(request):
+        elif len(url) <= _LONGEST_CACHED and _is_plain(request):
             link = _plain_link(self._rules, url, self._depth, request.callback)
         else:
             link = _link(self._rules, url, self._depth, request)
@@ -268,7 +269,8 @@ def _link(rules: Rules, url: str, depth: int, request: Request) -> NewUrl | Refu
         raise _no_callback(request.callback, rules.callbacks)
     if request.method not in _METHODS:
         raise SpiderError(f"a Request has the method {request.method!r:.40}")
-    url = (join(None, with_params(url, request.params) if request.params else url) or "").partition("#")[0]
+    asked = _absolute(url)
+    url = _absolute(with_params(asked, request.params)) if request.params else asked
     identity = canonical(url) if url else None
     if identity is None:
         return Refusal(request.url[:LONGEST_URL], "not a URL")
@@ -279,11 +281,16 @@ def _link(rules: Rules, url: str, depth: int, request: Request) -> NewUrl | Refu
         domain=domain_of(url),
         fp=fingerprint(request.method, identity, _body(request)),
         url=url,
-        request=request_text(request, url),
+        request=request_text(request if request.url == asked else replace(request, url=asked), url),
         priority=request.priority,
         depth=depth,
         again=request.dont_filter,
     )
+
+
+def _absolute(url: str) -> str:
+    """A URL in the parser's spelling, without its fragment; empty for what is none."""
+    return (join(None, url) or "").partition("#")[0]
 
 
 # requests ---------------------------------------------------------------------------------------------------
@@ -359,14 +366,11 @@ def _start_request(one: Any) -> Request:
         raise SpiderError(f"start() yields URLs or Requests, not {one!r:.80} ({type(one).__name__})")
     url = request.url
     if not url.lower().startswith(_WEB):
-        hint = (
-            "only http and https are fetched"
-            if _SCHEME.match(url) and "." not in url.partition(":")[0]
-            else ""
-        )
-        raise SpiderError(
-            f"start URL {url[:200]!r} is no web address", hint or f"write https://{url.lstrip('/')[:200]}"
-        )
+        text = url[:200]
+        hint = f"write https://{text.lstrip('/')}"
+        if _SCHEME.match(url):
+            hint = "only http and https are fetched"
+        raise SpiderError(f"start URL {text!r} is no web address", hint)
     if not host_of(url):
         raise SpiderError(f"start URL {url[:200]!r} is no URL")
     return request
