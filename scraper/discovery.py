@@ -138,9 +138,9 @@ def _unknown(name: str, folder: Path, entries: list[LoadedSpider | BrokenSpider]
     near = difflib.get_close_matches(name, names, 1, 0.5)
     broken = [entry for entry in entries if isinstance(entry, BrokenSpider)]
     there = f"there is {', '.join(names)}" if names else f"{folder}/ has no spider"
-    lines = [f"no spider is named {name!r}: {there}"]
-    lines += [f"{entry.path} does not load: {entry.reason}" for entry in broken]
-    return SpiderError("\n".join(lines), f"did you mean {near[0]}?" if near else "")
+    hints = [f"did you mean {near[0]}?"] if near else []
+    hints += [f"{entry.path} does not load: {entry.reason.splitlines()[0]}" for entry in broken]
+    return SpiderError(f"no spider is named {name!r}: {there}", "; ".join(hints))
 
 
 # loading ----------------------------------------------------------------------------------------------------
@@ -190,7 +190,8 @@ def _load_error(error: BaseException, file: Path) -> SpiderError:
     linecache.checkcache(str(file))
     folder = str(file.parent.resolve())
     frames = traceback.extract_tb(error.__traceback__)
-    own = [frame for frame in frames if str(Path(frame.filename).resolve()).startswith(folder)]
+    inside = [frame for frame in frames if str(Path(frame.filename).resolve()).startswith(folder)]
+    own = [frame for frame in inside if "site-packages" not in frame.filename]
     at = f"{own[-1].filename}, line {own[-1].lineno}" if own else str(file)
     line = f"\n    {own[-1].line}" if own and own[-1].line else ""
     hint = ""

@@ -122,7 +122,8 @@ def callbacks(spider: Spider) -> list[str]:
     """Names of the methods that can parse a page."""
     cls = type(spider)
     names = (name for name in dir(cls) if not name.startswith("_") and name not in _NO_CALLBACKS)
-    return [name for name in names if callable(getattr(cls, name))]
+    members = ((name, getattr(cls, name)) for name in names)
+    return [name for name, member in members if callable(member) and not isinstance(member, type)]
 
 
 def callback_of(spider: Spider, name: str) -> Callable[[Page], Any]:
@@ -145,7 +146,9 @@ def harvest(spider: Spider, page: Page, rules: Rules) -> Harvest:
     """Run a page's callback and sort what it yields. If the callback raises, nothing of the page is kept."""
     name = page.request.callback
     basket = _Basket(page, rules)
-    for thing in _each(callback_of(spider, name)(page), name):
+    if name not in rules.callbacks:
+        raise _no_callback(name, rules.callbacks)
+    for thing in _each(getattr(spider, name)(page), name):
         basket.put(thing, name)
     return basket.harvest()
 
@@ -296,7 +299,9 @@ def _absolute(url: str) -> str:
 # requests ---------------------------------------------------------------------------------------------------
 def request_text(request: Request, url: str) -> str | None:
     """What `url`, the one to be fetched, does not say about a Request, as JSON; None where it says all."""
-    said = {name: value for name, value in _stored(request) if value != _DEFAULTS[name]}
+    said = {} if _is_plain(request) else dict(_differences(request))
+    if request.callback != "parse":
+        said["callback"] = request.callback
     if request.url != url:
         said["url"] = request.url
     if not said:
@@ -309,10 +314,11 @@ def request_text(request: Request, url: str) -> str | None:
         ) from None
 
 
-def _stored(request: Request) -> Iterator[tuple[str, Any]]:
-    for name in _DEFAULTS:
+def _differences(request: Request) -> Iterator[tuple[str, Any]]:
+    for name, default in _DEFAULTS.items():
         value = getattr(request, name)
-        yield name, dict(value) if isinstance(value, Mapping) else value
+        if value != default:
+            yield name, dict(value) if isinstance(value, Mapping) else value
 
 
 def request_of(entry: Entry) -> Request:

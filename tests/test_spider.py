@@ -29,6 +29,9 @@ class Books(Spider):
     def _private(self, page: Page) -> Any:
         yield {}
 
+    class Inner:
+        """No callback."""
+
 
 def spider_of(parse: Callable[[Any, Page], Any], **attributes: Any) -> Spider:
     cls = type("Made", (Spider,), {"start_urls": ["https://example.org/"], "parse": parse, **attributes})
@@ -71,7 +74,7 @@ def test_a_callback_is_found_by_its_name() -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["_private", "start", "login", "name", "__init__", "no_such", "<lambda>", "key"]
+    "name", ["_private", "start", "login", "name", "__init__", "no_such", "<lambda>", "key", "Inner"]
 )
 def test_what_is_no_callback_is_refused(name: str) -> None:
     with pytest.raises(SpiderError, match="no callback"):
