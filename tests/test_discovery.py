@@ -148,7 +148,7 @@ def test_a_broken_file_is_listed_and_troubles_no_other(folder: Path) -> None:
     entries = list_all(folder)
     assert [type(entry) for entry in entries] == [LoadedSpider, BrokenSpider]
     assert find("books", folder).name == "books"
-    with pytest.raises(SpiderError, match="broken.py does not load: .*line 1"):
+    with pytest.raises(SpiderError, match=r"broken\.py does not load: .*line 1"):
         find("quotes", folder)
 
 
