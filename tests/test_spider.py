@@ -12,6 +12,7 @@ from scraper.record import Record
 from scraper.spider import Harvest, Spider, callback_of, harvest, request_of, request_text, rules_of, seeds
 from scraper.urls import canonical, fingerprint
 
+WRONG: Any = 3  # a mistake that a spider makes
 LINKS = "<li class=next><a href=/2>2</a></li><a href=/3>3</a><a href=https://example.com/>out</a>"
 
 
@@ -66,7 +67,11 @@ def as_entry(link: NewUrl) -> Entry:
 
 def test_a_spider_is_called_after_its_module() -> None:
     assert Books.name == "test_spider"
-    assert type("Named", (Spider,), {"name": "other"}).name == "other"
+
+    class Named(Spider):
+        name = "other"
+
+    assert Named.name == "other"
 
 
 def test_a_callback_is_found_by_its_name() -> None:
@@ -152,7 +157,7 @@ def test_a_single_link_may_be_returned(result: Any) -> None:
         ([{"a": 1}], r"parse yielded a list \(write yield from\)"),
         (iter(()), "write yield from"),
         (b"bytes", r"\(bytes\)"),
-        (Request(3), "a Request has the URL 3"),  # type: ignore[arg-type] - a spider's mistake
+        (Request(WRONG), "a Request has the URL 3"),
         (Request("/a", "parse_bok"), "no callback 'parse_bok'"),
         (Request("/a", lambda page: None), "no callback '<lambda>'"),
         (Request("/a", method="FETCH"), "method 'FETCH'"),
