@@ -15,7 +15,6 @@ from scraper.errors import RecordError, SpiderError
 from scraper.record import Record
 from scraper.records import is_record, key_fields, line_of, schema_of
 
-
 WRONG: Any = (1,)  # a mistake that a spider makes
 
 
