@@ -41,7 +41,7 @@ KNOWN = [
         "function",
         "asyncio",
         "run",
-        "coroutine asyncio.run(coro, *, debug=None)",
+        "asyncio.run(coro, *, debug=None)",
         "Execute the coroutine coro",
     ),
     (
