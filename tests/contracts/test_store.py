@@ -1,0 +1,797 @@
+"""What every store must do. A new implementation adds a `World` and passes."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from hashlib import blake2b
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from scraper.errors import LeaseLost, StoreBusy, StoreError
+from scraper.model import (
+    Deferred,
+    Denied,
+    Entry,
+    Failed,
+    Fetched,
+    Known,
+    NewUrl,
+    Outcome,
+    RecordLine,
+    Redirected,
+    Refusal,
+    Retry,
+    Unchanged,
+    Visit,
+)
+from scraper.store import DomainUpdate, Lease, RobotsCopy, Run, Store
+from scraper.store.memory import MemoryStore
+from scraper.store.sqlite import SqliteStore
+
+FOREVER = 1e12
+
+
+class FakeClock:
+    def __init__(self) -> None:
+        self.time = 1_000_000.0
+
+    def now(self) -> float:
+        return self.time
+
+    def wall(self) -> float:
+        return self.time
+
+    def sleep(self, seconds: float) -> None:
+        self.time += seconds
+
+
+class World:
+    """One database and any number of workers on it. `close` without `leave` is a crash."""
+
+    def __init__(self, make: Callable[[FakeClock], Any]) -> None:
+        self.clock = FakeClock()
+        self._make = make
+        self.stores: list[Store] = []
+
+    def worker(self, name: str) -> Store:
+        store: Store = self._make(self.clock)
+        store.join(name)
+        self.stores.append(store)
+        return store
+
+
+@pytest.fixture(params=["memory", "sqlite"])
+def world(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[World]:
+    opened: list[MemoryStore] = []
+
+    def memory(clock: FakeClock) -> Store:
+        opened.append(MemoryStore(clock, beside=opened[0] if opened else None))
+        return opened[-1]
+
+    def sqlite(clock: FakeClock) -> Store:
+        return SqliteStore(tmp_path / "scraper.db", clock)
+
+    world = World({"memory": memory, "sqlite": sqlite}[request.param])
+    yield world
+    for store in world.stores:
+        store.close()
+
+
+def url(path: str, domain: str = "a.example", **fields: Any) -> NewUrl:
+    address = f"https://{domain}/{path}"
+    return NewUrl(domain, blake2b(address.encode(), digest_size=16).digest(), address, **fields)
+
+
+def page(*lines: str, links: tuple[NewUrl, ...] = (), **fields: Any) -> Fetched:
+    records = tuple(RecordLine(line, f'{{"is": "{line}"}}') for line in lines)
+    return Fetched(Known(0, etag='"1"', body_hash=b"hash", fetched_at=5.0), records, links, **fields)
+
+
+def lease_all(store: Store, run: Run) -> dict[str, Lease]:
+    return {lease.domain: lease for lease in store.lease(run, 100, FOREVER)}
+
+
+def settle(store: Store, run: Run, lease: Lease, *visits: tuple[Entry, Outcome]) -> Any:
+    return store.settle(run, [Visit(*visit) for visit in visits], [DomainUpdate(lease, lease.due)])
+
+
+def crawl(store: Store, run: Run, answers: dict[str, Outcome]) -> list[str]:
+    """Settle everything pending, by path; what has no answer brings a record of its path's name."""
+    asked = []
+    while leases := store.lease(run, 100, FOREVER):
+        for lease in leases:
+            while entries := store.take(run, lease, 1):
+                path = entries[0].url.split("/", 3)[3]
+                asked.append(path)
+                assert not settle(store, run, lease, (entries[0], answers.get(path, page(path)))).lost
+            store.release([DomainUpdate(lease, lease.due)])
+    return asked
+
+
+def keys(kept: Any) -> list[str]:
+    return [record.key for record in kept]
+
+
+def run_through(store: Store, answers: dict[str, Outcome], *starts: str, **ending: bool) -> Run:
+    run = store.start_run("news", "code")
+    store.add(run, [url(start) for start in starts])
+    crawl(store, run, answers)
+    store.end_run(run, {}, **({"accepted": True, "whole": True} | ending))
+    return run
+
+
+class TestFrontier:
+    def test_a_url_is_pending_once_however_often_it_is_added(self, world: World) -> None:
+        store = world.worker("w1")
+        run = store.start_run("news", "code")
+        assert store.add(run, [url("1"), url("2"), url("1")]) == 2
+        assert store.add(run, [url("2"), url("3")]) == 1
+        assert store.progress(run).pending == 3
+
+    def test_the_same_url_added_by_eight_workers_is_one_row(self, world: World) -> None:
+        stores = [world.worker(f"w{i}") for i in range(8)]
+        run = stores[0].start_run("news", "code")
+        for store in stores[1:]:
+            store.join_run(run.id)
+        assert sum(store.add(run, [url("1")]) for store in stores) == 1
+
+    def test_one_fingerprint_on_two_domains_is_two_urls(self, world: World) -> None:
+        store = world.worker("w1")
+        run = store.start_run("news", "code")
+        twin = replace(url("1", "b.example"), fp=url("1").fp)
+        assert store.add(run, [url("1"), twin]) == 2
+
+    def test_higher_priority_goes_first_and_equals_go_in_order(self, world: World) -> None:
+        store = world.worker("w1")
+        run = store.start_run("news", "code")
+        store.add(
+            run, [url("1"), url("2"), url("3", priority=5), url("4", priority=-1), url("5", priority=5)]
+        )
+        assert crawl(store, run, {}) == ["3", "5", "1", "2", "4"]
+
+    def test_what_a_request_carries_comes_back(self, world: World) -> None:
+        store = world.worker("w1")
+        run = store.start_run("news", "code")
+        store.add(run, [url("1", request='{"method": "POST"}', priority=3, depth=2, hops=1)])
+        lease = lease_all(store, run)["a.example"]
+        (entry,) = store.take(run, lease, 9)
+        assert (entry.request, entry.priority, entry.depth, entry.hops) == ('{"method": "POST"}', 3, 2, 1)
+        assert (entry.fp, entry.url, entry.attempts, entry.known) == (url("1").fp, url("1").url, 0, None)
+
+    def test_what_is_held_is_not_given_out_again(self, world: World) -> None:
+        store = world.worker("w1")
+        run = store.start_run("news", "code")
+        store.add(run, [url("1"), url("2"), url("3")])
+        lease = lease_all(store, run)["a.example"]
+        first = store.take(run, lease, 1)
+        rest = store.take(run, lease, 2, held=[first[0].id])
+        assert [entry.url[-1] for entry in rest] == ["2", "3"]
+
+    def test_a_retry_goes_behind_its_equals_and_counts_its_attempts(self, world: World) -> None:
+        store = world.worker("w1")
+        run = store.start_run("news", "code")
+        store.add(run, [url("1"), url("2"), url("low", priority=-1)])
+        lease = lease_all(store, run)["a.example"]
+        settle(store, run, lease, (store.take(run, lease, 1)[0], Retry("503")))
+        second, again, _ = store.take(run, lease, 9)
+        assert (second.url[-1], again.url[-1], again.attempts) == ("2", "1", 1)
+        settle(store, run, lease, (again, Retry("not its fault", counts=False)))
+        assert store.take(run, lease, 9)[1].attempts == 1
+
+    def test_a_deferred_url_stays_pending(self, world: World) -> None:
+        store = world.worker("w1")
+        run = store.start_run("news", "code")
+        store.add(run, [url("1")])
+        lease = lease_all(store, run)["a.example"]
+        settle(store, run, lease, (store.take(run, lease, 1)[0], Deferred("asks for 2 hours")))
+        assert store.progress(run).pending == 1
+        assert len(store.take(run, lease, 1)) == 1
+
+    def test_again_reopens_what_is_finished_and_leaves_what_is_pending(self, world: World) -> None:
+        store = world.worker("w1")
+        run = store.start_run("news", "code")
+        store.add(run, [url("1"), url("2")])
+        lease = lease_all(store, run)["a.example"]
+        settle(store, run, lease, (store.take(run, lease, 1)[0], page("one")))
+        assert store.add(run, [url("1"), url("2")]) == 0
+        assert store.add(run, [url("1", again=True), url("2", again=True), url("1", again=True)]) == 1
+        assert store.progress(run).pending == 2
+
+    def test_a_page_may_ask_for_itself_again(self, world: World) -> None:
+        store = world.worker("w1")
+        run = store.start_run("news", "code")
+        store.add(run, [url("poll")])
+        lease = lease_all(store, run)["a.example"]
+        visit = Visit(store.take(run, lease, 1)[0], page("first", links=(url("poll", again=True),)))
+        for _ in range(3):
+            store.settle(run, [visit], [DomainUpdate(lease, 0.0)])
+        assert keys(store.records(run)) == ["first"]
+        settle(store, run, lease, (store.take(run, lease, 1)[0], page("second")))
+        assert keys(store.records(run)) == ["first", "second"]
+        assert store.progress(run).pending == 0
+
+
+class TestSettlement:
+    def test_pages_done_and_records_agree(self, world: World) -> None:
+        store = world.worker("w1")
+        run = store.start_run("news", "code")
+        store.add(run, [url("0")])
+        links = {str(i): page(str(i), links=(url(str(i + 1)), url("0"))) for i in range(20)}
+        asked = crawl(store, run, dict(links))
+        progress = store.progress(run)
+        assert (len(asked), progress.done, progress.pending, progress.next_due) == (21, 21, 0, None)
+        assert keys(store.records(run)) == [str(i) for i in range(21)]
+
+    def test_repeating_it_changes_nothing(self, world: World) -> None:
+        store = world.worker("w1")
+        run = store.start_run("news", "code")
+        store.add(run, [url("1"), url("2"), url("3")])
+        lease = lease_all(store, run)["a.example"]
+        one, two, three = store.take(run, lease, 3)
+        outcomes = (
+            (one, page("one", links=(url("4"),))),
+            (two, Retry("503")),
+            (three, Redirected(url("5", hops=1))),
+        )
+        results = [settle(store, run, lease, *outcomes).new for _ in range(3)]
+        assert results == [2, 0, 0]
+        assert keys(store.records(run)) == ["one"]
+        assert store.progress(run).done == 2
+        assert [entry.attempts for entry in store.take(run, lease, 9) if entry.id == two.id] == [1]
+
+    def test_visits_of_a_lost_domain_are_left_out_and_the_others_stand(self, world: World) -> None:
+        store = world.worker("w1")
+        run = store.start_run("news", "code")
+        store.add(run, [url("1"), url("1", "b.example")])
+        leases = lease_all(store, run)
+        entries = [store.take(run, lease, 1)[0] for lease in leases.values()]
+        stale = replace(leases["b.example"], epoch=leases["b.example"].epoch - 1)
+        visits = [Visit(entry, page(entry.domain, links=(url("2", entry.domain),))) for entry in entries]
+        updates = [DomainUpdate(leases["a.example"], 1.0), DomainUpdate(stale, 9.0, session="wrong")]
+        settled = store.settle(run, visits, updates)
+        assert settled.lost == {"b.example"} and settled.new == 1
+        assert keys(store.records(run)) == ["a.example"]
+        assert store.sessions("news") == {}
+
+    def test_a_visit_of_a_domain_that_is_not_named_is_lost(self, world: World) -> None:
+        store = world.worker("w1")
+        run = store.start_run("news", "code")
+        store.add(run, [url("1")])
+        entry = store.take(run, lease_all(store, run)["a.example"], 1)[0]
+        assert store.settle(run, [Visit(entry, page("1"))], []).lost == {"a.example"}
+        assert store.records(run) == []
+
+    def test_a_refused_link_is_told_once_a_run(self, world: World) -> None:
+        store = world.worker("w1")
+        run = store.start_run("news", "code")
+        store.add(run, [url("1"), url("2")])
+        lease = lease_all(store, run)["a.example"]
+        one, two = store.take(run, lease, 2)
+        refusal, other = Refusal("mailto:x", "scheme"), Refusal("ftp://x/\ud800", "scheme")
+        assert settle(store, run, lease, (one, page(refused=(refusal, refusal)))).refused == (refusal,)
+        assert settle(store, run, lease, (two, page(refused=(refusal, other)))).refused == (other,)
+
+    def test_a_link_to_a_domain_nobody_knows_makes_it_known(self, world: World) -> None:
+        store = world.worker("w1")
+        run = store.start_run("news", "code")
+        store.add(run, [url("1")])
+        lease = lease_all(store, run)["a.example"]
+        settle(store, run, lease, (store.take(run, lease, 1)[0], page(links=(url("x", "new.example"),))))
+        assert list(lease_all(store, run)) == ["new.example"]
+
+    def test_reasons_are_kept_for_those_who_ask(self, world: World) -> None:
+        store = world.worker("w1")
+        run = store.start_run("news", "code")
+        store.add(run, [url("1"), url("2")])
+        crawl(store, run, {"1": Denied("robots.txt line 3"), "2": Failed("404", is_gone=True)})
+        found = store.lookup("news", url("1").fp)
+        assert found is not None and (found["state"], found["reason"]) == ("denied", "robots.txt line 3")
+        assert store.lookup("news", url("9").fp) is None
+        assert store.lookup("other", url("1").fp) is None
+
+
+class TestRedirects:
+    def test_a_hop_becomes_pending_with_its_hops(self, world: World) -> None:
+        store = world.worker("w1")
+        run = store.start_run("news", "code")
+        store.add(run, [url("old")])
+        assert crawl(store, run, {"old": Redirected(url("new", hops=1))}) == ["old", "new"]
+
+    def test_a_page_that_sends_to_itself_is_asked_again(self, world: World) -> None:
+        store = world.worker("w1")
+        run = store.start_run("news", "code")
+        store.add(run, [url("wall")])
+        lease = lease_all(store, run)["a.example"]
+        settle(store, run, lease, (store.take(run, lease, 1)[0], Redirected(url("wall", hops=1))))
+        (entry,) = store.take(run, lease, 9)
+        assert (entry.hops, entry.attempts, store.progress(run).done) == (1, 0, 0)
+
+    def test_two_pages_that_send_to_each_other_count_their_hops(self, world: World) -> None:
+        store = world.worker("w1")
+        run = store.start_run("news", "code")
+        store.add(run, [url("a"), url("b")])
+        lease = lease_all(store, run)["a.example"]
+        one, two = store.take(run, lease, 2)
+        to_b, to_a = Redirected(url("b", hops=1)), Redirected(url("a", hops=1))
+        assert settle(store, run, lease, (one, to_b), (two, to_a)).new == 2
+        assert [entry.hops for entry in store.take(run, lease, 9)] == [1, 1]
+
+    def test_a_hop_to_a_page_that_was_fetched_adds_nothing(self, world: World) -> None:
+        store = world.worker("w1")
+        run = store.start_run("news", "code")
+        store.add(run, [url("login"), url("1"), url("2")])
+        answers: dict[str, Outcome] = {path: Redirected(url("login", hops=1)) for path in "12"}
+        assert crawl(store, run, answers) == ["login", "1", "2"]
+
+
+class TestOwnership:
+    def test_a_domain_has_one_owner_at_a_time(self, world: World) -> None:
+        one, two = world.worker("w1"), world.worker("w2")
+        run = one.start_run("news", "code")
+        two.join_run(run.id)
+        one.add(run, [url("1"), url("1", "b.example")])
+        assert len(one.lease(run, 1, FOREVER)) == 1
+        assert len(two.lease(run, 9, FOREVER)) == 1
+        assert one.lease(run, 9, FOREVER) == []
+
+    def test_only_domains_due_in_time_are_leased_earliest_first(self, world: World) -> None:
+        store = world.worker("w1")
+        run = store.start_run("news", "code")
+        names = {"a.example": 30.0, "b.example": 10.0, "c.example": 20.0}
+        store.add(run, [url("1", name) for name in names])
+        leases = lease_all(store, run)
+        store.release([DomainUpdate(leases[name], due) for name, due in names.items()])
+        assert store.progress(run).next_due == 10.0
+        assert [lease.domain for lease in store.lease(run, 9, before=25.0)] == ["b.example", "c.example"]
+        assert store.progress(run).next_due == 30.0
+
+    def test_what_is_left_of_a_domain_reaches_its_next_owner(self, world: World) -> None:
+        one, two = world.worker("w1"), world.worker("w2")
+        run = one.start_run("news", "code")
+        two.join_run(run.id)
+        one.add(run, [url("1")])
+        (first,) = one.lease(run, 1, FOREVER)
+        one.settle(run, [], [DomainUpdate(first, 7.0, "politeness", "cookies", "counts")])
+        one.release([DomainUpdate(first, 8.0)])
+        (second,) = two.lease(run, 1, FOREVER)
+        assert (second.due, second.state) == (8.0, "politeness")
+        assert (second.session, second.tally) == ("cookies", "counts")
+        assert second.epoch > first.epoch
+        assert two.tallies(run) == {"a.example": "counts"}
+
+    def test_politeness_is_shared_by_spiders_and_the_session_is_not(self, world: World) -> None:
+        store = world.worker("w1")
+        run = store.start_run("news", "code")
+        lease = store.lease_domain(run, "a.example")
+        assert lease is not None
+        store.release([DomainUpdate(lease, 7.0, "politeness", "cookies", "counts")])
+        other = world.worker("w2")
+        lease = other.lease_domain(other.start_run("blogs", "code"), "a.example")
+        assert lease is not None
+        assert (lease.due, lease.state, lease.session, lease.tally) == (7.0, "politeness", "", "")
+
+    def test_a_release_with_a_stale_epoch_changes_nothing(self, world: World) -> None:
+        store = world.worker("w1")
+        run = store.start_run("news", "code")
+        store.add(run, [url("1")])
+        (first,) = store.lease(run, 1, FOREVER)
+        store.release([DomainUpdate(first, 5.0)])
+        (second,) = store.lease(run, 1, FOREVER)
+        store.release([DomainUpdate(first, 99.0, session="old")])
+        assert store.lease(run, 1, FOREVER) == []
+        assert store.take(run, first, 1) == []
+        assert len(store.take(run, second, 1)) == 1
+
+    def test_a_domain_is_parked_only_while_nothing_is_pending(self, world: World) -> None:
+        one, two = world.worker("w1"), world.worker("w2")
+        run = one.start_run("news", "code")
+        two.join_run(run.id)
+        one.add(run, [url("1")])
+        lease = lease_all(one, run)["a.example"]
+        settle(one, run, lease, (one.take(run, lease, 1)[0], page("1")))
+        assert one.take(run, lease, 1) == []
+        # Another worker finds a link between the last look and the release.
+        assert two.add(run, [url("2")]) == 1
+        one.release([DomainUpdate(lease, 0.0)])
+        assert list(lease_all(two, run)) == ["a.example"]
+
+    def test_a_parked_domain_is_woken_by_a_new_url(self, world: World) -> None:
+        store = world.worker("w1")
+        run = store.start_run("news", "code")
+        store.add(run, [url("1")])
+        crawl(store, run, {})
+        assert (lease_all(store, run), store.progress(run).next_due) == ({}, None)
+        store.add(run, [url("2")])
+        assert list(lease_all(store, run)) == ["a.example"]
+
+    def test_a_domain_is_leased_by_name_even_with_nothing_pending(self, world: World) -> None:
+        one, two = world.worker("w1"), world.worker("w2")
+        run = one.start_run("news", "code")
+        two.join_run(run.id)
+        lease = one.lease_domain(run, "a.example")
+        assert lease is not None and one.lease_domain(run, "a.example") == lease
+        assert two.lease_domain(run, "a.example") is None
+        one.release([DomainUpdate(lease, 0.0)])
+        assert two.lease_domain(run, "a.example") is not None
+
+    def test_a_domain_that_another_spider_waits_for_is_handed_over(self, world: World) -> None:
+        one, two = world.worker("w1"), world.worker("w2")
+        news, blogs = one.start_run("news", "code"), two.start_run("blogs", "code")
+        one.add(news, [url("1"), url("2")])
+        two.add(blogs, [url("1")])
+        lease = lease_all(one, news)["a.example"]
+        assert one.heartbeat() == frozenset()
+        assert lease_all(two, blogs) == {}
+        assert one.heartbeat() == {"a.example"}
+        one.release([DomainUpdate(lease, 0.0)])
+        assert lease_all(one, news) == {}, "it goes to the one who waited"
+        lease = lease_all(two, blogs)["a.example"]
+        two.release([DomainUpdate(lease, 0.0)])
+        assert list(lease_all(one, news)) == ["a.example"]
+
+    def test_a_promise_to_one_who_went_away_is_dropped(self, world: World) -> None:
+        one, two = world.worker("w1"), world.worker("w2")
+        news, blogs = one.start_run("news", "code"), two.start_run("blogs", "code")
+        one.add(news, [url("1")])
+        two.add(blogs, [url("1")])
+        lease = lease_all(one, news)["a.example"]
+        lease_all(two, blogs)
+        world.clock.sleep(60.0)
+        assert one.heartbeat() == frozenset()
+        one.release([DomainUpdate(lease, 0.0)])
+        assert list(lease_all(one, news)) == ["a.example"]
+
+    def test_one_domain_does_not_wander_among_the_workers_of_a_run(self, world: World) -> None:
+        stores = [world.worker(f"w{i}") for i in range(4)]
+        run = stores[0].start_run("news", "code")
+        stores[0].add(run, [url("1"), url("2")])
+        for store in stores[1:]:
+            store.join_run(run.id)
+        assert lease_all(stores[0], run)
+        assert [lease_all(store, run) for store in stores[1:]] == [{}, {}, {}]
+        assert stores[0].heartbeat() == frozenset()
+
+    def test_a_worker_that_joins_late_is_given_its_share(self, world: World) -> None:
+        one, two = world.worker("w1"), world.worker("w2")
+        run = one.start_run("news", "code")
+        one.add(run, [url("1", f"{i}.example") for i in range(7)])
+        leases = lease_all(one, run)
+        two.join_run(run.id)
+        for _ in range(2):
+            assert lease_all(two, run) == {}
+            world.clock.sleep(2.0)
+        asked = one.heartbeat()
+        assert len(asked) == 3
+        one.release([DomainUpdate(leases[name], 0.0) for name in asked])
+        assert lease_all(two, run).keys() == asked
+        world.clock.sleep(2.0)
+        assert lease_all(two, run) == {} and one.heartbeat() == frozenset()
+
+
+class TestCrashes:
+    def test_what_was_in_hand_is_pending_for_the_next_owner(self, world: World) -> None:
+        store = world.worker("w1")
+        run = store.start_run("news", "code")
+        store.add(run, [url("1"), url("2"), url("3")])
+        lease = lease_all(store, run)["a.example"]
+        one, _ = store.take(run, lease, 2)
+        settle(store, run, lease, (one, page("one")))
+        store.settle(run, [], [DomainUpdate(lease, 50.0, session="cookies")])
+        store.close()
+        after = world.worker("w2")
+        run = after.start_run("news", "code")
+        assert run.is_resumed
+        lease = lease_all(after, run)["a.example"]
+        assert (lease.crashes, lease.due, lease.session) == (1, 50.0, "cookies")
+        assert crawl_leased(after, run, lease) == ["2", "3"]
+        assert keys(after.records(run)) == ["one", "2", "3"]
+
+    def test_something_settled_clears_the_count_of_crashes(self, world: World) -> None:
+        store = world.worker("w1")
+        run = store.start_run("news", "code")
+        store.add(run, [url("1"), url("2")])
+        for i in range(2, 4):
+            lease_all(store, run)
+            store.close()
+            store = world.worker(f"w{i}")
+            run = store.start_run("news", "code")
+        lease = lease_all(store, run)["a.example"]
+        assert lease.crashes == 2
+        settle(store, run, lease, (store.take(run, lease, 1)[0], page("1")))
+        found = store.domain("a.example")
+        assert found is not None and found["crashes"] == 0
+
+    def test_a_heartbeat_frees_the_domains_of_the_dead(self, world: World) -> None:
+        one, two = world.worker("w1"), world.worker("w2")
+        run = one.start_run("news", "code")
+        two.join_run(run.id)
+        one.add(run, [url("1")])
+        (lease,) = one.lease(run, 1, FOREVER)
+        one.close()
+        two.heartbeat()
+        (found,) = two.lease(run, 1, FOREVER)
+        assert found.epoch > lease.epoch
+
+    def test_two_reapers_free_a_domain_once(self, world: World) -> None:
+        one, two, three = (world.worker(f"w{i}") for i in range(3))
+        run = one.start_run("news", "code")
+        two.join_run(run.id)
+        three.join_run(run.id)
+        one.add(run, [url("1")])
+        one.lease(run, 1, FOREVER)
+        one.close()
+        two.heartbeat()
+        (lease,) = two.lease(run, 1, FOREVER)
+        three.heartbeat()
+        assert lease.crashes == 1
+        assert len(two.take(run, lease, 1)) == 1
+
+    def test_a_domain_that_died_with_nothing_pending_is_parked(self, world: World) -> None:
+        one, two = world.worker("w1"), world.worker("w2")
+        run = one.start_run("news", "code")
+        two.join_run(run.id)
+        one.add(run, [url("1")])
+        (lease,) = one.lease(run, 1, FOREVER)
+        settle(one, run, lease, (one.take(run, lease, 1)[0], page("1")))
+        one.close()
+        two.heartbeat()
+        assert two.lease(run, 1, FOREVER) == []
+        assert two.progress(run).next_due is None
+
+    def test_those_who_leave_give_everything_back(self, world: World) -> None:
+        one, two = world.worker("w1"), world.worker("w2")
+        run = one.start_run("news", "code")
+        two.join_run(run.id)
+        one.add(run, [url("1")])
+        one.lease(run, 1, FOREVER)
+        one.leave()
+        one.leave()
+        (lease,) = two.lease(run, 1, FOREVER)
+        assert lease.crashes == 0
+
+    def test_a_name_is_used_once(self, world: World) -> None:
+        world.worker("w1")
+        with pytest.raises(StoreError):
+            world.worker("w1")
+
+
+def crawl_leased(store: Store, run: Run, lease: Lease) -> list[str]:
+    asked = []
+    while entries := store.take(run, lease, 1):
+        asked.append(entries[0].url.split("/", 3)[3])
+        settle(store, run, lease, (entries[0], page(asked[-1])))
+    return asked
+
+
+class TestRuns:
+    def test_a_second_run_of_a_spider_is_told_who_holds_it(self, world: World) -> None:
+        one, two = world.worker("w1"), world.worker("w2")
+        run = one.start_run("news", "code")
+        with pytest.raises(StoreBusy, match="w1 since 1970-01-12"):
+            two.start_run("news", "code")
+        assert two.holder("news") == ("w1", world.clock.wall())
+        assert two.start_run("blogs", "code").number != run.number
+        one.close()
+        assert two.holder("news") is None
+        assert two.start_run("news", "code").id == run.id
+
+    def test_a_run_is_held_while_any_of_its_workers_lives(self, world: World) -> None:
+        one, two, three = (world.worker(f"w{i}") for i in range(3))
+        run = one.start_run("news", "code")
+        two.join_run(run.id)
+        one.close()
+        with pytest.raises(StoreBusy):
+            three.start_run("news", "code")
+        two.leave()
+        assert three.start_run("news", "code").is_resumed
+
+    def test_a_paused_run_is_resumed_with_all_that_was_pending(self, world: World) -> None:
+        store = world.worker("w1")
+        run = store.start_run("news", "code")
+        store.add(run, [url("1"), url("2")])
+        store.pause_run(run, {"verdict": "INCOMPLETE"})
+        assert store.runs("news")[0].state == "paused"
+        resumed = store.start_run("news", "code")
+        assert (resumed.id, resumed.is_resumed, resumed.state) == (run.id, True, "running")
+        assert crawl(store, resumed, {}) == ["1", "2"]
+
+    def test_a_fresh_run_leaves_what_was_pending_behind(self, world: World) -> None:
+        store = world.worker("w1")
+        old = store.start_run("news", "code")
+        store.add(old, [url("1"), url("2"), url("3")])
+        run = store.start_run("news", "code", fresh=True)
+        assert (run.is_resumed, run.number > old.number) == (False, True)
+        assert store.lease(run, 9, FOREVER) == []
+        assert store.add(run, [url("2")]) == 1
+        assert crawl(store, run, {}) == ["2"]
+        dropped = store.runs("news")[1]
+        assert (dropped.state, dropped.is_accepted, dropped.summary["verdict"]) == (
+            "ended",
+            False,
+            "INCOMPLETE",
+        )
+
+    def test_what_a_run_knows_is_new_to_the_next(self, world: World) -> None:
+        store = world.worker("w1")
+        run_through(store, {"1": page("1", links=(url("2"),)), "2": Failed("500")}, "1")
+        run = store.start_run("news", "code")
+        assert store.add(run, [url("1"), url("1")]) == 1
+        assert crawl(store, run, {"1": page("1", links=(url("2"),))}) == ["1", "2"]
+
+    def test_nothing_is_written_to_a_run_that_ended(self, world: World) -> None:
+        one, two = world.worker("w1"), world.worker("w2")
+        run = one.start_run("news", "code")
+        two.join_run(run.id)
+        one.end_run(run, {}, accepted=True, whole=True)
+        with pytest.raises(LeaseLost):
+            two.add(run, [url("1")])
+        with pytest.raises(LeaseLost):
+            one.end_run(run, {}, accepted=False, whole=False)
+        with pytest.raises(StoreError):
+            two.join_run(run.id)
+
+    def test_runs_are_listed_newest_first_with_what_was_said_of_them(self, world: World) -> None:
+        store = world.worker("w1")
+        first = run_through(store, {}, "1")
+        second = store.start_run("news", "code2")
+        store.end_run(second, {"pages": 3}, accepted=False, whole=True)
+        store.start_run("blogs", "code")
+        runs = store.runs("news")
+        assert [run.id for run in runs] == [second.id, first.id]
+        assert (runs[0].summary["pages"], runs[0].is_accepted, runs[0].is_whole) == (3, False, True)
+        assert (runs[0].code, runs[1].is_accepted, runs[1].ended_at) == ("code2", True, world.clock.wall())
+        assert len(store.runs()) == 3 and len(store.runs(limit=1)) == 1
+
+
+class TestSecondVisits:
+    def known(self, store: Store, run: Run) -> Known | None:
+        store.add(run, [url("1")])
+        lease = lease_all(store, run)["a.example"]
+        (entry,) = store.take(run, lease, 1)
+        store.release([DomainUpdate(lease, 0.0)])
+        return entry.known
+
+    def test_the_validators_of_an_accepted_run_are_known(self, world: World) -> None:
+        store = world.worker("w1")
+        run_through(store, {}, "1")
+        known = self.known(store, store.start_run("news", "code"))
+        assert known is not None
+        assert (known.etag, known.body_hash, known.fetched_at) == ('"1"', b"hash", 5.0)
+
+    def test_other_code_or_a_run_not_accepted_knows_nothing(self, world: World) -> None:
+        store = world.worker("w1")
+        run = run_through(store, {}, "1", accepted=False)
+        assert self.known(store, store.start_run("news", "code")) is None
+        assert self.known(store, store.start_run("news", "other", fresh=True)) is None
+        store.accept_run(run)
+        assert self.known(store, store.start_run("news", "code", fresh=True)) is not None
+
+    def test_an_unchanged_page_brings_its_last_records_and_links(self, world: World) -> None:
+        store = world.worker("w1")
+        run_through(store, {"1": page("one", "two", links=(url("2"), url("x", "b.example")))}, "1")
+        run = store.start_run("news", "code")
+        store.add(run, [url("1")])
+        answers: dict[str, Outcome] = {"1": Unchanged(Known(0, etag='"9"')), "x": Unchanged(Known(0))}
+        assert sorted(crawl(store, run, answers)) == ["1", "2", "x"]
+        assert sorted(keys(store.records(run))) == ["2", "one", "two", "x"]
+        assert store.progress(run).done == 3
+        store.end_run(run, {}, accepted=True, whole=True)
+        known = self.known(store, store.start_run("news", "code"))
+        assert known is not None and known.etag == '"9"'
+
+    def test_an_unchanged_page_brings_its_records_once_a_run(self, world: World) -> None:
+        store = world.worker("w1")
+        run_through(store, {}, "1")
+        run = store.start_run("news", "code")
+        for _ in range(2):
+            store.add(run, [url("1", again=True)])
+            crawl(store, run, {"1": Unchanged(Known(0))})
+        assert keys(store.records(run)) == ["1"]
+
+    def test_records_are_read_by_whole_visits(self, world: World) -> None:
+        store = world.worker("w1")
+        run = store.start_run("news", "code")
+        store.add(run, [url("1"), url("2"), url("3")])
+        crawl(store, run, {"1": page("a", "b", "c"), "2": page(), "3": page("d", "e")})
+        first = store.records(run, limit=2)
+        assert keys(first) == ["a", "b", "c"]
+        second = store.records(run, after=first[-1].cursor, limit=2)
+        assert keys(second) == ["d", "e"]
+        assert store.records(run, after=second[-1].cursor) == []
+        assert (first[0].url, first[0].line) == (url("1").url, '{"is": "a"}')
+
+
+class TestCurrentRecords:
+    def current(self, store: Store) -> list[str]:
+        return sorted(keys(store.current("news")))
+
+    def test_only_accepted_runs_count(self, world: World) -> None:
+        store = world.worker("w1")
+        assert self.current(store) == []
+        run_through(store, {"1": page("good")}, "1")
+        bad = run_through(store, {"1": page("bad")}, "1", accepted=False)
+        assert self.current(store) == ["good"]
+        store.accept_run(bad)
+        assert self.current(store) == ["bad"]
+
+    def test_a_page_that_a_whole_run_no_longer_met_is_gone(self, world: World) -> None:
+        store = world.worker("w1")
+        run_through(store, {}, "1", "2", "3")
+        run_through(store, {}, "1", whole=False)
+        assert self.current(store) == ["1", "2", "3"]
+        run_through(store, {}, "1", "2")
+        assert self.current(store) == ["1", "2"]
+
+    def test_a_page_that_could_not_be_read_keeps_what_it_had(self, world: World) -> None:
+        store = world.worker("w1")
+        run_through(store, {}, "1", "2", "3")
+        for _ in range(2):
+            run_through(store, {"1": Failed("500"), "2": Denied("robots")}, "1", "2", "3")
+        assert self.current(store) == ["1", "2", "3"]
+        assert keys(store.records(store.runs("news")[0])) == ["3"]
+
+    def test_a_page_that_is_gone_or_moved_brings_nothing(self, world: World) -> None:
+        store = world.worker("w1")
+        run_through(store, {}, "1", "2")
+        run_through(store, {"1": Failed("404", is_gone=True), "2": Redirected(url("4", hops=1))}, "1", "2")
+        assert self.current(store) == ["4"]
+
+    def test_pruning_keeps_them(self, world: World) -> None:
+        store = world.worker("w1")
+        ids = [run_through(store, {"1": page(f"v{i}")}, "1", "2", f"only{i}").id for i in range(5)]
+        run_through(store, {"1": Failed("500")}, "1", "2")
+        run_through(store, {}, "2", accepted=False)
+        before = self.current(store)
+        assert store.prune("news", keep=1) == ids
+        assert self.current(store) == before == ["2", "v4"]
+        assert len(store.runs("news")) == 2
+        assert store.prune("news", keep=1) == []
+        assert store.lookup("news", url("only1").fp) is None
+        run = store.start_run("news", "code")
+        store.add(run, [url("2"), url("only1")])
+        assert sorted(crawl(store, run, {})) == ["2", "only1"]
+
+    def test_pruning_never_loses_the_links_of_an_unchanged_page(self, world: World) -> None:
+        store = world.worker("w1")
+        run_through(store, {"1": page("one", links=(url("2"),))}, "1")
+        run_through(store, {"1": Failed("500")}, "1")
+        run_through(store, {"1": Failed("500")}, "1")
+        store.prune("news", keep=1)
+        run = store.start_run("news", "code")
+        store.add(run, [url("1")])
+        lease = lease_all(store, run)["a.example"]
+        (entry,) = store.take(run, lease, 1)
+        assert entry.known is None, "asked in full, for its links were forgotten"
+        assert self.current(store) == ["one"]
+
+
+class TestSmallRooms:
+    def test_robots_copies_are_kept_whole(self, world: World) -> None:
+        store = world.worker("w1")
+        copy = RobotsCopy("https://a.example", b"\x00\xff", None, 1.0, 2.0, since=0.5, etag='"e"')
+        assert store.robots("https://a.example") is None
+        store.keep_robots(replace(copy, status=200))
+        store.keep_robots(copy)
+        assert store.robots("https://a.example") == copy
+
+    def test_a_session_is_replaced_only_while_nobody_runs_the_spider(self, world: World) -> None:
+        store = world.worker("w1")
+        store.keep_session("news", "a.example", "cookies")
+        assert store.sessions("news") == {"a.example": "cookies"}
+        run = store.start_run("news", "code")
+        with pytest.raises(StoreBusy):
+            store.keep_session("news", "a.example", "others")
+        lease = store.lease_domain(run, "a.example")
+        assert lease is not None and lease.session == "cookies"
+
+    def test_a_domain_is_shown_to_those_who_ask(self, world: World) -> None:
+        store = world.worker("w1")
+        assert store.domain("a.example") is None
+        run = store.start_run("news", "code")
+        lease = store.lease_domain(run, "a.example")
+        assert lease is not None
+        store.settle(run, [], [DomainUpdate(lease, 3.0, state="{}")])
+        found = store.domain("a.example")
+        assert found is not None
+        assert (found["owner"], found["due"], found["state"]) == ("w1", 3.0, "{}")
