@@ -80,5 +80,32 @@ class Settled:
     visits: int
 
 
-Event = RunBegan | PaceSet | RestBegan | DomainLeft | Visited | Refused | RobotsRead | Noted | Settled
+@dataclass(frozen=True, slots=True)
+class DomainState:
+    """A domain in hand: seconds to its next request, and the rule behind the wait."""
+
+    name: str
+    pages: int
+    wait: float
+    reason: str
+    in_flight: int
+    in_hand: int
+
+
+@dataclass(frozen=True, slots=True)
+class Ticked:
+    """Once a second: where the run stands. `domains`: those that wait longest first, at most 50 of `of`."""
+
+    pages: int
+    records: int
+    failed: int
+    in_flight: int
+    pending: int
+    domains: tuple[DomainState, ...]
+    of: int
+
+
+Event = (
+    Ticked | RunBegan | PaceSet | RestBegan | DomainLeft | Visited | Refused | RobotsRead | Noted | Settled
+)
 Listener = Callable[[Event], None]

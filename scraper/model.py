@@ -222,7 +222,7 @@ class Denied:
 
 @dataclass(frozen=True, slots=True)
 class Failed:
-    """Given up in this run. `error` groups equal failures; `is_gone`: 404, 410; `is_parse`: the spider raised."""
+    """Given up in this run. `error` groups equals; `is_gone`: 404 or 410; `is_parse`: the spider raised."""
 
     reason: str
     error: str = ""

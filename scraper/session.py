@@ -12,6 +12,7 @@ from typing import Any
 import requests
 import urllib3
 from requests.adapters import BaseAdapter
+from requests.cookies import merge_cookies
 from urllib3.exceptions import HTTPError as WireError
 
 from scraper import wire
@@ -62,13 +63,13 @@ class DomainSession(requests.Session):
         self.gate = gate
         self.clock = clock or SystemClock()
         self.check = check
-        self.cookies: Jar = Jar(is_public_suffix=is_public_suffix, wall=self.clock.wall)
+        self.cookies: Jar = Jar(is_public_suffix, domain, self.clock.wall)
         self.wire = wire.Wire(connections)
         self.mount("https://", self.wire)
         self.mount("http://", self.wire)
         self.is_logged_in = False
         self._environment: dict[str, dict[str, Any]] = {}
-        self._dumped = ""
+        self._dumped = (0, False)
         if headers:
             self.headers.update(headers)
 
@@ -82,6 +83,15 @@ class DomainSession(requests.Session):
             kwargs["timeout"] = self.timeout
         wire.within(4 * self.timeout[1], self.max_body, self.gate)
         return super().send(request, **kwargs)
+
+    def prepare_request(self, request: requests.Request) -> requests.PreparedRequest:
+        """As in `requests`, with the cookies by RFC 6265bis."""
+        prepared = super().prepare_request(request)
+        if not any(name.lower() == "cookie" for name in (request.headers or {})):
+            # `requests` pours the jar into a plain one, which goes by other rules.
+            prepared.headers.pop("Cookie", None)
+            prepared.prepare_cookies(_merged(self.cookies.copy(), request.cookies))
+        return prepared
 
     def merge_environment_settings(
         self,
@@ -197,13 +207,11 @@ class DomainSession(requests.Session):
 
     def dump_changes(self) -> str | None:
         """What outlives the process, as JSON; None if nothing changed since the last call."""
-        if not self.cookies and not self.is_logged_in and not self._dumped:
+        state = (self.cookies.changes, self.is_logged_in)
+        if state == self._dumped:
             return None
-        text = json.dumps({"cookies": self.cookies.dump(), "is_logged_in": self.is_logged_in})
-        if text == self._dumped:
-            return None
-        self._dumped = text
-        return text
+        self._dumped = state
+        return json.dumps({"cookies": self.cookies.dump(), "is_logged_in": self.is_logged_in})
 
     def load(self, text: str) -> None:
         """Take up what `dump_changes` gave."""
@@ -211,11 +219,14 @@ class DomainSession(requests.Session):
             kept = json.loads(text)
             self.cookies.load(kept.get("cookies", ()))
             self.is_logged_in = bool(kept.get("is_logged_in"))
-            self._dumped = text
+            self._dumped = (self.cookies.changes, self.is_logged_in)
 
     def disconnect(self) -> None:
         """Close the idle connections; the session goes on with new ones."""
         self.wire.disconnect()
+
+
+_merged: Callable[..., Any] = merge_cookies
 
 
 def read_body(raw: Any, coding: str, limit: float) -> bytes:

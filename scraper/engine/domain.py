@@ -3,12 +3,23 @@
 import json
 from collections import Counter, deque
 from dataclasses import asdict, dataclass, field, fields
-from typing import Any
+from typing import Any, assert_never
 
 from scraper import throttle
 from scraper.engine.crew import Errand, Turn
 from scraper.engine.permits import Permit
-from scraper.model import Deferred, Denied, Entry, Failed, Fetched, Redirected, Retry, Unchanged, Visit
+from scraper.model import (
+    Deferred,
+    Denied,
+    Entry,
+    Failed,
+    Fetched,
+    Outcome,
+    Redirected,
+    Retry,
+    Unchanged,
+    Visit,
+)
 from scraper.session import DomainSession
 from scraper.store import DomainUpdate, Lease
 from scraper.throttle import Pace, State
@@ -41,8 +52,19 @@ class Tally:
     delay_source: str = ""
     robots: dict[str, str] = field(default_factory=dict)
     errors: dict[str, int] = field(default_factory=dict)
+    raised: dict[str, int] = field(default_factory=dict)
     examples: dict[str, str] = field(default_factory=dict)
     left: str = ""
+    closed: str = ""
+    login: str = ""
+    is_refused: bool = False
+
+    @property
+    def down(self) -> str:
+        """Why the domain could not be reached at all; empty if something came of it."""
+        if self.pages or self.unchanged or self.redirected or self.parse_errors or self.gone or self.refusals:
+            return ""
+        return self.closed or (max(self.errors, key=lambda kind: self.errors[kind]) if self.failed else "")
 
     def count(self, visit: Visit) -> None:
         """Count a visit."""
@@ -55,8 +77,11 @@ class Tally:
         self.rejected += len(visit.rejected)
         for text in visit.rejected:
             self.note("rejected record", f"{visit.entry.url}: {text}")
-        match visit.outcome:
-            case Fetched(records=records, refused=refused):
+        self._count_outcome(visit.entry.url, visit.outcome)
+
+    def _count_outcome(self, url: str, outcome: Outcome) -> None:
+        match outcome:
+            case Fetched(records=records):
                 self.pages += 1
                 self.records += len(records)
             case Unchanged():
@@ -67,13 +92,21 @@ class Tally:
                 self.retries += 1
             case Denied():
                 self.denied += 1
-            case Failed(reason=reason, error=error, is_gone=is_gone, is_parse=is_parse):
-                self.failed += 1
-                self.gone += is_gone
-                self.parse_errors += is_parse
-                self.note(error or reason, f"{visit.entry.url}: {reason}")
+            case Failed():
+                self._count_failure(url, outcome)
             case Deferred():
                 pass
+            case _:
+                assert_never(outcome)
+
+    def _count_failure(self, url: str, outcome: Failed) -> None:
+        kind = outcome.error or outcome.reason
+        self.failed += 1
+        self.gone += outcome.is_gone
+        self.parse_errors += outcome.is_parse
+        self.note(kind, f"{url}: {outcome.reason}")
+        if outcome.is_parse and kind in self.errors:
+            self.raised[kind] = self.raised.get(kind, 0) + 1
 
     def note(self, kind: str, example: str) -> None:
         """Count a kind of trouble and keep its first example."""
@@ -97,17 +130,20 @@ def total(tallies: list[Tally]) -> Tally:
     """The sum over domains; the smallest gap is the smallest of all."""
     whole = Tally()
     errors: Counter[str] = Counter()
+    raised: Counter[str] = Counter()
     for tally in tallies:
         for one in fields(Tally):
             value = getattr(tally, one.name)
             if type(value) is int:
                 setattr(whole, one.name, getattr(whole, one.name) + value)
         errors.update(tally.errors)
+        raised.update(tally.raised)
         for kind, example in tally.examples.items():
             whole.examples.setdefault(kind, example)
         if tally.min_gap_s is not None:
             whole.min_gap_s = min(tally.min_gap_s, whole.min_gap_s or tally.min_gap_s)
     whole.errors = dict(errors.most_common())
+    whole.raised = dict(raised.most_common())
     return whole
 
 

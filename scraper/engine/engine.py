@@ -20,6 +20,7 @@ from scraper.engine.permits import Permit, Permits
 from scraper.errors import LoginFailed
 from scraper.events import (
     DomainLeft,
+    DomainState,
     Event,
     Listener,
     Noted,
@@ -28,13 +29,25 @@ from scraper.events import (
     RestBegan,
     RobotsRead,
     Settled,
+    Ticked,
     Visited,
 )
-from scraper.model import Deferred, Denied, Entry, Fetched, Reaction, Redirected, Retry, Unchanged, Visit
+from scraper.model import (
+    Deferred,
+    Denied,
+    Entry,
+    Fetched,
+    NewUrl,
+    Outcome,
+    Reaction,
+    Redirected,
+    Retry,
+    Unchanged,
+    Visit,
+)
 from scraper.session import DomainSession
 from scraper.spider import request_of
 from scraper.store import DomainUpdate, Lease, Run, Store
-from scraper.throttle import Pace
 from scraper.turnstile import Turnstile
 from scraper.urls import domain_of, origin_of
 
@@ -200,6 +213,8 @@ class Engine:
         if now < self._beat_at:
             return
         self._beat_at = now + BEAT_EVERY
+        if self._listeners:
+            self._tell(self._state(now))
         for name in self._store.heartbeat():
             domain = self._domains.get(name)
             if domain is not None and now - domain.leased_at >= HOLD:
@@ -207,6 +222,32 @@ class Engine:
                 for turn in domain.turns:
                     turn.is_over = True
                 self._let_go(domain)
+
+    def _state(self, now: float) -> Ticked:
+        states = [
+            DomainState(
+                name,
+                domain.tally.pages + domain.tally.unchanged,
+                max(0.0, domain.due - now),
+                domain.state.reason
+                if domain.state.rest_until > max(now, domain.gate.due)
+                else domain.pace.source,
+                len(domain.turns),
+                len(domain.buffer),
+            )
+            for name, domain in self._domains.items()
+        ]
+        states.sort(key=lambda state: -state.wait)
+        tallies = [domain.tally for domain in self._domains.values()]
+        return Ticked(
+            self.pages,
+            sum(tally.records for tally in tallies),
+            sum(tally.failed for tally in tallies),
+            self.in_flight,
+            self._store.progress(self._run).pending,
+            tuple(states[:50]),
+            len(states),
+        )
 
     def _lease(self) -> None:
         now = self._clock.now()
@@ -303,11 +344,13 @@ class Engine:
         closed = max(closed, robots.wait_until_open(domain.visit_window, wall))
         if closed:
             domain.state = throttle.rest(domain.state, now + closed, "outside the hours for visits")
-        decision = throttle.decide(domain.state, domain.pace, now, self._plan.max_delay, self._plan.max_wait)
+        max_delay = max(self._plan.max_delay, self._plan.delay)
+        decision = throttle.decide(domain.state, domain.pace, now, max_delay, self._plan.max_wait)
         if isinstance(decision, Deferred):
             self._leave(domain, decision.reason)
             return True
         if throttle.is_ended(domain.state, self._run.id):
+            domain.tally.is_refused = True
             self._leave(domain, f"refused {throttle.MAX_REFUSALS} times in a row: {domain.state.reason}")
             return True
         return False
@@ -399,6 +442,7 @@ class Engine:
         domain.permits[permit.origin] = permit
         domain.asking.discard(permit.origin)
         domain.visit_window = permit.robots.visit_time(self._plan.token) or domain.visit_window
+        domain.tally.closed = permit.closed
         domain.tally.robots[permit.origin] = permit.exempt or permit.closed or permit.robots.hash
         self._set_pace(domain)
 
@@ -440,6 +484,9 @@ class Engine:
         if not post.ends:
             self._top_up(domain, post.turn)
             return
+        self._end_turn(domain, post)
+
+    def _end_turn(self, domain: Domain, post: Post) -> None:
         domain.turns.discard(post.turn)
         self._handed_out -= len(post.turn.entries)
         domain.buffer.extendleft(reversed(post.turn.entries))
@@ -457,7 +504,7 @@ class Engine:
     def _take_error(self, domain: Domain, error: BaseException) -> None:
         if not isinstance(error, LoginFailed):
             raise error
-        domain.tally.note("login failed", error.message)
+        domain.tally.login = error.message
         self._leave(domain, error.message)
 
     def _take_robots(self, domain: Domain, errand: Errand, post: Post) -> None:
@@ -528,7 +575,7 @@ class Engine:
         if reaction.refusal:
             domain.state = throttle.refused(domain.state, now, self._run.id, reaction.refusal)
         elif reaction.is_failure:
-            backoff = retry.backoff(domain.state.failures, self._chance())
+            backoff = retry.backoff(domain.state.failures + 1, self._chance())
             domain.state = throttle.failed(domain.state, now, backoff)
         elif reaction.rest is None:
             domain.state = throttle.succeeded(domain.state)
@@ -574,6 +621,9 @@ class Engine:
             if domain is not None:
                 domain.unsettled -= 1
                 domain.held.discard(visit.entry.id)
+        if settled.refused and domains:
+            # Links that are not followed belong to no leased domain; they are counted where they were found.
+            domains[0].tally.denied += len(settled.refused)
         for refusal in settled.refused:
             self._tell(Refused(refusal.url, refusal.reason))
         self._wake(visits, domains)
@@ -604,7 +654,7 @@ class Engine:
             self._tell(Noted(f"{name} was taken over by another worker"))
 
 
-def _links(outcome: object) -> Sequence[object]:
+def _links(outcome: Outcome) -> Sequence[NewUrl]:
     if isinstance(outcome, Fetched):
         return outcome.links
     return (outcome.to,) if isinstance(outcome, Redirected) else ()

@@ -1,0 +1,122 @@
+"""What a run came to: its facts, its verdict and its summary (run.json)."""
+
+import datetime
+import signal
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from scraper.engine.domain import Tally, total
+from scraper.engine.engine import Stop
+from scraper.health import Facts, Fill, Health, Judgement, judge
+from scraper.model import Verdict
+from scraper.store import Run
+
+_LIMITS = {Stop.PAGES: "max_pages", Stop.TIME: "max_time"}
+
+
+@dataclass(frozen=True, slots=True)
+class End:
+    """How the loop ended: `stop`, the signal if it was one, URLs left pending, seconds taken.
+
+    `is_pause`: a limit given for this run alone was reached, so that the same command goes on.
+    """
+
+    stop: Stop
+    signal: int = 0
+    pending: int = 0
+    seconds: float = 0.0
+    is_pause: bool = False
+
+    @property
+    def is_unfinished(self) -> bool:
+        """Whether the same command is to go on with this run."""
+        return self.is_pause or self.stop in (Stop.SIGNAL, Stop.DEFERRED)
+
+
+def facts_of(tallies: Mapping[str, Tally], fill: Fill, end: End) -> Facts:
+    """What the health policy looks at."""
+    whole = total(list(tallies.values()))
+    return Facts(
+        pages=whole.pages,
+        unchanged=whole.unchanged,
+        records=fill.records,
+        filled=fill.filled,
+        errors=whole.raised,
+        failures={kind: n for kind, n in whole.errors.items() if kind not in whole.raised},
+        refused={name: tally.refusals for name, tally in tallies.items() if tally.is_refused},
+        denied={"robots.txt": whole.denied} if whole.denied else {},
+        down={name: reason for name, tally in tallies.items() if (reason := tally.down)},
+        auth={name: tally.login for name, tally in tallies.items() if tally.login},
+        gone=whole.gone,
+        domains=len(tallies),
+        deferred=end.pending if end.stop is Stop.DEFERRED else 0,
+        stopped=signal.Signals(end.signal).name if end.signal else "",
+        is_limited=end.stop in _LIMITS,
+    )
+
+
+def judgement_of(facts: Facts, history: Sequence[Mapping[str, Any]], health: Health, end: End) -> Judgement:
+    """The verdict; a healthy run that was paused by a limit is INCOMPLETE, which is no fault."""
+    found = judge(facts, history, health)
+    if found.verdict is Verdict.OK and end.is_pause:
+        reason = f"stopped at {_LIMITS[end.stop]}; the same command goes on from here"
+        return Judgement(Verdict.INCOMPLETE, (reason,))
+    return found
+
+
+def exit_code_of(verdict: Verdict, end: End) -> int:
+    """The exit code of DESIGN 3.3."""
+    if end.signal:
+        return 128 + end.signal
+    if verdict is Verdict.AUTH:
+        return 77
+    if verdict is Verdict.OK or (verdict is Verdict.INCOMPLETE and end.is_pause):
+        return 0
+    return 75 if verdict is Verdict.INCOMPLETE else 1
+
+
+def summary_of(
+    run: Run, tallies: Mapping[str, Tally], fill: Fill, found: Judgement, end: End
+) -> dict[str, Any]:
+    """The content of run.json."""
+    whole = total(list(tallies.values()))
+    return {
+        "run_id": run.id,
+        "spider": run.spider,
+        "started_at": moment(run.started_at),
+        "ended_at": moment(run.started_at + end.seconds),
+        "seconds": round(end.seconds, 3),
+        "resumed": run.is_resumed,
+        "verdict": found.verdict.value,
+        "reasons": list(found.reasons),
+        "exit_code": exit_code_of(found.verdict, end),
+        "stop": end.stop.value,
+        "pages": whole.pages,
+        "unchanged": whole.unchanged,
+        "records": fill.records,
+        "added": 0,
+        "changed": 0,
+        "removed": 0,
+        "rejected": whole.rejected,
+        "failed": whole.failed,
+        "denied": whole.denied,
+        "deferred": end.pending if end.stop is Stop.DEFERRED else 0,
+        "pending": end.pending,
+        "retries": whole.retries,
+        "redirected": whole.redirected,
+        "requests": whole.requests,
+        "bytes": whole.bytes,
+        "domains": len(tallies),
+        "connections": whole.connections,
+        "min_gap_s": whole.min_gap_s,
+        "fill": fill.rates(),
+        "errors": whole.errors,
+        "examples": whole.examples,
+        "by_domain": {name: asdict(tally) for name, tally in sorted(tallies.items())},
+    }
+
+
+def moment(wall: float) -> str:
+    """A wall moment as ISO 8601 in UTC."""
+    return datetime.datetime.fromtimestamp(wall, datetime.UTC).isoformat(timespec="milliseconds")
