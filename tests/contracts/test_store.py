@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from hashlib import blake2b
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import pytest
@@ -795,3 +796,133 @@ class TestSmallRooms:
         found = store.domain("a.example")
         assert found is not None
         assert (found["owner"], found["due"], found["state"]) == ("w1", 3.0, "{}")
+
+
+class TestTwins:
+    """Whatever is done to both, the file and its twin in memory answer alike."""
+
+    @pytest.mark.parametrize("seed", range(25))
+    def test_they_agree_on_a_random_history(self, seed: int, tmp_path: Path) -> None:
+        clock, dice = FakeClock(), Random(seed)
+        first = MemoryStore(clock)
+        twins = [
+            Twins(MemoryStore(clock, beside=first) if i else first, SqliteStore(tmp_path / "s.db", clock))
+            for i in range(2)
+        ]
+        for i, pair in enumerate(twins):
+            pair.each(lambda store, name=f"w{i}": store.join(name))
+        for _ in range(3):
+            live(twins, dice, clock)
+        for pair in twins:
+            pair.each(lambda store: store.close())
+
+
+class Twins:
+    """A worker on each of two stores; what they answer must be equal."""
+
+    def __init__(self, *stores: Store) -> None:
+        self.stores = stores
+        self.run: Any = None
+        self.leases: dict[str, Any] = {}
+        self.hand: dict[str, Any] = {}
+
+    def each(self, verb: Callable[..., Any], *answers: Any) -> list[Any]:
+        return [verb(store, *parts) for store, *parts in zip(self.stores, *answers, strict=True)]
+
+    def same(self, verb: Callable[..., Any], *answers: Any) -> Any:
+        one, two = self.each(verb, *answers)
+        assert one == two
+        return one
+
+
+def live(twins: list[Twins], dice: Random, clock: FakeClock) -> None:
+    """One run with random pages, ended at random."""
+    head = twins[0]
+    head.run = head.each(lambda store: store.start_run("news", "code"))
+    assert head.run[0] == head.run[1]
+    for other in twins[1:]:
+        other.run = other.each(lambda store, run: store.join_run(run.id), head.run)
+    head.same(lambda store, run: store.add(run, [some_url(Random(0)), url("0")]), head.run)
+    for _ in range(60):
+        step(dice.choice(twins), dice, clock)
+        pair = dice.choice(twins)
+        pair.same(lambda store, run: store.progress(run), pair.run)
+    for pair in twins:
+        give_back(pair, list(pair.leases))
+    ending = {"accepted": dice.random() < 0.6, "whole": dice.random() < 0.6}
+    if dice.random() < 0.8:
+        head.each(lambda store, run: store.end_run(run, {}, **ending), head.run)
+    else:
+        head.each(lambda store, run: store.pause_run(run, {}), head.run)
+        twins[1].each(lambda store: store.leave())
+        name = f"w{dice.random()}"
+        twins[1].each(lambda store: store.join(name))
+    if dice.random() < 0.3:
+        head.same(lambda store: store.prune("news", 1))
+    head.same(lambda store: sorted((kept.url, kept.line) for kept in store.current("news")))
+
+
+def some_url(dice: Random) -> NewUrl:
+    fields = {"priority": dice.choice([0, 0, 0, 1]), "depth": dice.randrange(3), "again": dice.random() < 0.1}
+    return url(str(dice.randrange(12)), f"{dice.choice('abc')}.example", **fields)
+
+
+def some_outcome(dice: Random, entry: Entry) -> Outcome:
+    links = tuple(some_url(dice) for _ in range(dice.randrange(4)))
+    to = replace(some_url(dice), hops=entry.hops + 1)
+    outcomes: list[Outcome] = [
+        page(*"ab"[: dice.randrange(3)], links=links, refused=(Refusal(f"x:{dice.randrange(9)}", "scheme"),)),
+        Redirected(to if dice.random() < 0.8 else replace(to, domain=entry.domain, fp=entry.fp)),
+        Retry("503", counts=dice.random() < 0.5),
+        Deferred("later"),
+        Denied("robots"),
+        Failed("gone", is_gone=dice.random() < 0.5),
+    ]
+    if entry.known is not None:
+        outcomes += [Unchanged(Known(0, etag="new"))] * 3
+    return dice.choice(outcomes)
+
+
+def step(pair: Twins, dice: Random, clock: FakeClock) -> None:
+    clock.sleep(dice.choice([0.0, 2.0, 20.0]))
+    match dice.randrange(6):
+        case 0:
+            leases = pair.each(lambda store, run: lease_all(store, run), pair.run)
+            assert leases[0] == leases[1]
+            pair.leases |= {name: [found[name] for found in leases] for name in leases[0]}
+        case 1 | 2 if pair.leases:
+            name = dice.choice(sorted(pair.leases))
+            size = dice.randrange(1, 4)
+            taken = pair.each(
+                lambda store, run, lease: store.take(run, lease, size), pair.run, pair.leases[name]
+            )
+            assert [plain(entry) for entry in taken[0]] == [plain(entry) for entry in taken[1]]
+            outcomes = [some_outcome(dice, entry) for entry in taken[0]]
+            settle_both(pair, pair.leases[name], taken, outcomes)
+            if dice.random() < 0.3:
+                settle_both(pair, pair.leases[name], taken, outcomes)
+        case 3 if pair.leases:
+            give_back(pair, [dice.choice(sorted(pair.leases))])
+        case 4:
+            # What others wait for is a hint: a store may tell it sooner or later.
+            pair.each(lambda store: store.heartbeat())
+        case _:
+            pair.same(lambda store, run: [(kept.key, kept.url) for kept in store.records(run)], pair.run)
+
+
+def plain(entry: Entry) -> Any:
+    """An entry without the numbers that a store gives as it likes."""
+    return replace(entry, id=0, known=entry.known and replace(entry.known, version=0))
+
+
+def settle_both(pair: Twins, leases: Any, taken: Any, outcomes: list[Outcome]) -> None:
+    def send(store: Store, run: Run, lease: Lease, entries: list[Entry]) -> Any:
+        visits = [Visit(entry, outcome) for entry, outcome in zip(entries, outcomes, strict=True)]
+        return store.settle(run, visits, [DomainUpdate(lease, lease.due, "s", "c", f"{len(visits)}")])
+
+    pair.same(send, pair.run, leases, taken)
+
+
+def give_back(pair: Twins, names: list[str]) -> None:
+    for name in names:
+        pair.each(lambda store, lease: store.release([DomainUpdate(lease, 1.0)]), pair.leases.pop(name))

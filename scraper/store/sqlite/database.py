@@ -93,7 +93,8 @@ class Database:
             (free,) = self._connection.execute("PRAGMA freelist_count").fetchone()
             (total,) = self._connection.execute("PRAGMA page_count").fetchone()
             if free > 1000 and free * 4 > total:
-                self._connection.execute(f"PRAGMA incremental_vacuum({free})").fetchall()
+                # As a script: `execute` would step once and free one page.
+                self._connection.executescript("PRAGMA incremental_vacuum")
 
     def close(self) -> None:
         """Close the connection; safe to repeat."""

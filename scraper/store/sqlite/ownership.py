@@ -34,7 +34,7 @@ _HELD_BY_OTHER_RUNS = """SELECT d.id FROM queues q JOIN domains d ON d.id = q.do
     LIMIT ?3"""
 _HELD_BY_RUN = """SELECT d.owner, d.id, d.wanted IS NOT NULL AND d.wanted_until >= ?2
     FROM queues q JOIN domains d ON d.id = q.domain JOIN workers w ON w.id = d.owner
-    WHERE q.run = ?1 AND q.free = 0 AND w.run = ?1 ORDER BY d.id"""
+    WHERE q.run = ?1 AND q.free = 0 AND w.run = ?1"""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,385 @@
+"""What only a file can do: survive kill -9, fill a disk, meet an older or a newer program."""
+
+import os
+import signal
+import sqlite3
+import stat
+import subprocess
+import sys
+from collections.abc import Iterator
+from hashlib import blake2b
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from scraper.clock import SystemClock
+from scraper.errors import LeaseLost, StoreError, StoreFull, StoreTooNew
+from scraper.model import Fetched, Known, NewUrl, RecordLine, Unchanged, Visit
+from scraper.store import DomainUpdate, Run
+from scraper.store.sqlite import SqliteStore, schema
+
+FOREVER = 1e12
+
+# A worker that crawls pages which name each other, says when it has begun, and never ends by itself.
+CRAWLER = """
+import sys
+from pathlib import Path
+from tests.test_store_sqlite import crawl_step, url
+from scraper.store.sqlite import SqliteStore
+
+store = SqliteStore(Path(sys.argv[1]))
+store.join(sys.argv[2])
+run = store.start_run("news", "code")
+store.add(run, [url(0)])
+steps = 0
+while crawl_step(store, run):
+    steps += 1
+    if steps == 3:
+        print("begun", flush=True)
+"""
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "data" / "scraper.db"
+
+
+@pytest.fixture
+def store(path: Path) -> Iterator[SqliteStore]:
+    store = SqliteStore(path)
+    store.join("w1")
+    yield store
+    store.close()
+
+
+def url(number: int, domain: str = "") -> NewUrl:
+    name = domain or f"d{number % 5}.example"
+    address = f"https://{name}/{number}"
+    return NewUrl(name, blake2b(address.encode(), digest_size=16).digest(), address)
+
+
+def crawl_step(store: SqliteStore, run: Run, last: int = 1_000_000) -> int:
+    """Settle a few pages of each free domain; page n names pages 2n+1 and 2n+2 up to `last`."""
+    leases = store.lease(run, 100, FOREVER)
+    visits = []
+    for lease in leases:
+        for entry in store.take(run, lease, 3):
+            number = int(entry.url.rsplit("/", 1)[1])
+            links = tuple(url(n) for n in (2 * number + 1, 2 * number + 2, 0) if n <= last)
+            visits.append(Visit(entry, Fetched(Known(0), (RecordLine(str(number), "{}"),), links)))
+    updates = [DomainUpdate(lease, 0.0, None, f"after {len(visits)}", None) for lease in leases]
+    store.settle(run, visits, updates)
+    store.release(updates)
+    return len(visits)
+
+
+def sums(path: Path) -> dict[str, int]:
+    connection = sqlite3.connect(path)
+    questions = {
+        "done": "SELECT count(*) FROM urls WHERE state = 1",
+        "pending": "SELECT count(*) FROM urls WHERE state = 0",
+        "visits": "SELECT count(*) FROM visits",
+        "pages": "SELECT count(*) FROM pages",
+        "records": "SELECT count(*) FROM records",
+        "counted": "SELECT done FROM runs",
+        "waiting": "SELECT pending FROM runs",
+    }
+    found = {name: connection.execute(question).fetchone()[0] for name, question in questions.items()}
+    connection.close()
+    return found
+
+
+class TestKill:
+    def test_a_crawl_killed_again_and_again_keeps_its_sums(self, path: Path) -> None:
+        for turn in range(4):
+            with start(path, f"w{turn}") as process:
+                assert process.stdout is not None and process.stdout.readline() == b"begun\n"
+                process.send_signal(signal.SIGKILL)
+                process.wait()
+            found = sums(path)
+            one = {found[name] for name in ("done", "visits", "pages", "records", "counted")}
+            assert len(one) == 1 and found["pending"] == found["waiting"] > 0
+        after = SqliteStore(path)
+        after.join("last")
+        run = after.start_run("news", "code")
+        assert run.is_resumed, "the dead was known as dead at once"
+        # What the killed ones have found is found; the rest of a small tree, and no more.
+        before = sums(path)["done"]
+        asked = crawl_step(after, run)
+        assert asked and sums(path)["done"] == before + asked
+        keys = [kept.key for kept in after.records(run, limit=1_000_000)]
+        assert len(keys) == len(set(keys)) == before + asked
+        after.close()
+
+    def test_a_stopped_worker_keeps_its_domains(self, path: Path) -> None:
+        with start(path, "sleeper") as process:
+            assert process.stdout is not None and process.stdout.readline() == b"begun\n"
+            process.send_signal(signal.SIGSTOP)
+            other = SqliteStore(path)
+            other.join("other")
+            assert other.holder("news") is not None
+            process.kill()
+            process.wait()
+            other.heartbeat()
+            assert other.holder("news") is None
+            other.close()
+
+    def test_a_worker_taken_for_dead_can_write_nothing(self, path: Path, store: SqliteStore) -> None:
+        run = store.start_run("news", "code")
+        store.add(run, [url(0)])
+        (lease,) = store.lease(run, 1, FOREVER)
+        visit = Visit(store.take(run, lease, 1)[0], Fetched(Known(0), (RecordLine("late", "{}"),)))
+        (path.parent / "locks" / "w1.lock").unlink()
+        other = SqliteStore(path)
+        other.join("w2")
+        assert store.settle(run, [visit], [DomainUpdate(lease, 0.0)]).lost == {"d0.example"}
+        assert store.take(run, lease, 1) == [] and store.records(run) == []
+        with pytest.raises(LeaseLost):
+            store.lease(run, 1, FOREVER)
+        with pytest.raises(LeaseLost):
+            store.heartbeat()
+        other.close()
+
+    def test_a_forked_child_neither_writes_nor_keeps_its_parent_alive(self, store: SqliteStore) -> None:
+        child = os.fork()
+        if child == 0:
+            try:
+                store.progress(Run("", 1, "", "", 0.0))
+            except StoreError:
+                os._exit(7)
+            os._exit(0)
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7
+        store.heartbeat()
+
+
+def start(path: Path, worker: str) -> "subprocess.Popen[bytes]":
+    root = Path(__file__).parent.parent
+    return subprocess.Popen(
+        [sys.executable, "-c", CRAWLER, str(path), worker],
+        stdout=subprocess.PIPE,
+        cwd=root,
+        env={**os.environ},
+    )
+
+
+class TestFile:
+    def test_only_its_owner_may_read_it(self, path: Path, store: SqliteStore) -> None:
+        store.start_run("news", "code")
+        files = list(path.parent.glob("scraper.db*")) + list((path.parent / "locks").iterdir())
+        assert len(files) == 4
+        assert {stat.S_IMODE(file.stat().st_mode) for file in files} == {0o600}
+
+    def test_a_newer_file_is_refused_with_a_clear_sentence(self, path: Path, store: SqliteStore) -> None:
+        connection = sqlite3.connect(path)
+        connection.execute("PRAGMA user_version = 7")
+        connection.close()
+        with pytest.raises(StoreTooNew, match=r"schema 7, this program knows 1\) \(update the program"):
+            SqliteStore(path)
+
+    def test_an_older_file_is_brought_up_to_date(self, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        store = SqliteStore(path)
+        store.join("w1")
+        run = store.start_run("news", "code")
+        store.add(run, [url(0)])
+        store.leave()
+        store.close()
+        more = "ALTER TABLE urls ADD COLUMN note TEXT", "CREATE TABLE notes(note TEXT)"
+        monkeypatch.setattr(schema, "MIGRATIONS", (*schema.MIGRATIONS, more))
+        for worker in ("w2", "w3"):
+            store = SqliteStore(path)
+            store.join(worker)
+            assert len(store.lease(store.start_run("news", "code"), 1, FOREVER)) == 1
+            store.leave()
+            store.close()
+
+    def test_a_migration_that_fails_leaves_the_file_as_it_was(
+        self, path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        SqliteStore(path).close()
+        first = schema.MIGRATIONS
+        monkeypatch.setattr(schema, "MIGRATIONS", (*first, ("CREATE TABLE half(a)", "CREATE NONSENSE")))
+        with pytest.raises(StoreError):
+            SqliteStore(path)
+        monkeypatch.setattr(schema, "MIGRATIONS", first)
+        SqliteStore(path).close()
+
+    def test_a_file_that_is_no_database_is_named(self, path: Path) -> None:
+        path.parent.mkdir()
+        path.write_text("these are notes, not a database" * 99)
+        with pytest.raises(StoreError, match=r"scraper\.db is no usable database"):
+            SqliteStore(path)
+
+    def test_a_place_that_cannot_be_written_is_told(self, tmp_path: Path) -> None:
+        (tmp_path / "data").write_text("a file where a folder should be")
+        with pytest.raises(StoreFull, match="cannot write"):
+            SqliteStore(tmp_path / "data" / "scraper.db")
+
+    def test_a_read_only_database_is_told(self, store: SqliteStore, monkeypatch: pytest.MonkeyPatch) -> None:
+        run = store.start_run("news", "code")
+        execute(store, "PRAGMA query_only = 1")
+        with pytest.raises(StoreFull, match="cannot write"):
+            store.add(run, [url(0)])
+        execute(store, "PRAGMA query_only = 0")
+        assert store.add(run, [url(0)]) == 1
+
+    def test_a_full_disk_loses_nothing_and_the_store_works_on_afterwards(self, store: SqliteStore) -> None:
+        run = store.start_run("news", "code")
+        store.add(run, [url(0)])
+        pages = execute(store, "PRAGMA page_count")
+        execute(store, f"PRAGMA max_page_count = {pages + 10}")
+        with pytest.raises(StoreFull, match=r"cannot write .* \(free some space"):
+            store.add(run, [url(n) for n in range(20_000)])
+        assert store.progress(run).pending == 1
+        execute(store, "PRAGMA max_page_count = 1000000")
+        assert store.add(run, [url(n) for n in range(200)]) == 199
+        assert store.progress(run).pending == 200
+        assert crawl_step(store, run) == 15
+
+    def test_a_file_limit_of_the_system_is_a_full_disk(self, path: Path) -> None:
+        script = """
+import resource, sys
+from pathlib import Path
+from tests.test_store_sqlite import url
+from scraper.errors import StoreFull
+from scraper.store.sqlite import SqliteStore
+store = SqliteStore(Path(sys.argv[1]))
+store.join("w1")
+run = store.start_run("news", "code")
+resource.setrlimit(resource.RLIMIT_FSIZE, (400_000, 400_000))
+try:
+    for start in range(0, 99_000, 1_000):
+        store.add(run, [url(n) for n in range(start, start + 1_000)])
+except StoreFull:
+    sys.exit(7)
+"""
+        root = Path(__file__).parent.parent
+        done = subprocess.run([sys.executable, "-c", script, str(path)], cwd=root, check=False)
+        assert done.returncode == 7
+        after = SqliteStore(path)
+        after.join("w2")
+        run = after.start_run("news", "code")
+        assert after.progress(run).pending == sums(path)["pending"]
+        after.close()
+
+    def test_a_file_that_was_removed_while_in_use_is_noticed(self, path: Path, store: SqliteStore) -> None:
+        store.heartbeat()
+        path.rename(path.with_name("elsewhere.db"))
+        with pytest.raises(StoreError, match="removed or replaced"):
+            store.heartbeat()
+
+    def test_many_processes_may_open_a_new_file_at_once(self, path: Path) -> None:
+        script = """
+import sys
+from pathlib import Path
+from scraper.store.sqlite import SqliteStore
+store = SqliteStore(Path(sys.argv[1]))
+store.join(sys.argv[2])
+store.leave()
+"""
+        arguments = [sys.executable, "-c", script, str(path)]
+        root = Path(__file__).parent.parent
+        processes = [subprocess.Popen([*arguments, f"w{i}"], cwd=root) for i in range(5)]
+        assert [process.wait() for process in processes] == [0] * 5
+
+    def test_a_dropped_run_gives_its_room_back(self, path: Path, store: SqliteStore) -> None:
+        run = store.start_run("news", "code")
+        store.add(run, [url(n) for n in range(40_000)])
+        store.end_run(run, {}, accepted=False, whole=False)
+        before = execute(store, "PRAGMA page_count")
+        store.end_run(store.start_run("news", "code"), {}, accepted=True, whole=True)
+        assert store.prune("news", keep=1) == [run.id]
+        assert execute(store, "PRAGMA page_count") < before / 4
+
+
+def execute(store: SqliteStore, sql: str) -> Any:
+    with store._database.read() as connection:
+        row = connection.execute(sql).fetchone()
+    return row and row[0]
+
+
+class TestTime:
+    def test_all_processes_of_a_boot_share_one_line(self, path: Path) -> None:
+        one, two = SqliteStore(path), SqliteStore(path)
+        assert one.anchor() == two.anchor()
+        one.close()
+        two.close()
+
+    def test_time_never_goes_back_over_a_reboot(self, path: Path) -> None:
+        store = SqliteStore(path)
+        later = SystemClock().now() + 9_999.0
+        execute(store, f"INSERT INTO meta VALUES ('highwater', {later})")
+        execute(store, "UPDATE meta SET v = 'an earlier boot' WHERE k = 'boot'")
+        assert SystemClock(store.anchor()).now() >= later
+        store.close()
+
+
+class TestHotPath:
+    def test_no_statement_of_it_scans_a_table(self, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        said: set[str] = set()
+        connect = sqlite3.connect
+
+        def connect_and_listen(*args: Any, **kwargs: Any) -> sqlite3.Connection:
+            connection: sqlite3.Connection = connect(*args, **kwargs)
+            connection.set_trace_callback(said.add)
+            return connection
+
+        monkeypatch.setattr(sqlite3, "connect", connect_and_listen)
+        stores = [SqliteStore(path), SqliteStore(path)]
+        for number, store in enumerate(stores):
+            store.join(f"w{number}")
+        run = stores[0].start_run("news", "code")
+        stores[1].join_run(run.id)
+        said.clear()
+        stores[0].add(run, [url(0)])
+        for _ in range(4):
+            for store in stores:
+                crawl_step(store, run)
+                store.heartbeat()
+                store.progress(run)
+                store.lease(run, 1, FOREVER)
+                store.records(run)
+        connection = connect(path)
+        verbs = ("SELECT", "INSERT", "UPDATE", "DELETE")
+        plans = [
+            (statement, row[3])
+            for statement in said
+            if statement.lstrip().startswith(verbs)
+            for row in connection.execute(f"EXPLAIN QUERY PLAN {statement}")
+        ]
+        connection.close()
+        assert len(plans) > 30
+        small = {"SCAN workers", "SCAN CONSTANT ROW", "SCAN w"}
+        assert [plan for plan in plans if plan[1].startswith("SCAN") and plan[1] not in small] == []
+        assert [plan for plan in plans if "TEMP B-TREE" in plan[1]] == []
+
+    def test_what_was_seen_is_forgotten_with_a_transaction_that_failed(self, store: SqliteStore) -> None:
+        run = store.start_run("news", "code")
+        execute(store, "CREATE TRIGGER no BEFORE UPDATE ON runs BEGIN SELECT RAISE(ABORT, 'no'); END")
+        with pytest.raises(StoreError, match="no"):
+            store.add(run, [url(0)])
+        execute(store, "DROP TRIGGER no")
+        assert store.add(run, [url(0)]) == 1
+        assert len(store.lease(run, 1, FOREVER)) == 1
+
+    def test_a_settlement_that_failed_can_be_sent_again(self, store: SqliteStore) -> None:
+        run = store.start_run("news", "code")
+        store.add(run, [url(0)])
+        (lease,) = store.lease(run, 1, FOREVER)
+        visit = Visit(
+            store.take(run, lease, 1)[0], Fetched(Known(0), (RecordLine("k", '"\ud800"'),), (url(1),))
+        )
+        execute(store, "CREATE TRIGGER no BEFORE UPDATE ON runs BEGIN SELECT RAISE(ABORT, 'no'); END")
+        with pytest.raises(StoreError, match="no"):
+            store.settle(run, [visit], [DomainUpdate(lease, 0.0)])
+        execute(store, "DROP TRIGGER no")
+        assert store.settle(run, [visit], [DomainUpdate(lease, 0.0)]).new == 1
+        assert [kept.line for kept in store.records(run)] == ['"?"']
+
+    def test_a_page_whose_last_version_was_pruned_is_asked_for_again(self, store: SqliteStore) -> None:
+        run = store.start_run("news", "code")
+        store.add(run, [url(0)])
+        (lease,) = store.lease(run, 1, FOREVER)
+        (entry,) = store.take(run, lease, 1)
+        store.settle(run, [Visit(entry, Unchanged(Known(1)))], [DomainUpdate(lease, 0.0)])
+        assert store.progress(run).pending == 1
