@@ -1,0 +1,104 @@
+"""Debian's own cron runs the line that `scraper cron --install` wrote: twice, and quietly."""
+
+import os
+import shutil
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from tests.project import ROOT, Project
+from tests.site import Arrival, Reply, Site, page
+
+pytestmark = pytest.mark.debian
+
+AS_ROOT = [] if os.geteuid() == 0 else ["sudo", "-n"]
+# These have to stay as they are; and cron's environment is bare, so it is told where the package is.
+OTHERS = f"# somebody else's\nPYTHONPATH={ROOT}\n17 * * * * true\n"
+SHOP = """
+    from scraper import Spider
+
+    class Shop(Spider):
+        start_urls = [{url!r}]
+        key = "url"
+        settings = {{"delay": 0.05}}
+
+        def parse(self, page):
+            yield {{"url": page.url}}
+            yield from page.follow_all("a")
+"""
+
+
+@pytest.fixture
+def crontab() -> Iterator[Callable[[], str]]:
+    """This user's crontab with a line of somebody else's; afterwards it is what it was."""
+    if shutil.which("crontab") is None or shutil.which("cron", path="/usr/sbin") is None:
+        pytest.fail("install the package cron")
+
+    def read() -> str:
+        return subprocess.run(["crontab", "-l"], capture_output=True, text=True).stdout
+
+    before = subprocess.run(["crontab", "-l"], capture_output=True)
+    subprocess.run(["crontab", "-"], input=OTHERS, text=True, check=True)
+    yield read
+    if before.returncode == 0:
+        subprocess.run(["crontab", "-"], input=before.stdout, check=True)
+    else:
+        subprocess.run(["crontab", "-r"], check=True)
+
+
+@pytest.fixture
+def daemon(crontab: Callable[[], str]) -> Iterator[None]:
+    """The cron daemon, started here unless it runs already: it lets no second one live."""
+    process = subprocess.Popen([*AS_ROOT, "/usr/sbin/cron", "-f"], start_new_session=True)
+    yield
+    if process.poll() is None:
+        subprocess.run([*AS_ROOT, "kill", str(process.pid)], check=False)
+        process.wait(10)
+
+
+def tagged(*links: str) -> Callable[[Arrival], Reply]:
+    """A page with an ETag that answers 304 to whoever has it."""
+
+    def answer(arrival: Arrival) -> Reply:
+        tag = f'"{arrival.path}"'
+        if arrival.headers.get("if-none-match") == tag:
+            return Reply(304, headers={"ETag": tag})
+        return Reply(200, page(*links).body, {"Content-Type": "text/html", "ETag": tag})
+
+    return answer
+
+
+def wait_for(is_there: Callable[[], bool], seconds: float) -> bool:
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        if is_there():
+            return True
+        time.sleep(0.25)
+    return False
+
+
+def test_cron_runs_the_line_twice_and_the_second_run_asks_for_changes_only(
+    project: Project, site: Site, crontab: Callable[[], str], daemon: None
+) -> None:
+    site.pages |= {"/robots.txt": 404, "/": tagged("/a", "/b"), "/a": tagged(), "/b": tagged()}
+    project.spider("shop", SHOP.format(url=site.url()))
+
+    assert project.run("cron", "shop", "* * * * *", "--install").code == 0
+    installed = crontab()
+    assert installed.startswith(OTHERS)
+    assert project.run("cron", "shop", "* * * * *", "--install").code == 0
+    assert crontab() == installed
+
+    assert wait_for(lambda: len(project.runs("shop")) >= 2, seconds=150), project.data("shop", "cron.log")
+    assert project.run("cron", "shop", "--remove").code == 0
+    assert crontab() == OTHERS
+
+    first, second = project.runs("shop")[:2]
+    assert (first["verdict"], second["verdict"]) == ("OK", "OK")
+    assert (first["pages"], second["unchanged"], second["records"]) == (3, 3, 3)
+    asked = [(a.path, a.headers.get("if-none-match")) for a in site.arrivals if a.path != "/robots.txt"]
+    assert [tag for _, tag in asked[:3]] == [None, None, None]
+    assert sorted(asked[3:6]) == [("/", '"/"'), ("/a", '"/a"'), ("/b", '"/b"')]
+    assert project.data("shop", "cron.log").read_text() == ""
