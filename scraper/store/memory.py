@@ -174,6 +174,7 @@ class MemoryStore:
         self._data.runs[run.number] = replace(kept, state="paused", summary=dict(summary))
         del self._data.held[run.number]
         self._data.workers[self._me] = None
+        self._wait_no_more(run)
 
     def end_run(self, run: Run, summary: Mapping[str, Any], *, accepted: bool, whole: bool) -> None:
         self._check_held(run)
@@ -390,6 +391,12 @@ class MemoryStore:
         self._data.held.pop(run.number, None)
         workers = self._data.workers
         workers.update({name: None for name, number in workers.items() if number == run.number})
+        self._wait_no_more(run)
+
+    def _wait_no_more(self, run: Run) -> None:
+        for domain in self._data.domains.values():
+            if domain.wanted == run.number:
+                domain.wanted = None
 
     def _holder(self, spider: str, but: str = "") -> tuple[str, float] | None:
         for run in self.runs(spider):
@@ -506,8 +513,9 @@ class MemoryStore:
     def _end(self, run: Run, visit: Visit) -> None:
         url = self._data.urls[visit.entry.id]
         match visit.outcome:
-            case Fetched():
+            case Fetched(_, records):
                 url.state, url.reason = "done", None
+                self._data.records[self._look(run, url.id, -1)] = records
             case Unchanged(known):
                 self._renew(run, url, known)
             case Redirected(to):
@@ -546,8 +554,7 @@ class MemoryStore:
         outcome = visit.outcome
         if isinstance(outcome, Fetched):
             met = [self._meet(run, link) for link in outcome.links]
-            version = self._look(run, visit.entry.id, -1)
-            self._data.records[version] = outcome.records
+            version = self._standing(run, visit.entry.id) or 0
             links = tuple(dict.fromkeys(found for found, _ in met))
             known = replace(outcome.known, version=version)
             code = self._data.runs[run.number].code

@@ -255,6 +255,16 @@ class TestSettlement:
         assert keys(store.records(run)) == ["a.example"]
         assert store.sessions("news") == {}
 
+    def test_records_stand_in_the_order_of_the_visits(self, world: World) -> None:
+        store = world.worker("w1")
+        run_through(store, {}, "2")
+        run = store.start_run("news", "code")
+        store.add(run, [url("1"), url("2"), url("3")])
+        lease = lease_all(store, run)["a.example"]
+        one, two, three = store.take(run, lease, 3)
+        settle(store, run, lease, (one, page("1")), (two, Unchanged(Known(0))), (three, page("3")))
+        assert keys(store.records(run)) == ["1", "2", "3"]
+
     def test_a_visit_of_a_domain_that_is_not_named_is_lost(self, world: World) -> None:
         store = world.worker("w1")
         run = store.start_run("news", "code")
@@ -429,6 +439,17 @@ class TestOwnership:
         assert lease_all(one, news) == {}, "it goes to the one who waited"
         lease = lease_all(two, blogs)["a.example"]
         two.release([DomainUpdate(lease, 0.0)])
+        assert list(lease_all(one, news)) == ["a.example"]
+
+    def test_a_run_that_ended_is_promised_nothing(self, world: World) -> None:
+        one, two = world.worker("w1"), world.worker("w2")
+        news, blogs = one.start_run("news", "code"), two.start_run("blogs", "code")
+        one.add(news, [url("1")])
+        two.add(blogs, [url("1")])
+        lease = lease_all(one, news)["a.example"]
+        lease_all(two, blogs)
+        two.end_run(blogs, {}, accepted=False, whole=False)
+        one.release([DomainUpdate(lease, 0.0)])
         assert list(lease_all(one, news)) == ["a.example"]
 
     def test_a_promise_to_one_who_went_away_is_dropped(self, world: World) -> None:
@@ -885,12 +906,12 @@ def some_outcome(dice: Random, entry: Entry) -> Outcome:
 
 def step(pair: Twins, dice: Random, clock: FakeClock) -> None:
     clock.sleep(dice.choice([0.0, 2.0, 20.0]))
-    match dice.randrange(6):
-        case 0:
+    match dice.randrange(10):
+        case 0 | 1:
             leases = pair.each(lambda store, run: lease_all(store, run), pair.run)
             assert leases[0] == leases[1]
             pair.leases |= {name: [found[name] for found in leases] for name in leases[0]}
-        case 1 | 2 if pair.leases:
+        case 2 | 3 | 4 | 5 | 6 if pair.leases:
             name = dice.choice(sorted(pair.leases))
             size = dice.randrange(1, 4)
             taken = pair.each(
@@ -901,9 +922,9 @@ def step(pair: Twins, dice: Random, clock: FakeClock) -> None:
             settle_both(pair, pair.leases[name], taken, outcomes)
             if dice.random() < 0.3:
                 settle_both(pair, pair.leases[name], taken, outcomes)
-        case 3 if pair.leases:
+        case 7 if pair.leases:
             give_back(pair, [dice.choice(sorted(pair.leases))])
-        case 4:
+        case 8:
             # What others wait for is a hint: a store may tell it sooner or later.
             pair.each(lambda store: store.heartbeat())
         case _:

@@ -71,6 +71,12 @@ def close(
         (wall, accepted, whole, summary, number),
     )
     connection.execute("UPDATE workers SET run = NULL WHERE run = ?", (number,))
+    wait_no_more(connection, number)
+
+
+def wait_no_more(connection: sqlite3.Connection, number: int) -> None:
+    """Drop what was promised to a run that stops."""
+    connection.execute("UPDATE domains SET wanted = NULL WHERE wanted = ?", (number,))
 
 
 def check_held(connection: sqlite3.Connection, run: Run, worker: str) -> None:

@@ -14,6 +14,7 @@ from scraper.model import (
     Fetched,
     Known,
     NewUrl,
+    RecordLine,
     Redirected,
     Refusal,
     Retry,
@@ -48,6 +49,8 @@ class Settlement:
         self._visits: list[tuple[Any, ...]] = []
         self._records: list[tuple[Any, ...]] = []
         self._pages: list[tuple[Any, ...]] = []
+        self._versions: dict[int, int] = {}
+        self._old_links: dict[int, array[int]] = {}
 
     def settle(self, visits: Sequence[Visit]) -> None:
         """Settle those visits whose URLs are still as they were when they were taken.
@@ -75,8 +78,9 @@ class Settlement:
     def _end(self, visit: Visit) -> None:
         """Write the URL's own row."""
         match visit.outcome:
-            case Fetched():
+            case Fetched(_, records):
                 self._finish(visit, DONE)
+                self._keep_records(visit, records)
             case Unchanged():
                 self._renew(visit, visit.outcome.known)
             case Redirected(to):
@@ -98,6 +102,8 @@ class Settlement:
             for refusal in outcome.refused:
                 self._refuse(refusal)
             self._keep_page(visit, outcome, array("q", links).tobytes())
+        elif isinstance(outcome, Unchanged):
+            self._change.meet_again(self._old_links.get(visit.entry.id, ()))
         elif isinstance(outcome, Redirected) and not _is_itself(visit, outcome.to):
             self._change.meet(outcome.to, is_hop=True)
 
@@ -132,15 +138,18 @@ class Settlement:
         )
         self._connection.execute(_KEEP, (*values, entry.id))
 
-    def _keep_page(self, visit: Visit, page: Fetched, links: bytes) -> None:
-        version, known = self._change.tick(), page.known
+    def _keep_records(self, visit: Visit, records: Sequence[RecordLine]) -> None:
+        version = self._versions[visit.entry.id] = self._change.tick()
         self._visits.append((version, self._change.run, visit.entry.id, version, 1))
         self._records += [
-            (version, n, storable(record.key), storable(record.line)) for n, record in enumerate(page.records)
+            (version, n, storable(record.key), storable(record.line)) for n, record in enumerate(records)
         ]
+
+    def _keep_page(self, visit: Visit, page: Fetched, links: bytes) -> None:
+        url, run = visit.entry.id, self._change.run
         facts = json.dumps(page.facts) if page.facts else ""
-        run = self._change.run
-        self._pages.append((visit.entry.id, version, run, run, self._code, *_validators(known), links, facts))
+        made = (url, self._versions[url], run, run, self._code)
+        self._pages.append((*made, *_validators(page.known), links, facts))
 
     def _renew(self, visit: Visit, known: Known) -> None:
         """Let the last version stand; without one (a prune took it) the page is asked for in full again."""
@@ -156,7 +165,7 @@ class Settlement:
         if checked != self._change.run:
             # Once a run: what this run has brought already does not come again.
             self._visits.append((self._change.tick(), self._change.run, entry.id, version, 1))
-            self._change.meet_again(array("q", links))
+            self._old_links[entry.id] = array("q", links)
         return None
 
     def _note_nothing(self, visit: Visit) -> None:

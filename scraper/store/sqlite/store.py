@@ -100,6 +100,7 @@ class SqliteStore:
                 (json.dumps(summary), run.number),
             )
             connection.execute("UPDATE workers SET run = NULL WHERE id = ?", (self._workers.me,))
+            runs.wait_no_more(connection, run.number)
 
     def end_run(self, run: Run, summary: Mapping[str, Any], *, accepted: bool, whole: bool) -> None:
         with self._database.write() as connection:
