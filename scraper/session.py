@@ -202,8 +202,14 @@ class DomainSession(requests.Session):
         return Response(url, raw.status, headers, content, self.clock.wall(), elapsed)
 
     def get_adapter(self, url: str) -> BaseAdapter:
-        """The adapter for a URL; any scheme that none is mounted for is refused by `requests`."""
-        return super().get_adapter(url)
+        """The adapter for a URL, behind the gate whatever was mounted; without one `requests` refuses."""
+        adapter = super().get_adapter(url)
+        # Our own passes the gate later: after it has connected, right before the first byte.
+        return (
+            adapter
+            if isinstance(adapter, wire.Wire) or self.gate is None
+            else wire.Guarded(adapter, self.gate)
+        )
 
     def dump_changes(self) -> str | None:
         """What outlives the process, as JSON; None if nothing changed since the last call."""

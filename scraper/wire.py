@@ -12,8 +12,9 @@ from functools import lru_cache
 from typing import Any, Protocol
 
 import certifi
+import requests
 import urllib3
-from requests.adapters import HTTPAdapter
+from requests.adapters import BaseAdapter, HTTPAdapter
 from requests.utils import select_proxy
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
@@ -233,6 +234,28 @@ class Wire(HTTPAdapter):
     def close(self) -> None:
         self.disconnect()
         super().close()
+
+
+class Guarded(BaseAdapter):
+    """Somebody else's adapter behind the gate, which it knows nothing of."""
+
+    def __init__(self, adapter: BaseAdapter, gate: Gate) -> None:
+        super().__init__()
+        self._adapter = adapter
+        self._gate = gate
+
+    def send(self, *args: Any, **kwargs: Any) -> requests.Response:
+        self._gate.enter()
+        try:
+            answer = self._adapter.send(*args, **kwargs)
+        except BaseException:
+            self._gate.failed()
+            raise
+        self._gate.answered()
+        return answer
+
+    def close(self) -> None:
+        self._adapter.close()
 
 
 def within(seconds: float, max_body: float, gate: Gate | None) -> None:
