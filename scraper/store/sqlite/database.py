@@ -28,12 +28,13 @@ class Database:
     """A connection for one thread of one process; transactions are explicit."""
 
     def __init__(self, path: Path) -> None:
-        self.path = path
+        # Messages name it as the user does; a spider may change the working folder under us.
+        self.path, self._file = path, path.absolute()
         self._pid = os.getpid()
         with self._translated():
-            self._connection = _open(path)
+            self._connection = _open(self._file)
             self._migrate()
-        self._inode = path.stat().st_ino
+        self._inode = self._file.stat().st_ino
 
     @contextmanager
     def write(self) -> Iterator[sqlite3.Connection]:
@@ -70,7 +71,7 @@ class Database:
     def stream(self, sql: str, *values: Any) -> Iterator[tuple[Any, ...]]:
         """The rows of one statement as they were when it began, over a connection of its own."""
         with self._translated():
-            connection = _open(self.path)
+            connection = _open(self._file)
             try:
                 yield from connection.execute(sql, values)
             finally:
@@ -79,7 +80,7 @@ class Database:
     def check_file(self) -> None:
         """Raise StoreError if the file was removed or replaced: what is written now would be lost."""
         try:
-            same = self.path.stat().st_ino == self._inode
+            same = self._file.stat().st_ino == self._inode
         except OSError:
             same = False
         if not same:

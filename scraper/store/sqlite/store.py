@@ -44,7 +44,9 @@ class SqliteStore:
     def __init__(self, path: Path, clock: Clock | None = None, *, locks: Path | None = None) -> None:
         self._database = Database(path)
         self._clock = clock or SystemClock(self.anchor())
-        self._workers = Workers(self._database, Locks(locks or path.parent / "locks"), self._clock)
+        self._workers = Workers(
+            self._database, Locks((locks or path.parent / "locks").absolute()), self._clock
+        )
         self._seen = Seen()
         self._run: Run | None = None
         # What is in our hands, by domain: the place (seq) at which each URL was taken.

@@ -4,99 +4,18 @@ It shares no code with them and looks for clarity, not speed: most questions are
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from datetime import UTC, datetime
-from typing import Any, assert_never
+from typing import Any
 
 from scraper.clock import Clock, offset
 from scraper.errors import LeaseLost, StoreBusy, StoreError
-from scraper.model import (
-    Deferred,
-    Denied,
-    Entry,
-    Failed,
-    Fetched,
-    Known,
-    NewUrl,
-    RecordLine,
-    Redirected,
-    Refusal,
-    Retry,
-    Unchanged,
-    Visit,
-)
+from scraper.model import Entry, NewUrl, Visit
 from scraper.store import DomainUpdate, Kept, Lease, Progress, RobotsCopy, Run, Settled
+from scraper.store.memory.frontier import Frontier
+from scraper.store.memory.tables import Domain, Tables
 
 _BELIEVED = 15.0
-
-
-@dataclass(slots=True)
-class _Domain:
-    owner: str | None = None
-    epoch: int = 0
-    due: float = 0.0
-    state: str = ""
-    crashes: int = 0
-    wanted: int | None = None
-    wanted_until: float = 0.0
-
-
-@dataclass(slots=True)
-class _Url:
-    id: int
-    spider: str
-    new: NewUrl
-    run: int
-    seq: int
-    hops: int
-    attempts: int = 0
-    state: str = "pending"
-    reason: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class _Page:
-    known: Known
-    run: int
-    checked: int
-    code: str
-    links: tuple[int, ...]
-    facts: Mapping[str, Any]
-
-
-@dataclass(frozen=True, slots=True)
-class _Look:
-    """A visit as it is kept. `version` None: the page brings nothing."""
-
-    id: int
-    run: int
-    url: int
-    version: int | None
-    is_read: bool = True
-
-
-@dataclass(slots=True)
-class _Tables:
-    workers: dict[str, int | None] = field(default_factory=dict)
-    dead: set[str] = field(default_factory=set)
-    runs: dict[int, Run] = field(default_factory=dict)
-    held: dict[int, tuple[str, float]] = field(default_factory=dict)
-    started: int = 0
-    domains: dict[str, _Domain] = field(default_factory=dict)
-    urls: dict[int, _Url] = field(default_factory=dict)
-    places: dict[tuple[str, str, bytes], int] = field(default_factory=dict)
-    pages: dict[int, _Page] = field(default_factory=dict)
-    looks: list[_Look] = field(default_factory=list)
-    records: dict[int, tuple[RecordLine, ...]] = field(default_factory=dict)
-    sessions: dict[tuple[str, str], str] = field(default_factory=dict)
-    tallies: dict[tuple[int, str], str] = field(default_factory=dict)
-    refused: set[tuple[int, str]] = field(default_factory=set)
-    robots: dict[str, RobotsCopy] = field(default_factory=dict)
-    tick: int = 0
-
-    def next(self) -> int:
-        self.tick += 1
-        return self.tick
 
 
 class MemoryStore:
@@ -104,7 +23,8 @@ class MemoryStore:
 
     def __init__(self, clock: Clock, beside: "MemoryStore | None" = None) -> None:
         self._clock = clock
-        self._data: _Tables = _Tables() if beside is None else beside._data
+        self._data: Tables = Tables() if beside is None else beside._data
+        self._frontier = Frontier(self._data)
         self._me = ""
         self._run: Run | None = None
         self._taken: dict[int, int] = {}
@@ -213,7 +133,7 @@ class MemoryStore:
     # frontier -------------------------------------------------------------------------------------------
     def add(self, run: Run, urls: Sequence[NewUrl]) -> int:
         self._check_open(run)
-        return sum(self._meet(run, url)[1] for url in urls)
+        return sum(self._frontier.meet(run, url)[1] for url in urls)
 
     def lease(self, run: Run, n: int, before: float) -> list[Lease]:
         self._check_alive()
@@ -231,7 +151,7 @@ class MemoryStore:
     def lease_domain(self, run: Run, domain: str) -> Lease | None:
         self._check_alive()
         self._reap()
-        row = self._data.domains.setdefault(domain, _Domain())
+        row = self._data.domains.setdefault(domain, Domain())
         if row.owner == self._me:
             return self._lease_of(run, domain)
         if row.owner is None:
@@ -252,21 +172,25 @@ class MemoryStore:
         ]
         pending.sort(key=lambda url: (-url.new.priority, url.seq))
         self._taken |= {url.id: url.seq for url in pending[:n]}
-        return [self._entry(run, url) for url in pending[:n]]
+        return [self._frontier.entry(run, url) for url in pending[:n]]
 
     def settle(self, run: Run, visits: Sequence[Visit], domains: Sequence[DomainUpdate]) -> Settled:
         self._check_open(run)
         ours = {update.lease.domain for update in domains if self._is_ours(update.lease)}
         named = {visit.entry.domain for visit in visits} | {update.lease.domain for update in domains}
-        current = [visit for visit in visits if visit.entry.domain in ours and self._is_in_hand(run, visit)]
+        current = [
+            visit
+            for visit in visits
+            if visit.entry.domain in ours and self._frontier.is_in_hand(run, visit, self._taken)
+        ]
         for visit in visits:
             self._taken.pop(visit.entry.id, None)
         for visit in current:
-            self._end(run, visit)
+            self._frontier.end(run, visit)
         new, refused = 0, []
         for visit in current:
-            new += self._follow(run, visit)
-            refused += self._refuse(run, visit)
+            new += self._frontier.follow(run, visit)
+            refused += self._frontier.refuse(run, visit)
             self._data.domains[visit.entry.domain].crashes = 0
         for update in domains:
             self._update(run, update)
@@ -300,7 +224,7 @@ class MemoryStore:
         kept: list[Kept] = []
         for look in self._data.looks:
             if look.run == run.number and look.id > after and look.is_read:
-                brought = self._brought(look)
+                brought = self._frontier.brought(look)
                 if kept and len(kept) + len(brought) > limit:
                     break
                 kept += brought
@@ -312,7 +236,7 @@ class MemoryStore:
         counted = {run.number for run in accepted if run.number >= base}
         latest = {look.url: look for look in self._data.looks if look.run in counted}
         for look in sorted(latest.values(), key=lambda look: look.id):
-            yield from self._brought(look)
+            yield from self._frontier.brought(look)
 
     def lookup(self, spider: str, fp: bytes) -> Mapping[str, Any] | None:
         for url in self._data.urls.values():
@@ -343,7 +267,7 @@ class MemoryStore:
     def keep_session(self, spider: str, domain: str, session: str) -> None:
         if (held := self._holder(spider)) is not None:
             raise StoreBusy(f"{spider} is being run by {held[0]}", "wait for it or stop it")
-        self._data.domains.setdefault(domain, _Domain())
+        self._data.domains.setdefault(domain, Domain())
         self._data.sessions[spider, domain] = session
 
     # workers and runs, inside -----------------------------------------------------------------------------
@@ -439,7 +363,7 @@ class MemoryStore:
         return Lease(name, row.epoch, row.due, row.state, session, tally, row.crashes)
 
     @staticmethod
-    def _free(row: _Domain) -> None:
+    def _free(row: Domain) -> None:
         row.owner, row.epoch = None, row.epoch + 1
 
     def _update(self, run: Run, update: DomainUpdate) -> None:
@@ -476,131 +400,3 @@ class MemoryStore:
                 is_asked = row.wanted is None or row.wanted_until < now + _BELIEVED / 2
             if is_asked:
                 row.wanted, row.wanted_until = run.number, now + _BELIEVED
-
-    # URLs, inside -----------------------------------------------------------------------------------------
-    def _meet(self, run: Run, new: NewUrl, *, is_hop: bool = False) -> tuple[int, bool]:
-        """The URL's id, and whether it became pending."""
-        data, place = self._data, (run.spider, new.domain, new.fp)
-        data.domains.setdefault(new.domain, _Domain())
-        if place not in data.places:
-            found = data.places[place] = data.next()
-            data.urls[found] = _Url(found, run.spider, new, run.number, found, new.hops)
-            return found, True
-        found = data.places[place]
-        url = data.urls[found]
-        is_again = url.state != "pending" and (new.again or (is_hop and url.state == "redirected"))
-        if url.run == run.number and not is_again:
-            return found, False
-        data.urls[found] = _Url(found, run.spider, new, run.number, data.next(), new.hops)
-        return found, True
-
-    def _is_in_hand(self, run: Run, visit: Visit) -> bool:
-        url = self._data.urls.get(visit.entry.id)
-        if url is None or (url.state, url.run) != ("pending", run.number):
-            return False
-        return self._taken.get(url.id) == url.seq
-
-    def _entry(self, run: Run, url: _Url) -> Entry:
-        new, page = url.new, self._data.pages.get(url.id)
-        known = None
-        if page is not None and page.code == self._data.runs[run.number].code:
-            made_by = self._data.runs.get(page.run)
-            if made_by is None or made_by.is_accepted or made_by.number == run.number:
-                known = page.known
-        numbers = (new.depth, url.hops, url.attempts, new.priority)
-        return Entry(url.id, new.domain, new.fp, new.url, new.request, *numbers, known)
-
-    def _end(self, run: Run, visit: Visit) -> None:
-        url = self._data.urls[visit.entry.id]
-        match visit.outcome:
-            case Fetched(_, records):
-                url.state, url.reason = "done", None
-                self._data.records[self._look(run, url.id, -1)] = records
-            case Unchanged(known):
-                self._renew(run, url, known)
-            case Redirected(to):
-                if (to.domain, to.fp) == (url.new.domain, url.new.fp):
-                    url.hops, url.reason, url.seq = to.hops, None, self._data.next()
-                else:
-                    url.state, url.reason = "redirected", None
-                    self._look(run, url.id, None)
-            case Retry(reason, counts):
-                url.attempts, url.reason, url.seq = url.attempts + counts, reason, self._data.next()
-            case Deferred(reason):
-                url.reason = reason
-            case Denied() | Failed():
-                self._give_up(run, url, visit.outcome)
-            case other:
-                assert_never(other)
-
-    def _give_up(self, run: Run, url: _Url, outcome: Denied | Failed) -> None:
-        url.state, url.reason = "denied" if isinstance(outcome, Denied) else "failed", outcome.reason
-        is_gone = isinstance(outcome, Failed) and outcome.is_gone
-        version = None if is_gone else self._standing(run, url.id)
-        self._look(run, url.id, version, is_read=is_gone)
-
-    def _renew(self, run: Run, url: _Url, known: Known) -> None:
-        page = self._data.pages.get(url.id)
-        if page is None:
-            url.seq, url.reason = self._data.next(), "the last version is gone"
-            return
-        url.state, url.reason = "done", None
-        version = page.known.version
-        self._data.pages[url.id] = replace(page, known=replace(known, version=version), checked=run.number)
-        if page.checked != run.number:
-            self._look(run, url.id, version)
-
-    def _follow(self, run: Run, visit: Visit) -> int:
-        outcome = visit.outcome
-        if isinstance(outcome, Fetched):
-            met = [self._meet(run, link) for link in outcome.links]
-            version = self._standing(run, visit.entry.id) or 0
-            links = tuple(dict.fromkeys(found for found, _ in met))
-            known = replace(outcome.known, version=version)
-            code = self._data.runs[run.number].code
-            page = _Page(known, run.number, run.number, code, links, outcome.facts)
-            self._data.pages[visit.entry.id] = page
-            return sum(is_new for _, is_new in met)
-        if isinstance(outcome, Redirected):
-            is_itself = (outcome.to.domain, outcome.to.fp) == (visit.entry.domain, visit.entry.fp)
-            return 0 if is_itself else self._meet(run, outcome.to, is_hop=True)[1]
-        if isinstance(outcome, Unchanged) and visit.entry.id in self._data.pages:
-            links = self._data.pages[visit.entry.id].links
-            return sum(self._meet_again(run, found) for found in links)
-        return 0
-
-    def _meet_again(self, run: Run, found: int) -> bool:
-        url = self._data.urls.get(found)
-        if url is None or url.run == run.number:
-            return False
-        self._data.urls[found] = _Url(found, url.spider, url.new, run.number, self._data.next(), 0)
-        return True
-
-    def _refuse(self, run: Run, visit: Visit) -> list[Refusal]:
-        if not isinstance(visit.outcome, Fetched):
-            return []
-        new = []
-        for refusal in visit.outcome.refused:
-            if (run.number, refusal.url) not in self._data.refused:
-                self._data.refused.add((run.number, refusal.url))
-                new.append(refusal)
-        return new
-
-    def _look(self, run: Run, url: int, version: int | None, *, is_read: bool = True) -> int:
-        """Keep a visit; -1 stands for a version of its own. None forgets what is known of the page."""
-        number = self._data.next()
-        self._data.looks.append(_Look(number, run.number, url, number if version == -1 else version, is_read))
-        if version is None and is_read:
-            self._data.pages.pop(url, None)
-        return number
-
-    def _standing(self, run: Run, url: int) -> int | None:
-        for look in reversed(self._data.looks):
-            if look.url == url and (look.run == run.number or self._data.runs[look.run].is_accepted):
-                return look.version
-        return None
-
-    def _brought(self, look: _Look) -> list[Kept]:
-        records = self._data.records.get(look.version or 0, ())
-        url = self._data.urls[look.url].new.url
-        return [Kept(look.id, url, record.key, record.line) for record in records]

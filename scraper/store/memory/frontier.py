@@ -1,0 +1,156 @@
+"""The URLs of a run in memory, and what one visit makes of them."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import assert_never
+
+from scraper.model import (
+    Deferred,
+    Denied,
+    Entry,
+    Failed,
+    Fetched,
+    Known,
+    NewUrl,
+    Redirected,
+    Refusal,
+    Retry,
+    Unchanged,
+    Visit,
+)
+from scraper.store import Kept, Run
+from scraper.store.memory.tables import Domain, Look, Page, Tables, Url
+
+
+class Frontier:
+    """What a settlement does, row by row, in the words of the contract."""
+
+    def __init__(self, data: Tables) -> None:
+        self._data = data
+
+    def meet(self, run: Run, new: NewUrl, *, is_hop: bool = False) -> tuple[int, bool]:
+        """The URL's id, and whether it became pending."""
+        data, place = self._data, (run.spider, new.domain, new.fp)
+        data.domains.setdefault(new.domain, Domain())
+        if place not in data.places:
+            found = data.places[place] = data.next()
+            data.urls[found] = Url(found, run.spider, new, run.number, found, new.hops)
+            return found, True
+        found = data.places[place]
+        url = data.urls[found]
+        is_again = url.state != "pending" and (new.again or (is_hop and url.state == "redirected"))
+        if url.run == run.number and not is_again:
+            return found, False
+        data.urls[found] = Url(found, run.spider, new, run.number, data.next(), new.hops)
+        return found, True
+
+    def is_in_hand(self, run: Run, visit: Visit, taken: Mapping[int, int]) -> bool:
+        url = self._data.urls.get(visit.entry.id)
+        if url is None or (url.state, url.run) != ("pending", run.number):
+            return False
+        return taken.get(url.id) == url.seq
+
+    def entry(self, run: Run, url: Url) -> Entry:
+        new, page = url.new, self._data.pages.get(url.id)
+        known = None
+        if page is not None and page.code == self._data.runs[run.number].code:
+            made_by = self._data.runs.get(page.run)
+            if made_by is None or made_by.is_accepted or made_by.number == run.number:
+                known = page.known
+        numbers = (new.depth, url.hops, url.attempts, new.priority)
+        return Entry(url.id, new.domain, new.fp, new.url, new.request, *numbers, known)
+
+    def end(self, run: Run, visit: Visit) -> None:
+        url = self._data.urls[visit.entry.id]
+        match visit.outcome:
+            case Fetched(_, records):
+                url.state, url.reason = "done", None
+                self._data.records[self._look(run, url.id, -1)] = records
+            case Unchanged(known):
+                self._renew(run, url, known)
+            case Redirected(to):
+                if (to.domain, to.fp) == (url.new.domain, url.new.fp):
+                    url.hops, url.reason, url.seq = to.hops, None, self._data.next()
+                else:
+                    url.state, url.reason = "redirected", None
+                    self._look(run, url.id, None)
+            case Retry(reason, counts):
+                url.attempts, url.reason, url.seq = url.attempts + counts, reason, self._data.next()
+            case Deferred(reason):
+                url.reason = reason
+            case Denied() | Failed():
+                self._give_up(run, url, visit.outcome)
+            case other:
+                assert_never(other)
+
+    def _give_up(self, run: Run, url: Url, outcome: Denied | Failed) -> None:
+        url.state, url.reason = "denied" if isinstance(outcome, Denied) else "failed", outcome.reason
+        is_gone = isinstance(outcome, Failed) and outcome.is_gone
+        version = None if is_gone else self._standing(run, url.id)
+        self._look(run, url.id, version, is_read=is_gone)
+
+    def _renew(self, run: Run, url: Url, known: Known) -> None:
+        page = self._data.pages.get(url.id)
+        if page is None:
+            url.seq, url.reason = self._data.next(), "the last version is gone"
+            return
+        url.state, url.reason = "done", None
+        version = page.known.version
+        self._data.pages[url.id] = replace(page, known=replace(known, version=version), checked=run.number)
+        if page.checked != run.number:
+            self._look(run, url.id, version)
+
+    def follow(self, run: Run, visit: Visit) -> int:
+        outcome = visit.outcome
+        if isinstance(outcome, Fetched):
+            met = [self.meet(run, link) for link in outcome.links]
+            version = self._standing(run, visit.entry.id) or 0
+            links = tuple(dict.fromkeys(found for found, _ in met))
+            known = replace(outcome.known, version=version)
+            code = self._data.runs[run.number].code
+            page = Page(known, run.number, run.number, code, links, outcome.facts)
+            self._data.pages[visit.entry.id] = page
+            return sum(is_new for _, is_new in met)
+        if isinstance(outcome, Redirected):
+            is_itself = (outcome.to.domain, outcome.to.fp) == (visit.entry.domain, visit.entry.fp)
+            return 0 if is_itself else self.meet(run, outcome.to, is_hop=True)[1]
+        if isinstance(outcome, Unchanged) and visit.entry.id in self._data.pages:
+            links = self._data.pages[visit.entry.id].links
+            return sum(self._meet_again(run, found) for found in links)
+        return 0
+
+    def _meet_again(self, run: Run, found: int) -> bool:
+        url = self._data.urls.get(found)
+        if url is None or url.run == run.number:
+            return False
+        self._data.urls[found] = Url(found, url.spider, url.new, run.number, self._data.next(), 0)
+        return True
+
+    def refuse(self, run: Run, visit: Visit) -> list[Refusal]:
+        if not isinstance(visit.outcome, Fetched):
+            return []
+        new = []
+        for refusal in visit.outcome.refused:
+            if (run.number, refusal.url) not in self._data.refused:
+                self._data.refused.add((run.number, refusal.url))
+                new.append(refusal)
+        return new
+
+    def _look(self, run: Run, url: int, version: int | None, *, is_read: bool = True) -> int:
+        """Keep a visit; -1 stands for a version of its own. None forgets what is known of the page."""
+        number = self._data.next()
+        self._data.looks.append(Look(number, run.number, url, number if version == -1 else version, is_read))
+        if version is None and is_read:
+            self._data.pages.pop(url, None)
+        return number
+
+    def _standing(self, run: Run, url: int) -> int | None:
+        for look in reversed(self._data.looks):
+            if look.url == url and (look.run == run.number or self._data.runs[look.run].is_accepted):
+                return look.version
+        return None
+
+    def brought(self, look: Look) -> list[Kept]:
+        records = self._data.records.get(look.version or 0, ())
+        url = self._data.urls[look.url].new.url
+        return [Kept(look.id, url, record.key, record.line) for record in records]
