@@ -1,0 +1,221 @@
+"""A whole crawl in milliseconds: the real engine on a fake web and a fake clock."""
+
+import json
+import os
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+from scraper import health
+from scraper import settings as settings_of
+from scraper.app.run import plan_of, session_opener
+from scraper.app.summary import End, facts_of, judgement_of, summary_of
+from scraper.engine.crew import Post, Turn, Work, do
+from scraper.engine.domain import Tally
+from scraper.engine.engine import Engine, Stop
+from scraper.engine.permits import Permits
+from scraper.events import DomainLeft, Event, Listener, Refused, Visited
+from scraper.fetcher import Fetcher, Habits
+from scraper.health import Fill, Judgement
+from scraper.model import Denied, Failed, Fetched, Unchanged, Verdict
+from scraper.session import DomainSession
+from scraper.settings import Settings
+from scraper.spider import Rules, Spider, rules_of, seeds
+from scraper.store import Lease, Run, Store
+from scraper.store.memory import MemoryStore
+from scraper.testing.clock import FakeClock
+from scraper.testing.web import Asked, FakeWeb
+from scraper.turnstile import Turnstile
+
+MOST_IDLE = 10_000
+CODE = "test"
+
+_workers = count(1)
+
+
+@dataclass(frozen=True, slots=True)
+class CrawlResult:
+    """What a crawl came to. `pages`: URLs fetched and parsed or found unchanged, in order.
+
+    `requests`: all that was asked of the web. `denied` and `failed`: the reason by URL, `left` by domain.
+    `summary` is run.json. `store` and the web's clock carry over to a second `crawl`.
+    """
+
+    records: list[dict[str, Any]]
+    pages: list[str]
+    requests: list[Asked]
+    verdict: Verdict
+    reasons: tuple[str, ...]
+    stop: Stop
+    denied: dict[str, str]
+    failed: dict[str, str]
+    left: dict[str, str]
+    summary: dict[str, Any]
+    events: list[Event]
+    store: Store
+
+
+def crawl(
+    spider_class: type[Spider],
+    web: FakeWeb,
+    *,
+    store: Store | None = None,
+    params: Mapping[str, str] | None = None,
+    listeners: Sequence[Listener] = (),
+    **settings: Any,
+) -> CrawlResult:
+    """Run a spider on a fake web, with `settings` over its own; raises what a real run would refuse."""
+    clock = web.clock
+    store = MemoryStore(clock) if store is None else store
+    spider = spider_class()
+    spider.params = dict(params or {})
+    given = settings_of.load({**spider_class.settings, **settings}, (), Path(os.devnull), {})
+    rules = rules_of(
+        spider,
+        allowed_domains=given.allowed_domains,
+        max_depth=given.max_depth,
+        obey_nofollow=given.obey_nofollow,
+    )
+    store.join(f"test-{next(_workers)}")
+    try:
+        run = store.start_run(spider.name, CODE)
+        return _Crawl(spider, rules, given, store, run, clock).run(web, listeners)
+    finally:
+        store.leave()
+
+
+class _Crawl:
+    """One run and what is noted of it."""
+
+    def __init__(
+        self, spider: Spider, rules: Rules, settings: Settings, store: Store, run: Run, clock: FakeClock
+    ) -> None:
+        self._spider = spider
+        self._rules = rules
+        self._settings = settings
+        self._store = store
+        self._run = run
+        self._clock = clock
+        self._events: list[Event] = []
+
+    def run(self, web: FakeWeb, listeners: Sequence[Listener]) -> CrawlResult:
+        began, asked = self._clock.now(), len(web.requests)
+        self._spider.opened()
+        summary: dict[str, Any] = {}
+        try:
+            self._store.add(self._run, seeds(self._spider, self._rules))
+            stop = self._engine(web, listeners).run()
+            end = End(stop, 0, self._store.progress(self._run).pending, self._clock.now() - began)
+            records, judgement, summary = self._conclude(end)
+        finally:
+            self._spider.closed(summary)
+        return CrawlResult(
+            records,
+            pages=self._pages(),
+            requests=web.requests[asked:],
+            verdict=judgement.verdict,
+            reasons=judgement.reasons,
+            stop=stop,
+            denied=self._reasons(Denied),
+            failed=self._reasons(Failed),
+            left={event.domain: event.reason for event in self._events if isinstance(event, DomainLeft)},
+            summary=summary,
+            events=self._events,
+            store=self._store,
+        )
+
+    def _engine(self, web: FakeWeb, listeners: Sequence[Listener]) -> Engine:
+        token = settings_of.token(self._settings)
+        habits = Habits(self._run.number, token, self._settings.max_attempts, self._settings.archive)
+        return Engine(
+            self._store,
+            self._run,
+            InlineCrew(Fetcher(self._spider, self._rules, habits, self._clock), self._clock),
+            Permits(self._store, self._clock, self._settings.robots_exempt),
+            _opener(self._settings, self._clock, web),
+            plan_of(self._settings, token, self._spider),
+            self._clock,
+            (self._events.append, *listeners),
+        )
+
+    def _conclude(self, end: End) -> tuple[list[dict[str, Any]], Judgement, dict[str, Any]]:
+        fill = Fill()
+        lines: list[str] = []
+        cursor = 0
+        while kept := self._store.records(self._run, cursor):
+            cursor = kept[-1].cursor
+            lines += [one.line for one in kept]
+        for line in lines:
+            fill.add(line)
+        tallies = {name: Tally.from_json(text) for name, text in self._store.tallies(self._run).items()}
+        history = [one.summary for one in self._store.runs(self._run.spider) if one.is_accepted]
+        declared = health.declared(self._spider.health)
+        judgement = judgement_of(facts_of(tallies, fill, end), history, declared, end)
+        summary = summary_of(self._run, tallies, fill, judgement, end)
+        is_accepted = judgement.verdict is Verdict.OK
+        if end.is_unfinished:
+            self._store.pause_run(self._run, summary)
+        else:
+            whole = is_accepted and end.stop is Stop.DONE
+            self._store.end_run(self._run, summary, accepted=is_accepted, whole=whole)
+        return [json.loads(line) for line in lines], judgement, summary
+
+    def _pages(self) -> list[str]:
+        visits = [event.visit for event in self._events if isinstance(event, Visited)]
+        return [visit.entry.url for visit in visits if isinstance(visit.outcome, Fetched | Unchanged)]
+
+    def _reasons(self, kind: type[Denied] | type[Failed]) -> dict[str, str]:
+        reasons: dict[str, str] = {}
+        for event in self._events:
+            if isinstance(event, Visited) and isinstance(event.visit.outcome, kind):
+                reasons[event.visit.entry.url] = event.visit.outcome.reason
+            elif isinstance(event, Refused) and kind is Denied:
+                reasons[event.url] = event.reason
+        return reasons
+
+
+def _opener(
+    settings: Settings, clock: FakeClock, web: FakeWeb
+) -> Callable[[Lease, Turnstile], DomainSession]:
+    open_session = session_opener(settings, clock)
+
+    def open_on_web(lease: Lease, gate: Turnstile) -> DomainSession:
+        session = open_session(lease, gate)
+        session.trust_env = False
+        session.mount("https://", web)
+        session.mount("http://", web)
+        return session
+
+    return open_on_web
+
+
+class InlineCrew:
+    """A `Crew` of nobody: each turn is done where posts are collected; waiting moves the clock."""
+
+    def __init__(self, work: Work, clock: FakeClock) -> None:
+        self._work = work
+        self._clock = clock
+        self._turns: deque[Turn] = deque()
+        self._idle = 0
+
+    def submit(self, turn: Turn) -> None:
+        """Keep a turn for `collect`."""
+        self._turns.append(turn)
+
+    def collect(self, timeout: float) -> list[Post]:
+        """Do all turns that are there; without any, let `timeout` seconds pass."""
+        posts: list[Post] = []
+        while self._turns:
+            do(self._turns.popleft(), self._work, posts.append)
+        self._idle = 0 if posts or timeout > 0 else self._idle + 1
+        if self._idle > MOST_IDLE:
+            raise AssertionError("the engine goes round without anything to do")
+        if not posts:
+            self._clock.sleep(timeout)
+        return posts
+
+    def close(self) -> None:
+        """Nobody to send home."""
