@@ -1,0 +1,227 @@
+"""Tell a person about a run: one message, by webhook or by mail. One that cannot be sent is an error text.
+
+A webhook gets one POST that Slack, Discord, Mattermost and ntfy all understand, so that no service is
+guessed from a host name: a JSON object in which each finds the field it reads and passes over the others. An
+ntfy topic (https://ntfy.sh/my-topic) shows title and message because header fields tell it to (since 2.10; an
+older server shows the JSON). The body stays under 4 KiB, above which ntfy makes a file of it.
+
+A webhook's path, query and password are secrets: no error text holds them.
+"""
+
+import base64
+import json
+import os
+import queue
+import shutil
+import ssl
+import subprocess
+import threading
+import urllib.request
+from collections.abc import Mapping
+from dataclasses import dataclass
+from email.message import EmailMessage
+from http import HTTPStatus
+from pathlib import Path
+from typing import Any
+from urllib.error import HTTPError, URLError
+from urllib.parse import unquote, urlsplit
+
+from scraper.model import Verdict
+
+TIMEOUT = 10.0
+
+_MOST_REASONS = 3
+_LONGEST_TITLE = 120
+_LONGEST_LINE = 200
+_LONGEST_TEXT = 900
+_MOST_BYTES = 4000
+_NTFY = {"X-Template": "yes", "X-Title": "{{.title}}", "X-Message": "{{.message}}"}
+_ENTITIES = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;"})
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """What to tell: a title of one line, a few lines of text, and the figures for programs."""
+
+    title: str
+    text: str
+    figures: Mapping[str, Any]
+
+
+def should_notify(previous_verdict: str | None, verdict: str, changes: int, wants_changes: bool) -> bool:
+    """Whether a run is news: its verdict is another than before (None: no run before, which counts as OK), or
+    it changed records and the user asked to be told."""
+    return verdict != (previous_verdict or Verdict.OK) or (wants_changes and changes > 0)
+
+
+def message(
+    summary: Mapping[str, Any], report_path: Path | str, previous_verdict: str | None = None
+) -> Message:
+    """The message on a run, from its summary (run.json)."""
+    spider, verdict = (_line(summary.get(name, "?"), 60) for name in ("spider", "verdict"))
+    before = f" (was {previous_verdict})" if previous_verdict and previous_verdict != verdict else ""
+    reasons = summary.get("reasons") or []
+    lines = [_line(reason, _LONGEST_LINE) for reason in reasons[:_MOST_REASONS]]
+    if len(reasons) > _MOST_REASONS:
+        lines.append(f"and {len(reasons) - _MOST_REASONS} more reasons")
+    figures = {
+        name: summary.get(name, 0) for name in ("records", "added", "changed", "removed", "pages", "failed")
+    }
+    lines.append(
+        "{records} records: {added} added, {changed} changed, {removed} removed. "
+        "{pages} pages, {failed} failed.".format(**figures)
+    )
+    text = "\n".join(lines)[:_LONGEST_TEXT] + f"\nReport: {_line(report_path, 2 * _LONGEST_LINE)}"
+    named = {"spider": spider, "run_id": _line(summary.get("run_id", ""), 60), "verdict": verdict}
+    return Message(_line(f"{spider}: {verdict}{before}", _LONGEST_TITLE), text, named | figures)
+
+
+def send(target: str, message: Message, timeout: float = TIMEOUT) -> str | None:
+    """Send a message to a webhook's URL or a mailto: address; why that failed, or None. Never raises.
+
+    `timeout` (s) bounds the whole: name look-up, connection, a server that drips its answer.
+    """
+    try:
+        if target.startswith("mailto:"):
+            return _mail(target, message, timeout)
+        return _within(timeout, target, message)
+    except Exception as error:
+        # The error's own text may quote the target.
+        return f"{_place(target)}: {type(error).__name__}"
+
+
+# Webhook -------------------------------------------------------------------------------------------------
+
+
+def body(message: Message) -> bytes:
+    """The JSON object for a webhook, under 4 KiB."""
+    room = _LONGEST_TEXT + 3 * _LONGEST_LINE
+    while True:
+        text = message.text[:room]
+        whole = f"{message.title}\n{text}"
+        fields = {
+            # Slack reads &, < and > as its own marks (<!channel>): none may come from a site.
+            "text": whole.translate(_ENTITIES),
+            "content": whole,
+            "allowed_mentions": {"parse": []},
+            "title": message.title,
+            "message": text,
+            "run": dict(message.figures),
+        }
+        encoded = json.dumps(fields, ensure_ascii=False, default=str).encode("utf-8", "replace")
+        if len(encoded) <= _MOST_BYTES or room < _LONGEST_LINE:
+            return encoded
+        room = room * 3 // 4
+
+
+class _Stay(urllib.request.HTTPRedirectHandler):
+    """Follow no redirect: a POST would become a GET, and a secret go to another host."""
+
+    def redirect_request(self, *_: Any) -> None:
+        return None
+
+
+def _within(timeout: float, target: str, message: Message) -> str | None:
+    """Post in a thread that is left behind when the time is up: a look-up of a name cannot be bounded."""
+    answers: queue.SimpleQueue[str | None] = queue.SimpleQueue()
+    threading.Thread(
+        target=lambda: answers.put(_post(target, message, timeout)), name="notify", daemon=True
+    ).start()
+    try:
+        return answers.get(timeout=timeout)
+    except queue.Empty:
+        return f"{_place(target)}: no answer within {timeout:g} s"
+
+
+def _post(target: str, message: Message, timeout: float) -> str | None:
+    try:
+        _exchange(target, message, timeout)
+        return None
+    except HTTPError as error:
+        with error:
+            return f"{_place(target)}: answered {error.code}{_phrase(error.code)}"
+    except Exception as error:
+        return f"{_place(target)}: {_cause(error)}"
+
+
+def _exchange(target: str, message: Message, timeout: float) -> None:
+    parts = urlsplit(target)
+    if parts.scheme not in ("http", "https"):
+        raise ValueError("not a webhook")
+    headers = {"Content-Type": "application/json", "User-Agent": "scraper-notify"} | _NTFY
+    if parts.username is not None:
+        pair = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
+        headers["Authorization"] = f"Basic {base64.b64encode(pair.encode()).decode('ascii')}"
+    bare = parts._replace(netloc=parts.netloc.rpartition("@")[2], fragment="").geturl()
+    request = urllib.request.Request(bare, body(message), headers, method="POST")
+    with urllib.request.build_opener(_Stay).open(request, timeout=timeout):
+        pass
+
+
+def _cause(error: Exception) -> str:
+    """What went wrong, in words of the system's own: others may quote the URL."""
+    reason = error.reason if isinstance(error, URLError) else error
+    if isinstance(reason, TimeoutError):
+        return "no answer in time"
+    if isinstance(reason, ssl.SSLCertVerificationError):
+        return f"its certificate does not hold: {reason.verify_message}"
+    if isinstance(reason, OSError) and reason.strerror:
+        return reason.strerror
+    return type(reason).__name__
+
+
+def _phrase(status: int) -> str:
+    try:
+        return f" {HTTPStatus(status).phrase}"
+    except ValueError:
+        return ""
+
+
+def _place(target: str) -> str:
+    """The target without its secrets."""
+    if target.startswith("mailto:"):
+        return "mail"
+    try:
+        return f"webhook at {urlsplit(target).hostname}"
+    except ValueError:
+        return "webhook"
+
+
+# Mail ----------------------------------------------------------------------------------------------------
+
+
+def _mail(target: str, message: Message, timeout: float) -> str | None:
+    # Cron's PATH has no sbin, where sendmail lives.
+    path = os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/sbin", "/usr/lib"])
+    program = shutil.which("sendmail", path=path)
+    if program is None:
+        return "mail: this machine has no sendmail (install a mail server, or use a webhook)"
+    letter = EmailMessage()
+    letter["To"] = unquote(target.removeprefix("mailto:").partition("?")[0])
+    letter["Subject"] = message.title
+    letter["Auto-Submitted"] = "auto-generated"  # RFC 3834: no holiday notices in answer
+    letter.set_content(f"{message.text}\n", cte="quoted-printable")
+    try:
+        done = subprocess.run(
+            [program, "-t", "-i"],
+            input=letter.as_bytes(),
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            timeout=timeout,
+            start_new_session=True,
+        )
+    except subprocess.TimeoutExpired:
+        return f"mail: sendmail did not end within {timeout:g} s"
+    except OSError as error:
+        return f"mail: sendmail could not be started: {error.strerror}"
+    if done.returncode:
+        said = _line(done.stderr[:1000].decode("utf-8", "replace"), _LONGEST_LINE)
+        return f"mail: sendmail exited {done.returncode}" + (f": {said}" if said else "")
+    return None
+
+
+def _line(value: object, longest: int) -> str:
+    """One printable line, whatever was given."""
+    text = "".join(one if one.isprintable() else " " for one in str(value)[: 2 * longest])
+    text = " ".join(text.split())
+    return text if len(text) <= longest else text[: longest - 1] + "…"
