@@ -300,6 +300,8 @@ class Engine:
     def _leave(self, domain: Domain, reason: str) -> None:
         """Do nothing more for a domain in this run; its URLs stay pending."""
         domain.is_left = True
+        for turn in domain.turns:
+            turn.is_over = True
         domain.tally.left = reason
         self._left[domain.name] = reason
         self._tell(DomainLeft(domain.name, reason))
@@ -339,6 +341,8 @@ class Engine:
 
     def _closed(self, domain: Domain, now: float) -> bool:
         """Whether the domain is left alone: too long a delay or wait, or outside its hours."""
+        if domain.is_left:
+            return True
         wall = self._clock.wall()
         closed = throttle.until_open(self._plan.active_hours, second_of_day(wall))
         closed = max(closed, robots.wait_until_open(domain.visit_window, wall))
@@ -388,7 +392,7 @@ class Engine:
                 return None
             entry = domain.buffer[0]
             permit = self._permit(domain, entry.url)
-            if permit is None:
+            if permit is None or domain.is_left:
                 return None
             domain.buffer.popleft()
             reason = permit.refusal(self._plan.token, entry.url)
@@ -445,6 +449,8 @@ class Engine:
         domain.tally.closed = permit.closed
         domain.tally.robots[permit.origin] = permit.exempt or permit.closed or permit.robots.hash
         self._set_pace(domain)
+        # A wait that is too long is known now; at the domain's next slot it would be too late to tell.
+        self._closed(domain, self._clock.now())
 
     def _set_pace(self, domain: Domain, interval: float | None = None) -> None:
         plan = self._plan
@@ -587,6 +593,7 @@ class Engine:
             self._set_pace(domain, reaction.interval)
         if domain.state.rest_until > max(before, now):
             self._tell(RestBegan(domain.name, domain.state.rest_until - now, domain.state.reason))
+        self._closed(domain, now)
 
     # settlement ----------------------------------------------------------------------------------------
     def _is_settlement_due(self) -> bool:
