@@ -39,6 +39,35 @@ while crawl_step(store, run):
         print("begun", flush=True)
 """
 
+# Stops outside a transaction: inside one it would hold up every writer of the file.
+SLEEPER = """
+import os, signal, sys
+from pathlib import Path
+from scraper.store.sqlite import SqliteStore
+
+store = SqliteStore(Path(sys.argv[1]))
+store.join(sys.argv[2])
+store.start_run("news", "code")
+os.kill(os.getpid(), signal.SIGSTOP)
+"""
+
+# One of several workers of a run, which helps until little is left.
+HAND = """
+import sys
+from pathlib import Path
+from tests.test_store_sqlite import crawl_step
+from scraper.store.sqlite import SqliteStore
+
+store = SqliteStore(Path(sys.argv[1]))
+store.join(sys.argv[2])
+run = store.join_run(sys.argv[3])
+print("begun", flush=True)
+while store.progress(run).done < 300:
+    if not crawl_step(store, run, last=400):
+        store.heartbeat()
+store.leave()
+"""
+
 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
@@ -113,9 +142,8 @@ class TestKill:
         after.close()
 
     def test_a_stopped_worker_keeps_its_domains(self, path: Path) -> None:
-        with start(path, "sleeper") as process:
-            assert process.stdout is not None and process.stdout.readline() == b"begun\n"
-            process.send_signal(signal.SIGSTOP)
+        with start(path, "sleeper", SLEEPER) as process:
+            assert os.WIFSTOPPED(os.waitpid(process.pid, os.WUNTRACED)[1])
             other = SqliteStore(path)
             other.join("other")
             assert other.holder("news") is not None
@@ -153,14 +181,32 @@ class TestKill:
         store.heartbeat()
 
 
-def start(path: Path, worker: str) -> "subprocess.Popen[bytes]":
-    root = Path(__file__).parent.parent
-    return subprocess.Popen(
-        [sys.executable, "-c", CRAWLER, str(path), worker],
-        stdout=subprocess.PIPE,
-        cwd=root,
-        env={**os.environ},
-    )
+def start(path: Path, worker: str, script: str = CRAWLER, *arguments: str) -> "subprocess.Popen[bytes]":
+    command = [sys.executable, "-c", script, str(path), worker, *arguments]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, cwd=Path(__file__).parent.parent)
+
+
+class TestManyProcesses:
+    def test_workers_that_crawl_at_once_do_each_page_once_though_one_is_killed(
+        self, path: Path, store: SqliteStore
+    ) -> None:
+        run = store.start_run("news", "code")
+        store.add(run, [url(0)])
+        processes = [start(path, f"child{i}", HAND, run.id) for i in range(3)]
+        assert processes[0].stdout is not None and processes[0].stdout.readline() == b"begun\n"
+        processes[0].kill()
+        codes = []
+        for process in processes:
+            with process:
+                codes.append(process.wait())
+        assert codes == [-signal.SIGKILL, 0, 0]
+        store.heartbeat()
+        # What the killed one had in hand may be all that was left.
+        while crawl_step(store, run, last=400):
+            pass
+        counts = dict.fromkeys(("done", "visits", "pages", "records", "counted"), 401)
+        assert sums(path) == counts | {"pending": 0, "waiting": 0}
+        assert sorted(int(kept.key) for kept in store.records(run)) == list(range(401))
 
 
 class TestFile:
@@ -306,9 +352,10 @@ class TestTime:
         two.close()
 
     def test_time_never_goes_back_over_a_reboot(self, path: Path) -> None:
-        store = SqliteStore(path)
         later = SystemClock().now() + 9_999.0
-        execute(store, f"INSERT INTO meta VALUES ('highwater', {later})")
+        store = SqliteStore(path, SystemClock(later - SystemClock(0.0).now()))
+        store.join("w1")
+        store.leave()
         execute(store, "UPDATE meta SET v = 'an earlier boot' WHERE k = 'boot'")
         assert SystemClock(store.anchor()).now() >= later
         store.close()

@@ -68,6 +68,8 @@ class Workers:
             ownership.free(connection, ownership.owned(connection, self._me))
             connection.execute("UPDATE runs SET owner = NULL WHERE owner = ?", (self._me,))
             connection.execute("DELETE FROM workers WHERE id = ?", (self._me,))
+            # How far time has come: a later boot must not begin before it.
+            connection.execute(_HIGHWATER, (self._clock.now(),))
         self._me = None
         self._locks.drop()
 
