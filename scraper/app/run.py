@@ -1,33 +1,26 @@
 """One run of a spider, from the lease to the verdict."""
 
 import os
-import random
 import signal
-import socket
-import uuid
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Protocol
 
-from scraper import settings as settings_of
+from scraper.app.compose import compose, worker_name
 from scraper.app.journal import Exporter, LogFile
 from scraper.app.options import Prepared
 from scraper.app.publish import publish
 from scraper.app.summary import End, facts_of, judgement_of, summary_of
+from scraper.app.workers import Workers
 from scraper.clock import Clock, SystemClock
-from scraper.engine.crew import ThreadCrew
 from scraper.engine.domain import Tally
-from scraper.engine.engine import Engine, Plan, Stop
-from scraper.engine.permits import Permits
+from scraper.engine.engine import Stop
 from scraper.events import Listener, RunBegan
-from scraper.fetcher import Fetcher, Habits
 from scraper.files import RunFiles
 from scraper.model import Verdict
-from scraper.session import DomainSession
-from scraper.settings import COMMAND_LINE, Settings
-from scraper.spider import Rules, Spider, rules_of, seeds
-from scraper.store import Lease, Run, Store
-from scraper.turnstile import Turnstile
+from scraper.settings import COMMAND_LINE
+from scraper.spider import Rules, rules_of, seeds
+from scraper.store import Run, Store
 
 CHUNK = 5000
 
@@ -73,8 +66,7 @@ def _crawl(
         watchers: tuple[Listener, ...] = (exporter, LogFile(files, clock), *listeners)
         for watcher in watchers:
             watcher(RunBegan(found.spider, found.id, found.is_resumed))
-        engine = compose(prepared, rules, store, found, clock, watchers)
-        stop, number = _run_engine(engine)
+        stop, number = _drive(crawler_of(prepared, rules, store, found, clock, watchers))
         exporter.export()
         end = End(stop, number, store.progress(found).pending, clock.now() - began, _is_pause(stop, prepared))
         summary = conclude(prepared, store, found, files, exporter, end)
@@ -83,80 +75,30 @@ def _crawl(
         spider.closed(summary)
 
 
-def compose(
-    prepared: Prepared,
-    rules: Rules,
-    store: Store,
-    found: Run,
-    clock: Clock,
-    listeners: Sequence[Listener],
-) -> Engine:
-    """Wire the parts of one run together."""
-    settings = prepared.settings
-    token = settings_of.token(settings)
-    habits = Habits(found.number, token, settings.max_attempts, settings.archive)
-    fetcher = Fetcher(prepared.spider, rules, habits, clock)
-    return Engine(
-        store,
-        found,
-        ThreadCrew(fetcher, settings.threads),
-        Permits(store, clock, settings.robots_exempt),
-        session_opener(settings, clock),
-        plan_of(settings, token, prepared.spider),
-        clock,
-        listeners,
-        random.random,
-    )
+class Crawler(Protocol):
+    """What crawls: the engine in this process, or the parent of several."""
+
+    def run(self) -> Stop:
+        """Crawl until nothing is left, a limit is reached or somebody stops it."""
+        ...
+
+    def stop(self) -> None:
+        """Ask it to end; callable from a signal handler."""
+        ...
 
 
-def plan_of(settings: Settings, token: str, spider: Spider) -> Plan:
-    """The settings that the loop obeys."""
-    return Plan(
-        token=token,
-        delay=settings.delay,
-        delay_factor=settings.delay_factor,
-        max_delay=settings.max_delay,
-        max_wait=settings.max_wait,
-        max_attempts=settings.max_attempts,
-        concurrency=settings.concurrency,
-        threads=settings.threads,
-        max_pages=settings.max_pages,
-        max_time=settings.max_time,
-        max_age=settings.max_age,
-        active_hours=(settings.active_hours,) if settings.active_hours else (),
-        has_login=type(spider).login is not Spider.login,
-    )
+def crawler_of(
+    prepared: Prepared, rules: Rules, store: Store, found: Run, clock: Clock, listeners: Sequence[Listener]
+) -> Crawler:
+    """The engine, or with `--workers` the processes that each run one."""
+    if prepared.options.workers > 1:
+        return Workers(prepared, rules, store, found, clock, listeners)
+    return compose(prepared, rules, store, found, clock, listeners)
 
 
-def session_opener(settings: Settings, clock: Clock) -> Callable[[Lease, Turnstile], DomainSession]:
-    """How a domain's session is made: who we say we are, and what the settings say for this domain."""
-    sender = settings_of.sender(settings)
-    identity = {"User-Agent": settings_of.agent(settings), "Accept-Encoding": "gzip, deflate"}
-    if sender:
-        identity["From"] = sender
-
-    def open_session(lease: Lease, gate: Turnstile) -> DomainSession:
-        session = DomainSession(
-            lease.domain,
-            headers={**identity, **settings_of.headers_for(settings, lease.domain)},
-            timeout=settings.timeout,
-            max_body=settings.max_body,
-            connections=settings.concurrency,
-            gate=gate,
-            clock=clock,
-        )
-        verify = settings_of.for_domain(settings.verify, lease.domain)
-        if verify is not None:
-            session.verify = verify
-        session.load(lease.session)
-        return session
-
-    return open_session
-
-
-def _run_engine(engine: Engine) -> tuple[Stop, int]:
-    with _signals(engine.stop) as caught:
-        stop = engine.run()
+def _drive(crawler: Crawler) -> tuple[Stop, int]:
+    with _signals(crawler.stop) as caught:
+        stop = crawler.run()
     return stop, caught[0] if caught and stop is Stop.SIGNAL else 0
 
 
@@ -216,8 +158,3 @@ def _write_outputs(prepared: Prepared, store: Store, found: Run) -> None:
             cursor = kept[-1].cursor
             sink.write([one.line for one in kept])
         sink.close()
-
-
-def worker_name() -> str:
-    """A name that no worker had before: a dead one's rights must never come back to life."""
-    return f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:8]}"

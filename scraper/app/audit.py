@@ -1,0 +1,60 @@
+"""The proof of politeness: what a run did to each domain, held against what it had to keep."""
+
+from dataclasses import dataclass
+
+from scraper.clock import SystemClock
+from scraper.engine.domain import Tally
+from scraper.store import Run, Store
+
+
+@dataclass(frozen=True, slots=True)
+class RobotsSeen:
+    """The rules of an origin that the run obeyed: hash of the body, seconds since it was read, its state."""
+
+    origin: str
+    hash: str
+    age_s: float | None
+    told: str
+
+
+@dataclass(frozen=True, slots=True)
+class DomainAudit:
+    """A domain: smallest gap and required delay (s), gaps shorter than the delay, refusals met."""
+
+    domain: str
+    requests: int
+    min_gap_s: float | None
+    delay_s: float
+    delay_source: str
+    breaches: int
+    refusals: int
+    robots: tuple[RobotsSeen, ...]
+
+
+def audit(store: Store, run: Run) -> list[DomainAudit]:
+    """Every domain of a run; those with breaches first."""
+    tallies = {name: Tally.from_json(text) for name, text in store.tallies(run).items()}
+    found = [
+        DomainAudit(
+            name,
+            tally.requests,
+            tally.min_gap_s,
+            tally.delay_s,
+            tally.delay_source,
+            tally.breaches,
+            tally.refusals,
+            tuple(_robots(store, origin, digest) for origin, digest in sorted(tally.robots.items())),
+        )
+        for name, tally in tallies.items()
+    ]
+    return sorted(found, key=lambda one: (-one.breaches, one.domain))
+
+
+def _robots(store: Store, origin: str, noted: str) -> RobotsSeen:
+    """`noted`: the hash of the body that was obeyed, or why there was none."""
+    copy = store.robots(origin)
+    age = None if copy is None else max(0.0, SystemClock(0.0).wall() - copy.checked_at)
+    if len(noted) != 12 or not noted.isalnum():
+        return RobotsSeen(origin, "", age, noted)
+    status = "" if copy is None else "no answer" if copy.status is None else f"status {copy.status}"
+    return RobotsSeen(origin, noted, age, status)

@@ -1,0 +1,62 @@
+"""What a project knows, for commands that only look: nothing is created by looking."""
+
+import os
+from pathlib import Path
+
+from scraper import settings, values
+from scraper.app.options import open_store
+from scraper.errors import UsageError
+from scraper.store import Run, Store
+
+PROBE = "(fetch)"
+"""The spider's name under which requests sent by hand stand in the store."""
+
+
+def store_url(url: str | None) -> str | None:
+    """The store that the command line names, or the settings of the project."""
+    overrides = [f"store={url}"] if url is not None else []
+    return settings.load({}, overrides, Path.cwd(), os.environ).store
+
+
+def existing_store(data: Path, url: str | None = None) -> Store | None:
+    """The store of a project; None where none has been made yet."""
+    found = store_url(url)
+    if found is None and not (data / "scraper.db").exists():
+        return None
+    return open_store(data, found)
+
+
+def needed_store(data: Path, url: str | None = None) -> Store:
+    """The store of a project; UsageError where there is none."""
+    store = existing_store(data, url)
+    if store is None:
+        raise UsageError(f"there are no runs in {data}/ yet", "run a spider first, or give --data DIR")
+    return store
+
+
+def runs_of(store: Store, spider: str | None, limit: int) -> list[Run]:
+    """The last runs of spiders, newest first."""
+    found = store.runs(spider, limit if spider else limit + 10)
+    return [run for run in found if run.spider != PROBE][:limit]
+
+
+def find_run(store: Store, name: str) -> Run:
+    """A run by its id, or the last one of a spider; UsageError with the nearest where there is none."""
+    known = runs_of(store, None, 10_000)
+    for run in known:
+        if name in (run.id, run.spider):
+            return run
+    if not known:
+        raise UsageError("there are no runs yet", "run a spider first")
+    near = values.nearest(name, [run.id.replace("-", "_") for run in known[:100]]) if name[:1].isdigit() else None
+    hint = f"did you mean {near.replace('_', '-')}?" if near else "the command `runs` lists them"
+    raise UsageError(f"there is no run {name!r}", hint)
+
+
+def state_of(store: Store, run: Run) -> str:
+    """A run's verdict, or what it is doing: running, paused, killed."""
+    if run.state == "ended":
+        return str(run.summary.get("verdict", "ended"))
+    if run.state == "running":
+        return "running" if store.holder(run.spider) is not None else "killed"
+    return str(run.summary.get("verdict", "paused"))

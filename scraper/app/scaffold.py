@@ -1,0 +1,105 @@
+"""A new spider: its file and a test on a saved page that passes, both to be edited."""
+
+import keyword
+import re
+from pathlib import Path
+from string import Template
+
+from scraper.disk import explained
+from scraper.errors import UsageError
+from scraper.urls import domain_of, host_of, join
+
+_SPIDER = Template('''"""Spider for $host."""
+
+from scraper import Spider
+
+
+class $cls(Spider):
+    """$title from $host."""
+
+    start_urls = [$url]
+    key = "url"  # the fields that tell one record from another, in every run
+
+    def parse(self, page):
+        yield {
+            "url": page.url,
+            "title": page.css("title::text").get("").strip(),
+        }
+        # Links to follow: all that stay on the site, until you say which.
+        yield from page.follow_all("a")
+''')
+
+_TEST = Template('''"""The spider $name on a saved page."""
+
+from scraper.testing.pages import saved_page
+from spiders.$name import $cls
+
+# What a page of the site looks like: save one (python -m scraper fetch URL --body) and cut it down.
+PAGE = """<!doctype html>
+<html><head><title>A page of $host</title></head>
+<body><h1>A page</h1><a href="/next">next</a></body></html>
+"""
+
+
+def test_a_page_gives_one_record_and_its_links():
+    record, *links = $cls().parse(saved_page(PAGE, $url))
+    assert record == {"url": $url, "title": "A page of $host"}
+    assert [link.url for link in links] == [$next]
+''')
+
+
+def write_spider(root: Path, name: str, url: str) -> tuple[Path, Path]:
+    """Write spiders/NAME.py and tests/test_NAME.py; UsageError where one exists or something is wrong."""
+    check_name(name)
+    address = check_url(url)
+    spider, test = root / "spiders" / f"{name}.py", root / "tests" / f"test_{name}.py"
+    for file in (spider, test):
+        if file.exists():
+            raise UsageError(f"{file.relative_to(root)} exists already", "choose another name, or remove it")
+    cls = "".join(word.capitalize() for word in name.split("_") if word)
+    words = {
+        "name": name,
+        "cls": cls,
+        "title": f"What {cls} finds",
+        "host": host_of(address),
+        "url": _quoted(address),
+        "next": _quoted(join(address, "/next") or ""),
+    }
+    for file, template in ((spider, _SPIDER), (test, _TEST)):
+        with explained(file):
+            file.parent.mkdir(parents=True, exist_ok=True)
+            with file.open("x", encoding="utf-8") as opened:
+                opened.write(template.substitute(words))
+    return spider, test
+
+
+def check_name(name: str) -> None:
+    """UsageError unless a name can be a module's."""
+    if re.fullmatch(r"[a-z][a-z0-9_]{0,60}", name) and not keyword.iskeyword(name) and name not in _TAKEN:
+        return
+    near = re.sub(r"\W+|^[^a-zA-Z]+", "_", name.strip()).strip("_").lower()[:60]
+    is_better = re.fullmatch(r"[a-z][a-z0-9_]*", near) and not keyword.iskeyword(near) and near not in _TAKEN
+    hint = f"write {near}" if is_better else "lower-case letters, digits and _, beginning with a letter"
+    raise UsageError(f"{name[:80]!r} cannot be a spider's name", hint)
+
+
+_TAKEN = frozenset({"scraper", "spiders", "tests", "requests"})
+
+
+def check_url(url: str) -> str:
+    """An absolute http(s) URL in its usual spelling; UsageError says what was probably meant."""
+    text = url.strip()
+    if not re.match(r"https?://", text, re.IGNORECASE):
+        scheme = re.match(r"([a-zA-Z][a-zA-Z0-9+.-]*):(?![0-9])", text)
+        if scheme:
+            raise UsageError(f"{text[:200]!r} is no web address", "only http and https are fetched")
+        raise UsageError(f"{text[:200]!r} has no scheme", f"write https://{text.lstrip('/')[:200]}")
+    address = join(None, text)
+    if address is None or not domain_of(address):
+        raise UsageError(f"{text[:200]!r} is no URL", "write it as in https://example.org/path")
+    return address
+
+
+def _quoted(text: str) -> str:
+    """A text as a string literal in double quotes."""
+    return '"' + text.replace('\\', '\\\\').replace('"', '\\"') + '"'

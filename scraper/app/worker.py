@@ -1,0 +1,81 @@
+"""One worker process of `run --workers N`: leases domains of a run that its parent holds.
+
+Started as `python -m scraper.app.worker`; its orders are one line of JSON on standard input, its reports are
+lines of JSON on standard output. Interrupts are the parent's business: it passes on what is meant for us.
+"""
+
+import json
+import os
+import signal
+import sys
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from scraper.app.compose import compose, worker_name
+from scraper.app.journal import LogFile
+from scraper.app.options import Options, open_store, prepare
+from scraper.clock import SystemClock
+from scraper.engine.engine import Engine
+from scraper.events import Event, Ticked
+from scraper.files import RunFiles
+from scraper.spider import rules_of
+
+
+class _Reporter:
+    """Tells the parent where we stand, and stops with it."""
+
+    def __init__(self) -> None:
+        self.engine: Engine | None = None
+        self._parent = os.getppid()
+
+    def __call__(self, event: Event) -> None:
+        if not isinstance(event, Ticked):
+            return
+        if os.getppid() != self._parent and self.engine is not None:
+            self.engine.stop()
+        tell({"tick": asdict(event)})
+
+
+def tell(report: Mapping[str, Any]) -> None:
+    """One line to the parent; a parent that is gone is noticed elsewhere."""
+    try:
+        print(json.dumps(report), flush=True)
+    except OSError:
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115 - for the rest of the process
+
+
+def main() -> None:
+    """Crawl for a run until it has nothing left for us."""
+    orders = json.loads(sys.stdin.readline())
+    given = orders["options"]
+    options = Options(**{**given, "data": Path(given["data"]), "outputs": ()})
+    prepared = prepare(options)
+    store = open_store(options.data, prepared.settings.store)
+    clock = SystemClock(store.anchor())
+    store.join(worker_name())
+    try:
+        run = store.join_run(orders["run_id"])
+        files = RunFiles(options.data, run.spider, run.id)
+        files.open(repair=False)
+        rules = rules_of(
+            prepared.spider,
+            allowed_domains=orders["allowed_domains"],
+            max_depth=prepared.settings.max_depth,
+            obey_nofollow=prepared.settings.obey_nofollow,
+        )
+        reporter = _Reporter()
+        engine = compose(prepared, rules, store, run, clock, (LogFile(files, clock), reporter))
+        reporter.engine = engine
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        signal.signal(signal.SIGTERM, lambda number, frame: engine.stop())
+        stop = engine.run()
+        files.close()
+        tell({"stop": stop.value})
+    finally:
+        store.leave()
+
+
+if __name__ == "__main__":
+    main()

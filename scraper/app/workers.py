@@ -1,0 +1,148 @@
+"""The parent of `run --workers N`: starts the workers, watches them, and has one view of all."""
+
+import json
+import selectors
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+from typing import IO, Any
+
+from scraper.app.options import Prepared
+from scraper.clock import Clock
+from scraper.engine.engine import BEAT_EVERY, SETTLE_EVERY, Stop
+from scraper.errors import StoreError
+from scraper.events import DomainState, Listener, Noted, Settled, Ticked
+from scraper.spider import Rules
+from scraper.store import Run, Store
+
+# A worker that was killed is replaced, but one that cannot live is not replaced for ever.
+MOST_DEATHS = 5
+# The strongest reason first: a signal ends the run for all.
+_STRENGTH = (Stop.SIGNAL, Stop.TIME, Stop.PAGES, Stop.DEFERRED, Stop.LOGIN, Stop.DONE)
+
+
+class Workers:
+    """N processes that share one run by domain leases. The parent itself fetches nothing."""
+
+    def __init__(
+        self,
+        prepared: Prepared,
+        rules: Rules,
+        store: Store,
+        run: Run,
+        clock: Clock,
+        listeners: Sequence[Listener],
+    ) -> None:
+        self._prepared = prepared
+        self._rules = rules
+        self._store = store
+        self._run = run
+        self._clock = clock
+        self._listeners = listeners
+        self._selector = selectors.DefaultSelector()
+        self._living: dict[int, subprocess.Popen[str]] = {}
+        self._ticks: dict[int, Ticked] = {}
+        self._stops: list[Stop] = []
+        self._deaths = 0
+        self._beat_at = 0.0
+        self._stopping = False
+
+    def run(self) -> Stop:
+        """Watch the workers until the last has ended."""
+        for number in range(self._prepared.options.workers):
+            self._start(number)
+        while self._living:
+            for key, _ in self._selector.select(SETTLE_EVERY):
+                self._read(key.data, key.fileobj)  # type: ignore[arg-type]  # we registered the pipe
+            self._tell(Settled(0))
+            self._beat()
+        return min(self._stops, key=_STRENGTH.index, default=Stop.SIGNAL)
+
+    def stop(self) -> None:
+        """Ask every worker to end; callable from a signal handler."""
+        self._stopping = True
+        for child in list(self._living.values()):
+            child.terminate()
+
+    def _start(self, number: int) -> None:
+        child = subprocess.Popen(
+            [sys.executable, "-m", "scraper.app.worker"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        assert child.stdin is not None and child.stdout is not None
+        child.stdin.write(json.dumps(self._orders(number)) + "\n")
+        child.stdin.flush()
+        self._living[number] = child
+        self._selector.register(child.stdout, selectors.EVENT_READ, number)
+
+    def _orders(self, number: int) -> dict[str, Any]:
+        options = self._prepared.options
+        most = self._prepared.settings.max_pages
+        if most is not None:
+            # Each worker gets its part of the limit, so that none has to ask the others for every page.
+            part = most // options.workers + (number < most % options.workers)
+            options = replace(options, overrides=(*options.overrides, f"max_pages={max(1, part)}"))
+        return {
+            "options": {**asdict(options), "data": str(options.data)},
+            "run_id": self._run.id,
+            "allowed_domains": sorted(self._rules.allowed_domains),
+        }
+
+    def _read(self, number: int, pipe: IO[str]) -> None:
+        line = pipe.readline()
+        if not line:
+            return self._bury(number, pipe)
+        report = json.loads(line)
+        if "stop" in report:
+            self._stops.append(Stop(report["stop"]))
+        elif "tick" in report:
+            tick = report["tick"]
+            tick["domains"] = tuple(DomainState(**one) for one in tick["domains"])
+            self._ticks[number] = Ticked(**tick)
+        return None
+
+    def _bury(self, number: int, pipe: IO[str]) -> None:
+        self._selector.unregister(pipe)
+        child = self._living.pop(number)
+        pipe.close()
+        code = child.wait()
+        if code == 0 or self._stopping:
+            return
+        self._deaths += 1
+        self._tell(Noted(f"worker {number + 1} ended with {_ending(code)}; its domains go on elsewhere"))
+        if code > 0 or self._deaths > MOST_DEATHS:
+            if not self._living:
+                raise StoreError(f"all workers ended with errors, the last with {_ending(code)}")
+            return
+        self._start(number)
+
+    def _beat(self) -> None:
+        now = self._clock.now()
+        if now < self._beat_at:
+            return
+        self._beat_at = now + BEAT_EVERY
+        self._store.heartbeat()
+        ticks = list(self._ticks.values())
+        states = sorted((state for tick in ticks for state in tick.domains), key=lambda state: -state.wait)
+        self._tell(
+            Ticked(
+                sum(tick.pages for tick in ticks),
+                sum(tick.records for tick in ticks),
+                sum(tick.failed for tick in ticks),
+                sum(tick.in_flight for tick in ticks),
+                self._store.progress(self._run).pending,
+                tuple(states[:50]),
+                sum(tick.of for tick in ticks),
+            )
+        )
+
+    def _tell(self, event: Ticked | Settled | Noted) -> None:
+        for listener in self._listeners:
+            listener(event)
+
+
+def _ending(code: int) -> str:
+    return f"signal {-code}" if code < 0 else f"exit code {code}"
