@@ -1,20 +1,110 @@
-"""The command line."""
+"""The command line. Commands are modules of their own, loaded when they are called."""
 
 import sys
+from importlib import import_module
+from typing import Any, NoReturn
+
+import click
+
+from scraper.cli.faults import Caller, guarded
+
+COMMANDS = {
+    "run": ("running", "Crawl with a spider: begin a run, or go on with one that did not end."),
+    "list": ("spiders", "The spiders that can be run, with their last run and its verdict."),
+    "new": ("spiders", "Write a spider file and its test, ready to edit."),
+    "fetch": ("probing", "Send one polite request: status, headers and body."),
+    "explain": ("probing", "Tell whether a URL would be fetched, and if not, why."),
+    "runs": ("history", "The last runs, newest first."),
+    "show": ("history", "One run: its counts, its verdict and the reasons."),
+    "audit": ("history", "Prove the politeness of a run, domain by domain."),
+    "changes": ("records", "What the last run added, changed and removed."),
+    "export": ("records", "Write a spider's current records to a file of any format."),
+    "accept": ("records", "Take over the records of a run that was not OK, after a look at it."),
+    "cookies": ("upkeep", "List, import or forget the cookies of a spider."),
+    "cron": ("upkeep", "The crontab line that runs a spider, or its systemd timer."),
+    "doctor": ("upkeep", "Is this machine ready: Python, packages, data folder, contact, cron."),
+}
+
+EPILOG = """\b
+Begin with:
+  python -m scraper run bookshop                    a shop on this machine, no network
+  python -m scraper new shop https://shop.example/  a spider of your own
+\b
+Exit codes: 0 healthy, 1 not healthy, 2 could not start, 75 try again later, 77 login lost."""
 
 
-def main() -> None:
-    """Run a command."""
-    import json
-    from pathlib import Path
+class Commands(click.Group):
+    """The commands by name; each is imported when it is asked for, because most need what others do not."""
 
-    from scraper.app.options import Options, open_store, prepare
-    from scraper.app.run import run
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """The names, in the order in which people meet them."""
+        return list(COMMANDS)
 
-    data = Path(sys.argv[sys.argv.index("--data") + 1]) if "--data" in sys.argv else Path("data")
-    overrides = tuple(sys.argv[i + 1] for i, a in enumerate(sys.argv) if a == "--set")
-    params = dict(sys.argv[i + 1].split("=", 1) for i, a in enumerate(sys.argv) if a == "--param")
-    prepared = prepare(Options(sys.argv[2], data, overrides=overrides, params=params))
-    summary = run(prepared, open_store(data))
-    print(json.dumps(summary))
-    sys.exit(summary["exit_code"])
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """One command, with the options that all have."""
+        if cmd_name not in COMMANDS:
+            return None
+        command: Any = getattr(import_module(f"scraper.cli.{COMMANDS[cmd_name][0]}"), f"{cmd_name}_command")
+        found: click.Command = command
+        if all(option.name != "verbose" for option in found.params):
+            found.params.append(verbose_option())
+        return found
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find a command; a wrong name is answered with the nearest one."""
+        name = args[0]
+        if name not in COMMANDS and not name.startswith("-"):
+            raise click.UsageError(unknown_command(name), ctx)
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """The names and what they do, without importing them."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, summary) for name, (_, summary) in COMMANDS.items()])
+
+
+def unknown_command(name: str) -> str:
+    """What to say about a command that is none."""
+    # Imported here: needed for a slip of the hand only.
+    from scraper import values
+
+    near = values.nearest(name, COMMANDS)
+    there = f"did you mean {near}?" if near else f"there is {', '.join(COMMANDS)}"
+    return f"no command {name[:40]!r}: {there}"
+
+
+def verbose_option() -> click.Option:
+    """`-v`, which every command knows."""
+    return click.Option(
+        ["-v", "--verbose"],
+        is_flag=True,
+        expose_value=False,
+        callback=_note_verbose,
+        help="Show the traceback of an error.",
+    )
+
+
+def _note_verbose(ctx: click.Context, option: click.Parameter, value: bool) -> None:
+    caller: Caller = ctx.find_root().obj
+    caller.is_verbose |= value
+
+
+commands = Commands(
+    "scraper",
+    help="A polite web scraper: nothing lost, nothing doubled, forget it in cron.",
+    epilog=EPILOG,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    params=[verbose_option()],
+)
+
+
+def main() -> NoReturn:
+    """Run a command and exit with its code."""
+    caller = Caller()
+
+    def call() -> Any:
+        return commands.main(prog_name=caller.short_program, obj=caller, standalone_mode=False)
+
+    sys.exit(guarded(call, caller))

@@ -1,0 +1,144 @@
+"""How a run ended, in words: what came of it, why, and what to type next."""
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from scraper.cli import text
+from scraper.cli.options import Place, command_line
+from scraper.model import Verdict
+
+MOST_CAUSES = 6
+MOST_LINES = 10
+MOST_REASONS = 4
+
+Summary = Mapping[str, Any]
+
+
+def full(summary: Summary, place: Place, exempt: Mapping[str, str]) -> Iterator[str]:
+    """What a person who waited for the run reads."""
+    yield headline(summary)
+    yield from (f"  {reason}" for reason in summary["reasons"])
+    yield ""
+    for name, told in _figures(summary):
+        yield f"  {name:<9} {told}"
+    yield from _failures(summary)
+    yield from _politeness(summary, exempt)
+    yield ""
+    for name, told in [*_places(summary, place), *_next(summary, place)]:
+        yield f"  {name:<9} {told}"
+
+
+def quiet(summary: Summary, place: Place) -> list[str]:
+    """What cron mails: nothing for a run that is healthy, at most ten lines for any other."""
+    if summary["exit_code"] == 0:
+        return []
+    told = [headline(summary)]
+    told += [f"  {text.cut(reason, 300)}" for reason in summary["reasons"][:MOST_REASONS]]
+    if len(summary["reasons"]) > MOST_REASONS:
+        told.append(f"  and {len(summary['reasons']) - MOST_REASONS} more reasons")
+    rest = [*_next(summary, place), *_places(summary, place)]
+    told += [f"  {name:<9} {what}".rstrip() for name, what in rest]
+    return told[:MOST_LINES]
+
+
+def headline(summary: Summary) -> str:
+    """The verdict and the size of the run, in one line."""
+    took = text.duration(summary["seconds"])
+    pages = text.count(summary["pages"] + summary["unchanged"], "page")
+    if summary["unchanged"]:
+        pages = f"{pages} ({summary['unchanged']:,} unchanged)"
+    records = text.count(summary["records"], "record")
+    return f"{summary['spider']}: {text.verdict(summary['verdict'])}: {records} from {pages} in {took}"
+
+
+def _figures(summary: Summary) -> Iterator[tuple[str, str]]:
+    changes = f"{summary['added']:,} added, {summary['changed']:,} changed, {summary['removed']:,} removed"
+    rejected = f"; {summary['rejected']:,} not kept" if summary.get("rejected") else ""
+    yield "records", f"{summary['records']:,}: {changes}{rejected}"
+    told = [f"{summary['pages']:,} fetched", f"{summary['unchanged']:,} unchanged"]
+    for name, word in (
+        ("redirected", "redirected"),
+        ("retries", "tried again"),
+        ("failed", "failed"),
+        ("denied", "denied"),
+        ("pending", "pending"),
+    ):
+        if summary.get(name):
+            told.append(f"{summary[name]:,} {word}")
+    yield "pages", ", ".join(told)
+    requests = summary.get("requests") or summary["pages"]
+    speed = requests / summary["seconds"] if summary["seconds"] else 0.0
+    told = [
+        f"{text.count(requests, 'request')} ({speed:.1f}/s)",
+        text.size(summary["bytes"]),
+        text.count(summary["connections"], "connection"),
+        text.count(summary["domains"], "domain"),
+    ]
+    yield "traffic", ", ".join(told)
+
+
+def _failures(summary: Summary) -> Iterator[str]:
+    """What went wrong, grouped by cause, with an example of each."""
+    errors: Mapping[str, int] = summary.get("errors", {})
+    for cause, number in list(errors.items())[:MOST_CAUSES]:
+        yield f"  {'failed':<9} {number:,} x {text.cut(cause, 60)}, for example:"
+        yield f"  {'':<9} {text.cut(summary['examples'].get(cause, ''), 200)}"
+    if len(errors) > MOST_CAUSES:
+        yield f"  {'':<9} and {len(errors) - MOST_CAUSES} more causes"
+
+
+def _politeness(summary: Summary, exempt: Mapping[str, str]) -> Iterator[str]:
+    domains: Mapping[str, Any] = summary["by_domain"]
+    if summary["min_gap_s"] is not None and domains:
+        name = min(
+            (name for name, one in domains.items() if one["min_gap_s"] is not None),
+            key=lambda name: domains[name]["min_gap_s"] - domains[name]["delay_s"],
+        )
+        closest = domains[name]
+        gap = text.duration(closest["min_gap_s"])
+        yield f"  {'polite':<9} smallest gap {gap} at {name} ({closest['delay_source'] or 'no delay known'})"
+    breaches = sum(one.get("breaches", 0) for one in domains.values())
+    if breaches:
+        yield f"  {'':<9} {breaches} of the gaps were shorter than the delay: this is a bug"
+    for name, reason in exempt.items():
+        yield f"  {'':<9} {name}: robots.txt was not asked for: {reason}"
+
+
+def _places(summary: Summary, place: Place) -> Iterator[tuple[str, str]]:
+    home = place.data / summary["spider"]
+    folder = home / "runs" / summary["run_id"]
+    if summary["verdict"] == Verdict.OK or summary["exit_code"] == 0:
+        if (home / "records.jsonl").exists() and summary["verdict"] == Verdict.OK:
+            yield "files", f"{home / 'records.jsonl'} (all), {home / 'changes.jsonl'} (news)"
+    else:
+        yield "files", f"{folder / 'records.jsonl'} ({_untouched(home)})"
+    report = folder / "report.html"
+    yield ("report", str(report)) if report.exists() else ("log", str(folder / "log.jsonl"))
+
+
+def _untouched(home: Path) -> str:
+    if (home / "records.jsonl").exists():
+        return f"{home / 'records.jsonl'} stays as it was"
+    return "there are no accepted records yet"
+
+
+def _next(summary: Summary, place: Place) -> Iterator[tuple[str, str]]:
+    """What to do now, as it can be typed."""
+    data, spider, run_id = place.data, summary["spider"], summary["run_id"]
+    show = command_line("show", run_id, data=data)
+    match summary["verdict"]:
+        case Verdict.OK:
+            yield "next", show
+            yield "", command_line("cron", spider, "0 3 * * *", data=data)
+        case Verdict.INCOMPLETE:
+            yield "go on", command_line("run", spider, data=data)
+        case Verdict.DEGRADED | Verdict.EMPTY | Verdict.BROKEN:
+            yield "look", show
+            if summary["records"]:
+                yield "if right", command_line("accept", run_id, data=data)
+        case Verdict.BLOCKED:
+            yield "look", command_line("audit", run_id, data=data)
+            yield "", "ask less often (setting delay), or ask the site's owner"
+        case Verdict.AUTH:
+            yield "look", f"the credentials of login() in the spider {spider}; then run it again"

@@ -1,0 +1,137 @@
+"""What went wrong, in one line on standard error, and the exit code that goes with it (DESIGN 3.3)."""
+
+import os
+import shutil
+import sys
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import click
+
+from scraper.errors import LeaseLost, LoginFailed, ScraperError, StoreBusy, StoreError, UsageError
+
+OK = 0
+UNHEALTHY = 1
+NOT_STARTED = 2
+LATER = 75
+NO_LOGIN = 77
+PIPE_CLOSED = 141  # what a shell reports of a program that SIGPIPE ended
+INTERRUPTED = 130
+
+
+@dataclass(slots=True)
+class Caller:
+    """How we were called. `has_fetched`: whether anything was asked of a site, which decides about code 2."""
+
+    is_verbose: bool = False
+    has_fetched: bool = False
+    arguments: list[str] = field(default_factory=lambda: sys.argv[1:])
+
+    @property
+    def short_program(self) -> str:
+        """The program as the documentation writes it."""
+        return "python -m scraper" if sys.argv[0].endswith("__main__.py") else Path(sys.argv[0]).name
+
+    @property
+    def program(self) -> str:
+        """The program as it can be typed here, where `python` may be another one or none."""
+        if not sys.argv[0].endswith("__main__.py"):
+            return Path(sys.argv[0]).name if shutil.which(Path(sys.argv[0]).name) else sys.argv[0]
+        return f"{_interpreter()} -m scraper"
+
+
+def _interpreter() -> str:
+    running = Path(sys.executable)
+    for name in ("python", "python3"):
+        found = shutil.which(name)
+        if found is not None and Path(found) == running:
+            return name
+    return str(running.relative_to(Path.cwd())) if running.is_relative_to(Path.cwd()) else str(running)
+
+
+def guarded(call: Callable[[], Any], caller: Caller) -> int:
+    """The exit code of a command; what it raised is told in a line."""
+    try:
+        code = call()
+        sys.stdout.flush()
+        return code if isinstance(code, int) else OK
+    except click.exceptions.Exit as end:
+        return end.exit_code
+    except BrokenPipeError:
+        return _close_stdout()
+    except (KeyboardInterrupt, click.Abort):
+        _tell("stopped")
+        return INTERRUPTED
+    except click.ClickException as error:
+        return _tell_usage(error)
+    except ScraperError as error:
+        return _tell_fault(error, caller)
+    except Exception as error:
+        return _tell_surprise(error, caller)
+
+
+def _tell(text: str) -> None:
+    click.echo(f"{click.style('error:', fg='red')} {text}", err=True)
+
+
+def _close_stdout() -> int:
+    # Else the interpreter fails again on its way out, when it flushes what nobody reads.
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return PIPE_CLOSED
+
+
+def _tell_usage(error: click.ClickException) -> int:
+    context = getattr(error, "ctx", None)
+    path = context.command_path if context is not None else "python -m scraper"
+    text = error.format_message().rstrip()
+    _tell(f"{text[:1].lower()}{text[1:].rstrip('.')} ({path} --help shows how)")
+    return NOT_STARTED
+
+
+def _tell_fault(error: ScraperError, caller: Caller) -> int:
+    if caller.is_verbose:
+        traceback.print_exc()
+    is_saved = caller.has_fetched and isinstance(error, StoreError)
+    _tell(f"{error}; what was fetched is saved, the same command goes on" if is_saved else str(error))
+    return code_of(error, has_fetched=caller.has_fetched)
+
+
+def code_of(error: ScraperError, *, has_fetched: bool) -> int:
+    """The exit code of an error."""
+    if isinstance(error, StoreBusy | LeaseLost):
+        return LATER
+    if isinstance(error, LoginFailed):
+        return NO_LOGIN
+    if isinstance(error, UsageError | StoreError) and not has_fetched:
+        return NOT_STARTED
+    return UNHEALTHY
+
+
+def _tell_surprise(error: Exception, caller: Caller) -> int:
+    """An error that nobody foresaw: the spider's, told with its line, or our own."""
+    if caller.is_verbose:
+        traceback.print_exc()
+    what = f"{type(error).__name__}: {error}".split("\n")[0][:300].rstrip(": ")
+    theirs, last = _places(error.__traceback__)
+    hint = "" if caller.is_verbose else "; -v shows the traceback"
+    if theirs:
+        _tell(f"{theirs}: {what}{hint}")
+        return UNHEALTHY if caller.has_fetched else NOT_STARTED
+    _tell(f"this is a bug: {what} ({last}){hint}")
+    return UNHEALTHY
+
+
+def _places(trace: TracebackType | None) -> tuple[str, str]:
+    """The deepest line of a spider's own code, if any took part, and the deepest line of all."""
+    theirs = last = ""
+    while trace is not None:
+        code = trace.tb_frame.f_code
+        last = f"{code.co_filename}, line {trace.tb_lineno}"
+        if str(trace.tb_frame.f_globals.get("__name__", "")).startswith("scraper_spiders."):
+            theirs = last
+        trace = trace.tb_next
+    return theirs, last

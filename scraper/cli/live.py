@@ -1,0 +1,72 @@
+"""The live view on a terminal: where the run stands, and what each domain waits for."""
+
+from types import TracebackType
+
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.text import Text
+
+from scraper.cli import text
+from scraper.cli.progress import Counts, state_of
+from scraper.clock import monotonic
+from scraper.events import DomainState
+
+MOST_LINES = 11
+PER_SECOND = 4
+
+
+class View:
+    """A few lines at the foot of the terminal, with the log above them. Gone when the run has ended."""
+
+    def __init__(self, counts: Counts, limits: tuple[int | None, float | None]) -> None:
+        self._counts = counts
+        self._limits = limits
+        self._console = Console(stderr=True, highlight=False)
+        self._live = Live(
+            console=self._console,
+            get_renderable=self._render,
+            refresh_per_second=PER_SECOND,
+            transient=True,
+            redirect_stdout=False,
+            redirect_stderr=True,
+        )
+
+    def __enter__(self) -> "View":
+        self._live.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._live.stop()
+
+    def say(self, line: str) -> None:
+        """Print a line above the view."""
+        self._console.print(Text(line, no_wrap=True, overflow="ellipsis"))
+
+    def _render(self) -> RenderableType:
+        counts, width = self._counts, self._console.width
+        ran = text.duration(float(int(monotonic() - counts.began_at)) or 0.1)
+        first = f"{counts.spider}  {ran}  " + "  ".join(state_of(counts, self._limits))
+        lines = [Text(text.cut(first, width - 1), style="bold")]
+        domains = counts.ticked.domains
+        room = max(1, min(MOST_LINES, self._console.height - 4))
+        shown = domains if len(domains) <= room else domains[: room - 1]
+        name_width = min(max((len(domain.name) for domain in shown), default=0), max(width // 3, 10))
+        since = monotonic() - counts.ticked_at
+        lines += [Text(_line(domain, since, name_width, width - 1), style="dim") for domain in shown]
+        if counts.ticked.of > len(shown):
+            lines.append(Text(f"  and {counts.ticked.of - len(shown):,} more domains", style="dim"))
+        return Group(*lines)
+
+
+def _line(domain: DomainState, since: float, name_width: int, width: int) -> str:
+    """One domain: "shop.test  waits 8.2 s: robots Crawl-delay 10 s"."""
+    wait = domain.wait - since
+    if domain.in_flight:
+        does = f"asks      {domain.pages:,} pages so far"
+    elif wait >= 0.05:
+        does = f"waits {text.duration(wait)}: {domain.reason}"
+    else:
+        does = f"ready     {domain.pages:,} pages so far"
+    return text.cut_columns(f"  {text.cut(domain.name, name_width).ljust(name_width)}  {does}", width)

@@ -1,0 +1,65 @@
+"""Options that several commands share, and how to type a command that carries them on."""
+
+import shlex
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from scraper.cli.faults import Caller
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a project keeps its data."""
+
+    data: Path = Path("data")
+    store: str | None = None
+
+
+def place_options(function: Function) -> Function:
+    """`--data` and `--store`."""
+    function = click.option(
+        "--store", metavar="URL", help="The database, where it is not DIR/scraper.db: sqlite:///FILE."
+    )(function)
+    return click.option(
+        "--data",
+        metavar="DIR",
+        default="data",
+        show_default=True,
+        type=click.Path(file_okay=False, path_type=Path),
+        help="Folder of database, records and runs.",
+    )(function)
+
+
+def json_option(help: str) -> Callable[[Function], Function]:
+    """`--json`."""
+    return click.option("--json", "as_json", is_flag=True, help=help)
+
+
+def read_params(given: Sequence[str]) -> dict[str, str]:
+    """`NAME=VALUE` options as a table."""
+    params: dict[str, str] = {}
+    for one in given:
+        name, equals, value = one.partition("=")
+        if not equals or not name.strip():
+            raise click.UsageError(f"--param {one!r}: expected NAME=VALUE", click.get_current_context())
+        params[name.strip()] = value
+    return params
+
+
+def caller() -> Caller:
+    """How we were called."""
+    found: Caller = click.get_current_context().find_root().obj
+    return found
+
+
+def command_line(*words: str, data: Path = Path("data"), options: Mapping[str, str] | None = None) -> str:
+    """A command as a person can type it here and now."""
+    at = [] if data == Path("data") else ["--data", str(data)]
+    more = [word for name, value in (options or {}).items() for word in (name, value)]
+    return f"{caller().program} {shlex.join([*words, *at, *more])}"

@@ -1,0 +1,210 @@
+"""A run as it goes, in words: counts for whoever shows them, and lines for a log."""
+
+from collections import Counter, deque
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from scraper.cli import text
+from scraper.clock import monotonic
+from scraper.events import DomainLeft, Event, Noted, PaceSet, RestBegan, RunBegan, Ticked, Visited
+from scraper.model import Denied, Failed, Fetched, Retry, Unchanged, Visit
+
+RECENT = 20.0  # seconds over which the speed is measured
+SOON, LATER = 10.0, 30.0  # seconds between lines of progress: in the first minute, and after it
+MOST_OF_A_KIND = 3
+MOST_DOMAINS = 12
+
+
+@dataclass(slots=True)
+class Counts:
+    """What this process has done so far, by the events of its run. Moments are `clock.monotonic()`."""
+
+    spider: str = ""
+    pages: int = 0
+    records: int = 0
+    failed: int = 0
+    requests: int = 0
+    ticked: Ticked = field(default_factory=lambda: Ticked(0, 0, 0, 0, 0, (), 0))
+    ticked_at: float = 0.0
+    began_at: float = field(default_factory=monotonic)
+    marks: deque[tuple[float, int]] = field(default_factory=lambda: deque([(monotonic(), 0)]))
+
+    def __call__(self, event: Event) -> None:
+        match event:
+            case Visited(visit=visit):
+                self._count(visit)
+            case Ticked():
+                self.ticked, self.ticked_at = event, monotonic()
+                self.marks.append((self.ticked_at, self.pages))
+                while len(self.marks) > 2 and self.marks[0][0] < self.ticked_at - RECENT:
+                    self.marks.popleft()
+            case RunBegan(spider=spider):
+                self.spider = spider
+
+    def _count(self, visit: Visit) -> None:
+        self.requests += visit.exchange is not None
+        match visit.outcome:
+            case Fetched(records=records):
+                self.pages += 1
+                self.records += len(records)
+            case Unchanged():
+                self.pages += 1
+            case Failed():
+                self.failed += 1
+
+    @property
+    def speed(self) -> float:
+        """Pages per second of late."""
+        then, before = self.marks[0]
+        return (self.pages - before) / max(monotonic() - then, 0.1)
+
+    def time_left(self, max_pages: int | None, max_time: float | None) -> float | None:
+        """Seconds until nothing known is pending, or a limit is reached; None where nobody can tell."""
+        ran = monotonic() - self.began_at
+        ends = [max_time - ran] if max_time is not None else []
+        if self.speed > 0 and ran > 3:
+            left = self.ticked.pending
+            if max_pages is not None:
+                left = min(left, max(max_pages - self.pages, 0))
+            ends.append(left / self.speed)
+        return min(ends, default=None)
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """The delay (s) that the settings ask for, and who set it."""
+
+    delay: float
+    source: str
+
+
+class Narrator:
+    """Says what a person wants to know of a run: each thing once, the first few of a kind."""
+
+    def __init__(
+        self, counts: Counts, say: Callable[[str], None], pace: Pace, exempt: Mapping[str, str], attempts: int
+    ) -> None:
+        self._counts = counts
+        self._say = say
+        self._pace = pace
+        self._exempt = exempt
+        self._attempts = attempts
+        self._paces: dict[str, Pace] = {}
+        self._announced: dict[str, float] = {}
+        self._said: Counter[str] = Counter()
+
+    def __call__(self, event: Event) -> None:
+        match event:
+            case Visited(visit=visit):
+                self._announce(visit.entry.domain)
+                self._tell_visit(visit)
+            case PaceSet(domain=domain, delay=delay, source=source):
+                self._note_pace(domain, Pace(delay, source))
+            case RestBegan(domain=domain, seconds=seconds, reason=reason):
+                self._say_some(f"{domain} rests", f"{domain}: rests for {text.duration(seconds)}: {reason}")
+            case DomainLeft(domain=domain, reason=reason):
+                self._say(f"{domain}: left for a later run: {reason}")
+            case Noted(text=note):
+                self._say(note)
+            case RunBegan():
+                self._begin(event)
+
+    def _begin(self, event: RunBegan) -> None:
+        does = "goes on with" if event.is_resumed else "begins"
+        self._say(f"{event.spider}: {does} run {event.run_id}")
+        for domain, reason in self._exempt.items():
+            self._say(f"{domain}: robots.txt is not asked for: {reason}")
+
+    def _note_pace(self, domain: str, pace: Pace) -> None:
+        self._paces[domain] = pace
+        told = self._announced.get(domain)
+        # Response times vary all the time; a change by half is news.
+        if told is not None and not 0.66 < (pace.delay or 0.01) / (told or 0.01) < 1.5:
+            self._announced[domain] = pace.delay
+            self._say_some(f"{domain} pace", f"{domain}: now {interval(pace)}")
+
+    def _announce(self, domain: str) -> None:
+        """Say at its first request how fast a domain is asked, and who wants it so."""
+        if domain in self._announced:
+            return
+        pace = self._paces.get(domain, self._pace)
+        self._announced[domain] = pace.delay
+        if len(self._announced) <= MOST_DOMAINS:
+            self._say(f"{domain}: {interval(pace)}")
+        elif len(self._announced) == MOST_DOMAINS + 1:
+            self._say("more domains follow; log.jsonl has the pace of each")
+
+    def _tell_visit(self, visit: Visit) -> None:
+        url = text.cut(visit.entry.url, 200)
+        match visit.outcome:
+            case Failed(reason=reason, error=error):
+                self._say_some(f"failed: {error or reason}", f"failed {url}: {reason}")
+            case Denied(reason=reason):
+                self._say_some(f"denied: {reason}", f"denied {url}: {reason}")
+            case Retry(reason=reason):
+                tries = f"attempt {visit.entry.attempts + 1} of {self._attempts}, tried again later"
+                self._say_some(f"retry: {reason}", f"retry {url}: {reason} ({tries})")
+        for reason in visit.rejected[:1]:
+            self._say_some(f"rejected: {reason}", f"record of {url} not kept: {reason}")
+
+    def _say_some(self, kind: str, line: str) -> None:
+        self._said[kind] += 1
+        if self._said[kind] <= MOST_OF_A_KIND:
+            self._say(text.cut(line, 400))
+        elif self._said[kind] == MOST_OF_A_KIND + 1:
+            self._say(f"more like this are only counted: {text.cut(kind, 100)}")
+
+
+class Milestones:
+    """A line of progress every now and then, where no live view is."""
+
+    def __init__(self, counts: Counts, say: Callable[[str], None], limits: tuple[int | None, float | None]):
+        self._counts = counts
+        self._say = say
+        self._limits = limits
+        self._next = counts.began_at + SOON
+
+    def __call__(self, event: Event) -> None:
+        if not isinstance(event, Ticked) or monotonic() < self._next:
+            return
+        now = monotonic()
+        self._next = now + (SOON if now - self._counts.began_at < 60 else LATER)
+        self._say(", ".join(state_of(self._counts, self._limits)) + self._wait(event))
+
+    def _wait(self, event: Ticked) -> str:
+        """Why nothing happens, where nothing happens."""
+        if event.in_flight or not event.domains:
+            return ""
+        nearest = min(event.domains, key=lambda domain: domain.wait)
+        if nearest.wait < 1:
+            return ""
+        return f"; waits {text.duration(nearest.wait)} for {nearest.name}: {nearest.reason}"
+
+
+def state_of(counts: Counts, limits: tuple[int | None, float | None]) -> list[str]:
+    """Where a run stands."""
+    told = [
+        text.count(counts.pages, "page"),
+        f"{counts.speed:.1f}/s",
+        text.count(counts.records, "record"),
+    ]
+    if counts.failed:
+        told.append(f"{counts.failed:,} failed")
+    told.append(f"{counts.ticked.pending:,} pending")
+    left = counts.time_left(*limits)
+    return [*told, f"about {text.duration(max(left, 1.0))} left"] if left is not None else told
+
+
+def interval(pace: Pace) -> str:
+    """A pace as "1 request every 10 s (robots.txt Crawl-delay)"."""
+    if not pace.delay:
+        return f"no delay between requests ({pace.source}): meant for your own server only"
+    return f"1 request every {pace.delay:.3g} s ({_source(pace.source)})"
+
+
+def _source(source: str) -> str:
+    """The rule without the figure, which has just been told."""
+    for rule in ("robots Crawl-delay", "robots Request-rate"):
+        if source.startswith(rule):
+            return rule.replace("robots", "robots.txt")
+    return "setting delay" if source.startswith("setting delay") else source

@@ -1,0 +1,173 @@
+"""`run`: one run of a spider, watched."""
+
+import json
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import click
+
+from scraper.app.options import Options, Prepared, open_store, prepare
+from scraper.app.run import run
+from scraper.cli import ending, text
+from scraper.cli.options import Place, caller, json_option, place_options, read_params
+from scraper.cli.progress import Counts, Milestones, Narrator, Pace
+from scraper.clock import SystemClock
+from scraper.cron import trim_log
+from scraper.errors import StoreBusy
+from scraper.events import Event, Listener, Visited
+from scraper.settings import DEFAULT
+from scraper.store import Store
+
+
+@dataclass(frozen=True, slots=True)
+class Manner:
+    """How much is said, and where."""
+
+    is_quiet: bool
+    as_json: bool
+
+
+@click.command("run")
+@click.argument("spider")
+@place_options
+@click.option(
+    "-o",
+    "--output",
+    metavar="FILE",
+    multiple=True,
+    help="Write the records there too: .jsonl .json .csv .parquet .sqlite, or - (standard output).",
+)
+@click.option("--set", "sets", metavar="NAME=VALUE", multiple=True, help="Change a setting. Repeatable.")
+@click.option(
+    "--param", "params", metavar="NAME=VALUE", multiple=True, help="A value for the spider's params."
+)
+@click.option("--max-pages", metavar="N", help="Stop after N pages; the same command goes on from there.")
+@click.option("--max-time", metavar="TIME", help="Stop after a time such as 50m; the same command goes on.")
+@click.option(
+    "--workers", metavar="N", type=click.IntRange(1), default=1, help="Processes that share the work."
+)
+@click.option("--archive", is_flag=True, help="Keep the pages too (WARC).")
+@click.option("--fresh", is_flag=True, help="Give up an unfinished run and begin a new one.")
+@click.option("--quiet", is_flag=True, help="Say nothing unless something needs a person: for cron.")
+@json_option("Print the summary as one JSON object, last line of standard output.")
+def run_command(
+    spider: str,
+    data: Path,
+    store: str | None,
+    output: tuple[str, ...],
+    sets: tuple[str, ...],
+    params: tuple[str, ...],
+    max_pages: str | None,
+    max_time: str | None,
+    workers: int,
+    archive: bool,
+    fresh: bool,
+    quiet: bool,
+    as_json: bool,
+) -> int:
+    """Crawl with a spider: begin a run, or go on with one that did not end.
+
+    SPIDER is a name (spiders/NAME.py) or a file.
+
+    \b
+    python -m scraper run bookshop
+    python -m scraper run shop --max-pages 20 -o sample.csv
+    python -m scraper run shop --set delay=3 --param category=poetry
+    python -m scraper run shop -o - | jq .title
+    python -m scraper run shop --quiet --max-time 50m      (what cron wants)
+    """
+    given = {"max_pages": max_pages, "max_time": max_time, "store": store}
+    overrides = [*sets, *(f"{name}={value}" for name, value in given.items() if value is not None)]
+    overrides += ["archive=true"] if archive else []
+    options = Options(
+        spider,
+        data=data,
+        outputs=output,
+        overrides=tuple(overrides),
+        params=read_params(params),
+        workers=workers,
+        fresh=fresh,
+    )
+    prepared = prepare(options)
+    if quiet:
+        trim_log(data / prepared.loaded.name / "cron.log")
+    summary = _run(prepared, Manner(quiet, as_json))
+    return int(summary["exit_code"])
+
+
+def _run(prepared: Prepared, manner: Manner) -> dict[str, Any]:
+    data = prepared.options.data
+    opened = open_store(data, prepared.settings.store)
+    try:
+        with _watched(prepared, manner) as listeners:
+            summary = run(prepared, opened, listeners)
+    except StoreBusy as error:
+        raise _already_running(error, opened, prepared.loaded.name) from error
+    finally:
+        opened.close()
+    _tell_end(summary, prepared, manner)
+    return summary
+
+
+def _tell_end(summary: dict[str, Any], prepared: Prepared, manner: Manner) -> None:
+    place = Place(prepared.options.data)
+    if manner.is_quiet:
+        lines: Sequence[str] = ending.quiet(summary, place)
+    else:
+        lines = list(ending.full(summary, place, prepared.settings.robots_exempt))
+    for line in lines:
+        click.echo(line, err=True)
+    if manner.as_json:
+        click.echo(json.dumps(summary, ensure_ascii=False))
+
+
+@contextmanager
+def _watched(prepared: Prepared, manner: Manner) -> Iterator[Sequence[Listener]]:
+    """The listeners of a run: none that speaks, lines, or the live view."""
+    found, counts = prepared.settings, Counts(prepared.loaded.name)
+    if manner.is_quiet:
+        yield (_note_fetching,)
+        return
+    limits = (found.max_pages, found.max_time)
+    if sys.stderr.isatty():
+        # Imported here: a run in cron needs no live view, and it takes as long to load as much of the engine.
+        from scraper.cli.live import View
+
+        with View(counts, limits) as view:
+            yield (_note_fetching, counts, _narrator(prepared, counts, view.say))
+        return
+    yield (_note_fetching, counts, _narrator(prepared, counts, _log), Milestones(counts, _log, limits))
+
+
+def _narrator(prepared: Prepared, counts: Counts, say: Any) -> Narrator:
+    found = prepared.settings
+    source = found.source("delay")
+    pace = Pace(found.delay, "setting delay" if source == DEFAULT else f"setting delay of {source}")
+    return Narrator(counts, say, pace, found.robots_exempt, found.max_attempts)
+
+
+def _note_fetching(event: Event) -> None:
+    if isinstance(event, Visited) and event.visit.exchange is not None:
+        caller().has_fetched = True
+
+
+def _log(line: str) -> None:
+    now = datetime.fromtimestamp(SystemClock(0.0).wall())
+    click.echo(f"{now:%H:%M:%S} {text.clean(line)}", err=True)
+
+
+def _already_running(error: StoreBusy, store: Store, spider: str) -> StoreBusy:
+    """Who runs the spider, in words for people; a worker's name is HOST-PID-RANDOM (see `worker_name`)."""
+    holder = store.holder(spider)
+    if holder is None:
+        return error
+    host, _, rest = holder[0].rpartition("-")[0].rpartition("-")
+    who = f"pid {rest} on {host}" if host and rest.isdigit() else holder[0]
+    return StoreBusy(
+        f"{spider} is already running: {who} since {text.moment(holder[1])}", "wait for it or stop it"
+    )
