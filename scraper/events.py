@@ -57,6 +57,14 @@ class Refused:
 
 
 @dataclass(frozen=True, slots=True)
+class Postponed:
+    """A URL that this run leaves for a later one."""
+
+    url: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class RobotsRead:
     """A robots.txt was asked for; `status` None: no answer."""
 
@@ -106,6 +114,16 @@ class Ticked:
 
 
 Event = (
-    Ticked | RunBegan | PaceSet | RestBegan | DomainLeft | Visited | Refused | RobotsRead | Noted | Settled
+    RunBegan
+    | Ticked
+    | Visited
+    | Settled
+    | PaceSet
+    | RestBegan
+    | DomainLeft
+    | RobotsRead
+    | Refused
+    | Postponed
+    | Noted
 )
 Listener = Callable[[Event], None]

@@ -5,7 +5,18 @@ from collections.abc import Mapping
 from typing import Any
 
 from scraper.clock import Clock
-from scraper.events import DomainLeft, Event, Noted, PaceSet, Refused, RestBegan, RobotsRead, Settled, Visited
+from scraper.events import (
+    DomainLeft,
+    Event,
+    Noted,
+    PaceSet,
+    Postponed,
+    Refused,
+    RestBegan,
+    RobotsRead,
+    Settled,
+    Visited,
+)
 from scraper.files import RunFiles
 from scraper.health import Fill
 from scraper.model import Deferred, Denied, Failed, Outcome, Retry, Visit
@@ -67,6 +78,16 @@ def _line(event: Event) -> Mapping[str, Any] | None:
             return _visit_line(visit)
         case Refused(url=url, reason=reason):
             return {"event": "denied", "url": url, "reason": reason}
+        case Postponed(url=url, reason=reason):
+            return {"event": "deferred", "url": url, "reason": reason}
+        case Noted(text=text):
+            return {"event": "note", "text": text}
+        case _:
+            return _domain_line(event)
+
+
+def _domain_line(event: Event) -> Mapping[str, Any] | None:
+    match event:
         case PaceSet(domain=domain, delay=delay, source=source):
             return {"event": "pace", "domain": domain, "delay_s": round(delay, 3), "source": source}
         case RestBegan(domain=domain, seconds=seconds, reason=reason):
@@ -75,8 +96,6 @@ def _line(event: Event) -> Mapping[str, Any] | None:
             return {"event": "left", "domain": domain, "reason": reason}
         case RobotsRead(origin=origin, status=status, hash=digest):
             return {"event": "robots", "origin": origin, "status": status, "hash": digest}
-        case Noted(text=text):
-            return {"event": "note", "text": text}
         case _:
             return None
 

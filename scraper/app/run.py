@@ -10,11 +10,12 @@ from scraper.app.compose import compose, worker_name
 from scraper.app.journal import Exporter, LogFile
 from scraper.app.options import Prepared
 from scraper.app.publish import publish
-from scraper.app.summary import End, facts_of, judgement_of, summary_of
+from scraper.app.summary import End, facts_of, judgement_of, summary_of, unstarted
 from scraper.app.workers import Workers
 from scraper.clock import Clock, SystemClock
 from scraper.engine.domain import Tally
 from scraper.engine.engine import Stop
+from scraper.errors import UsageError
 from scraper.events import Listener, RunBegan
 from scraper.files import RunFiles
 from scraper.model import Verdict
@@ -35,44 +36,65 @@ def run(prepared: Prepared, store: Store, listeners: Sequence[Listener] = ()) ->
     try:
         found = store.start_run(prepared.loaded.name, prepared.loaded.code, fresh=prepared.options.fresh)
         files = RunFiles(prepared.options.data, found.spider, found.id)
-        files.open()
         try:
-            return _crawl(prepared, store, found, files, clock, listeners)
+            files.open()
+            for sink in prepared.sinks:
+                sink.open()
+            return _whole(prepared, store, found, files, clock, listeners)
+        except UsageError as error:
+            _end_unstarted(store, found, clock, error)
+            raise
         finally:
+            for sink in prepared.sinks:
+                sink.abandon()
             files.close()
     finally:
         store.leave()
 
 
+def _end_unstarted(store: Store, found: Run, clock: Clock, error: UsageError) -> None:
+    """A run that could not start is no run to go on with; one that had begun before is left as it is."""
+    if not found.is_resumed:
+        summary = unstarted(found, clock.wall(), error.message)
+        store.end_run(found, summary, accepted=False, whole=False)
+
+
+def _whole(
+    prepared: Prepared, store: Store, found: Run, files: RunFiles, clock: Clock, listeners: Sequence[Listener]
+) -> dict[str, Any]:
+    """The run between the spider's hooks `opened` and `closed`."""
+    summary: dict[str, Any] = {}
+    prepared.spider.opened()
+    try:
+        summary |= _crawl(prepared, store, found, files, clock, listeners)
+    finally:
+        prepared.spider.closed(summary)
+    return summary
+
+
 def _crawl(
     prepared: Prepared, store: Store, found: Run, files: RunFiles, clock: Clock, listeners: Sequence[Listener]
 ) -> dict[str, Any]:
-    spider = prepared.spider
     began = clock.now()
-    spider.opened()
-    summary: dict[str, Any] = {}
-    try:
-        rules = rules_of(
-            spider,
-            allowed_domains=prepared.settings.allowed_domains,
-            max_depth=prepared.settings.max_depth,
-            obey_nofollow=prepared.settings.obey_nofollow,
-        )
-        first = seeds(spider, rules)
-        for start in range(0, len(first), CHUNK):
-            store.add(found, first[start : start + CHUNK])
-        exporter = Exporter(store, found, files)
-        exporter.begin()
-        watchers: tuple[Listener, ...] = (exporter, LogFile(files, clock), *listeners)
-        for watcher in watchers:
-            watcher(RunBegan(found.spider, found.id, found.is_resumed))
-        stop, number = _drive(crawler_of(prepared, rules, store, found, clock, watchers))
-        exporter.export()
-        end = End(stop, number, store.progress(found).pending, clock.now() - began, _is_pause(stop, prepared))
-        summary = conclude(prepared, store, found, files, exporter, end)
-        return summary
-    finally:
-        spider.closed(summary)
+    rules = rules_of(
+        prepared.spider,
+        allowed_domains=prepared.settings.allowed_domains,
+        max_depth=prepared.settings.max_depth,
+        obey_nofollow=prepared.settings.obey_nofollow,
+    )
+    first = seeds(prepared.spider, rules)
+    for start in range(0, len(first), CHUNK):
+        store.add(found, first[start : start + CHUNK])
+    exporter = Exporter(store, found, files)
+    exporter.begin()
+    watchers: tuple[Listener, ...] = (exporter, LogFile(files, clock), *listeners)
+    for watcher in watchers:
+        watcher(RunBegan(found.spider, found.id, found.is_resumed))
+    stop, number = _drive(crawler_of(prepared, rules, store, found, clock, watchers))
+    exporter.export()
+    pending = store.progress(found).pending
+    end = End(stop, number, pending, clock.now() - began, clock.wall(), _is_pause(stop, prepared))
+    return conclude(prepared, store, found, files, exporter, end)
 
 
 class Crawler(Protocol):
@@ -152,7 +174,6 @@ def conclude(
 
 def _write_outputs(prepared: Prepared, store: Store, found: Run) -> None:
     for sink in prepared.sinks:
-        sink.open()
         cursor = 0
         while kept := store.records(found, cursor):
             cursor = kept[-1].cursor

@@ -19,13 +19,14 @@ _LIMITS = {Stop.PAGES: "max_pages", Stop.TIME: "max_time"}
 class End:
     """How the loop ended: `stop`, the signal if it was one, URLs left pending, seconds taken.
 
-    `is_pause`: a limit given for this run alone was reached, so that the same command goes on.
+    `ended_at`: a wall moment. `is_pause`: a limit given for this run alone was reached, so that the same command goes on.
     """
 
     stop: Stop
     signal: int = 0
     pending: int = 0
     seconds: float = 0.0
+    ended_at: float = 0.0
     is_pause: bool = False
 
     @property
@@ -52,7 +53,7 @@ def facts_of(tallies: Mapping[str, Tally], fill: Fill, end: End) -> Facts:
         domains=len(tallies),
         deferred=end.pending if end.stop is Stop.DEFERRED else 0,
         stopped=signal.Signals(end.signal).name if end.signal else "",
-        is_limited=end.stop in _LIMITS,
+        is_limited=end.is_pause,
     )
 
 
@@ -85,7 +86,7 @@ def summary_of(
         "run_id": run.id,
         "spider": run.spider,
         "started_at": moment(run.started_at),
-        "ended_at": moment(run.started_at + end.seconds),
+        "ended_at": moment(end.ended_at),
         "seconds": round(end.seconds, 3),
         "resumed": run.is_resumed,
         "verdict": found.verdict.value,
@@ -115,6 +116,13 @@ def summary_of(
         "examples": whole.examples,
         "by_domain": {name: asdict(tally) for name, tally in sorted(tallies.items())},
     }
+
+
+def unstarted(run: Run, now: float, reason: str) -> dict[str, Any]:
+    """The summary of a run that could not start."""
+    judgement = Judgement(Verdict.BROKEN, (reason,))
+    summary = summary_of(run, {}, Fill(), judgement, End(Stop.DONE, ended_at=now))
+    return {**summary, "exit_code": 2}
 
 
 def moment(wall: float) -> str:

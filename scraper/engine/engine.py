@@ -25,6 +25,7 @@ from scraper.events import (
     Listener,
     Noted,
     PaceSet,
+    Postponed,
     Refused,
     RestBegan,
     RobotsRead,
@@ -55,9 +56,11 @@ SETTLE_EVERY = 0.1
 SETTLE_AT = 100
 BEAT_EVERY = 1.0
 LOOK_EVERY = 0.5
-HOLD = 5.0
+HOLD = 2.0
 IN_HAND = 100
+FEW_IN_HAND = 16
 MOST_DOMAINS = 2000
+MOST_NAMED = 10_000
 LEAVE_WITHIN = 2.5
 
 
@@ -199,9 +202,18 @@ class Engine:
                 self._absorb(post)
         self._crew.close()
         self._settle()
+        self._name_the_left()
         self._store.release([self._update(domain) for domain in self._domains.values()])
         self._domains.clear()
         return stop
+
+    def _name_the_left(self) -> None:
+        """Every URL that is left for a later run, with the reason; of very many the first."""
+        for domain in self._domains.values():
+            reason = self._left.get(domain.name)
+            if reason is not None:
+                for entry in self._store.take(self._run, domain.lease, MOST_NAMED):
+                    self._tell(Postponed(entry.url, reason))
 
     def _tell(self, event: Event) -> None:
         for listener in self._listeners:
@@ -411,15 +423,16 @@ class Engine:
     def _refill(self, domain: Domain) -> bool:
         if domain.is_dry:
             return False
-        entries = self._store.take(self._run, domain.lease, IN_HAND, list(domain.held))
-        domain.is_dry = len(entries) < IN_HAND
+        most = IN_HAND if domain.pace.delay < 0.1 else FEW_IN_HAND
+        entries = self._store.take(self._run, domain.lease, most, list(domain.held))
+        domain.is_dry = len(entries) < most
         domain.buffer.extend(entries)
         domain.held.update(entry.id for entry in entries)
         return bool(entries)
 
     def _is_fresh(self, entry: Entry) -> bool:
         known = entry.known
-        if known is None or known.version == self._run.number:
+        if known is None:
             return False
         now = self._clock.wall()
         own = request_of(entry).max_age if entry.request else None

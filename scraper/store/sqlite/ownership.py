@@ -36,6 +36,10 @@ _HELD_BY_RUN = """SELECT d.owner, d.id, d.wanted IS NOT NULL AND d.wanted_until 
     FROM queues q JOIN domains d ON d.id = q.domain JOIN workers w ON w.id = d.owner
     WHERE q.run = ?1 AND q.free = 0 AND w.run = ?1"""
 
+# Those of a run's workers that crawl: the parent of several holds the run and no domain.
+_WORKING = """SELECT w.id FROM workers w JOIN runs r ON r.number = w.run WHERE w.run = ?1 AND (
+    w.id = ?2 OR r.owner IS NOT w.id OR EXISTS (SELECT 1 FROM domains d WHERE d.owner = w.id))"""
+
 
 @dataclass(frozen=True, slots=True)
 class Seeker:
@@ -103,7 +107,7 @@ def want(connection: sqlite3.Connection, seeker: Seeker, asked: list[int]) -> No
 
 def _surplus(connection: sqlite3.Connection, seeker: Seeker, n: int) -> list[int]:
     held: dict[str, list[int]] = {}
-    workers = connection.execute("SELECT id FROM workers WHERE run = ?", (seeker.run,)).fetchall()
+    workers = connection.execute(_WORKING, (seeker.run, seeker.worker)).fetchall()
     for owner, domain, is_asked in connection.execute(_HELD_BY_RUN, (seeker.run, seeker.now)):
         if is_asked:
             n -= 1
