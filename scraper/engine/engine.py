@@ -140,13 +140,14 @@ class Engine:
         while True:
             self._beat()
             self._lease()
+            # Right after the look for more: only then does "nothing left" mean something.
+            if (stop := self._why_stop()) is not None:
+                return self._wind_down(stop)
             self._dispatch()
             for post in self._crew.collect(self._patience()):
                 self._absorb(post)
             if self._is_settlement_due():
                 self._settle()
-            if (stop := self._why_stop()) is not None:
-                return self._wind_down(stop)
 
     def stop(self, reason: Stop = Stop.SIGNAL) -> None:
         """Ask the loop to end; callable from a signal handler."""
