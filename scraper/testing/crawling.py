@@ -11,7 +11,7 @@ from typing import Any
 
 from scraper import health
 from scraper import settings as settings_of
-from scraper.app.run import plan_of, session_opener
+from scraper.app.compose import plan_of, session_opener
 from scraper.app.summary import End, facts_of, judgement_of, summary_of
 from scraper.engine.crew import Post, Turn, Work, do
 from scraper.engine.domain import Tally
