@@ -1,204 +1,32 @@
 """Cookies by RFC 6265bis, in a jar that a `requests.Session` takes for its own.
 
-`parse_date` is section 5.1.1, `parse_set_cookie` 5.6, `Jar.store` 5.7, `Jar.header_for` 5.8.3.
-Texts are header text: octets decoded as latin-1, so that bytes go back as they came.
+`Jar.store` is section 5.7, `Jar.header_for` 5.8.3; `scraper.setcookie` reads the lines.
 """
 
-import json
-import math
-import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from copy import copy
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from http.cookiejar import Cookie
 from typing import Any, cast
-from urllib.parse import urlsplit
 
 from requests.cookies import RequestsCookieJar
 
 from scraper.clock import SystemClock
-from scraper.errors import UsageError
+from scraper.setcookie import (
+    Place,
+    SetCookie,
+    bare,
+    default_path,
+    domain_matches,
+    keeps_promises,
+    parse_set_cookie,
+    path_matches,
+    place_of,
+)
 
-MAX_PAIR = 4096
-MAX_ATTRIBUTE = 1024
-MAX_AGE = 400 * 86400
 MAX_PER_DOMAIN = 180
 MAX_COOKIES = 3000
-
-_BLANKS = " \t"
-_CONTROLS = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
-_DELTA = re.compile(r"-?[0-9]+")
-_DELIMITERS = re.compile(r"[\t\x20-\x2f\x3b-\x40\x5b-\x60\x7b-\x7e]+")
-_TIME = re.compile(r"([0-9]{1,2}):([0-9]{1,2}):([0-9]{1,2})(?![0-9])")
-_DAY = re.compile(r"[0-9]{1,2}(?![0-9])")
-_YEAR = re.compile(r"[0-9]{2,4}(?![0-9])")
-_MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
-_SAME_SITE = {"none": "None", "strict": "Strict", "lax": "Lax"}
-_EXPORTED_SAME_SITE = {**_SAME_SITE, "no_restriction": "None"}
-_HTTP_ONLY = "#HttpOnly_"
-
-
-def parse_date(text: str) -> float | None:
-    """Epoch seconds of a cookie date, None where it is none (RFC 6265bis 5.1.1)."""
-    time: re.Match[str] | None = None
-    day = month = year = None
-    for token in _DELIMITERS.split(text):
-        if time is None and (found := _TIME.match(token)):
-            time = found
-        elif day is None and (found := _DAY.match(token)):
-            day = int(found[0])
-        elif month is None and token[:3].lower() in _MONTHS:
-            month = _MONTHS.index(token[:3].lower()) + 1
-        elif year is None and (found := _YEAR.match(token)):
-            year = int(found[0])
-    if time is None or day is None or month is None or year is None:
-        return None
-    return _moment(_full_year(year), month, day, *map(int, time.groups()))
-
-
-def _full_year(year: int) -> int:
-    if year < 70:
-        return year + 2000
-    return year + 1900 if year < 100 else year
-
-
-def _moment(year: int, month: int, day: int, hour: int, minute: int, second: int) -> float | None:
-    try:
-        moment = datetime(year, month, day, hour, minute, second, tzinfo=UTC)
-    except ValueError:
-        return None
-    return moment.timestamp() if year >= 1601 else None
-
-
-def _delta(text: str) -> int | None:
-    return min(int(text), MAX_AGE) if _DELTA.fullmatch(text) else None
-
-
-# Name of an attribute -> what its value means; None ignores the attribute, as if it were not there.
-_ATTRIBUTES: dict[str, Callable[[str], Any]] = {
-    "expires": parse_date,
-    "max-age": _delta,
-    "domain": lambda value: value.removeprefix(".").lower(),
-    "path": lambda value: value if value.startswith("/") else "",
-    "secure": lambda value: True,
-    "httponly": lambda value: True,
-    "samesite": lambda value: _SAME_SITE.get(value.lower(), ""),
-}
-
-
-@dataclass(frozen=True, slots=True)
-class SetCookie:
-    """A Set-Cookie line as read. `path` is None without the attribute and "" for the default path."""
-
-    name: str
-    value: str
-    expires: float | None = None
-    domain: str = ""
-    path: str | None = None
-    secure: bool = False
-    http_only: bool = False
-    same_site: str = ""
-
-
-def parse_set_cookie(line: str, now: float) -> SetCookie | None:
-    """Read one Set-Cookie line; None where it has to be ignored (RFC 6265bis 5.6)."""
-    if _CONTROLS.search(line):
-        return None
-    pair, _, unparsed = line.partition(";")
-    name, equals, value = pair.partition("=")
-    if not equals:
-        name, value = "", pair
-    name, value = name.strip(_BLANKS), value.strip(_BLANKS)
-    if not (name or value) or _is_longer(name + value, MAX_PAIR):
-        return None
-    found = _parse_attributes(unparsed)
-    return SetCookie(
-        name,
-        value,
-        expires=_expiry(found.get("max-age"), found.get("expires"), now),
-        domain=found.get("domain", ""),
-        path=found.get("path"),
-        secure="secure" in found,
-        http_only="httponly" in found,
-        same_site=found.get("samesite", ""),
-    )
-
-
-def _parse_attributes(text: str) -> dict[str, Any]:
-    found: dict[str, Any] = {}
-    for part in text.split(";"):
-        name, _, value = part.partition("=")
-        read = _ATTRIBUTES.get(name.strip(_BLANKS).lower())
-        value = value.strip(_BLANKS)
-        if read is not None and not _is_longer(value, MAX_ATTRIBUTE) and (meaning := read(value)) is not None:
-            found[name.strip(_BLANKS).lower()] = meaning
-    return found
-
-
-def _expiry(delta: int | None, date: float | None, now: float) -> float | None:
-    if delta is not None:
-        return now + delta if delta > 0 else 0.0
-    return None if date is None else min(date, now + MAX_AGE)
-
-
-def _is_longer(text: str, octets: int) -> bool:
-    """Whether a text takes more octets: one a character on the wire, UTF-8 for what no wire brought."""
-    if len(text) > octets:
-        return True
-    return not text.isascii() and max(text) > "\xff" and len(text.encode("utf-8", "surrogatepass")) > octets
-
-
-@dataclass(frozen=True, slots=True)
-class _Place:
-    """What of a URL decides about cookies."""
-
-    host: str
-    path: str
-    is_secure: bool
-
-
-def _place(url: str) -> _Place | None:
-    try:
-        parts = urlsplit(url)
-        host = parts.hostname or ""
-        host = host if host.isascii() else host.encode("idna").decode()
-    except ValueError:
-        return None
-    return _Place(host, parts.path or "/", parts.scheme in ("https", "wss")) if host else None
-
-
-def domain_matches(host: str, domain: str) -> bool:
-    """RFC 6265bis 5.1.3; both in lower case."""
-    return host == domain or (host.endswith("." + domain) and not _is_address(host))
-
-
-def _is_address(host: str) -> bool:
-    return ":" in host or host.rpartition(".")[2].isdigit()
-
-
-def path_matches(path: str, cookie_path: str) -> bool:
-    """RFC 6265bis 5.1.4: `cookie_path` is `path` or a prefix of it that ends at a slash."""
-    if not path.startswith(cookie_path):
-        return False
-    return len(path) == len(cookie_path) or cookie_path.endswith("/") or path[len(cookie_path)] == "/"
-
-
-def _default_path(path: str) -> str:
-    return (path.startswith("/") and path[: path.rfind("/")]) or "/"
-
-
-def _keeps_promises(received: SetCookie, host_only: bool, path: str) -> bool:
-    """Whether SameSite=None and the prefixes of names hold what they claim (5.7, steps 19 to 22)."""
-    if received.same_site == "None" and not received.secure:
-        return False
-    claim = (received.name or received.value).lower()
-    if not claim.startswith(("__secure-", "__host-")):
-        return True
-    if not (received.name and received.secure):
-        return False
-    return claim.startswith("__secure-") or (host_only and received.path is not None and path == "/")
 
 
 def _make_cookie(fields: SetCookie, host_only: bool) -> Cookie:
@@ -246,10 +74,6 @@ def _is_expired(cookie: Cookie, now: float) -> bool:
     return cookie.expires is not None and cookie.expires <= now
 
 
-def _bare(domain: str) -> str:
-    return domain.removeprefix(".").lower()
-
-
 class Jar(RequestsCookieJar):
     """The cookies of one session; the dict-like interface is that of requests.
 
@@ -276,7 +100,7 @@ class Jar(RequestsCookieJar):
 
     def store(self, set_cookie_lines: Sequence[str], url: str, now: float) -> bool:
         """Take the Set-Cookie lines of an answer from `url`; True if that changed anything (5.7)."""
-        place = _place(url)
+        place = place_of(url)
         if place is None or not set_cookie_lines:
             return False
         with self._cookies_lock:
@@ -291,7 +115,7 @@ class Jar(RequestsCookieJar):
 
     def header_for(self, url: str, now: float) -> str | None:
         """The Cookie field of a request to `url`, None where there is nothing to send (5.8.3)."""
-        place = _place(url) if self._kept else None
+        place = place_of(url) if self._kept else None
         if place is None:
             return None
         with self._cookies_lock:
@@ -317,7 +141,7 @@ class Jar(RequestsCookieJar):
             for row in rows:
                 read = SetCookie(**{name: row[name] for name in SetCookie.__slots__})
                 # The list of public suffixes may have grown since (5.8.3).
-                if not (read.domain.startswith(".") and self._is_suffix(_bare(read.domain))):
+                if not (read.domain.startswith(".") and self._is_suffix(bare(read.domain))):
                     cookie = _make_cookie(read, row["host_only"])
                     self._keep(cookie, row.get("created", now), row.get("accessed", now), now)
             self._trim(now)
@@ -371,7 +195,7 @@ class Jar(RequestsCookieJar):
     def __len__(self) -> int:
         return len(self._kept)
 
-    def _receive(self, line: str, place: _Place, now: float) -> Cookie | None:
+    def _receive(self, line: str, place: Place, now: float) -> Cookie | None:
         received = parse_set_cookie(line, now)
         if received is None or (received.secure and not place.is_secure):
             return None
@@ -382,8 +206,8 @@ class Jar(RequestsCookieJar):
             host_only = self._is_suffix(received.domain)
             if host_only and received.domain != place.host:
                 return None
-        path = received.path or _default_path(place.path)
-        if not _keeps_promises(received, host_only, path):
+        path = received.path or default_path(place.path)
+        if not keeps_promises(received, host_only, path):
             return None
         domain = place.host if host_only else "." + received.domain
         return _make_cookie(replace(received, domain=domain, path=path), host_only)
@@ -392,8 +216,8 @@ class Jar(RequestsCookieJar):
         name = domain.removesuffix(".")
         return "." not in name or self._is_public_suffix(name)
 
-    def _is_for(self, place: _Place, cookie: Cookie) -> bool:
-        domain = _bare(cookie.domain)
+    def _is_for(self, place: Place, cookie: Cookie) -> bool:
+        domain = bare(cookie.domain)
         if not cookie.domain_specified and domain:
             is_meant = place.host == domain
         else:
@@ -428,7 +252,7 @@ class Jar(RequestsCookieJar):
         self._drop([kept for kept in self._kept.values() if kept.is_expired(now)])
         by_domain: dict[str, list[_Kept]] = {}
         for kept in self._kept.values():
-            by_domain.setdefault(_bare(kept.cookie.domain), []).append(kept)
+            by_domain.setdefault(bare(kept.cookie.domain), []).append(kept)
         for same in by_domain.values():
             self._drop(_excess(same, MAX_PER_DOMAIN))
         self._drop(_excess(list(self._kept.values()), MAX_COOKIES))
@@ -444,7 +268,7 @@ def _is_overlaid(secure: Cookie, cookie: Cookie) -> bool:
     """Whether a cookie from plain HTTP would stand in the way of a secure one (5.7, step 16)."""
     if secure.name != cookie.name or not path_matches(cookie.path, secure.path):
         return False
-    one, other = _bare(secure.domain), _bare(cookie.domain)
+    one, other = bare(secure.domain), bare(cookie.domain)
     return not one or domain_matches(one, other) or domain_matches(other, one)
 
 
@@ -470,93 +294,3 @@ def _row(kept: _Kept) -> dict[str, Any]:
         "created": kept.created,
         "accessed": kept.accessed,
     }
-
-
-def read_netscape(text: str) -> list[dict[str, Any]]:
-    """Rows for `Jar.load` of a cookies.txt, as curl, wget and browser add-ons write it; UsageError."""
-    rows = []
-    for number, line in enumerate(text.split("\n"), start=1):
-        line = line.rstrip("\r")
-        http_only = line.startswith(_HTTP_ONLY)
-        line = line.removeprefix(_HTTP_ONLY)
-        if not line.strip() or line.startswith("#"):
-            continue
-        rows.append(_netscape_row(line.split("\t"), http_only, f"cookies.txt, line {number}"))
-    return rows
-
-
-def _netscape_row(parts: list[str], http_only: bool, where: str) -> dict[str, Any]:
-    # An editor that trims the ends of lines takes the tab of an empty value with it.
-    parts = [*parts, ""] if len(parts) == 6 else parts
-    if len(parts) != 7:
-        raise UsageError(f"{where}: 7 fields with tabs between them expected, found {len(parts)}")
-    domain, covers, path, secure, expires, name, value = parts
-    if not {covers.upper(), secure.upper()} <= {"TRUE", "FALSE"}:
-        raise UsageError(f"{where}: the second and fourth field have to be TRUE or FALSE")
-    return _imported(
-        where,
-        name=name,
-        value=value,
-        domain=domain,
-        host_only=covers.upper() == "FALSE" and not domain.startswith("."),
-        path=path,
-        expires=_imported_moment(expires, where) or None,
-        secure=secure.upper() == "TRUE",
-        http_only=http_only,
-    )
-
-
-def read_json(text: str) -> list[dict[str, Any]]:
-    """Rows for `Jar.load` of the JSON that EditThisCookie and Cookie-Editor export; UsageError."""
-    try:
-        cookies = json.loads(text)
-    except json.JSONDecodeError as error:
-        raise UsageError(f"the cookies are not JSON: line {error.lineno}: {error.msg}") from None
-    except RecursionError:
-        raise UsageError("the cookies are not JSON as a browser exports it: nested too deeply") from None
-    if not isinstance(cookies, list):
-        raise UsageError("the cookies are not a JSON array", "export them from the browser as JSON")
-    return [_json_row(cookie, f"cookie {number}") for number, cookie in enumerate(cookies, start=1)]
-
-
-def _json_row(cookie: Any, where: str) -> dict[str, Any]:
-    if not isinstance(cookie, dict):
-        raise UsageError(f"{where}: not a JSON object")
-    for field in ("name", "value", "domain"):
-        if not isinstance(cookie.get(field), str):
-            raise UsageError(f"{where}: `{field}` has to be a text")
-    domain = cookie["domain"]
-    expires = None if cookie.get("session") else cookie.get("expirationDate")
-    return _imported(
-        where,
-        name=cookie["name"],
-        value=cookie["value"],
-        domain=domain,
-        host_only=bool(cookie.get("hostOnly", not domain.startswith("."))),
-        path=str(cookie.get("path") or "/"),
-        expires=None if expires is None else _imported_moment(expires, where),
-        secure=bool(cookie.get("secure")),
-        http_only=bool(cookie.get("httpOnly")),
-        same_site=_EXPORTED_SAME_SITE.get(str(cookie.get("sameSite") or "").lower(), ""),
-    )
-
-
-def _imported_moment(value: Any, where: str) -> float:
-    try:
-        moment = float(value)
-    except (TypeError, ValueError, OverflowError):
-        moment = math.nan
-    if not math.isfinite(moment):
-        raise UsageError(f"{where}: the expiry has to be a number of seconds, found {value!r}")
-    return moment
-
-
-def _imported(where: str, **row: Any) -> dict[str, Any]:
-    # Browsers read the octets of cookies as UTF-8; so they go back as such.
-    name, value = (row[field].encode("utf-8", "replace").decode("latin-1") for field in ("name", "value"))
-    domain = _bare(row["domain"].strip())
-    read = parse_set_cookie(f"{name}={value}" if name else value, 0.0)
-    if not domain or read is None or (read.name, read.value) != (name, value):
-        raise UsageError(f"{where}: {row['name']!r} of {domain!r} cannot be a cookie")
-    domain = domain if row["host_only"] else "." + domain
-    return {"same_site": "", **row, "name": name, "value": value, "domain": domain}
