@@ -48,7 +48,11 @@ def find_run(store: Store, name: str) -> Run:
             return run
     if not known:
         raise UsageError("there are no runs yet", "run a spider first")
-    near = values.nearest(name, [run.id.replace("-", "_") for run in known[:100]]) if name[:1].isdigit() else None
+    near = (
+        values.nearest(name, [run.id.replace("-", "_") for run in known[:100]])
+        if name[:1].isdigit()
+        else None
+    )
     hint = f"did you mean {near.replace('_', '-')}?" if near else "the command `runs` lists them"
     raise UsageError(f"there is no run {name!r}", hint)
 

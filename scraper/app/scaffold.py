@@ -11,40 +11,42 @@ from scraper.urls import domain_of, host_of, join
 
 _SPIDER = Template('''"""Spider for $host."""
 
-from scraper import Spider
+from collections.abc import Iterator
+
+from scraper import Page, Spider
 
 
 class $cls(Spider):
-    """$title from $host."""
+    """What there is at $host."""
 
     start_urls = [$url]
     key = "url"  # the fields that tell one record from another, in every run
 
-    def parse(self, page):
+    def parse(self, page: Page) -> Iterator[object]:
+        """Yield records (dicts) and the links to follow."""
         yield {
             "url": page.url,
             "title": page.css("title::text").get("").strip(),
         }
-        # Links to follow: all that stay on the site, until you say which.
-        yield from page.follow_all("a")
+        yield from page.follow_all("a")  # every link of the site, until you say which
 ''')
 
-_TEST = Template('''"""The spider $name on a saved page."""
+_TEST = Template('''"""The spider $name on a page as its site has it, without a network."""
 
-from scraper.testing.pages import saved_page
+from scraper.testing import FakeWeb, crawl
 from spiders.$name import $cls
 
-# What a page of the site looks like: save one (python -m scraper fetch URL --body) and cut it down.
+# Replace it by a page of the site, cut down: python -m scraper fetch URL --body
 PAGE = """<!doctype html>
-<html><head><title>A page of $host</title></head>
-<body><h1>A page</h1><a href="/next">next</a></body></html>
+<html><head><title>A page</title></head>
+<body><h1>A page</h1></body></html>
 """
 
 
-def test_a_page_gives_one_record_and_its_links():
-    record, *links = $cls().parse(saved_page(PAGE, $url))
-    assert record == {"url": $url, "title": "A page of $host"}
-    assert [link.url for link in links] == [$next]
+def test_a_page_gives_a_record() -> None:
+    url = $url
+    result = crawl($cls, FakeWeb({url: PAGE}))
+    assert result.records == [{"url": url, "title": "A page"}]
 ''')
 
 
@@ -60,10 +62,8 @@ def write_spider(root: Path, name: str, url: str) -> tuple[Path, Path]:
     words = {
         "name": name,
         "cls": cls,
-        "title": f"What {cls} finds",
         "host": host_of(address),
         "url": _quoted(address),
-        "next": _quoted(join(address, "/next") or ""),
     }
     for file, template in ((spider, _SPIDER), (test, _TEST)):
         with explained(file):
@@ -102,4 +102,4 @@ def check_url(url: str) -> str:
 
 def _quoted(text: str) -> str:
     """A text as a string literal in double quotes."""
-    return '"' + text.replace('\\', '\\\\').replace('"', '\\"') + '"'
+    return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'

@@ -15,8 +15,10 @@ MOST_REASONS = 4
 Summary = Mapping[str, Any]
 
 
-def full(summary: Summary, place: Place, exempt: Mapping[str, str]) -> Iterator[str]:
-    """What a person who waited for the run reads."""
+def full(
+    summary: Summary, place: Place, exempt: Mapping[str, str], *, is_shown: bool = False
+) -> Iterator[str]:
+    """What a person who waited for the run reads; `is_shown`: by `show`, which need not name itself."""
     yield headline(summary)
     yield from (f"  {reason}" for reason in summary["reasons"])
     yield ""
@@ -26,7 +28,8 @@ def full(summary: Summary, place: Place, exempt: Mapping[str, str]) -> Iterator[
     yield from _politeness(summary, exempt)
     yield ""
     for name, told in [*_places(summary, place), *_next(summary, place)]:
-        yield f"  {name:<9} {told}"
+        if not (is_shown and told == command_line("show", summary["run_id"], data=place.data)):
+            yield f"  {name:<9} {told}"
 
 
 def quiet(summary: Summary, place: Place) -> list[str]:

@@ -41,7 +41,12 @@ class Caller:
         """The program as it can be typed here, where `python` may be another one or none."""
         if not sys.argv[0].endswith("__main__.py"):
             return Path(sys.argv[0]).name if shutil.which(Path(sys.argv[0]).name) else sys.argv[0]
-        return f"{_interpreter()} -m scraper"
+        return f"{self.python} -m scraper"
+
+    @property
+    def python(self) -> str:
+        """The interpreter as it can be typed here."""
+        return _interpreter()
 
 
 def _interpreter() -> str:

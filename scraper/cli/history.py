@@ -91,7 +91,7 @@ def _shown(store: Store, run: Run, place: Place) -> Iterator[str]:
     if "by_domain" not in run.summary:
         yield f"  {'go on':<9} {command_line('run', run.spider, data=place.data)}"
         return
-    yield from ending.full(run.summary, place, {})
+    yield from ending.full(run.summary, place, {}, is_shown=True)
     domains: Mapping[str, Any] = run.summary["by_domain"]
     left = [(name, one["left"]) for name, one in domains.items() if one.get("left")]
     for name, reason in left[:10]:
@@ -113,10 +113,19 @@ def _standing(store: Store, run: Run) -> str:
 def _by_domain(domains: Mapping[str, Any]) -> list[str]:
     most = sorted(domains.items(), key=lambda each: -each[1]["requests"])
     rows = [
-        (name, one["requests"], one["pages"] + one["unchanged"], one["records"], one["failed"], one["delay_source"])
+        (
+            name,
+            one["requests"],
+            one["pages"] + one["unchanged"],
+            one["records"],
+            one["failed"],
+            one["delay_source"],
+        )
         for name, one in most[:30]
     ]
-    lines = text.table(("DOMAIN", "REQUESTS", "PAGES", "RECORDS", "FAILED", "DELAY"), rows, right=(1, 2, 3, 4))
+    lines = text.table(
+        ("DOMAIN", "REQUESTS", "PAGES", "RECORDS", "FAILED", "DELAY"), rows, right=(1, 2, 3, 4)
+    )
     return lines + ([f"and {len(most) - 30} more domains"] if len(most) > 30 else [])
 
 

@@ -1,7 +1,6 @@
 """`list` and `new`: the spiders of a project."""
 
 import json
-from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +9,7 @@ import click
 from scraper.app.reading import existing_store, runs_of, state_of
 from scraper.app.scaffold import write_spider
 from scraper.cli import text
-from scraper.cli.options import command_line, json_option, place_options
+from scraper.cli.options import caller, command_line, json_option, place_options
 from scraper.discovery import BrokenSpider, LoadedSpider, list_all
 from scraper.store import Store
 
@@ -34,7 +33,9 @@ def list_command(data: Path, store: str | None, as_json: bool) -> None:
         for row in rows:
             click.echo(json.dumps(row, ensure_ascii=False))
     elif rows:
-        shown = [(row["name"], row["verdict"], row["last_run"], row["summary"] or row["error"]) for row in rows]
+        shown = [
+            (row["name"], row["verdict"], row["last_run"], row["summary"] or row["error"]) for row in rows
+        ]
         for line in text.table(("SPIDER", "VERDICT", "LAST RUN", "WHAT IT DOES"), shown):
             click.echo(line)
     else:
@@ -67,5 +68,5 @@ def new_command(name: str, url: str) -> None:
     spider, test = write_spider(Path.cwd(), name, url)
     click.echo(f"written: {spider.relative_to(Path.cwd())} and {test.relative_to(Path.cwd())}")
     click.echo("  look at   what the page is made of, and say in parse() what a record is")
-    click.echo(f"  test it   {command_line('test').partition(' -m ')[0]} -m pytest {test.relative_to(Path.cwd())}")
+    click.echo(f"  test it   {caller().python} -m pytest {test.relative_to(Path.cwd())}")
     click.echo(f"  try it    {command_line('run', name)} --max-pages 3 -o -")

@@ -65,7 +65,7 @@ def clean(text: str) -> str:
 
 def cut(text: str, width: int) -> str:
     """A text in one line of at most `width` characters."""
-    line = " ".join(clean(text).split())
+    line = clean(" ".join(text.split()))
     return line if len(line) <= width else f"{line[: max(width - 1, 0)]}…"
 
 
@@ -93,7 +93,7 @@ def columns() -> int:
 
 def table(heads: Sequence[str], rows: Sequence[Sequence[Any]], *, right: Sequence[int] = ()) -> list[str]:
     """A plain table; the last column is cut where the line is full, all others are as wide as they need."""
-    cells = [[clean(str(cell)) for cell in row] for row in (heads, *rows)]
+    cells = [[cut(str(cell), 500) for cell in row] for row in (heads, *rows)]
     widths = [max(len(row[column]) for row in cells) for column in range(len(heads))]
     lines = []
     for row in cells:

@@ -1,0 +1,140 @@
+"""Would a URL be fetched? Every gate in its order, with its answer. Nothing is sent."""
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from scraper import scope, throttle
+from scraper import settings as settings_of
+from scraper.app.probe import pace_of
+from scraper.clock import SystemClock, second_of_day
+from scraper.engine.permits import Permit, Permits
+from scraper.model import Deferred
+from scraper.settings import Settings
+from scraper.spider import Rules
+from scraper.store import Store
+from scraper.throttle import State
+from scraper.urls import canonical, domain_of, fingerprint, origin_of
+
+SAME_MOMENT = 0.001
+
+
+@dataclass(frozen=True, slots=True)
+class Gate:
+    """One question and its answer; `is_open` None: it neither lets pass nor holds."""
+
+    name: str
+    told: str
+    is_open: bool | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Asker:
+    """Who would ask: `spider` and `rules` where one was named, and the settings in force."""
+
+    settings: Settings
+    spider: str = ""
+    rules: Rules | None = None
+
+
+def explain(url: str, asker: Asker, store: Store | None) -> Iterator[Gate]:
+    """The gates for an absolute http(s) URL, in the order in which a run asks them."""
+    yield Gate("url", canonical(url) or url)
+    yield _scope(url, asker)
+    permit = None
+    if store is not None:
+        clock = SystemClock(store.anchor())
+        permit = Permits(store, clock, asker.settings.robots_exempt).find(origin_of(url))
+    yield _robots(url, asker, permit)
+    if asker.spider:
+        yield from _seen(url, asker, store)
+    yield from _clock(url, asker, store, permit)
+
+
+def _scope(url: str, asker: Asker) -> Gate:
+    allowed = asker.rules.allowed_domains if asker.rules is not None else frozenset({domain_of(url)})
+    reason = scope.refusal(url, allowed)
+    if reason is not None:
+        return Gate("scope", reason, False)
+    if asker.rules is None:
+        return Gate("scope", "no trap; --spider NAME asks whether it is inside allowed_domains", True)
+    return Gate("scope", f"inside allowed_domains: {', '.join(sorted(allowed)[:5])}", True)
+
+
+def _robots(url: str, asker: Asker, permit: Permit | None) -> Gate:
+    origin, token = origin_of(url), settings_of.token(asker.settings)
+    if permit is None:
+        told = f"not known yet: a run asks for {origin}/robots.txt first (--fetch-robots does it now)"
+        return Gate("robots", told)
+    if permit.exempt:
+        return Gate("robots", f"not asked for: robots_exempt says: {permit.exempt}", True)
+    reason = permit.refusal(token, url)
+    if reason is not None:
+        return Gate("robots", reason, False)
+    rule = permit.robots.rule(token, url)
+    if rule is not None:
+        return Gate(
+            "robots", f"robots.txt line {rule.line}: Allow: {rule.pattern[:100]} (for {rule.agent})", True
+        )
+    if permit.status is not None and permit.status >= 400:
+        return Gate("robots", f"there is no robots.txt (status {permit.status}): all is allowed", True)
+    return Gate("robots", "no line of robots.txt speaks of it: allowed", True)
+
+
+def _seen(url: str, asker: Asker, store: Store | None) -> Iterator[Gate]:
+    identity = canonical(url)
+    known = store.lookup(asker.spider, fingerprint("GET", identity)) if store and identity else None
+    if known is None:
+        yield Gate("seen", f"never met by {asker.spider}")
+        return
+    why = f": {known['reason']}" if known.get("reason") else ""
+    yield Gate("seen", f"{known['state']} in run {known.get('run') or 'unknown'}{why}")
+    if not known.get("fetched_at"):
+        return
+    yield _freshness(known, asker.settings)
+
+
+def _freshness(known: Mapping[str, Any], settings: Settings) -> Gate:
+    now = SystemClock(0.0).wall()
+    age = max(0.0, now - known["fetched_at"])
+    told = f"fetched {age:.0f} s ago"
+    fresh = max(known["fresh_until"] or 0.0, known["fetched_at"] + settings.max_age) - now
+    if fresh > 0:
+        return Gate("copy", f"{told}, fresh for {fresh:.0f} s more: not asked for", False)
+    tags = [name for name in ("etag", "last_modified") if known.get(name)]
+    asks = f"asked with its {' and '.join(tags)}" if tags else "asked for anew (no ETag or Last-Modified)"
+    return Gate("copy", f"{told}, {asks}")
+
+
+def _clock(url: str, asker: Asker, store: Store | None, permit: Permit | None) -> Iterator[Gate]:
+    name, found = domain_of(url), asker.settings
+    row = store.domain(name) if store is not None else None
+    state = throttle.from_json(row["state"]) if row is not None else State()
+    pace = pace_of(found, settings_of.token(found), permit, state)
+    source = found.source("delay") if pace.source.startswith("setting") else ""
+    by = f" ({source})" if source and source != settings_of.DEFAULT else ""
+    yield Gate("delay", f"{pace.delay:g} s for {name}: {pace.source}{by}")
+    if row is None or store is None:
+        yield Gate("next", "now: nothing was asked of the domain yet", True)
+        return
+    clock = SystemClock(store.anchor())
+    now = clock.now()
+    due = max(row["due"], state.due, state.rest_until)
+    wait = throttle.decide(throttle.rest(state, due, state.reason), pace, now, found.max_delay, math.inf)
+    open_in = throttle.until_open(
+        (found.active_hours,) if found.active_hours else (), second_of_day(clock.wall())
+    )
+    yield _next(row, state, max(due - now, open_in), wait, found.max_wait)
+
+
+def _next(row: Mapping[str, Any], state: State, wait: float, decided: float | Deferred, most: float) -> Gate:
+    held = f"; {row['owner']} visits it now" if row.get("owner") else ""
+    if isinstance(decided, Deferred):
+        return Gate("next", decided.reason, False)
+    if wait < SAME_MOMENT:
+        return Gate("next", f"now{held}", True)
+    cause = f": {state.reason}" if state.reason and state.rest_until >= state.due else ""
+    if wait > most:
+        return Gate("next", f"in {wait:.0f} s{cause}, which is longer than max_wait {most:g} s", False)
+    return Gate("next", f"in {wait:.1f} s{cause}{held}", True)

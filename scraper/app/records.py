@@ -1,0 +1,96 @@
+"""A spider's current records: given out, compared, or taken over from a run that a person has looked at."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from scraper import discovery
+from scraper.app.publish import everything, publish
+from scraper.app.reading import state_of
+from scraper.changes import Change, diff
+from scraper.errors import StoreBusy, UsageError
+from scraper.files import RunFiles
+from scraper.sinks import Sink
+from scraper.store import Run, Store
+
+GROUP = 1000
+
+
+def current_file(data: Path, spider: str, name: str = "records.jsonl") -> Path:
+    """A spider's published file; UsageError where there is none."""
+    file = data / spider / name
+    if not file.is_file():
+        raise UsageError(
+            f"{spider} has no {name} in {data}/ yet", "only a run that is OK or accepted writes it"
+        )
+    return file
+
+
+def lines_of(file: Path) -> Iterator[str]:
+    """The lines of a JSONL file; UsageError where it cannot be read."""
+    try:
+        with file.open(encoding="utf-8") as opened:
+            for line in opened:
+                yield line.rstrip("\n")
+    except OSError as error:
+        raise UsageError(f"{file} cannot be read: {error.strerror}") from None
+
+
+def export(file: Path, sinks: list[Sink]) -> int:
+    """Write the records of a file to sinks; how many there were."""
+    count = 0
+    group: list[str] = []
+    try:
+        for sink in sinks:
+            sink.open()
+        for line in lines_of(file):
+            group.append(line)
+            count += 1
+            if len(group) == GROUP:
+                _pour(group, sinks)
+        _pour(group, sinks)
+        for sink in sinks:
+            sink.close()
+    except BaseException:
+        for sink in sinks:
+            sink.abandon()
+        raise
+    return count
+
+
+def _pour(group: list[str], sinks: list[Sink]) -> None:
+    for sink in sinks:
+        sink.write(group)
+    group.clear()
+
+
+def changes_since(store: Store, run: Run) -> Iterator[Change]:
+    """What the current records have that those of a run had not, and the other way round."""
+    before = ((kept.key, kept.line) for kept in everything(store, run))
+    after = ((kept.key, kept.line) for kept in store.current(run.spider))
+    return iter(diff(before, after, whole=run.is_whole or run.is_accepted))
+
+
+def accept(store: Store, run: Run, data: Path) -> dict[str, int]:
+    """Make an ended run's records the current ones; the counts of what that changed."""
+    _check_acceptable(store, run)
+    spider = discovery.find(run.spider).spider()
+    files = RunFiles(data, run.spider, run.id)
+    counts = publish(store, run, files, spider, is_whole=run.is_whole)
+    store.accept_run(run)
+    return {name: int(counts[name]) for name in ("added", "changed", "removed")}
+
+
+def _check_acceptable(store: Store, run: Run) -> None:
+    if run.is_accepted:
+        raise UsageError(f"the records of run {run.id} are accepted already")
+    if run.state != "ended":
+        raise UsageError(
+            f"run {run.id} has not ended: {state_of(store, run)}", f"run {run.spider} to its end first"
+        )
+    if store.holder(run.spider) is not None:
+        raise StoreBusy(f"{run.spider} is running", "wait for it or stop it")
+    later = [one for one in store.runs(run.spider) if one.is_accepted and one.number > run.number]
+    if later:
+        raise UsageError(
+            f"run {later[0].id} is later and accepted already", "its records are the current ones"
+        )

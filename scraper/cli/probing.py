@@ -1,0 +1,171 @@
+"""`fetch` and `explain`: one URL, looked at closely."""
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import click
+
+from scraper import discovery
+from scraper import settings as settings_of
+from scraper.app.explain import Asker, Gate, explain
+from scraper.app.options import open_store
+from scraper.app.probe import Step, probing
+from scraper.app.reading import existing_store
+from scraper.app.scaffold import check_url
+from scraper.cli import faults, text
+from scraper.cli.options import caller, place_options, read_params
+from scraper.encoding import decode, encoding_of
+from scraper.model import Response
+from scraper.settings import Settings
+from scraper.spider import rules_of
+from scraper.store import Store
+
+SHOWN = 1500  # characters of a body
+_TEXTS = ("text/", "application/json", "application/xml", "application/javascript")
+
+sets_option = click.option(
+    "--set", "sets", metavar="NAME=VALUE", multiple=True, help="Change a setting. Repeatable."
+)
+
+
+@click.command("fetch")
+@click.argument("url")
+@place_options
+@sets_option
+@click.option("--body", is_flag=True, help="Print the body alone, byte by byte.")
+def fetch_command(url: str, data: Path, store: str | None, sets: tuple[str, ...], body: bool) -> int:
+    """Send one polite request: status, headers and body.
+
+    It goes through the same gates as a run: the domain's clock, robots.txt first, redirects hop by hop.
+    Exit codes: 0 fetched, 1 not, 75 the domain rests or is busy, 2 the URL is wrong.
+
+    \b
+    python -m scraper fetch https://example.org/
+    python -m scraper fetch https://example.org/ --body > page.html
+    """
+    address = check_url(url)
+    settings = _settings(sets, store, {})
+    with closing(open_store(data, settings.store)) as found, probing(found, settings, _tell) as probe:
+        caller().has_fetched = True
+        step = None
+        for step in probe.fetch(address):
+            _tell_step(step)
+    if step is None or step.response is None:
+        return faults.LATER if step is not None and step.is_later else faults.UNHEALTHY
+    if body:
+        sys.stdout.buffer.write(step.response.content)
+    else:
+        for line in _shown(step.response):
+            click.echo(line)
+    return faults.OK if step.is_ok else faults.UNHEALTHY
+
+
+def _settings(sets: tuple[str, ...], store: str | None, of_spider: dict[str, object]) -> Settings:
+    overrides = [*sets, *([f"store={store}"] if store is not None else [])]
+    return settings_of.load(of_spider, overrides, Path.cwd(), os.environ)
+
+
+def _tell(line: str) -> None:
+    click.echo(text.clean(line), err=True)
+
+
+def _tell_step(step: Step) -> None:
+    if step.refusal:
+        later = "; try again later" if step.is_later else ""
+        _tell(f"not fetched: {step.url}: {step.refusal}{later}")
+    elif step.error:
+        _tell(f"failed: {step.url}: {step.error}")
+    elif step.response is not None and step.next_url:
+        _tell(f"{step.response.status} {step.url} leads to {step.next_url}")
+
+
+def _shown(response: Response) -> Iterator[str]:
+    size, took = text.size(len(response.content)), text.duration(response.elapsed)
+    yield text.clean(f"{response.status} {response.url}  ({size}, first byte after {took})")
+    for name, value in response.headers.items_all():
+        yield text.clean(f"{name}: {value}")
+    kind = response.headers.get("content-type", "").lower()
+    if not response.content:
+        return
+    yield ""
+    if kind and not kind.startswith(_TEXTS) and "+xml" not in kind and "+json" not in kind:
+        yield f"({size} of {text.clean(kind)}; --body writes them out)"
+        return
+    body = decode(response.content, encoding_of(response.content, kind or None))
+    yield from (text.clean(line) for line in body[:SHOWN].splitlines())
+    if len(body) > SHOWN:
+        yield f"... {len(body) - SHOWN:,} characters more; --body prints all"
+
+
+@click.command("explain")
+@click.argument("url")
+@click.option("--spider", metavar="S", help="Ask as this spider would.")
+@place_options
+@sets_option
+@click.option(
+    "--param", "params", metavar="NAME=VALUE", multiple=True, help="A value for the spider's params."
+)
+@click.option("--fetch-robots", is_flag=True, help="Ask for robots.txt where it is not known.")
+def explain_command(
+    url: str,
+    spider: str | None,
+    data: Path,
+    store: str | None,
+    sets: tuple[str, ...],
+    params: tuple[str, ...],
+    fetch_robots: bool,
+) -> None:
+    """Tell whether a URL would be fetched, and if not, why.
+
+    Every gate in its order: scope, robots.txt (rule and line), seen, delay and who set it, next moment.
+    No request is sent, but for robots.txt with --fetch-robots.
+
+    \b
+    python -m scraper explain https://example.org/private/ --spider shop
+    """
+    address = check_url(url)
+    asker = _asker(spider, sets, store, params)
+    if fetch_robots:
+        with closing(open_store(data, asker.settings.store)) as found:
+            _learn_robots(found, address, asker.settings)
+    looked = existing_store(data, store)
+    try:
+        gates = list(explain(address, asker, looked))
+    finally:
+        if looked is not None:
+            looked.close()
+    for gate in gates:
+        mark = {True: "yes", False: text.colour("no", "red"), None: "-"}[gate.is_open]
+        click.echo(f"{gate.name:<7} {mark:<4} {text.clean(gate.told)}")
+    click.echo(_answer(gates))
+
+
+def _asker(spider: str | None, sets: tuple[str, ...], store: str | None, params: tuple[str, ...]) -> Asker:
+    if spider is None:
+        return Asker(_settings(sets, store, {}))
+    loaded = discovery.find(spider)
+    made = loaded.spider()
+    made.params = read_params(params)
+    settings = _settings(sets, store, dict(loaded.spider.settings))
+    rules = rules_of(made, allowed_domains=settings.allowed_domains, max_depth=settings.max_depth)
+    return Asker(settings, loaded.name, rules)
+
+
+def _learn_robots(store: Store, url: str, settings: Settings) -> None:
+    with probing(store, settings, _tell) as probe:
+        caller().has_fetched = True
+        found = probe.permit(url)
+    if isinstance(found, Step):
+        _tell_step(found)
+
+
+def _answer(gates: list[Gate]) -> str:
+    closed = [gate for gate in gates if gate.is_open is False]
+    if closed:
+        return f"would not be fetched: {closed[0].name}: {text.clean(closed[0].told)}"
+    if any(gate.name == "robots" and gate.is_open is None for gate in gates):
+        return "would be fetched if its robots.txt allows it"
+    return "would be fetched"

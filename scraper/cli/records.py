@@ -1,0 +1,114 @@
+"""`changes`, `export` and `accept`: what was found."""
+
+import json
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import click
+
+from scraper.app.reading import find_run, needed_store
+from scraper.app.records import accept, changes_since, current_file, export, lines_of
+from scraper.cli import text
+from scraper.cli.options import json_option, place_options
+from scraper.errors import UsageError
+from scraper.sinks import STDOUT, sink_for
+
+_SIGNS = {"added": "+", "changed": "~", "removed": "-"}
+
+
+@click.command("changes")
+@click.argument("spider")
+@click.option("--since", metavar="RUN", help="Against the records of this run, instead of the run before.")
+@place_options
+@json_option("The lines of changes.jsonl as they are.")
+def changes_command(spider: str, since: str | None, data: Path, store: str | None, as_json: bool) -> None:
+    """What the last run added, changed and removed.
+
+    \b
+    python -m scraper changes shop
+    python -m scraper changes shop --since 20260102-030405-7 --json
+    """
+    if since is None:
+        _show_changes(lines_of(current_file(data, spider, "changes.jsonl")), as_json)
+        return
+    with closing(needed_store(data, store)) as found:
+        run = find_run(found, since)
+        if run.spider != spider:
+            raise UsageError(f"run {run.id} is one of {run.spider}, not of {spider}")
+        _show_changes((change.line() for change in changes_since(found, run)), as_json)
+
+
+def _show_changes(lines: Iterable[str], as_json: bool) -> None:
+    counts: Counter[str] = Counter()
+    for line in lines:
+        if as_json:
+            click.echo(line)
+            continue
+        change = json.loads(line)
+        counts[change["change"]] += 1
+        click.echo(text.cut(f"{_SIGNS.get(change['change'], '?')} {_told(change)}", max(text.columns(), 80)))
+    if not as_json:
+        click.echo(", ".join(f"{counts[kind]:,} {kind}" for kind in _SIGNS))
+
+
+def _told(change: Mapping[str, Any]) -> str:
+    """A change in a line: the fields that differ, or the record."""
+    if change["change"] != "changed":
+        record = change["after"] or change["before"] or {}
+        return "  ".join(f"{name}: {_value(value)}" for name, value in record.items())
+    before, after = change["before"], change["after"]
+    fields = dict.fromkeys([*before, *after])
+    told = [f"{name}: {_value(before.get(name))} -> {_value(after.get(name))}" for name in fields]
+    return f"{change['key']}  {'  '.join(told)}"
+
+
+def _value(value: object) -> str:
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+@click.command("export")
+@click.argument("spider")
+@click.option(
+    "-o",
+    "--output",
+    metavar="FILE",
+    multiple=True,
+    required=True,
+    help=".jsonl .jsonl.gz .json .csv .parquet .sqlite, or - (standard output). Repeatable.",
+)
+@click.option("--data", metavar="DIR", default="data", show_default=True, type=click.Path(path_type=Path))
+def export_command(spider: str, output: tuple[str, ...], data: Path) -> None:
+    """Write a spider's current records to a file of any format.
+
+    \b
+    python -m scraper export shop -o shop.csv
+    python -m scraper export shop -o - | head
+    """
+    sinks = [sink_for(target) for target in output]
+    count = export(current_file(data, spider), sinks)
+    for target in output:
+        if target != STDOUT:
+            click.echo(f"{text.count(count, 'record')} written to {target}", err=True)
+
+
+@click.command("accept")
+@click.argument("run")
+@place_options
+def accept_command(run: str, data: Path, store: str | None) -> None:
+    """Take over the records of a run that was not OK, after a look at it.
+
+    RUN is the id of a run, or a spider's name for its last run. Its records become the current ones.
+
+    \b
+    python -m scraper show 20260102-030405-7
+    python -m scraper accept 20260102-030405-7
+    """
+    with closing(needed_store(data, store)) as found:
+        known = find_run(found, run)
+        counts = accept(found, known, data)
+    told = ", ".join(f"{number:,} {kind}" for kind, number in counts.items())
+    click.echo(f"accepted: {known.spider}, run {known.id}: {told}")
+    click.echo(f"  files     {data / known.spider / 'records.jsonl'}")
