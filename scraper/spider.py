@@ -5,8 +5,7 @@ import inspect
 import json
 import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields, replace
-from functools import lru_cache
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 from urllib.parse import urlencode
 
@@ -19,7 +18,7 @@ from scraper.urls import canonical, domain_of, fingerprint, host_of, join, with_
 
 _METHODS = frozenset(("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"))
 _WEB = ("https://", "http://")
-_DEFAULTS = {field.name: field.default for field in fields(Request) if field.name != "url"}
+_DEFAULTS = {one.name: one.default for one in fields(Request) if one.name != "url"}
 _SCHEME = re.compile(r"[a-zA-Z][a-zA-Z0-9+.-]*:(?![0-9])")  # a digit: host and port
 _CACHED_LINKS = 20_000  # about 10 MB; most links of a site are on many of its pages
 _LONGEST_CACHED = 300  # characters; no page shall fill the cache with megabytes
@@ -69,7 +68,7 @@ _NO_CALLBACKS = frozenset(name for name in vars(Spider) if name != "parse")
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Rules:
-    """What a spider and its settings say about links and records."""
+    """What a spider and its settings say about links and records. `known`: links that need no second look."""
 
     allowed_domains: frozenset[str]
     max_depth: int | None = None
@@ -77,6 +76,7 @@ class Rules:
     key: tuple[str, ...] = ()
     schema: Schema | None = None
     callbacks: frozenset[str] = frozenset(("parse",))
+    known: dict[tuple[str, str, int], NewUrl | Refusal] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,13 +217,25 @@ class _Basket:
         if not url:
             link: NewUrl | Refusal = Refusal(request.url[:LONGEST_URL], "not a URL")
         elif len(url) <= _LONGEST_CACHED and _is_plain(request):
-            link = _plain_link(self._rules, url, self._depth, request.callback)
+            link = self._plain_link(url, request)
         else:
             link = _link(self._rules, url, self._depth, request)
         if isinstance(link, NewUrl):
             self._links.setdefault(link.fp, link)
         else:
             self._refused.setdefault(link.url, link)
+
+    def _plain_link(self, url: str, request: Request) -> NewUrl | Refusal:
+        # Frozen values, so all pages that have this link share them. The frontier keeps the depth at which it
+        # met a URL first, so the first page's depth serves for all, unless depth decides what is followed.
+        rules = self._rules
+        place = (url, request.callback, self._depth if rules.max_depth is not None else 0)
+        link = rules.known.get(place)
+        if link is None:
+            if len(rules.known) >= _CACHED_LINKS:
+                rules.known.clear()
+            link = rules.known[place] = _link(rules, url, self._depth, request)
+        return link
 
     def harvest(self) -> Harvest:
         links = tuple(self._links.values())
@@ -258,12 +270,6 @@ def _is_plain(request: Request) -> bool:
         and not request.priority
         and not request.dont_filter
     )
-
-
-@lru_cache(maxsize=_CACHED_LINKS)
-def _plain_link(rules: Rules, url: str, depth: int, callback: str) -> NewUrl | Refusal:
-    # Frozen values, so all pages that have this link share them.
-    return _link(rules, url, depth, Request(url, callback))
 
 
 def _link(rules: Rules, url: str, depth: int, request: Request) -> NewUrl | Refusal:

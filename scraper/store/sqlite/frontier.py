@@ -37,7 +37,7 @@ class Seen:
     """
 
     queues: dict[tuple[str, str], int] = field(default_factory=dict)
-    urls: dict[tuple[int, bytes], int] = field(default_factory=dict)
+    urls: dict[bytes, int] = field(default_factory=dict)
     ids: set[int] = field(default_factory=set)
     refused: set[bytes] = field(default_factory=set)
     run: int = 0
@@ -98,7 +98,7 @@ class Change:
         self._spider, self._seen = spider, seen
         self._tick = int(connection.execute("SELECT v FROM meta WHERE k = 'tick'").fetchone()[0])
         self._reopened = 0
-        self._fresh: dict[tuple[int, bytes], int] = {}
+        self._fresh: dict[bytes, int] = {}
         self._inserts: list[tuple[object, ...]] = []
         self._opens: list[tuple[object, ...]] = []
         self._woken: set[int] = set()
@@ -113,13 +113,12 @@ class Change:
 
         `again` reopens what the run has finished; a redirect hop reopens what ended as a redirect itself.
         """
+        if not (url.again or is_hop) and (known := self._seen.urls.get(url.fp)) is not None:
+            return known
+        if (known := self._fresh.get(url.fp)) is not None:
+            return known
         queue = self._queue(url.domain)
-        place = (queue, url.fp)
-        if not (url.again or is_hop) and (known := self._seen.urls.get(place)) is not None:
-            return known
-        if (known := self._fresh.get(place)) is not None:
-            return known
-        row = self.connection.execute(_FIND, place).fetchone()
+        row = self.connection.execute(_FIND, (queue, url.fp)).fetchone()
         if row is None:
             found = self._insert(queue, url)
         else:
@@ -130,7 +129,8 @@ class Change:
             if met < self.run or is_ended:
                 self._open(queue, found, url)
                 self._reopened += is_ended
-        self._remember(place, found)
+        self._seen.urls[url.fp] = found
+        self._seen.ids.add(found)
         return found
 
     def meet_again(self, ids: Iterable[int]) -> None:
@@ -194,10 +194,6 @@ class Change:
         self._opened(queue, url, found)
 
     def _opened(self, queue: int, url: NewUrl, found: int) -> None:
-        self._fresh[queue, url.fp] = found
+        self._fresh[url.fp] = found
         self._woken.add(queue)
         self.new += 1
-
-    def _remember(self, place: tuple[int, bytes], found: int) -> None:
-        self._seen.urls[place] = found
-        self._seen.ids.add(found)
