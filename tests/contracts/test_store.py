@@ -318,6 +318,17 @@ class TestRedirects:
         (entry,) = store.take(run, lease, 9)
         assert (entry.hops, entry.attempts, store.progress(run).done) == (1, 0, 0)
 
+    def test_a_page_that_sends_to_another_spelling_of_itself_is_asked_by_that(self, world: World) -> None:
+        store = world.worker("w1")
+        run = store.start_run("news", "code")
+        store.add(run, [url("list?b=1&a=2")])
+        lease = lease_all(store, run)["a.example"]
+        (entry,) = store.take(run, lease, 1)
+        spelled = replace(url("list?b=1&a=2", hops=1), url="https://a.example/list?a=2&b=1")
+        settle(store, run, lease, (entry, Redirected(spelled)))
+        (again,) = store.take(run, lease, 9)
+        assert (again.id, again.url) == (entry.id, spelled.url)
+
     def test_two_pages_that_send_to_each_other_count_their_hops(self, world: World) -> None:
         store = world.worker("w1")
         run = store.start_run("news", "code")

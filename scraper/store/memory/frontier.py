@@ -70,7 +70,8 @@ class Frontier:
                 self._renew(run, url, known)
             case Redirected(to):
                 if (to.domain, to.fp) == (url.new.domain, url.new.fp):
-                    url.hops, url.reason, url.seq = to.hops, None, self._data.next()
+                    spelled = replace(url.new, url=to.url, request=to.request)
+                    url.new, url.hops, url.reason, url.seq = spelled, to.hops, None, self._data.next()
                 else:
                     url.state, url.reason = "redirected", None
                     self._look(run, url.id, None)

@@ -26,6 +26,7 @@ from scraper.store.sqlite.frontier import DENIED, DONE, FAILED, PENDING, REDIREC
 
 _OWN = "SELECT seq, state, run, attempts FROM urls WHERE id = ?"
 _FINISH = "UPDATE urls SET state = ?, reason = ? WHERE id = ?"
+_HOP = "UPDATE urls SET url = ?, request = ? WHERE id = ?"
 _KEEP = "UPDATE urls SET attempts = ?, hops = ?, reason = ?, seq = ? WHERE id = ?"
 _VISIT = "INSERT INTO visits(id, run, url, version, is_read) VALUES (?, ?, ?, ?, ?)"
 _RECORD = "INSERT INTO records(version, n, key, line) VALUES (?, ?, ?, ?)"
@@ -109,7 +110,9 @@ class Settlement:
 
     def _redirect(self, visit: Visit, to: NewUrl) -> None:
         if _is_itself(visit, to):
-            # A page that sends to itself, to set a cookie, is simply asked again.
+            # To set a cookie, or to have its URL spelled in another way that means the same.
+            request = to.request and storable(to.request)
+            self._connection.execute(_HOP, (storable(to.url), request, visit.entry.id))
             self._keep(visit, hops=to.hops)
         else:
             self._finish(visit, REDIRECTED)
