@@ -10,7 +10,7 @@ from urllib.parse import urlencode
 
 from scraper import freshness, redirects, retry
 from scraper.clock import Clock
-from scraper.errors import FetchError, LoginFailed
+from scraper.errors import BadAnswer, ConnectFailed, FetchError, LoginFailed
 from scraper.model import (
     Denied,
     Entry,
@@ -70,7 +70,7 @@ class Fetcher:
         if answer.response is None:
             return self._without_answer(entry, request, answer)
         response = answer.response
-        reaction = self._reaction(response)
+        reaction = self._reaction(entry, response)
         outcome, rejected = self._judge(entry, request, response, reaction)
         if isinstance(outcome, Retry):
             outcome = self._again(entry, request, outcome)
@@ -98,13 +98,13 @@ class Fetcher:
 
     def _without_answer(self, entry: Entry, request: Request, answer: Answer) -> Visit:
         error: FetchError = answer.error or FetchError("no answer")
-        outcome: Outcome
         if not error.is_transient:
-            outcome = Failed(error.message, type(error).__name__)
-        else:
-            # A kept connection that the server has closed is nobody's fault; the next try opens its own.
-            outcome = self._again(entry, request, Retry(error.message, counts=not answer.was_idle))
-        return Visit(entry, outcome, answer.exchange, Reaction(is_failure=error.is_transient))
+            return Visit(entry, Failed(error.message, type(error).__name__), answer.exchange)
+        # A kept connection that the server has closed is nobody's fault; the next try opens its own.
+        is_stale = answer.was_idle and isinstance(error, ConnectFailed)
+        outcome = self._again(entry, request, Retry(error.message, counts=not is_stale))
+        reaction = Reaction() if is_stale else _trouble(entry, is_own=isinstance(error, BadAnswer))
+        return Visit(entry, outcome, answer.exchange, reaction)
 
     def _again(self, entry: Entry, request: Request, wish: Retry) -> Outcome:
         """Another try, unless the request may not be repeated or has had its tries."""
@@ -114,14 +114,16 @@ class Fetcher:
             return Failed(f"{wish.reason}, after {entry.attempts + 1} attempts", wish.reason)
         return wish
 
-    def _reaction(self, response: Response) -> Reaction:
+    def _reaction(self, entry: Entry, response: Response) -> Reaction:
         status = response.status
         now = self._clock.wall()
-        rest = retry.asked_wait(status, response.headers, now)
+        # A wait that is over already is none: without one of our own we would hammer a site in trouble.
+        rest = retry.asked_wait(status, response.headers, now) or None
         refused = refusal(status, response.headers, response.content)
         interval = spread(rate_limits(response.headers, now))
-        is_failure = refused is None and rest is None and retry.is_retryable_status(status)
-        return Reaction(is_failure, refused or "", rest, interval)
+        if refused is None and rest is None and retry.is_retryable_status(status):
+            return replace(_trouble(entry), interval=interval)
+        return Reaction(refusal=refused or "", rest=rest, interval=interval)
 
     def _judge(
         self, entry: Entry, request: Request, response: Response, reaction: Reaction
@@ -210,6 +212,12 @@ class Fetcher:
         except Exception as error:
             return Failed(_where(error), type(error).__name__, is_parse=True), ()
         return Fetched(known, found.records, found.links, found.refused, facts), found.rejected
+
+
+def _trouble(entry: Entry, *, is_own: bool = False) -> Reaction:
+    """A failure of the domain; a page's own trouble, and a page that fails again, say little about it."""
+    is_hitch = is_own or entry.attempts > 0
+    return Reaction(hitch=entry.attempts + 1) if is_hitch else Reaction(is_failure=True)
 
 
 def body_of(request: Request) -> tuple[bytes | None, dict[str, str]]:

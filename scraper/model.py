@@ -249,6 +249,7 @@ class Exchange:
 class Reaction:
     """What an answer means for its whole domain: failures and refusals add up, `rest` seconds are asked for.
 
+    `hitch`: which try of one URL went wrong (from 1), where that says little about its domain.
     `interval`: seconds a request by the site's RateLimit fields. `is_logged_out`: it no longer knows us.
     """
 
@@ -257,11 +258,14 @@ class Reaction:
     rest: float | None = None
     interval: float | None = None
     is_logged_out: bool = False
+    hitch: int = 0
 
     @property
     def is_plain(self) -> bool:
         """Whether the next request may follow as usual."""
-        return not (self.is_failure or self.refusal or self.rest or self.interval or self.is_logged_out)
+        return not (
+            self.is_failure or self.hitch or self.refusal or self.rest or self.interval or self.is_logged_out
+        )
 
 
 PLAIN = Reaction()

@@ -19,8 +19,9 @@ from scraper.model import Deferred, Exchange
 
 MAX_FAILURES = 5
 MAX_REFUSALS = 3
-BREAKER = 60.0
-REFUSAL_REST = 30.0
+# In delays, because the delay says how fast a site is; and at least so many seconds.
+BREAKER, LEAST_BREAKER = 30, 5.0
+REFUSAL_REST, LEAST_REFUSAL_REST = 10, 2.0
 MAX_REST = 3600.0
 
 _DAY = 86400
@@ -40,8 +41,8 @@ class State:
     """What a domain's clock remembers between requests, processes and runs.
 
     `due`: the pace allows no request before. `rest_until`: the domain rests, because of `reason`.
-    `elapsed`: the last response time, `delay`: the last delay in force (s). `failures` in a row; `trips`: how often the breaker opened since
-    the last success; `refusals` in a row within `run`.
+    `elapsed`: the last response time, `delay`: the last delay in force (s). `failures` in a row; `trips`: how
+    often the breaker opened since the last success; `refusals` in a row within `run`.
     """
 
     due: float = 0.0
@@ -147,20 +148,27 @@ def succeeded(state: State) -> State:
 def failed(state: State, now: float, backoff: float) -> State:
     """A failure: `backoff` seconds for the whole domain; from the fifth in a row on, the breaker opens.
 
-    It stays open for a minute, then lets one probe through; each failed probe doubles that, up to an hour.
+    It stays open for 30 delays, then lets one probe through; each failed probe doubles that, up to an hour.
     """
     failures = state.failures + 1
     if failures < MAX_FAILURES:
         return rest(replace(state, failures=failures), now + backoff, f"backoff after failure {failures}")
     opened = replace(state, failures=failures, trips=state.trips + 1)
-    return rest(opened, now + _doubled(BREAKER, state.trips), f"{failures} failures in a row")
+    base = max(LEAST_BREAKER, BREAKER * state.delay)
+    return rest(opened, now + _doubled(base, state.trips), f"{failures} failures in a row")
 
 
 def refused(state: State, now: float, run: str, reason: str) -> State:
     """A refusal: the domain rests, longer each time; see `is_ended`. Counts start anew in each run."""
     refusals = state.refusals + 1 if state.run == run else 1
     counted = replace(state, refusals=refusals, run=run)
-    return rest(counted, now + _doubled(REFUSAL_REST, refusals - 1), reason)
+    base = max(LEAST_REFUSAL_REST, REFUSAL_REST * state.delay)
+    return rest(counted, now + _doubled(base, refusals - 1), reason)
+
+
+def recovered(state: State, now: float) -> State:
+    """Forget failures whose rest was over long ago: they say nothing about the site of today."""
+    return replace(state, failures=0, trips=0) if now - next_at(state) > MAX_REST else state
 
 
 def is_ended(state: State, run: str) -> bool:

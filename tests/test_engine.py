@@ -177,15 +177,64 @@ class TestRest:
         assert paths(result) == ["", "b", "c", "d"]
         assert "refused 3 times in a row" in result.left["a.test"]
         assert result.verdict is Verdict.BLOCKED
-        assert min(web.gaps("a.test")[2:]) >= 30.0
+        assert min(web.gaps("a.test")[2:]) >= 10.0
 
     def test_an_answer_between_refusals_forgives_them(self) -> None:
         web = FakeWeb({A: links(*"bcdef"), **{A + name: 403 for name in "bcef"}, A + "d": links()})
         result = crawl(Walk, web)
         assert paths(result) == ["", *"bcdef"]
 
+    def test_a_wait_over_max_wait_ends_the_run_at_once(self) -> None:
+        web = FakeWeb({A: links("b"), A + "b": (429, {"Retry-After": "99999999999"})})
+        result = crawl(Walk, web)
+        assert result.stop is Stop.DEFERRED
+        assert web.clock.now() - web.requests[0].at < 10
+
+    def test_a_retry_after_that_is_over_already_is_answered_by_a_wait_of_our_own(self) -> None:
+        web = FakeWeb({A: [(503, {"Retry-After": "0"}), 503, links()]})
+        crawl(Walk, web)
+        assert web.gaps("a.test")[-1] > 1.0
+
+    def test_pages_that_stay_broken_do_not_park_a_site_that_answers(self) -> None:
+        web = FakeWeb({A: links(*"bcdefg"), **{A + name: 500 for name in "bdf"}})
+        web.pages |= {A + name: links() for name in "ceg"}
+        result = crawl(Walk, web)
+        assert set(result.failed) == {A + name for name in "bdf"}
+        assert result.stop is Stop.DONE
+        assert max(web.gaps("a.test")) <= 16
+
+    def test_a_site_that_goes_down_is_parked_after_five_pages(self) -> None:
+        names = "bcdefghijk"
+        web = FakeWeb({A: links(*names), **{A + name: 503 for name in names}})
+        result = crawl(Walk, web)
+        assert result.stop is Stop.DEFERRED
+        assert sorted(web.gaps("a.test"))[-3:] == [60.0, 120.0, 240.0]
+        assert "failures in a row" in result.left["a.test"]
+
 
 class TestRobots:
+    def test_a_crawl_delay_over_max_delay_is_known_before_the_first_request_of_the_next_run(self) -> None:
+        web = FakeWeb({A + "robots.txt": "User-agent: *\nCrawl-delay: 200", A: links()})
+        first = crawl(Walk, web)
+        assert first.stop is Stop.DEFERRED
+        second = crawl(Walk, web, store=first.store)
+        assert (second.stop, second.requests) == (Stop.DEFERRED, [])
+        web.clock.sleep(400)
+        third = crawl(Walk, web, store=first.store)
+        assert (third.stop, third.requests) == (Stop.DEFERRED, [])
+        assert web.clock.now() - web.requests[0].at < 420
+
+    def test_a_redirect_to_a_domain_that_rests_leaves_the_site_for_later(self) -> None:
+        web = FakeWeb({A + "robots.txt": (301, {"Location": B + "robots.txt"}), A: links()})
+        web[B + "robots.txt"] = (503, {"Retry-After": "9999"})
+        result = crawl(Walk, web)
+        assert result.stop is Stop.DEFERRED
+        assert "its robots.txt is at b.test" in result.left["a.test"]
+
+    def test_redirects_that_lead_nowhere_are_followed_once(self) -> None:
+        web = FakeWeb({A + "robots.txt": (301, {"Location": "/robots.txt"}), A: links()})
+        assert paths(crawl(Walk, web), robots=True) == ["robots.txt"] * 6
+
     def test_it_is_read_before_anything_else_and_once(self) -> None:
         web = FakeWeb({A: links("b"), A + "b": links()})
         assert paths(crawl(Walk, web), robots=True) == ["robots.txt", "", "b"]
@@ -262,6 +311,12 @@ class TestRedirects:
         result = crawl(Walk, web)
         assert len(result.requests) < 50
         assert result.records == []
+
+    def test_to_another_spelling_of_itself_a_page_is_asked_by_that(self) -> None:
+        web = FakeWeb({A: links("list?b=1&a=2"), A + "list?b=1&a=2": (301, {"Location": "/list?a=2&b=1"})})
+        web[A + "list?a=2&b=1"] = links()
+        result = crawl(Walk, web)
+        assert result.pages == [A, A + "list?a=2&b=1"]
 
     def test_a_page_that_sets_a_cookie_and_redirects_to_itself_is_read(self) -> None:
         def gate(asked: Asked) -> Scripted:

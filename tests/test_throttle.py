@@ -13,6 +13,7 @@ from scraper.throttle import (
     is_ended,
     next_at,
     pace,
+    recovered,
     refused,
     reserve,
     rest,
@@ -106,7 +107,7 @@ def test_failures_back_off_the_whole_domain() -> None:
 
 
 def open_breaker() -> State:
-    state = State()
+    state = State(delay=2.0)
     for _ in range(5):
         state = failed(state, T, 1.0)
     return state
@@ -141,9 +142,10 @@ def test_a_success_closes_the_breaker_but_ends_no_rest() -> None:
 
 
 def test_refusals_rest_the_domain_longer_each_time() -> None:
-    first = refused(State(), T, "run-1", "403 Forbidden")
+    first = refused(State(delay=3.0), T, "run-1", "403 Forbidden")
     second = refused(first, T + 100, "run-1", "403 Forbidden")
     assert (first.rest_until, second.rest_until) == (T + 30, T + 160)
+    assert refused(State(delay=0.0), T, "run-1", "403 Forbidden").rest_until == T + 2
     assert first.reason == "403 Forbidden"
 
 
@@ -160,6 +162,14 @@ def test_three_refusals_in_a_row_end_the_domain_for_this_run_only() -> None:
 def test_a_success_between_refusals_starts_the_count_anew() -> None:
     state = refused(refused(State(), T, "r", "x"), T, "r", "x")
     assert not is_ended(refused(succeeded(state), T, "r", "x"), "r")
+
+
+def test_failures_of_long_ago_are_forgotten_and_a_rest_is_not() -> None:
+    state = open_breaker()
+    assert recovered(state, state.rest_until + 600) == state
+    assert recovered(state, state.rest_until + 3601).failures == 0
+    resting = rest(state, T + 90_000, "Retry-After 90000 s")
+    assert recovered(resting, T + 80_000) == resting
 
 
 def test_the_state_survives_the_store() -> None:

@@ -2,7 +2,7 @@
 
 import json
 from collections import Counter, deque
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any, assert_never
 
 from scraper import throttle
@@ -191,6 +191,7 @@ class Domain:
         # The second word tells rules apart; the figure behind it may change with every answer.
         is_news = pace.source.split()[:2] != self.pace.source.split()[:2]
         self.pace = pace
+        self.state = replace(self.state, delay=pace.delay)
         self.tally.delay_s = pace.delay
         self.tally.delay_source = pace.source
         return is_news

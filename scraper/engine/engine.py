@@ -279,7 +279,7 @@ class Engine:
     def _open(self, lease: Lease) -> None:
         plan = self._plan
         now = self._clock.now()
-        state = throttle.from_json(lease.state)
+        state = throttle.recovered(throttle.from_json(lease.state), now)
         pace = throttle.pace(plan.delay)
         due = max(lease.due, state.due)
         if lease.crashes:
@@ -293,6 +293,12 @@ class Engine:
         domain.is_left = lease.domain in self._left
         self._domains[lease.domain] = domain
         domain.set_pace(pace)
+        # Until robots.txt is known again, a successor goes by the delay that was in force.
+        domain.state = state
+        max_delay = max(plan.max_delay, plan.delay)
+        if state.delay > max_delay and due > now:
+            self._leave(domain, f"its delay of {state.delay:g} s is longer than max_delay {max_delay:g} s")
+        self._closed(domain, now)
         self._schedule(domain)
 
     def _let_go(self, domain: Domain) -> None:
@@ -318,6 +324,14 @@ class Engine:
         domain.tally.left = reason
         self._left[domain.name] = reason
         self._tell(DomainLeft(domain.name, reason))
+        for errand in domain.errands:
+            self._strand(errand, reason)
+
+    def _strand(self, errand: Errand, reason: str) -> None:
+        """Leave the domain whose robots.txt cannot be asked for: it is at a domain that was left."""
+        home = self._domains.get(domain_of(errand.origin + "/"))
+        if home is not None and not home.is_left:
+            self._leave(home, f"its robots.txt is at {domain_of(errand.url)}: {reason}")
 
     # dispatch ------------------------------------------------------------------------------------------
     def _schedule(self, domain: Domain) -> None:
@@ -535,7 +549,7 @@ class Engine:
         response = answer.response
         status = response.status if response is not None else None
         rest = retry.asked_wait(status, response.headers, self._clock.wall()) if response and status else None
-        is_last = errand.tries + 1 >= self._plan.max_attempts
+        is_last = max(errand.tries, domain.state.failures) + 1 >= self._plan.max_attempts
         learned = self._permits.learn(errand, answer, is_last=is_last)
         is_failure = learned is None or (isinstance(learned, Permit) and bool(learned.closed))
         self._react(domain, Reaction(is_failure and rest is None, "", rest))
@@ -556,6 +570,8 @@ class Engine:
     def _send_errand(self, errand: Errand) -> None:
         """An errand waits its turn in the clock of the domain it leads to."""
         name = domain_of(errand.url)
+        if name in self._left:
+            return self._strand(errand, self._left[name])
         domain = self._domains.get(name)
         if domain is not None:
             domain.errands.appendleft(errand)
@@ -584,7 +600,8 @@ class Engine:
         """A kept connection that broke costs no attempt, but only once for each URL."""
         if isinstance(visit.outcome, Retry) and not visit.outcome.counts:
             if visit.entry.id in self._spared:
-                return Visit(visit.entry, Retry(visit.outcome.reason), visit.exchange, visit.reaction)
+                reaction = Reaction(hitch=visit.entry.attempts + 1)
+                return Visit(visit.entry, Retry(visit.outcome.reason), visit.exchange, reaction)
             self._spared.add(visit.entry.id)
         return visit
 
@@ -594,9 +611,12 @@ class Engine:
         before = domain.state.rest_until
         if reaction.refusal:
             domain.state = throttle.refused(domain.state, now, self._run.id, reaction.refusal)
-        elif reaction.is_failure:
+        elif reaction.is_failure or (reaction.hitch and domain.state.trips):
             backoff = retry.backoff(domain.state.failures + 1, self._chance())
             domain.state = throttle.failed(domain.state, now, backoff)
+        elif reaction.hitch:
+            until = now + retry.backoff(reaction.hitch, self._chance())
+            domain.state = throttle.rest(domain.state, until, f"backoff after attempt {reaction.hitch}")
         elif reaction.rest is None:
             domain.state = throttle.succeeded(domain.state)
         if reaction.rest is not None:

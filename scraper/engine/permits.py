@@ -88,13 +88,14 @@ class Permits:
                 return Errand(errand.origin, hop.url, errand.hops + 1, errand.tries)
         before = self._store.robots(errand.origin)
         now = self._clock.wall()
-        if status == 304 and before is not None:
+        if status == 304 and before is not None and before.status == 200:
             copy = replace(before, checked_at=now, until=now + _kept(answer))
         else:
             since = 0.0
             if robots.access(status) is Access.UNREACHABLE:
                 since = (before.since if before is not None else 0.0) or now
-                if not is_last and robots.access(status, now - since) is Access.UNREACHABLE:
+                is_lost = status is not None and 300 <= status < 400  # asking again leads nowhere again
+                if not (is_last or is_lost) and robots.access(status, now - since) is Access.UNREACHABLE:
                     return None
             copy = self._copy(errand.origin, answer, now, since)
         self._store.keep_robots(copy)
