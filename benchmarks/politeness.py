@@ -97,6 +97,8 @@ def _private(hits: Sequence[Hit]) -> Cell:
 
 
 def _within_a_second(hits: Sequence[Hit]) -> Cell:
+    if not hits:
+        return Cell("no request", False)
     most = most_within([hit.at for hit in hits], _DELAY)
     return Cell(str(most), most == 1)
 
@@ -125,12 +127,12 @@ COLUMNS = (
     Column("Crawlee, obeying, hosts listed", CRAWLEE, is_throttled=True),
 )
 NOTE = f"""
-Measured by the server's own clock, a breach in bold. Every request counts, also that for robots.txt. *Default*:
-the settings that a new script gets. *Obeying*: `ROBOTSTXT_OBEY` and `respect_robots_txt_file`. *Hosts listed*: a
-`ThrottlingRequestManager` that names every host by hand. A delay of 1 s is `DOWNLOAD_DELAY = 1` and
-`max_tasks_per_minute = 60`, Crawlee's only setting of a rate. Each site has an index and {behaviours.PAGES} pages
-({behaviours.WIDER_PAGES} where a delay is configured); a crawl is stopped after 20 s, and where robots.txt fails
-after 10 s. Made by `python -m benchmarks.politeness`.
+Measured by the server's own clock, a breach in bold. Every request counts, also that for robots.txt.
+*Default*: the settings that a new script gets. *Obeying*: `ROBOTSTXT_OBEY` and `respect_robots_txt_file`.
+*Hosts listed*: a `ThrottlingRequestManager` that names every host by hand. A delay of 1 s is
+`DOWNLOAD_DELAY = 1` and `max_tasks_per_minute = 60`, Crawlee's only setting of a rate. Each site has an index
+and {behaviours.PAGES} pages ({behaviours.WIDER_PAGES} where a delay is configured); a crawl is stopped after 20 s,
+and where robots.txt fails after 10 s. Made by `python -m benchmarks.politeness`.
 """
 
 
@@ -197,17 +199,23 @@ def write(table: str, document: Path = DOCUMENT) -> bool:
     return True
 
 
-def main() -> None:
-    """Print the table, and write it into the documentation."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--only", action="append", default=[], help="a contestant: scraper, Scrapy, Crawlee")
-    only = parser.parse_args().only
+def publish(is_dry: bool = False, only: Sequence[str] = ()) -> None:
+    """Measure, print the table, and write it into the documentation if it is whole."""
     table = conformance(only)
     print(table)
-    if only:
-        print("not all columns: docs/politeness.md is as it was")
+    if is_dry or only:
+        print("docs/politeness.md is as it was")
     elif not write(table):
         print("docs/politeness.md has no marker <!-- conformance -->")
+
+
+def main() -> None:
+    """The command line."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.politeness", description=__doc__)
+    parser.add_argument("--only", action="append", default=[], help="a contestant: scraper, Scrapy, Crawlee")
+    parser.add_argument("--dry", action="store_true", help="print, and leave the documentation as it is")
+    options = parser.parse_args()
+    publish(options.dry, options.only)
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
 """The site: a fast HTTP/1.1 server in a process of its own, `python -m benchmarks.server`.
 
 It answers every address of 127.0.0.0/8, so that each is a host and a domain of its own, and any host name
-that a client asks it for as a proxy. It notes when each request arrived, and tells under /-/log, /-/count,
-/-/load and /-/reset.
+that a client asks it for as a proxy. It notes when each request arrived, and tells under /-/log,
+/-/count/PREFIX, /-/load and /-/reset.
 """
 
 import argparse
@@ -50,8 +50,8 @@ class _Hosts:
         """An answer to the harness."""
         if verb == "log":
             return content.as_json(self.log)
-        if verb == "count":
-            return content.as_json(len(self.log))
+        if verb.startswith("count/"):
+            return content.as_json(sum(path.startswith(verb[5:]) for _, _, path in self.log))
         if verb == "load":
             return content.as_json([time.process_time(), time.monotonic()])
         if verb == "reset":
@@ -164,9 +164,9 @@ class Site:
         """Every request since the last reset, in order of arrival."""
         return [Hit(at / 1e9, host, path) for at, host, path in self._ask("log")]
 
-    def count(self) -> int:
-        """How many requests there were since the last reset."""
-        count: int = self._ask("count")
+    def count(self, prefix: str = "/") -> int:
+        """How many requests there were since the last reset for paths that begin so."""
+        count: int = self._ask(f"count{prefix}")
         return count
 
     def load(self) -> tuple[float, float]:

@@ -1,0 +1,110 @@
+"""What it costs: a run of one page, memory and disk under a growing frontier, the store at scale."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from benchmarks.content import HUB_LINKS
+from benchmarks.contestants import BARE, ROOT, Contestant, Job
+from benchmarks.crawling import Crawl, crawl, in_turns
+from benchmarks.figures import spread
+from benchmarks.report import Bars, Table
+from benchmarks.server import Site
+
+
+def startup(site: Site, names: Sequence[Contestant], folder: Path, *, turns: int) -> Table:
+    """A run of one page."""
+
+    def measure(contestant: Contestant) -> Crawl:
+        return crawl(
+            site, contestant, Job([site.url("/page/1")], folder / contestant.name, delay=0), limit=60.0
+        )
+
+    found = in_turns(names, turns, measure)
+    rows: list[Sequence[str]] = [["", "CPU", "wall", "peak memory"]]
+    bars = []
+    for each in names:
+        crawls = found[each.name]
+        cpu = spread([crawl.ended.cpu for crawl in crawls])
+        wall = spread([crawl.ended.seconds for crawl in crawls])
+        peak = spread([crawl.ended.peak / 2**20 for crawl in crawls])
+        if cpu and wall and peak:
+            rows.append([each.label, cpu.text(2, " s"), wall.text(2, " s"), peak.text(0, " MB")])
+            bars.append((each.label, cpu))
+    text = "A run of one page (and its robots.txt), delay 0, from the start of the command to its end."
+    return Table("startup", "One page", text, rows, Bars("seconds of CPU for a run of one page", bars))
+
+
+class _Grown(NamedTuple):
+    """A crawl that met so many URLs."""
+
+    known: int
+    crawl: Crawl
+    disk: int
+
+
+def memory(site: Site, names: Sequence[Contestant], folder: Path, *, hubs: Sequence[int]) -> Table:
+    """Pages with 1,000 new links each: what each known URL costs, at two sizes of the frontier."""
+    rows: list[Sequence[str]] = [["", "URLs known", "peak memory", "disk", "CPU a 1,000 URLs", "seconds"]]
+    for each in names:
+        if each.name == BARE:
+            continue
+        for count in hubs:
+            print(f"  {each.label}: {count * HUB_LINKS:,} URLs", flush=True)
+            rows.append([each.label, *_grown_row(_grown(site, each, folder / f"{each.name}-{count}", count))])
+    text = (
+        f"A chain of pages with {HUB_LINKS:,} links each that no other page has: the frontier grows, and "
+        f"little is fetched from it. "
+        "Stopped when so many such pages were met, or after 60 s. Scrapy keeps its frontier in memory here, "
+        "as by default."
+    )
+    return Table("memory", "A growing frontier", text, rows)
+
+
+def _grown(site: Site, contestant: Contestant, folder: Path, hubs: int) -> _Grown:
+    job = Job([site.url("/hub/0")], folder, delay=0)
+    found = crawl(site, contestant, job, limit=60.0, is_enough=lambda: site.count("/hub/") > hubs)
+    met = sum(hit.path.startswith("/hub/") for hit in found.hits)
+    disk = sum(
+        path.stat().st_size for path in folder.rglob("*") if path.is_file() and path.name != "output.txt"
+    )
+    return _Grown((met - 1) * HUB_LINKS, found, disk)
+
+
+def _grown_row(grown: _Grown) -> list[str]:
+    ended, known = grown.crawl.ended, max(grown.known, 1)
+    return [
+        f"{grown.known:,}",
+        f"{ended.peak / 2**20:,.0f} MB",
+        f"{grown.disk / 2**20:,.1f} MB",
+        f"{1000 * ended.cpu / known:.2f} s",
+        f"{grown.crawl.seconds:.1f}",
+    ]
+
+
+def frontier(folder: Path, *, known: int) -> Table:
+    """The project's store alone: adding, taking and settling at ten thousand URLs and at many more."""
+    command = [sys.executable, "-m", "benchmarks.frontier", str(folder), str(known)]
+    done = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True)
+    sizes = json.loads(done.stdout.splitlines()[-1])
+    rows: list[Sequence[str]] = [["URLs known", "add one", "take one", "settle one", "bytes a URL", "memory"]]
+    for size in sizes:
+        rows.append(
+            [
+                f"{size['known']:,}",
+                *(f"{size[step]:.1f} us" for step in ("add", "take", "settle")),
+                f"{size['bytes']:.0f}",
+                f"{size['memory'] / 2**20:.0f} MB",
+            ]
+        )
+    first, last = sizes[0], sizes[-1]
+    rows.append(["ratio", *(f"{last[step] / first[step]:.2f}" for step in ("add", "take", "settle")), "", ""])
+    text = (
+        "The store alone, in a process of its own: a page's 40 links are added, URLs are taken by the "
+        "hundred, pages are settled in "
+        "groups of a hundred (a record and 40 links each, most of them known)."
+    )
+    return Table("frontier", "The store at scale", text, rows)

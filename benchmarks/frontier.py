@@ -1,0 +1,106 @@
+"""The project's SQLite store under many URLs: `python -m benchmarks.frontier FOLDER KNOWN` prints JSON."""
+
+import json
+import random
+import shutil
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from scraper.model import Entry, Fetched, Known, NewUrl, RecordLine, Visit
+from scraper.store import DomainUpdate, Lease, Run
+from scraper.store.sqlite import SqliteStore
+from scraper.urls import fingerprint
+
+_SMALL = 10_000
+_DOMAINS = 100
+_BATCH = 2_000
+_GROUP = 100
+_GROUPS = 20
+
+
+def _url(number: int) -> NewUrl:
+    domain = f"site{number % _DOMAINS}.test"
+    url = f"https://{domain}/articles/{number // _DOMAINS}/the-title-of-article-{number}"
+    return NewUrl(domain, fingerprint("GET", url), url)
+
+
+class _Scale:
+    """A store that grows, measured where it stands."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._store = SqliteStore(path)
+        self._store.join("benchmark")
+        self._run: Run = self._store.start_run("benchmark", "")
+        self._leases: list[Lease] = []
+        self._known = 0
+        self._random = random.Random(1)
+
+    def grow(self, known: int) -> float:
+        """Add URLs until so many are known; microseconds for one of the last batches."""
+        spent: list[float] = []
+        while self._known < known:
+            urls = [_url(self._known + place) for place in range(min(_BATCH, known - self._known))]
+            begun = time.perf_counter()
+            self._store.add(self._run, urls)
+            spent.append((time.perf_counter() - begun) / len(urls))
+            self._known += len(urls)
+        last = sorted(spent[-20:])
+        return 1e6 * last[len(last) // 2]
+
+    def work(self) -> tuple[float, float]:
+        """Take and settle groups of pages; microseconds for one of each."""
+        if not self._leases:
+            self._leases = self._store.lease(self._run, _DOMAINS, float("inf"))
+        taking = settling = 0.0
+        for lease in self._leases[:_GROUPS]:
+            begun = time.perf_counter()
+            entries = self._store.take(self._run, lease, _GROUP)
+            taken = time.perf_counter()
+            visits = [Visit(entry, self._fetched(entry)) for entry in entries]
+            ready = time.perf_counter()
+            self._store.settle(self._run, visits, [DomainUpdate(lease, 0.0)])
+            taking += taken - begun
+            settling += time.perf_counter() - ready
+        self._leases = self._leases[_GROUPS:] + self._leases[:_GROUPS]
+        pages = _GROUP * _GROUPS
+        return 1e6 * taking / pages, 1e6 * settling / pages
+
+    def _fetched(self, entry: Entry) -> Fetched:
+        links = tuple(_url(self._random.randrange(self._known)) for _ in range(40))
+        line = json.dumps({"url": entry.url, "title": "The title of an article", "price": "10.00"})
+        return Fetched(Known(0, etag='"abc"'), (RecordLine(entry.url, line),), links)
+
+    def size(self) -> int:
+        """Bytes on disk, the log of the database included."""
+        return sum(path.stat().st_size for path in self._path.parent.glob(self._path.name + "*"))
+
+
+def _memory() -> int:
+    for line in Path("/proc/self/status").read_text().splitlines():
+        if line.startswith("VmRSS"):
+            return int(line.split()[1]) * 1024
+    return 0
+
+
+def _measure(folder: Path, known: int) -> Iterator[dict[str, float]]:
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    scale = _Scale(folder / "scraper.db")
+    for size in (_SMALL, known):
+        add = scale.grow(size)
+        take, settle = scale.work()
+        yield {
+            "known": size,
+            "add": add,
+            "take": take,
+            "settle": settle,
+            "bytes": scale.size() / size,
+            "memory": _memory(),
+        }
+
+
+if __name__ == "__main__":
+    print(json.dumps(list(_measure(Path(sys.argv[1]), int(sys.argv[2])))))

@@ -1,0 +1,174 @@
+"""How fast: one fast site without a delay, and many sites at exactly their polite rate."""
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from benchmarks.contestants import BARE, Contestant, Job
+from benchmarks.crawling import Crawl, crawl, in_turns
+from benchmarks.figures import Spread, gaps, ratios, spread
+from benchmarks.report import Bars, Table
+from benchmarks.server import Site
+
+_WARM_UP = 4.0
+_SITE_PAGES = 200
+
+
+def firehose(site: Site, names: Sequence[Contestant], folder: Path, *, pages: int, turns: int) -> Table:
+    """All pages of one fast site, delay 0."""
+
+    def measure(contestant: Contestant) -> Crawl:
+        job = Job([site.url(f"/s/{pages}/0")], folder / contestant.name, delay=0)
+        return crawl(site, contestant, job, limit=60 + pages / 20)
+
+    found = in_turns(names, turns, measure)
+    base = found.get(BARE, [])
+    whole = {name: all(_is_whole(crawl, pages) for crawl in crawls) for name, crawls in found.items()}
+    rows: list[Sequence[str]] = [
+        ["", "pages/s", "to the bare loop", "whole command", "CPU", "peak memory", "the site's core", "pages"]
+    ]
+    for each in names:
+        rows.append([each.label, *_firehose_row(found[each.name], base if whole[each.name] else [])])
+    bars = [
+        (each.label, told)
+        for each in names
+        if whole[each.name]
+        if (told := spread(_to_base(found[each.name], base, lambda crawl: crawl.rate)))
+    ]
+    text = (
+        f"One site of {pages:,} pages of 9 KB with 40 links each, delay 0: fetch every page, parse it, keep "
+        f"a record of it, follow "
+        "its links. *pages/s*: from the first page to the last by the site's clock. *to the bare loop*: "
+        "that rate by the rate of "
+        "`requests.Session.get` + `lxml` + JSON lines (no politeness, no promises), in the same turn. "
+        "*whole command*: the same ratio "
+        "of the whole command's time, start-up included. *the site's core*: how much of a core the server "
+        "took."
+    )
+    return Table(
+        "firehose", "One fast site", text, rows, Bars("pages/s, to the bare loop", bars) if bars else None
+    )
+
+
+def _is_whole(crawl: Crawl, pages: int) -> bool:
+    """Only a crawl that got every page is held against the bare loop."""
+    return len({hit.path for hit in crawl.hits}) == pages
+
+
+def _firehose_row(crawls: Sequence[Crawl], base: Sequence[Crawl]) -> list[str]:
+    by_rate = spread(_to_base(crawls, base, lambda crawl: crawl.rate))
+    by_time = spread(_to_base(crawls, base, lambda crawl: 1 / crawl.ended.seconds))
+    return [
+        _text(spread([crawl.rate for crawl in crawls]), 0),
+        _text(by_rate),
+        _text(by_time),
+        _text(spread([crawl.ended.cpu for crawl in crawls]), 1, " s"),
+        _text(spread([crawl.ended.peak / 2**20 for crawl in crawls]), 0, " MB"),
+        _text(spread([100 * crawl.share for crawl in crawls]), 0, " %"),
+        f"{min(len({hit.path for hit in crawl.hits}) for crawl in crawls):,}",
+    ]
+
+
+def _to_base(crawls: Sequence[Crawl], base: Sequence[Crawl], value: Callable[[Crawl], float]) -> list[float]:
+    return ratios([value(each) for each in crawls], [value(each) for each in base]) if base else []
+
+
+def _text(value: Spread | None, digits: int = 2, unit: str = "") -> str:
+    return value.text(digits, unit) if value else "-"
+
+
+class _Held(NamedTuple):
+    """How a crawl of many domains held their rate."""
+
+    share: float
+    least_gap: float
+    crawl: Crawl
+
+
+def broad(
+    site: Site,
+    names: Sequence[Contestant],
+    folder: Path,
+    *,
+    domains: int,
+    slow: int,
+    seconds: float,
+    turns: int,
+) -> Table:
+    """Many domains at one request a second each; the last `slow` of them answer after two seconds."""
+    starts = [
+        site.url(f"/{'slow' if place >= domains - slow else 's'}/{_SITE_PAGES}/0", _host(place))
+        for place in range(domains)
+    ]
+    fast = {_host(place) for place in range(domains - slow)}
+
+    def measure(contestant: Contestant) -> _Held:
+        job = Job(starts, folder / contestant.name, delay=1, is_broad=True)
+        enough = _after(site, _WARM_UP + seconds)
+        found = crawl(site, contestant, job, limit=_WARM_UP + seconds + 30, is_enough=enough)
+        return _held(found, fast, seconds)
+
+    found = in_turns([each for each in names if each.name != BARE], turns, measure)
+    labels = {each.name: each.label for each in names}
+    rows: list[Sequence[str]] = [
+        ["", "of the possible rate", "smallest gap", "CPU", "peak memory", "the site's core"]
+    ]
+    rows += [[labels[name], *_broad_row(held)] for name, held in found.items()]
+    others = f" {slow} of them answer after 2 s; the figures are of the others." if slow else ""
+    text = (
+        f"{domains:,} domains, delay 1 s each: {domains - slow:,} requests a second are possible.{others} "
+        f"Measured for {seconds:g} s, "
+        f"{_WARM_UP:g} s after the first page. Scrapy has `CONCURRENT_REQUESTS` of twice the domains and "
+        f"its queue for broad crawls, "
+        "Crawlee a rate for all domains together (it has none for each)."
+    )
+    name, title = (
+        ("slow", "Many sites, some of them slow")
+        if slow
+        else ("broad", "Many sites, each at its polite rate")
+    )
+    shares = [(labels[name], spread([held.share for held in each])) for name, each in found.items()]
+    bars = Bars(f"{title}: share of the possible rate", [(label, value) for label, value in shares if value])
+    return Table(name, title, text, rows, bars)
+
+
+def _host(place: int) -> str:
+    return f"127.30.{place // 250}.{place % 250 + 1}"
+
+
+def _after(site: Site, seconds: float) -> Callable[[], bool]:
+    """Tells when the first page was asked for so long ago; asks the site seldom."""
+    until = 0.0
+    asked = 0.0
+
+    def is_enough() -> bool:
+        nonlocal until, asked
+        now = time.monotonic()
+        if not until and now - asked > 0.1:
+            asked = now
+            until = now + seconds if site.count() else 0.0
+        return bool(until) and now >= until
+
+    return is_enough
+
+
+def _held(found: Crawl, hosts: set[str], seconds: float) -> _Held:
+    moments: Mapping[str, list[float]] = {host: [] for host in hosts}
+    for hit in found.hits:
+        if hit.host in moments:
+            moments[hit.host].append(hit.at)
+    begin = found.hits[0].at + _WARM_UP if found.hits else 0.0
+    count = sum(begin <= at < begin + seconds for each in moments.values() for at in each)
+    least = min((gap for each in moments.values() for gap in gaps(each)), default=0.0)
+    return _Held(count / (len(hosts) * seconds), least, found)
+
+
+def _broad_row(held: Sequence[_Held]) -> list[str]:
+    return [
+        _text(spread([100 * each.share for each in held]), 1, " %"),
+        _text(spread([each.least_gap for each in held]), 3, " s"),
+        _text(spread([100 * each.crawl.ended.cpu / each.crawl.ended.seconds for each in held]), 0, " %"),
+        _text(spread([each.crawl.ended.peak / 2**20 for each in held]), 0, " MB"),
+        _text(spread([100 * each.crawl.share for each in held]), 0, " %"),
+    ]
