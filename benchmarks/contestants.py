@@ -6,8 +6,9 @@ import sys
 import venv
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
-from importlib.metadata import version
 from pathlib import Path
+
+from scraper.settings import VERSION
 
 ROOT = Path(__file__).resolve().parent.parent
 RIVALS = ROOT / "build" / "rivals"
@@ -66,7 +67,7 @@ def contestants(names: Sequence[str]) -> list[Contestant]:
 
 # the project ------------------------------------------------------------------------------------------------
 def _ours() -> Contestant:
-    return Contestant(OURS, version("scraper"), _our_command, _our_environment, _our_urls)
+    return Contestant(OURS, VERSION, _our_command, _our_environment, _our_urls)
 
 
 def _our_command(job: Job) -> list[str]:

@@ -131,7 +131,7 @@ Measured by the server's own clock, a breach in bold. Every request counts, also
 *Default*: the settings that a new script gets. *Obeying*: `ROBOTSTXT_OBEY` and `respect_robots_txt_file`.
 *Hosts listed*: a `ThrottlingRequestManager` that names every host by hand. A delay of 1 s is
 `DOWNLOAD_DELAY = 1` and `max_tasks_per_minute = 60`, Crawlee's only setting of a rate. Each site has an index
-and {behaviours.PAGES} pages ({behaviours.WIDER_PAGES} where a delay is configured); a crawl is stopped after 20 s,
+and {behaviours.PAGES} pages ({behaviours.WIDER_PAGES} under a delay); a crawl is stopped after 20 s,
 and where robots.txt fails after 10 s. Made by `python -m benchmarks.politeness`.
 """
 
