@@ -164,14 +164,16 @@ class Probe:
         closed = throttle.until_open(hours, second_of_day(self._clock.wall()))
         if closed:
             return Step(url, refusal="outside the hours for visits (active_hours)", is_later=True)
-        state = replace(held.state, due=max(held.state.due, held.gate.due))
+        state, slot = held.state, held.gate.due
+        if slot > state.rest_until:
+            state = replace(state, due=max(state.due, slot))
         wait = throttle.decide(state, held.pace, now, max(found.max_delay, found.delay), found.max_wait)
         if isinstance(wait, Deferred):
             return Step(url, refusal=wait.reason, is_later=True)
         held.gate.rest_until(held.state.rest_until)
         if wait >= 1:
-            cause = held.state.reason if held.state.rest_until > held.gate.due - 0.001 else held.pace.source
-            self._tell(f"waits {wait:.1f} s for {held.lease.domain}: {cause or held.pace.source}")
+            cause = state.reason if state.rest_until > state.due else held.pace.source
+            self._tell(f"waits {wait:.1f} s for {held.lease.domain}: {cause}")
         # Here and not in the turnstile: what is slept there counts as the site's response time.
         self._sleep(held.gate.due - now)
         return None

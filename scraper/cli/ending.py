@@ -59,8 +59,9 @@ def _figures(summary: Summary) -> Iterator[tuple[str, str]]:
     changes = f"{summary['added']:,} added, {summary['changed']:,} changed, {summary['removed']:,} removed"
     rejected = f"; {summary['rejected']:,} not kept" if summary.get("rejected") else ""
     yield "records", f"{summary['records']:,}: {changes}{rejected}"
-    told = [f"{summary['pages']:,} fetched", f"{summary['unchanged']:,} unchanged"]
+    told = [f"{summary['pages']:,} fetched"]
     for name, word in (
+        ("unchanged", "unchanged"),
         ("redirected", "redirected"),
         ("retries", "tried again"),
         ("failed", "failed"),
@@ -112,7 +113,9 @@ def _places(summary: Summary, place: Place) -> Iterator[tuple[str, str]]:
     home = place.data / summary["spider"]
     folder = home / "runs" / summary["run_id"]
     if summary["verdict"] == Verdict.OK or summary["exit_code"] == 0:
-        if (home / "records.jsonl").exists() and summary["verdict"] == Verdict.OK:
+        if summary["verdict"] != Verdict.OK:
+            yield "so far", str(folder / "records.jsonl")
+        elif (home / "records.jsonl").exists():
             yield "files", f"{home / 'records.jsonl'} (all), {home / 'changes.jsonl'} (news)"
     else:
         yield "files", f"{folder / 'records.jsonl'} ({_untouched(home)})"

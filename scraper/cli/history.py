@@ -134,10 +134,11 @@ def _by_domain(domains: Mapping[str, Any]) -> list[str]:
 @place_options
 @json_option("One JSON object a domain.")
 def audit_command(run: str, data: Path, store: str | None, as_json: bool) -> int:
-    """Prove the politeness of a run, domain by domain: exit 1 where a rule was broken.
+    """Prove the politeness of a run, domain by domain.
 
     RUN is the id of a run, or a spider's name for its last run. GAP is the smallest distance between two
-    requests to the domain, DELAY what was required at the end and by whom.
+    requests to the domain, SHORT how many were shorter than the delay, REFUSED how often the site refused
+    us, DELAY what was required at the end and by whom. Exit 1 where a gap was too short.
 
     \b
     python -m scraper audit bookshop
@@ -160,7 +161,7 @@ def _audited(run: Run, domains: list[DomainAudit]) -> Iterator[str]:
     requests = text.count(sum(domain.requests for domain in domains), "request")
     yield f"run {run.id} of {run.spider}: {requests} to {text.count(len(domains), 'domain')}, {told}"
     yield ""
-    heads = ("DOMAIN", "REQUESTS", "GAP", "DELAY", "BREACHES", "REFUSALS", "DELAY SET BY")
+    heads = ("DOMAIN", "ASKED", "GAP", "DELAY", "SHORT", "REFUSED", "DELAY SET BY")
     rows = []
     for one in domains:
         gap = "" if one.min_gap_s is None else text.duration(one.min_gap_s)

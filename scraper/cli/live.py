@@ -42,19 +42,21 @@ class View:
 
     def say(self, line: str) -> None:
         """Print a line above the view."""
-        self._console.print(Text(line, no_wrap=True, overflow="ellipsis"))
+        self._console.print(Text(line))
 
     def _render(self) -> RenderableType:
         counts, width = self._counts, self._console.width
         ran = text.duration(float(int(monotonic() - counts.began_at)) or 0.1)
         first = f"{counts.spider}  {ran}  " + "  ".join(state_of(counts, self._limits))
-        lines = [Text(text.cut(first, width - 1), style="bold")]
+        lines = [Text(text.cut_columns(first, width - 1), style="bold")]
         domains = counts.ticked.domains
         room = max(1, min(MOST_LINES, self._console.height - 4))
         shown = domains if len(domains) <= room else domains[: room - 1]
         name_width = min(max((len(domain.name) for domain in shown), default=0), max(width // 3, 10))
         since = monotonic() - counts.ticked_at
-        lines += [Text(_line(domain, since, name_width, width - 1), style="dim") for domain in shown]
+        # By name, so that lines stay where they are from one second to the next.
+        for domain in sorted(shown, key=lambda domain: domain.name):
+            lines.append(Text(_line(domain, since, name_width, width - 1), style="dim"))
         if counts.ticked.of > len(shown):
             lines.append(Text(f"  and {counts.ticked.of - len(shown):,} more domains", style="dim"))
         return Group(*lines)
@@ -63,10 +65,8 @@ class View:
 def _line(domain: DomainState, since: float, name_width: int, width: int) -> str:
     """One domain: "shop.test  waits 8.2 s: robots Crawl-delay 10 s"."""
     wait = domain.wait - since
-    if domain.in_flight:
-        does = f"asks      {domain.pages:,} pages so far"
-    elif wait >= 0.05:
+    if wait >= 1 and not domain.in_flight:
         does = f"waits {text.duration(wait)}: {domain.reason}"
     else:
-        does = f"ready     {domain.pages:,} pages so far"
+        does = f"{text.count(domain.pages, 'page')} so far: {domain.reason}"
     return text.cut_columns(f"  {text.cut(domain.name, name_width).ljust(name_width)}  {does}", width)

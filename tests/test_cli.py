@@ -1,0 +1,502 @@
+"""The command line in this process: what it says, where, and with which exit code."""
+
+import json
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from scraper.cli import COMMANDS, commands, ending, text
+from scraper.cli.faults import Caller, code_of, guarded
+from scraper.cli.options import Place
+from scraper.errors import LeaseLost, LoginFailed, ScraperError, SpiderError, StoreBusy, StoreFull
+from tests.site import Site, page
+
+SPIDER = '''
+from scraper import Spider
+
+class {cls}(Spider):
+    """Titles of a site."""
+    start_urls = ["{url}"]
+    key = "url"
+    settings = {{"delay": 0}}
+    {more}
+
+    def parse(self, page):
+        yield {{"url": page.url, "title": page.css("title::text").get()}}
+        yield from page.follow_all("a")
+'''
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """What a command said and its exit code."""
+
+    code: int
+    out: str
+    err: str
+
+
+Call = Callable[..., Said]
+
+
+@pytest.fixture
+def call(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> Iterator[Call]:
+    """Run a command in an empty project."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("sys.argv", ["/somewhere/scraper/__main__.py"])
+    (tmp_path / "spiders").mkdir()
+
+    def run(*arguments: object) -> Said:
+        caller = Caller()
+        words = [str(word) for word in arguments]
+        code = guarded(
+            lambda: commands.main(words, prog_name="python -m scraper", obj=caller, standalone_mode=False),
+            caller,
+        )
+        return Said(code, *capfd.readouterr())
+
+    yield run
+
+
+def write(name: str, url: str = "https://example.org/", more: str = "") -> Path:
+    file = Path("spiders") / f"{name}.py"
+    file.write_text(SPIDER.format(cls=name.capitalize(), url=url, more=more), "utf-8")
+    return file
+
+
+@pytest.fixture
+def shop(site: Site) -> Site:
+    site["/"] = page("/a", "/b", title="front")
+    site["/a"] = page(title="a")
+    site["/b"] = page(title="b")
+    site["/robots.txt"] = "User-agent: *\nDisallow: /private\n", 200, {"Content-Type": "text/plain"}
+    return site
+
+
+# the commands as a whole ------------------------------------------------------------------------------------
+def test_every_command_says_in_the_overview_what_its_help_begins_with() -> None:
+    for name, (_, summary) in COMMANDS.items():
+        command = commands.get_command(None, name)  # type: ignore[arg-type]  # the context is not looked at
+        assert command is not None and command.help is not None
+        assert command.help.splitlines()[0] == summary
+
+
+def test_every_command_has_help_with_an_example(call: Call) -> None:
+    for name in COMMANDS:
+        said = call(name, "--help")
+        assert said.code == 0 and said.err == ""
+        assert f"python -m scraper {name}" in said.out or name == "doctor"
+
+
+@pytest.mark.parametrize(
+    ("words", "hint"),
+    [
+        (["rnu"], "did you mean run?"),
+        (["run", "shop", "--max-page", "3"], "--max-pages"),
+        (["run"], "SPIDER"),
+        (["run", "shop", "--workers", "0"], "--workers"),
+        (["run", "shop", "--param", "x"], "NAME=VALUE"),
+    ],
+)
+def test_a_wrong_command_or_option_is_answered_with_the_right_one(
+    call: Call, words: list[str], hint: str
+) -> None:
+    said = call(*words)
+    assert said.code == 2 and said.out == ""
+    assert said.err.startswith("error: ") and said.err.count("\n") == 1 and hint in said.err
+
+
+def test_an_unknown_spider_is_told_with_the_nearest(call: Call) -> None:
+    write("books")
+    said = call("run", "boks")
+    assert said.code == 2 and "did you mean books?" in said.err and not Path("data").exists()
+
+
+@pytest.mark.parametrize("option", [["--max-pages", "0"], ["--max-time", "soon"], ["--set", "dely=1"]])
+def test_a_bad_setting_on_the_command_line_starts_nothing(call: Call, option: list[str]) -> None:
+    write("shop")
+    said = call("run", "shop", *option)
+    assert said.code == 2 and "wrong" in said.err and not Path("data").exists()
+
+
+def test_all_mistakes_are_told_at_once(call: Call) -> None:
+    write("shop")
+    said = call("run", "shop", "--max-pages", "none at all", "--set", "thread=5")
+    assert "max_pages" in said.err and "threads" in said.err
+
+
+# errors -----------------------------------------------------------------------------------------------------
+@pytest.mark.parametrize(
+    ("error", "before", "after"),
+    [
+        (SpiderError("x"), 2, 1),
+        (StoreFull("x"), 2, 1),
+        (StoreBusy("x"), 75, 75),
+        (LeaseLost("x"), 75, 75),
+        (LoginFailed("x"), 77, 77),
+    ],
+)
+def test_code_2_says_that_nothing_was_fetched(error: ScraperError, before: int, after: int) -> None:
+    assert code_of(error, has_fetched=False) == before
+    assert code_of(error, has_fetched=True) == after
+
+
+def test_a_disk_that_fills_up_in_mid_run_is_one_line(capfd: pytest.CaptureFixture[str]) -> None:
+    def fail() -> None:
+        raise StoreFull("no space left for data/scraper.db", "free some space")
+
+    assert guarded(fail, Caller(has_fetched=True)) == 1
+    said = capfd.readouterr().err
+    assert said.count("\n") == 1 and "free some space" in said and "the same command goes on" in said
+
+
+def test_a_bug_of_ours_is_one_line_and_a_traceback_only_if_asked(capfd: pytest.CaptureFixture[str]) -> None:
+    def fail() -> None:
+        raise KeyError("x")
+
+    assert guarded(fail, Caller()) == 1
+    said = capfd.readouterr().err
+    assert said.startswith("error: this is a bug: KeyError") and said.count("\n") == 1
+    guarded(fail, Caller(is_verbose=True))
+    assert "Traceback" in capfd.readouterr().err
+
+
+def test_an_error_in_the_spiders_own_code_names_its_line(call: Call) -> None:
+    write("shop", more="def opened(self): raise ValueError('no list today')")
+    said = call("run", "shop")
+    assert said.code == 2 and said.err.count("\n") == 1
+    assert re.search(r"spiders/shop\.py, line \d+", said.err) and "no list today" in said.err
+
+
+def test_interrupting_a_command_is_no_accident(capfd: pytest.CaptureFixture[str]) -> None:
+    def stop() -> None:
+        raise KeyboardInterrupt
+
+    assert guarded(stop, Caller()) == 130 and "Traceback" not in capfd.readouterr().err
+
+
+# list, new, runs, show --------------------------------------------------------------------------------------
+def test_looking_makes_no_files(call: Call) -> None:
+    for words in (["list"], ["runs"], ["runs", "--json"], ["explain", "https://example.org/"]):
+        assert call(*words).code == 0
+    assert not Path("data").exists()
+
+
+def test_list_shows_broken_spiders_beside_the_others(call: Call) -> None:
+    write("shop")
+    Path("spiders/torn.py").write_text("class Torn(Spider:\n", "utf-8")
+    said = call("list")
+    assert said.code == 0
+    assert re.search(r"shop .*Titles of a site\.", said.out) and re.search("torn .*broken.*line 1", said.out)
+    rows = [json.loads(line) for line in call("list", "--json").out.splitlines()]
+    assert {row["name"]: bool(row["error"]) for row in rows} == {"shop": False, "torn": True}
+
+
+def test_a_new_spider_and_its_test_are_ready_to_run(call: Call) -> None:
+    said = call("new", "shop", "https://shop.example/list?a=1")
+    assert said.code == 0 and "run shop" in said.out
+    namespace: dict[str, Any] = {}
+    source = Path("tests/test_shop.py").read_text("utf-8").replace("from spiders.shop import Shop", "")
+    exec(Path("spiders/shop.py").read_text("utf-8"), namespace)
+    exec(source, namespace)
+    namespace["test_a_page_gives_a_record"]()
+    assert "shop" in call("list").out
+
+
+def test_new_never_overwrites(call: Call) -> None:
+    Path("tests").mkdir()
+    Path("tests/test_shop.py").write_text("mine", "utf-8")
+    said = call("new", "shop", "https://shop.example/")
+    assert said.code == 2 and "exists already" in said.err
+    assert Path("tests/test_shop.py").read_text("utf-8") == "mine" and not Path("spiders/shop.py").exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "url", "hint"),
+    [
+        ("shop", "shop.example/list", "write https://shop.example/list"),
+        ("shop", "ftp://shop.example/", "only http and https"),
+        ("shop", "https://", "no URL"),
+        ("My-Shop", "https://shop.example/", "write my_shop"),
+        ("class", "https://shop.example/", "cannot be a spider's name"),
+        ("../evil", "https://shop.example/", "cannot be a spider's name"),
+    ],
+)
+def test_new_refuses_what_cannot_work_and_says_what_can(call: Call, name: str, url: str, hint: str) -> None:
+    said = call("new", name, url)
+    assert said.code == 2 and hint in said.err and list(Path("spiders").iterdir()) == []
+
+
+def test_an_unknown_run_is_told_with_the_nearest(call: Call, shop: Site) -> None:
+    write("shop", shop.url())
+    assert call("run", "shop").code == 0
+    run_id = json.loads(call("show", "shop", "--json").out)["run_id"]
+    said = call("show", run_id[:-1] + "7")
+    assert said.code == 2 and f"did you mean {run_id}?" in said.err
+
+
+# run --------------------------------------------------------------------------------------------------------
+def test_a_run_ends_with_a_summary_and_the_next_command(call: Call, shop: Site) -> None:
+    write("shop", shop.url(), more="health = {'max_failed': 0.5}")
+    shop["/b"] = page("/missing", title="b")
+    said = call("run", "shop")
+    assert said.code == 0 and said.out == ""
+    run_id = json.loads(call("show", "shop", "--json").out)["run_id"]
+    assert "shop: OK: 3 records from 3 pages" in said.err
+    assert "status 404" in said.err and "/missing" in said.err
+    assert "data/shop/records.jsonl" in said.err and f"show {run_id}" in said.err
+    assert "no delay between requests" in said.err
+
+
+def test_records_on_standard_output_are_alone_there(call: Call, shop: Site) -> None:
+    write("shop", shop.url())
+    said = call("run", "shop", "-o", "-")
+    assert [json.loads(line)["title"] for line in said.out.splitlines()] == ["front", "a", "b"]
+
+
+def test_the_summary_as_json_is_the_last_line_of_standard_output(call: Call, shop: Site) -> None:
+    write("shop", shop.url())
+    said = call("run", "shop", "-o", "-", "--json", "--quiet")
+    lines = said.out.splitlines()
+    assert len(lines) == 4 and json.loads(lines[-1])["verdict"] == "OK" and said.err == ""
+
+
+def test_a_healthy_quiet_run_prints_nothing_at_all(call: Call, shop: Site) -> None:
+    write("shop", shop.url())
+    assert call("run", "shop", "--quiet") == Said(0, "", "")
+
+
+def test_an_unhealthy_quiet_run_says_in_few_lines_what_to_do(call: Call, shop: Site) -> None:
+    write("shop", shop.url(), more="health = {'min_records': 10, 'required': ['price']}")
+    said = call("run", "shop", "--quiet")
+    assert said.code == 1 and said.out == "" and len(said.err.splitlines()) <= 10
+    assert (
+        "DEGRADED" in said.err and "price" in said.err and "accept " in said.err and "log.jsonl" in said.err
+    )
+
+
+def test_a_limit_of_the_user_is_no_fault_and_the_same_command_goes_on(call: Call, shop: Site) -> None:
+    write("shop", shop.url())
+    said = call("run", "shop", "--max-pages", "1")
+    assert said.code == 0 and "max_pages" in said.err and "run shop" in said.err
+    assert "goes on with" in call("run", "shop").err
+
+
+def test_the_reason_for_leaving_robots_out_is_shown(call: Call, shop: Site) -> None:
+    write("shop", shop.url())
+    said = call("run", "shop", "--set", 'robots_exempt={"127.0.0.1" = "our own server, agreed today"}')
+    assert said.code == 0 and said.err.count("our own server, agreed today") >= 2
+    assert "/robots.txt" not in shop.paths(robots=True)
+
+
+def test_a_site_cannot_move_the_cursor_of_the_terminal(call: Call, site: Site) -> None:
+    site["/"] = page("/%1b[2J")
+    write("shop", site.url(), more="def closed(self, run): pass")
+    assert "\x1b" not in call("run", "shop").err
+
+
+# records ----------------------------------------------------------------------------------------------------
+def test_a_degraded_run_can_be_accepted_after_a_look(call: Call, shop: Site) -> None:
+    write("shop", shop.url())
+    assert call("run", "shop").code == 0
+    write("shop", shop.url(), more="health = {'min_records': 10}")
+    shop["/a"] = page(title="another a")
+    assert call("run", "shop", "--quiet").code == 1
+    records = Path("data/shop/records.jsonl")
+    assert "another a" not in records.read_text("utf-8")
+    said = call("accept", "shop")
+    assert said.code == 0 and "1 changed" in said.out
+    assert "another a" in records.read_text("utf-8")
+    assert call("accept", "shop").code == 2
+
+
+def test_changes_are_told_field_by_field(call: Call, shop: Site) -> None:
+    write("shop", shop.url())
+    call("run", "shop")
+    first = json.loads(call("show", "shop", "--json").out)["run_id"]
+    shop["/a"] = page(title="another a")
+    call("run", "shop")
+    for words in (["changes", "shop"], ["changes", "shop", "--since", first]):
+        said = call(*words)
+        assert said.code == 0 and "title: a -> another a" in said.out
+        assert said.out.splitlines()[-1] == "0 added, 1 changed, 0 removed"
+    assert json.loads(call("changes", "shop", "--json").out)["change"] == "changed"
+
+
+def test_current_records_are_exported_in_any_format(call: Call, shop: Site) -> None:
+    write("shop", shop.url())
+    assert call("export", "shop", "-o", "-").code == 2
+    call("run", "shop")
+    assert call("export", "shop", "-o", "shop.csv", "-o", "shop.json").code == 0
+    assert Path("shop.csv").read_text("utf-8").splitlines()[0] == "url,title"
+    assert len(json.loads(Path("shop.json").read_text("utf-8"))) == 3
+    assert len(call("export", "shop", "-o", "-").out.splitlines()) == 3
+
+
+# audit, fetch, explain --------------------------------------------------------------------------------------
+def test_an_audit_proves_the_gaps(call: Call, shop: Site) -> None:
+    write("shop", shop.url())
+    call("run", "shop", "--set", "delay=0.05")
+    said = call("audit", "shop")
+    assert said.code == 0 and "no gap was shorter than its delay" in said.out and "status 200" in said.out
+    row = json.loads(call("audit", "shop", "--json").out)
+    assert row["breaches"] == 0 and row["min_gap_s"] >= 0
+
+
+def test_one_request_goes_through_the_gates(call: Call, shop: Site) -> None:
+    said = call("fetch", shop.url(), "--set", "delay=0")
+    assert said.code == 0 and said.out.startswith("200 ") and "<title>front</title>" in said.out
+    assert shop.paths(robots=True) == ["/robots.txt", "/"]
+    said = call("fetch", shop.url("/private/x"), "--set", "delay=0")
+    assert said.code == 1 and said.out == "" and "robots.txt line 2: Disallow: /private" in said.err
+    assert shop.paths() == ["/"]
+    assert call("runs").out == "no runs yet\n"
+
+
+def test_the_body_alone_is_byte_by_byte(call: Call, shop: Site) -> None:
+    shop["/raw"] = b"\xff\x00no text\r\n", 200, {"Content-Type": "application/octet-stream"}
+    command = ["fetch", shop.url("/raw"), "--body", "--set", "delay=0"]
+    assert call(*command).out.encode("utf-8", "surrogateescape").endswith(b"no text\r\n")
+
+
+def test_redirects_are_followed_hop_by_hop_through_the_rules_of_each(call: Call, shop: Site) -> None:
+    shop["/old"] = "", 301, {"Location": "/a"}
+    shop["/trap"] = "", 302, {"Location": "/private/a"}
+    said = call("fetch", shop.url("/old"), "--set", "delay=0")
+    assert said.code == 0 and "leads to" in said.err and "<title>a</title>" in said.out
+    said = call("fetch", shop.url("/trap"), "--set", "delay=0")
+    assert said.code == 1 and "Disallow: /private" in said.err
+    assert "/private/a" not in shop.paths()
+
+
+def test_the_delay_holds_between_two_commands(call: Call, shop: Site) -> None:
+    for _ in range(2):
+        assert call("fetch", shop.url(), "--set", "delay=0.3").code == 0
+    assert len(shop.gaps()) == 2 and min(shop.gaps()) >= 0.3
+
+
+def test_a_rest_that_a_site_asked_for_is_kept_by_the_next_command(call: Call, shop: Site) -> None:
+    shop["/busy"] = "", 503, {"Retry-After": "900"}
+    assert call("fetch", shop.url("/busy"), "--set", "delay=0").code == 1
+    said = call("fetch", shop.url(), "--set", "delay=0")
+    assert said.code == 75 and "Retry-After 900 s" in said.err and shop.paths() == ["/busy"]
+
+
+@pytest.mark.parametrize("url", ["example.org", "javascript:alert(1)", "https://", "file:///etc/passwd"])
+def test_a_wrong_url_is_not_asked_for(call: Call, url: str) -> None:
+    assert call("fetch", url).code == 2 and call("explain", url).code == 2
+    assert not Path("data").exists()
+
+
+def test_explain_names_the_rule_and_its_line_without_a_request(call: Call, shop: Site) -> None:
+    write("shop", shop.url())
+    before = call("explain", shop.url("/private/"), "--spider", "shop")
+    assert before.code == 0 and "not known yet" in before.out and shop.arrivals == []
+    call("run", "shop")
+    arrived = len(shop.arrivals)
+    said = call("explain", shop.url("/private/"), "--spider", "shop").out
+    assert "would not be fetched: robots: robots.txt line 2: Disallow: /private" in said
+    assert "would be fetched" in call("explain", shop.url("/a"), "--spider", "shop").out
+    assert "done in run" in call("explain", shop.url("/a"), "--spider", "shop").out
+    outside = call("explain", "http://elsewhere.example/", "--spider", "shop").out
+    assert "outside allowed_domains" in outside
+    assert len(shop.arrivals) == arrived
+
+
+def test_explain_can_ask_for_robots_alone(call: Call, shop: Site) -> None:
+    said = call("explain", shop.url("/private/"), "--fetch-robots", "--set", "delay=0")
+    assert "line 2" in said.out and shop.paths(robots=True) == ["/robots.txt"]
+
+
+# cookies, cron, doctor --------------------------------------------------------------------------------------
+def test_cookies_come_from_a_browser_and_go_again(call: Call) -> None:
+    write("shop")
+    Path("cookies.txt").write_text(".example.org\tTRUE\t/\tTRUE\t4102444800\tsid\tsecret\n", "utf-8")
+    assert "1 cookie of example.org imported" in call("cookies", "shop", "--import", "cookies.txt").out
+    shown = call("cookies", "shop").out
+    assert "sid" in shown and "secret" not in shown
+    assert "secret" in call("cookies", "shop", "--values").out
+    assert "example.org" in call("cookies", "shop", "--forget").out
+    assert "no cookies" in call("cookies", "shop").out
+
+
+def test_the_crontab_line_is_printed_and_a_bad_schedule_refused(call: Call, tmp_path: Path) -> None:
+    write("shop")
+    said = call("cron", "shop", "0 3 * * *")
+    assert said.code == 0 and said.out.startswith("0 3 * * * cd ") and "--quiet" in said.out
+    assert str(tmp_path) in said.out and said.out.count("\n") == 1
+    assert call("cron", "shop", "0 3 * *").code == 2
+    assert call("cron", "nobody", "0 3 * * *").code == 2
+    assert "OnCalendar" in call("cron", "shop", "@daily", "--systemd").out
+
+
+def test_the_doctor_finds_nothing_bad_here_and_a_broken_setting_elsewhere(call: Call) -> None:
+    assert call("doctor").code == 0
+    Path("scraper.toml").write_text("dely = 1\n", "utf-8")
+    said = call("doctor")
+    assert said.code == 1 and "BAD" in said.out and "did you mean delay?" in said.out
+
+
+# words ------------------------------------------------------------------------------------------------------
+def summary_of(verdict: str, code: int, **given: Any) -> dict[str, Any]:
+    names = "pages unchanged records added changed removed failed denied pending retries bytes domains"
+    return {
+        **dict.fromkeys([*names.split(), "connections"], 0),
+        "run_id": "r1",
+        "spider": "shop",
+        "verdict": verdict,
+        "exit_code": code,
+        "reasons": [],
+        "seconds": 1.0,
+        "min_gap_s": None,
+        "by_domain": {},
+    } | given
+
+
+@pytest.mark.parametrize(
+    ("verdict", "code", "advice"),
+    [
+        ("DEGRADED", 1, "accept r1"),
+        ("BROKEN", 1, "show r1"),
+        ("EMPTY", 1, "show r1"),
+        ("BLOCKED", 1, "audit r1"),
+        ("AUTH", 77, "login()"),
+        ("INCOMPLETE", 75, "run shop"),
+        ("INCOMPLETE", 143, "run shop"),
+    ],
+)
+def test_quiet_says_what_to_do_in_ten_lines_at_most(
+    monkeypatch: pytest.MonkeyPatch, verdict: str, code: int, advice: str
+) -> None:
+    monkeypatch.setattr("scraper.cli.options.caller", Caller)
+    reasons = [f"reason {n}" for n in range(30)]
+    lines = ending.quiet(summary_of(verdict, code, reasons=reasons, records=5), Place())
+    assert 1 < len(lines) <= 10 and verdict in lines[0] and "reason 0" in lines[1]
+    assert any(advice in line for line in lines) and any("log.jsonl" in line for line in lines)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "told"),
+    [
+        (0, "0 s"),
+        (0.0005, "0.5 ms"),
+        (8.24, "8.2 s"),
+        (59.96, "1 min 00 s"),
+        (200, "3 min 20 s"),
+        (7500, "2 h 05 min"),
+        (400_000, "4 days 15 h"),
+    ],
+)
+def test_durations_are_told_as_people_say_them(seconds: float, told: str) -> None:
+    assert text.duration(seconds) == told
+
+
+def test_tables_keep_to_eighty_columns_and_one_line_a_row() -> None:
+    lines = text.table(("A", "B"), [("x", "long " * 40), ("y", "two\nlines\x1b[2J")])
+    assert len(lines) == 3 and max(map(len, lines)) <= 80 and "\x1b" not in "".join(lines)
