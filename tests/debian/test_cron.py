@@ -5,6 +5,7 @@ import shutil
 import subprocess
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import pytest
 
@@ -48,14 +49,19 @@ def crontab() -> Iterator[Callable[[], str]]:
         subprocess.run(["crontab", "-r"], check=True)
 
 
-@pytest.fixture
-def daemon(crontab: Callable[[], str]) -> Iterator[None]:
-    """The cron daemon, started here unless it runs already: it lets no second one live."""
+@contextmanager
+def daemon() -> Iterator[None]:
+    """The cron daemon, started here unless it runs already: it lets no second one live.
+
+    To be started after the crontab was written: it does not see a second change within one second.
+    """
     process = subprocess.Popen([*AS_ROOT, "/usr/sbin/cron", "-f"], start_new_session=True)
-    yield
-    if process.poll() is None:
-        subprocess.run([*AS_ROOT, "kill", str(process.pid)], check=False)
-        process.wait(10)
+    try:
+        yield
+    finally:
+        if process.poll() is None:
+            subprocess.run([*AS_ROOT, "kill", str(process.pid)], check=False)
+            process.wait(10)
 
 
 def tagged(*links: str) -> Callable[[Arrival], Reply]:
@@ -80,7 +86,7 @@ def wait_for(is_there: Callable[[], bool], seconds: float) -> bool:
 
 
 def test_cron_runs_the_line_twice_and_the_second_run_asks_for_changes_only(
-    project: Project, site: Site, crontab: Callable[[], str], daemon: None
+    project: Project, site: Site, crontab: Callable[[], str]
 ) -> None:
     site.pages |= {"/robots.txt": 404, "/": tagged("/a", "/b"), "/a": tagged(), "/b": tagged()}
     project.spider("shop", SHOP.format(url=site.url()))
@@ -91,7 +97,8 @@ def test_cron_runs_the_line_twice_and_the_second_run_asks_for_changes_only(
     assert project.run("cron", "shop", "* * * * *", "--install").code == 0
     assert crontab() == installed
 
-    assert wait_for(lambda: len(project.runs("shop")) >= 2, seconds=150), project.data("shop", "cron.log")
+    with daemon():
+        assert wait_for(lambda: len(project.runs("shop")) >= 2, seconds=150), "cron has not run it twice"
     assert project.run("cron", "shop", "--remove").code == 0
     assert crontab() == OTHERS
 
