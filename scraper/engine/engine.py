@@ -8,7 +8,7 @@ are pending.
 
 import heapq
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from itertools import count
 
@@ -16,6 +16,7 @@ from scraper import retry, robots, throttle
 from scraper.clock import Clock, second_of_day
 from scraper.engine.crew import Crew, Errand, Post, Turn
 from scraper.engine.domain import Domain
+from scraper.engine.passport import Passport
 from scraper.engine.permits import Permit, Permits
 from scraper.errors import LoginFailed
 from scraper.events import (
@@ -37,6 +38,7 @@ from scraper.model import (
     Deferred,
     Denied,
     Entry,
+    Failed,
     Fetched,
     NewUrl,
     Outcome,
@@ -49,7 +51,7 @@ from scraper.model import (
 from scraper.session import DomainSession
 from scraper.spider import request_of
 from scraper.store import DomainUpdate, Lease, Run, Store
-from scraper.turnstile import Turnstile
+from scraper.turnstile import Turnstile, Turnstiles
 from scraper.urls import domain_of, origin_of
 
 SETTLE_EVERY = 0.1
@@ -62,6 +64,7 @@ FEW_IN_HAND = 16
 MOST_DOMAINS = 2000
 MOST_NAMED = 10_000
 LEAVE_WITHIN = 2.5
+MOST_IDLE = 15.0  # seconds that a connection is kept without use
 
 
 class Stop(StrEnum):
@@ -92,6 +95,8 @@ class Plan:
     max_age: float = 0.0
     active_hours: tuple[tuple[int, int], ...] = ()
     has_login: bool = False
+    allowed_domains: frozenset[str] = frozenset()
+    sockets: int = 1000
 
 
 class Engine:
@@ -128,6 +133,8 @@ class Engine:
         self._left: dict[str, str] = {}
         self._errands: dict[str, list[Errand]] = {}
         self._spared: set[int] = set()
+        self._connected: set[str] = set()
+        self._gates = Turnstiles(clock, plan.delay)
         self._stop: Stop | None = None
         self._began = clock.now()
         self._handed_out = 0
@@ -281,12 +288,15 @@ class Engine:
         now = self._clock.now()
         state = throttle.recovered(throttle.from_json(lease.state), now)
         pace = throttle.pace(plan.delay)
-        due = max(lease.due, state.due)
+        # The last owner may have kept a shorter delay, of another spider or other settings.
+        due = max(lease.due, state.due) + max(0.0, pace.delay - state.delay)
         if lease.crashes:
             # What the dead owner had in the air counts from now.
             due = max(due, now + max(pace.delay, state.delay))
         gate = Turnstile(self._clock, pace.delay, due, concurrency=plan.concurrency, last_sent=state.sent_at)
+        self._gates.hold(lease.domain, gate)
         domain = Domain(lease, self._open_session(lease, gate), gate, state, pace)
+        self._let_out(domain)
         domain.leased_at = now
         domain.needs_login = plan.has_login and not domain.session.is_logged_in
         domain.errands.extend(self._errands.pop(lease.domain, ()))
@@ -301,6 +311,15 @@ class Engine:
         self._closed(domain, now)
         self._schedule(domain)
 
+    def _let_out(self, domain: Domain) -> None:
+        """What login and callbacks ask for goes by the rules of pages."""
+        session, plan = domain.session, self._plan
+        allowed = plan.allowed_domains or frozenset({domain.name})
+        session.gates = self._gates.of
+        session.check = Passport(
+            session, domain.permits, self._permits.exempted, plan.token, allowed, plan.max_wait, self._clock
+        )
+
     def _let_go(self, domain: Domain) -> None:
         """Give a domain back at a batch boundary: nothing in the air, everything settled."""
         if domain.turns or self._domains.get(domain.name) is not domain:
@@ -314,7 +333,8 @@ class Engine:
         if foreign:
             self._errands[domain.name] = foreign
         self._store.release([self._update(domain)])
-        domain.session.disconnect()
+        self._gates.let_go(domain.name)
+        self._disconnect(domain)
 
     def _leave(self, domain: Domain, reason: str) -> None:
         """Do nothing more for a domain in this run; its URLs stay pending."""
@@ -323,6 +343,7 @@ class Engine:
             turn.is_over = True
         domain.tally.left = reason
         self._left[domain.name] = reason
+        self._disconnect(domain)
         self._tell(DomainLeft(domain.name, reason))
         for errand in domain.errands:
             self._strand(errand, reason)
@@ -332,6 +353,20 @@ class Engine:
         home = self._domains.get(domain_of(errand.origin + "/"))
         if home is not None and not home.is_left:
             self._leave(home, f"its robots.txt is at {domain_of(errand.url)}: {reason}")
+
+    def _keep_connected(self, domain: Domain) -> None:
+        """Close what would only wait: a connection that is not used soon, or one too many."""
+        if domain.turns or not domain.session.is_connected:
+            return
+        is_spare = domain.name not in self._connected and len(self._connected) >= self._plan.sockets
+        if is_spare or domain.due - self._clock.now() > MOST_IDLE:
+            self._disconnect(domain)
+        else:
+            self._connected.add(domain.name)
+
+    def _disconnect(self, domain: Domain) -> None:
+        self._connected.discard(domain.name)
+        domain.session.disconnect()
 
     # dispatch ------------------------------------------------------------------------------------------
     def _schedule(self, domain: Domain) -> None:
@@ -358,6 +393,8 @@ class Engine:
             return self._schedule(domain)
         if domain.is_wanted and not domain.turns:
             return self._let_go(domain)
+        if domain.needs_login and domain.turns:
+            return  # a login is alone with its session; the end of the other turn comes back here
         turn = self._next_turn(domain)
         if turn is None:
             return self._run_dry(domain)
@@ -529,23 +566,48 @@ class Engine:
         elif post.error is not None:
             self._take_error(domain, post.error)
         elif post.turn.login:
-            domain.needs_login = False
-            domain.session.is_logged_in = True
+            self._logged_in(domain)
+        self._keep_connected(domain)
         self._schedule(domain)
         if domain.is_wanted:
             self._let_go(domain)
 
+    def _logged_in(self, domain: Domain) -> None:
+        domain.needs_login, domain.is_proven, domain.doubts = False, False, 0
+        if domain.session.has_login:
+            domain.tally.logins += 1
+            self._tell(Noted(f"{domain.name}: logged in"))
+
+    def _logged_out(self, domain: Domain, visit: Visit) -> tuple[Visit, bool]:
+        """What becomes of a page that no longer knows us; False where it is ours still and comes first again.
+
+        A login that has held before is renewed once and the page comes first. Right after a login the page
+        goes behind the others: if the next one is refused too, the login is, else only this page.
+        """
+        if domain.is_proven and visit.entry.id in domain.strangers:
+            return replace(visit, outcome=Failed("asks for a login even right after one", "logged out")), True
+        if domain.is_proven or domain.needs_login:
+            domain.needs_login, domain.session.is_logged_in = True, False
+            domain.buffer.appendleft(visit.entry)
+            return visit, False
+        domain.strangers.add(visit.entry.id)
+        domain.doubts += 1
+        if domain.doubts > 1:
+            domain.session.is_logged_in = False
+            domain.tally.login = "still logged out right after a login"
+            self._leave(domain, domain.tally.login)
+        return visit, True
+
     def _take_error(self, domain: Domain, error: BaseException) -> None:
         if not isinstance(error, LoginFailed):
             raise error
+        domain.session.is_logged_in = False
         domain.tally.login = error.message
         self._leave(domain, error.message)
 
     def _take_robots(self, domain: Domain, errand: Errand, post: Post) -> None:
         assert post.answer is not None
         answer = post.answer
-        domain.tally.requests += 1
-        domain.tally.connections += answer.exchange.connected
         response = answer.response
         status = response.status if response is not None else None
         rest = retry.asked_wait(status, response.headers, self._clock.wall()) if response and status else None
@@ -581,11 +643,13 @@ class Engine:
 
     def _take_in(self, domain: Domain, visit: Visit) -> None:
         """Account for a visit and leave it to the next settlement."""
-        visit = self._fair(visit)
-        if not self._unsettled:
-            self._settle_by = self._clock.now() + SETTLE_EVERY
-        self._unsettled.append(visit)
-        domain.unsettled += 1
+        if visit.reaction.is_logged_out:
+            visit, is_kept = self._logged_out(domain, visit)
+        else:
+            visit, is_kept = self._fair(visit), True
+            domain.is_proven = domain.is_proven or isinstance(visit.outcome, Fetched | Unchanged | Redirected)
+        if is_kept:
+            self._leave_to_settlement(domain, visit)
         domain.tally.count(visit)
         if isinstance(visit.outcome, Fetched | Unchanged):
             self.pages += 1
@@ -595,6 +659,12 @@ class Engine:
             )
             self._react(domain, visit.reaction)
         self._tell(Visited(visit))
+
+    def _leave_to_settlement(self, domain: Domain, visit: Visit) -> None:
+        if not self._unsettled:
+            self._settle_by = self._clock.now() + SETTLE_EVERY
+        self._unsettled.append(visit)
+        domain.unsettled += 1
 
     def _fair(self, visit: Visit) -> Visit:
         """A kept connection that broke costs no attempt, but only once for each URL."""
@@ -689,6 +759,8 @@ class Engine:
     def _lose(self, name: str) -> None:
         domain = self._domains.pop(name, None)
         if domain is not None:
+            self._gates.let_go(name)
+            self._disconnect(domain)
             domain.ticket = 0
             for turn in domain.turns:
                 turn.is_over = True
