@@ -159,7 +159,8 @@ def conclude(
     judgement = judgement_of(facts, history, prepared.health, end)
     summary = summary_of(found, tallies, exporter.fill, judgement, end)
     is_accepted = judgement.verdict is Verdict.OK
-    is_whole = is_accepted and end.stop is Stop.DONE
+    # Also of a run that is not accepted now: a person may accept it later.
+    is_whole = end.stop is Stop.DONE
     if is_accepted:
         summary |= publish(store, found, files, prepared.spider, is_whole=is_whole)
     if summary["exit_code"] == 0:
