@@ -301,18 +301,28 @@ def test_a_site_cannot_move_the_cursor_of_the_terminal(call: Call, site: Site) -
     assert "\x1b" not in call("run", "shop").err
 
 
+def test_a_spider_keeps_its_delay_from_the_last_request_of_a_faster_one(call: Call, shop: Site) -> None:
+    write("fast", shop.url("/a"))
+    write("slow", shop.url("/b"))
+    assert call("run", "fast").code == 0
+    assert call("run", "slow", "--set", "delay=0.4").code == 0
+    assert shop.gaps()[-1] >= 0.4 and "SHORT" in call("audit", "slow").out
+    assert json.loads(call("audit", "slow", "--json").out)["breaches"] == 0
+
+
 # records ----------------------------------------------------------------------------------------------------
 def test_a_degraded_run_can_be_accepted_after_a_look(call: Call, shop: Site) -> None:
     write("shop", shop.url())
     assert call("run", "shop").code == 0
     write("shop", shop.url(), more="health = {'min_records': 10}")
     shop["/a"] = page(title="another a")
+    shop["/"] = page("/a", title="front")
     assert call("run", "shop", "--quiet").code == 1
     records = Path("data/shop/records.jsonl")
     assert "another a" not in records.read_text("utf-8")
     said = call("accept", "shop")
-    assert said.code == 0 and "1 changed" in said.out
-    assert "another a" in records.read_text("utf-8")
+    assert said.code == 0 and "1 changed, 1 removed" in said.out
+    assert "another a" in records.read_text("utf-8") and "/b" not in records.read_text("utf-8")
     assert call("accept", "shop").code == 2
 
 

@@ -146,13 +146,14 @@ class Probe:
 
     def _open(self, lease: Lease) -> _Held:
         now = self._clock.now()
-        state = throttle.from_json(lease.state)
+        state = throttle.recovered(throttle.from_json(lease.state), now)
         pace = throttle.pace(self._settings.delay)
-        due = max(lease.due, state.due)
+        delay = max(pace.delay, state.delay)
+        due = max(lease.due, state.due) + delay - state.delay
         if lease.crashes:
             # What the dead owner had in the air counts from now.
-            due = max(due, now + max(pace.delay, state.delay))
-        gate = Turnstile(self._clock, pace.delay, due, last_sent=state.sent_at)
+            due = max(due, now + delay)
+        gate = Turnstile(self._clock, delay, due, last_sent=state.sent_at)
         entries = self._store.take(self._run, lease, 1)
         entry = entries[0] if entries else None
         return _Held(lease, self._open_session(lease, gate), gate, state, pace, entry)
