@@ -23,7 +23,7 @@ def changes(report: Report) -> Markup:
     """Counts by kind, and the first examples of each."""
     groups = [_group(report, kind) for kind in ("changed", "removed", "added")]
     found = [group for group in groups if group is not None]
-    nothing = element("p", "Every record is as it was.", class_="quiet")
+    nothing = element("p", "No record was added, changed or removed.", class_="quiet")
     return element("section", element("h2", "Changes"), *(found or [nothing]))
 
 
@@ -33,16 +33,15 @@ def _group(report: Report, kind: str) -> Markup | None:
     if not total:
         return None
     shown = [_example(change) for change in given[:MOST_CHANGES]]
+    rest = shown[SHOWN_CHANGES:]
     left = total - len(shown)
-    rest = [*shown[SHOWN_CHANGES:]]
-    if rest and left:
-        rest.append(element("p", f"{count(left)} more in changes.jsonl", class_="quiet"))
+    told = f"{count(left)} more in changes.jsonl" if shown else "See changes.jsonl."
     return element(
         "div",
         element("h3", f"{count(total)} {kind}"),
         *shown[:SHOWN_CHANGES],
-        folded(plural(len(shown) - SHOWN_CHANGES, "more example"), *rest) if rest else None,
-        element("p", f"{count(left)} more in changes.jsonl", class_="quiet") if left and not rest else None,
+        folded(plural(len(rest), "more example"), *rest) if rest else None,
+        element("p", told, class_="quiet") if left else None,
         class_=f"changes {kind}",
     )
 
@@ -118,8 +117,9 @@ def failures(report: Report) -> Markup:
     """Causes, the most frequent first, each with one example."""
     ranked = sorted(report.failures, key=lambda failure: -failure[1])[:MOST_FAILURES]
     if not ranked:
-        nothing = element("p", "No page failed.", class_="quiet")
-        return element("section", element("h2", "Failures"), nothing)
+        failed = number(report.summary, "failed")
+        told = f"{plural(failed, 'page')} failed: see log.jsonl." if failed else "No page failed."
+        return element("section", element("h2", "Failures"), element("p", told, class_="quiet"))
     shown, rest = ranked[:SHOWN_FAILURES], ranked[SHOWN_FAILURES:]
     return element(
         "section",

@@ -84,7 +84,7 @@ def _fields(runs: Sequence[Summary]) -> list[Markup]:
     names = list(dict.fromkeys(name for fill in reversed(fills) if fill for name in fill))[:MOST_FIELDS]
     if not names:
         return []
-    lines = [(name, [None if fill is None else number(fill, name) for fill in fills]) for name in names]
+    lines = [(name, _rates(name, fills)) for name in names]
     lines.sort(key=lambda line: _change(line[1]))
     rows = [_field(n, name, rates) for n, (name, rates) in enumerate(lines)]
     shown, rest = rows[:SHOWN_FIELDS], rows[SHOWN_FIELDS:]
@@ -99,6 +99,12 @@ def _fill(run: Summary) -> Mapping[str, Any] | None:
     """None where there was no record that could have been filled."""
     fill = run.get("fill")
     return fill if isinstance(fill, Mapping) and number(run, "records") else None
+
+
+def _rates(name: str, fills: Sequence[Mapping[str, Any] | None]) -> list[float | None]:
+    """A field's rates by run; None before it was there for the first time, and where nothing was."""
+    first = next(n for n, fill in enumerate(fills) if fill and name in fill)
+    return [None if fill is None or n < first else number(fill, name) for n, fill in enumerate(fills)]
 
 
 def _change(rates: Sequence[float | None]) -> float:

@@ -10,10 +10,10 @@ from scraper.report.markup import Child, Markup, clean, element, join
 MOST_REASONS = 20
 MOST_NOTES = 20
 
-_KEPT = "The current records are still those of an earlier run."
+_KEPT = "The current records were left as they were."
 # What the verdict means, and what to do next. {run} and {spider} are replaced, `code` is set as such.
 _WORDS = {
-    "OK": ("Nothing needs doing", "The records of this run are the current ones."),
+    "OK": ("All is well", "Nothing: the records of this run are the current ones."),
     "DEGRADED": (
         "Less than usual",
         f"{_KEPT} Look at what is missing: if the site really changed so, take this run over with "
@@ -75,17 +75,19 @@ def verdict_of(summary: Mapping[str, Any]) -> str:
 
 def notices(report: Report) -> Markup | None:
     """What a person must not miss, though the verdict may be OK."""
-    found = [element("li", *children, class_="notice") for children in _notices(report)]
+    found = [*_breaches(report), *(element("li", *told, class_="notice") for told in _notices(report))]
     return element("ul", *found, class_="notices", aria_label="Notices") if found else None
+
+
+def _breaches(report: Report) -> Iterator[Markup]:
+    by_domain = report.summary.get("by_domain") or {}
+    if breaches := sum(number(tally, "breaches") for tally in by_domain.values()):
+        told = f"{plural(breaches, 'request')} came too early: see Politeness."
+        yield element("li", element("b", "Delay not kept. "), told, class_="notice BROKEN")
 
 
 def _notices(report: Report) -> Iterator[tuple[Child, ...]]:
     by_domain = report.summary.get("by_domain") or {}
-    if breaches := sum(number(tally, "breaches") for tally in by_domain.values()):
-        yield (
-            element("b", "Delay not kept. "),
-            f"{plural(breaches, 'request')} came too early: see Politeness.",
-        )
     for domain, reason in list(report.exemptions.items())[:MOST_NOTES]:
         yield element("b", "robots.txt is not asked"), f" at {clean(domain, 100)}: {clean(reason)}"
     hurried = [
