@@ -12,6 +12,7 @@ from scraper import freshness, redirects, retry
 from scraper.clock import Clock
 from scraper.errors import BadAnswer, ConnectFailed, FetchError, LoginFailed
 from scraper.model import (
+    PLAIN,
     Denied,
     Entry,
     Failed,
@@ -72,6 +73,7 @@ class Fetcher:
         response = answer.response
         reaction = self._reaction(entry, response)
         outcome, rejected = self._judge(entry, request, response, reaction)
+        page = Page(request, response, depth=entry.depth, token=self._habits.token)
         if isinstance(outcome, Retry):
             outcome = self._again(entry, request, outcome)
         return Visit(
@@ -80,8 +82,14 @@ class Fetcher:
             answer.exchange,
             reaction,
             rejected,
-            response if self._habits.archive and isinstance(outcome, Fetched) else None,
+            response if self._habits.archive and _is_kept(outcome, page) else None,
         )
+
+    def read(self, entry: Entry, response: Response) -> Visit:
+        """The visit that an archived response makes: parsed whatever is known, and no news of its site."""
+        entry = replace(entry, known=None)
+        outcome, rejected = self._judge(entry, request_of(entry), response, PLAIN)
+        return Visit(entry, outcome, None, PLAIN, rejected)
 
     def errand(self, session: DomainSession, url: str, headers: tuple[tuple[str, str], ...]) -> Answer:
         """Ask for one robots.txt; what it means is decided where the rules are kept."""
@@ -218,6 +226,17 @@ def _trouble(entry: Entry, *, is_own: bool = False) -> Reaction:
     """A failure of the domain; a page's own trouble, and a page that fails again, say little about it."""
     is_hitch = is_own or entry.attempts > 0
     return Reaction(hitch=entry.attempts + 1) if is_hitch else Reaction(is_failure=True)
+
+
+def _is_kept(outcome: Outcome, page: Page) -> bool:
+    """Whether a response is archived: what a later parse needs, unless its site says noarchive."""
+    match outcome:
+        case Fetched(facts=facts):
+            return "noarchive" not in facts
+        case Redirected() | Failed(is_parse=True) | Failed(is_gone=True):
+            return not page.noarchive
+        case _:
+            return False
 
 
 def body_of(request: Request) -> tuple[bytes | None, dict[str, str]]:

@@ -8,7 +8,9 @@ import uuid
 from collections.abc import Callable, Sequence
 
 from scraper import settings as settings_of
+from scraper.app.offline import Offline
 from scraper.app.options import Prepared
+from scraper.archive import Archives, run_folders
 from scraper.clock import Clock
 from scraper.engine.crew import ThreadCrew
 from scraper.engine.engine import Engine, Plan
@@ -48,6 +50,29 @@ def compose(
         clock,
         listeners,
         random.random,
+    )
+
+
+def compose_offline(
+    prepared: Prepared,
+    rules: Rules,
+    store: Store,
+    found: Run,
+    clock: Clock,
+    listeners: Sequence[Listener],
+) -> Offline:
+    """Wire the parts of a run that asks nobody."""
+    settings = prepared.settings
+    token = settings_of.token(settings)
+    return Offline(
+        Archives(run_folders(prepared.options.data / found.spider)),
+        Fetcher(prepared.spider, rules, Habits(found.number, token), clock),
+        token,
+        store,
+        found,
+        clock,
+        listeners,
+        settings.max_pages,
     )
 
 

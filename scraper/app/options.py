@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from scraper import discovery, health, settings
+from scraper import archive, discovery, health, settings
 from scraper.discovery import LoadedSpider
 from scraper.errors import UsageError
 from scraper.health import Health
@@ -17,7 +17,7 @@ from scraper.store import Store
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """The options of `run`, as typed."""
+    """The options of `run`, as typed. `is_offline`: pages come from the archive, not from the network."""
 
     spider: str
     data: Path = Path("data")
@@ -26,6 +26,7 @@ class Options:
     params: Mapping[str, str] = field(default_factory=dict)
     workers: int = 1
     fresh: bool = False
+    is_offline: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +47,8 @@ def prepare(options: Options) -> Prepared:
     spider = loaded.spider()
     spider.params = dict(options.params)
     found = settings.load(loaded.spider.settings, options.overrides, Path.cwd(), os.environ)
+    if found.archive and not options.is_offline:
+        archive.warcio()
     return Prepared(
         loaded,
         spider,

@@ -6,12 +6,13 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Protocol
 
-from scraper.app.compose import compose, worker_name
+from scraper.app.compose import compose, compose_offline, worker_name
 from scraper.app.journal import Exporter, LogFile
 from scraper.app.options import Prepared
 from scraper.app.publish import publish
 from scraper.app.summary import End, facts_of, judgement_of, summary_of, unstarted
 from scraper.app.workers import Workers
+from scraper.archive import writing
 from scraper.clock import Clock, SystemClock
 from scraper.engine.domain import Tally
 from scraper.engine.engine import Stop
@@ -87,10 +88,12 @@ def _crawl(
         store.add(found, first[start : start + CHUNK])
     exporter = Exporter(store, found, files)
     exporter.begin()
-    watchers: tuple[Listener, ...] = (exporter, LogFile(files, clock), *listeners)
-    for watcher in watchers:
-        watcher(RunBegan(found.spider, found.id, found.is_resumed))
-    stop, number = _drive(crawler_of(prepared, rules, store, found, clock, watchers))
+    is_archived = prepared.settings.archive and not prepared.options.is_offline
+    with writing(files.folder, is_archived and prepared.options.workers == 1) as keepers:
+        watchers: tuple[Listener, ...] = (exporter, LogFile(files, clock), *keepers, *listeners)
+        for watcher in watchers:
+            watcher(RunBegan(found.spider, found.id, found.is_resumed))
+        stop, number = _drive(crawler_of(prepared, rules, store, found, clock, watchers))
     exporter.export()
     pending = store.progress(found).pending
     end = End(stop, number, pending, clock.now() - began, clock.wall(), _is_pause(stop, prepared))
@@ -112,7 +115,9 @@ class Crawler(Protocol):
 def crawler_of(
     prepared: Prepared, rules: Rules, store: Store, found: Run, clock: Clock, listeners: Sequence[Listener]
 ) -> Crawler:
-    """The engine, or with `--workers` the processes that each run one."""
+    """The engine, with `--workers` the processes that each run one, or what parses the archive."""
+    if prepared.options.is_offline:
+        return compose_offline(prepared, rules, store, found, clock, listeners)
     if prepared.options.workers > 1:
         return Workers(prepared, rules, store, found, clock, listeners)
     return compose(prepared, rules, store, found, clock, listeners)

@@ -17,9 +17,10 @@ from typing import Any
 from scraper.app.compose import compose, worker_name
 from scraper.app.journal import LogFile
 from scraper.app.options import Options, open_store, prepare
+from scraper.archive import writing
 from scraper.clock import SystemClock
 from scraper.engine.engine import Engine
-from scraper.events import Event, Ticked
+from scraper.events import Event, Listener, Ticked
 from scraper.files import RunFiles
 from scraper.spider import rules_of
 
@@ -76,11 +77,13 @@ def main() -> None:
             obey_nofollow=prepared.settings.obey_nofollow,
         )
         reporter = _Reporter()
-        engine = compose(prepared, rules, store, run, clock, (LogFile(files, clock), reporter))
-        reporter.engine = engine
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
-        signal.signal(signal.SIGTERM, lambda number, frame: engine.stop())
-        stop = engine.run()
+        with writing(files.folder, prepared.settings.archive, orders["number"]) as keepers:
+            listeners: tuple[Listener, ...] = (LogFile(files, clock), *keepers, reporter)
+            engine = compose(prepared, rules, store, run, clock, listeners)
+            reporter.engine = engine
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
+            signal.signal(signal.SIGTERM, lambda number, frame: engine.stop())
+            stop = engine.run()
         files.close()
         tell({"stop": stop.value})
     finally:

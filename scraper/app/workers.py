@@ -87,6 +87,7 @@ class Workers:
             options = replace(options, overrides=(*options.overrides, f"max_pages={max(1, part)}"))
         return {
             "options": {**asdict(options), "data": str(options.data)},
+            "number": number + 1,
             "run_id": self._run.id,
             "allowed_domains": sorted(self._rules.allowed_domains),
         }

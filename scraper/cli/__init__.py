@@ -19,6 +19,8 @@ COMMANDS = {
     "audit": ("history", "Prove the politeness of a run, domain by domain."),
     "changes": ("records", "What the last run added, changed and removed."),
     "export": ("records", "Write a spider's current records to a file of any format."),
+    "reparse": ("replay", "Parse the archived pages again, without one request."),
+    "check": ("replay", "Parse the saved pages offline and compare with the saved records."),
     "accept": ("records", "Take over the records of a run that was not OK, after a look at it."),
     "cookies": ("upkeep", "List, import or forget the cookies of a spider."),
     "cron": ("upkeep", "The crontab line that runs a spider, or its systemd timer."),

@@ -2,7 +2,7 @@
 
 import json
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -22,6 +22,8 @@ from scraper.errors import StoreBusy
 from scraper.events import Event, Listener, Visited
 from scraper.settings import DEFAULT
 from scraper.store import Store
+
+Go = Callable[[Prepared, Store, Sequence[Listener]], dict[str, Any]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,16 +98,17 @@ def run_command(
     prepared = prepare(options)
     if quiet:
         trim_log(data / prepared.loaded.name / "cron.log")
-    summary = _run(prepared, Manner(quiet, as_json))
+    summary = run_watched(prepared, Manner(quiet, as_json))
     return int(summary["exit_code"])
 
 
-def _run(prepared: Prepared, manner: Manner) -> dict[str, Any]:
+def run_watched(prepared: Prepared, manner: Manner, go: Go = run) -> dict[str, Any]:
+    """Run a spider in a manner, and tell how it ended; the summary."""
     data = prepared.options.data
     opened = open_store(data, prepared.settings.store)
     try:
         with _watched(prepared, manner) as listeners:
-            summary = run(prepared, opened, listeners)
+            summary = go(prepared, opened, listeners)
     except StoreBusy as error:
         raise _already_running(error, opened, prepared.loaded.name) from error
     finally:

@@ -247,6 +247,8 @@ class MemoryStore:
                     "state": url.state,
                     "reason": url.reason,
                     "attempts": url.attempts,
+                    "depth": url.new.depth,
+                    "request": url.new.request,
                     "run_number": url.run,
                     "fetched_at": page and page.known.fetched_at,
                 }

@@ -21,12 +21,12 @@ _CURRENT = """WITH counted AS (SELECT number FROM runs WHERE spider = ?1 AND acc
     ORDER BY v.id, r.n"""
 _STATES = ("pending", "done", "failed", "denied", "redirected")
 _LOOKUP = """SELECT u.url, u.state, u.reason, u.attempts, u.depth, u.hops, u.run, r.id, p.fetched_at,
-    p.fresh_until, p.etag, p.last_modified, p.facts
+    p.fresh_until, p.etag, p.last_modified, p.facts, u.request
     FROM queues q JOIN urls u ON u.queue = q.id AND u.fp = ? LEFT JOIN pages p ON p.url = u.id
     LEFT JOIN runs r ON r.number = u.run WHERE q.spider = ? LIMIT 1"""
 _LOOKUP_NAMES = (
     *("url", "state", "reason", "attempts", "depth", "hops", "run_number", "run"),
-    *("fetched_at", "fresh_until", "etag", "last_modified", "facts"),
+    *("fetched_at", "fresh_until", "etag", "last_modified", "facts", "request"),
 )
 _DOMAIN_NAMES = ("domain", "owner", "epoch", "due", "state", "crashes")
 

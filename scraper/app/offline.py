@@ -1,0 +1,130 @@
+"""The crawl without a network: the frontier of a run, answered from the archive.
+
+No engine: it is about delays, robots.txt and connections, and there are none here. The domains' clocks and
+sessions stay as they are.
+"""
+
+from collections.abc import Sequence
+
+from scraper.archive import Archives
+from scraper.clock import Clock
+from scraper.engine.domain import Tally
+from scraper.engine.engine import BEAT_EVERY, IN_HAND, SETTLE_EVERY, Stop
+from scraper.engine.permits import Permit, permit_of
+from scraper.events import Event, Listener, Settled, Ticked, Visited
+from scraper.fetcher import Fetcher
+from scraper.model import Denied, Entry, Failed, Fetched, Outcome, Visit
+from scraper.store import DomainUpdate, Lease, Run, Store
+from scraper.urls import origin_of
+
+MISSING = "not in the archive"
+
+
+class Offline:
+    """Parses a run's frontier from the archive, one domain after the other.
+
+    `most`: pages after which the work is done, where the spider declares it; what such a run did not reach
+    is no failure.
+    """
+
+    def __init__(
+        self,
+        archives: Archives,
+        fetcher: Fetcher,
+        token: str,
+        store: Store,
+        run: Run,
+        clock: Clock,
+        listeners: Sequence[Listener] = (),
+        most: int | None = None,
+    ) -> None:
+        self._archives = archives
+        self._fetcher = fetcher
+        self._token = token
+        self._store = store
+        self._run = run
+        self._clock = clock
+        self._listeners = listeners
+        self._most = most
+        self._permits: dict[str, Permit | None] = {}
+        self._is_stopped = False
+        self._beat_at = 0.0
+        self._pages = self._records = self._failed = 0
+
+    def run(self) -> Stop:
+        """Parse until nothing is pending, the declared size is reached or somebody stops it."""
+        try:
+            while True:
+                if self._is_stopped:
+                    return Stop.SIGNAL
+                if self._is_full():
+                    return Stop.PAGES
+                self._beat()
+                leases = self._store.lease(self._run, 1, float("inf"))
+                for lease in leases:
+                    self._work(lease)
+                if not leases and not self._store.progress(self._run).pending:
+                    return Stop.DONE
+                if not leases:
+                    self._clock.sleep(SETTLE_EVERY)  # another spider's run holds the domain
+        finally:
+            self._archives.close()
+
+    def stop(self) -> None:
+        """Ask it to end; callable from a signal handler."""
+        self._is_stopped = True
+
+    def _is_full(self) -> bool:
+        return self._most is not None and self._pages >= self._most
+
+    def _work(self, lease: Lease) -> None:
+        """Parse what a domain has, until it runs dry or others wait for it."""
+        tally = Tally.from_json(lease.tally)
+        is_wanted = False
+        while not (is_wanted or self._is_stopped or self._is_full()):
+            visits: list[Visit] = []
+            for entry in self._store.take(self._run, lease, IN_HAND):
+                visits.append(self._visit(entry))
+                tally.count(visits[-1])
+                is_wanted |= self._beat() >= {lease.domain}
+                if self._is_stopped or self._is_full():
+                    break
+            if not visits:
+                break
+            self._store.settle(self._run, visits, [DomainUpdate(lease, lease.due, tally=tally.to_json())])
+            self._tell(Settled(len(visits)))
+        self._store.release([DomainUpdate(lease, lease.due, tally=tally.to_json())])
+
+    def _visit(self, entry: Entry) -> Visit:
+        page = self._archives.get(entry.fp)
+        visit = self._fetcher.read(entry, page.response) if page else Visit(entry, self._missing(entry.url))
+        self._pages += isinstance(visit.outcome, Fetched)
+        self._failed += isinstance(visit.outcome, Failed)
+        self._records += len(visit.outcome.records) if isinstance(visit.outcome, Fetched) else 0
+        self._tell(Visited(visit))
+        return visit
+
+    def _missing(self, url: str) -> Outcome:
+        """What becomes of a URL that is not in the archive; the rules as last read tell why it may not be."""
+        origin = origin_of(url)
+        if origin not in self._permits:
+            copy = self._store.robots(origin)
+            self._permits[origin] = permit_of(copy, self._clock.wall()) if copy is not None else None
+        permit = self._permits[origin]
+        if permit is not None and not permit.closed and (reason := permit.refusal(self._token, url)):
+            return Denied(reason)
+        return Failed(MISSING, MISSING) if self._most is None else Denied(MISSING)
+
+    def _beat(self) -> frozenset[str]:
+        """Stay alive; the domains that others wait for."""
+        now = self._clock.now()
+        if now < self._beat_at:
+            return frozenset()
+        self._beat_at = now + BEAT_EVERY
+        pending = self._store.progress(self._run).pending
+        self._tell(Ticked(self._pages, self._records, self._failed, 0, pending, (), 0))
+        return self._store.heartbeat()
+
+    def _tell(self, event: Event) -> None:
+        for listener in self._listeners:
+            listener(event)

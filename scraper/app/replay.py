@@ -1,0 +1,133 @@
+"""Archived pages parsed once more: as a run of their own, or only to compare with the records that stand."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from scraper import archive
+from scraper import settings as settings_of
+from scraper.app.options import Prepared
+from scraper.app.run import run
+from scraper.archive import ArchivedPage, Archives
+from scraper.changes import Change, diff
+from scraper.clock import SystemClock
+from scraper.errors import UsageError
+from scraper.events import Listener
+from scraper.fetcher import Fetcher, Habits
+from scraper.model import Entry, Failed, Fetched, Visit
+from scraper.spider import rules_of
+from scraper.store import Run, Store
+
+Pairs = list[tuple[str, str]]
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """A saved page, parsed: what differs from its saved records, or the error that its callback raised."""
+
+    url: str
+    changes: tuple[Change, ...] = ()
+    error: str = ""
+
+    @property
+    def is_same(self) -> bool:
+        """Whether the page gives what it gave."""
+        return not (self.changes or self.error)
+
+
+def reparse(prepared: Prepared, store: Store, listeners: Sequence[Listener] = ()) -> dict[str, Any]:
+    """Run a spider on its archived pages; the summary. `prepared.options.is_offline` has to be set."""
+    spider = prepared.loaded.name
+    archives_of(prepared.options.data, spider)
+    last = next(iter(store.runs(spider, 1)), None)
+    if last is not None and last.state != "ended" and not prepared.options.fresh:
+        raise UsageError(
+            f"run {last.id} of {spider} has not ended",
+            "`run` goes on with it; --fresh gives it up and parses what is archived",
+        )
+    return run(prepared, store, listeners)
+
+
+def archives_of(data: Path, spider: str) -> list[Path]:
+    """The folders of a spider's runs that hold pages, oldest first; UsageError where there is none."""
+    folders = archive.run_folders(data / spider)
+    if not folders:
+        raise UsageError(f"{spider} has no archived pages in {data}/", "run it with --archive first")
+    archive.warcio()
+    return folders
+
+
+def check(prepared: Prepared, store: Store) -> Iterator[Checked]:
+    """Parse the saved pages that the current records come from; one result a page.
+
+    Changes run from the saved records to the new ones. Memory: about the size of the spider's records.
+    """
+    spider = prepared.loaded.name
+    accepted = [one for one in store.runs(spider, 100_000) if one.is_accepted]
+    named = {one.id for one in accepted}
+    folders = [one for one in archives_of(prepared.options.data, spider) if one.name in named]
+    if not folders:
+        raise UsageError(f"no run of {spider} that is archived has been accepted")
+    base = max((one.number for one in accepted if one.is_whole), default=0)
+    archives = Archives(folders)
+    try:
+        visits = _visits(prepared, store, archives, _Known(spider, accepted[0], base))
+        yield from _compared(visits, _saved(store, spider))
+    finally:
+        archives.close()
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """Whose pages are checked; `base`: the run from which on the current records count."""
+
+    spider: str
+    last: Run
+    base: int
+
+
+def _visits(prepared: Prepared, store: Store, archives: Archives, known: _Known) -> Iterator[Visit]:
+    settings = prepared.settings
+    rules = rules_of(
+        prepared.spider,
+        allowed_domains=settings.allowed_domains,
+        max_depth=settings.max_depth,
+        obey_nofollow=settings.obey_nofollow,
+    )
+    habits = Habits(known.last.number, settings_of.token(settings))
+    fetcher = Fetcher(prepared.spider, rules, habits, SystemClock())
+    for page in archives.pages():
+        entry = _entry(page, store, known)
+        if entry is not None:
+            yield fetcher.read(entry, page.response)
+
+
+def _entry(page: ArchivedPage, store: Store, known: _Known) -> Entry | None:
+    """The request behind an archived page; None where the page is no longer one of the spider's."""
+    row = store.lookup(known.spider, page.fp) if 200 <= page.response.status < 300 else None
+    if row is None or row["run_number"] < known.base:
+        return None
+    return Entry(0, "", page.fp, row["url"], row["request"], row["depth"])
+
+
+def _saved(store: Store, spider: str) -> dict[str, Pairs]:
+    saved: dict[str, Pairs] = {}
+    for kept in store.current(spider):
+        saved.setdefault(kept.url, []).append((kept.key, kept.line))
+    return saved
+
+
+def _compared(visits: Iterator[Visit], saved: dict[str, Pairs]) -> Iterator[Checked]:
+    found: dict[str, Pairs] = {}
+    for visit in visits:
+        url = visit.entry.url
+        match visit.outcome:
+            case Fetched(records=records):
+                # A form posted twice is two pages of one URL, whose saved records cannot be told apart.
+                found.setdefault(url, []).extend((record.key, record.line) for record in records)
+            case Failed(reason=reason):
+                yield Checked(url, error=reason)
+    for url, pairs in found.items():
+        before = saved.get(url, [])
+        yield Checked(url, () if before == pairs else tuple(diff(before, pairs)))
