@@ -114,4 +114,4 @@ def _robots(tally: Tally, exemption: str | None) -> Markup:
 
 def _copy(text: str) -> str:
     """A hash is told apart by its first letters; anything else is a reason in words."""
-    return text[:12] if re.fullmatch(r"[0-9a-f]{16,128}", text) else clean(text, 120)
+    return text[:10] if re.fullmatch(r"[0-9a-f]{16,128}", text) else clean(text, 120)
