@@ -10,6 +10,7 @@ ScraperError
 │   ├── StoreBusy           another run of this spider holds it (exit 75)
 │   └── LeaseLost           this worker was taken for dead
 ├── LoginFailed         a login was refused or lost (exit 77)
+├── RequestDenied       a rule forbids what a login or a callback asks for: scope, robots.txt, a long rest
 ├── RecordError         one record that cannot be kept
 └── FetchError          what a site did to one request
     ├── ConnectFailed       DNS, refused, reset before an answer
@@ -66,6 +67,10 @@ class LeaseLost(StoreError):
 
 class LoginFailed(ScraperError):
     """A login was refused or lost."""
+
+
+class RequestDenied(ScraperError):
+    """A request that a session was asked for and that a rule forbids; nothing was sent."""
 
 
 class RecordError(ScraperError):

@@ -1,8 +1,9 @@
 """One request to one outcome. It runs on worker threads; nothing that a site can do raises past it."""
 
 import json
+import re
 import traceback
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from hashlib import blake2b
 from typing import Any
@@ -17,6 +18,7 @@ from scraper.model import (
     Entry,
     Failed,
     Fetched,
+    Headers,
     Known,
     NewUrl,
     Outcome,
@@ -34,10 +36,14 @@ from scraper.refusals import refusal
 from scraper.scope import refusal as out_of_scope
 from scraper.session import Answer, DomainSession
 from scraper.spider import Rules, Spider, harvest, request_of, request_text
-from scraper.urls import canonical, domain_of, fingerprint
+from scraper.urls import canonical, domain_of, fingerprint, join
 
 _GONE = frozenset({404, 410})
 _JSON = "application/json"
+_COOKIES = frozenset({"set-cookie", "set-cookie2"})
+SHORTEST_SECRET = 4
+_LEAVES = re.compile(r"[/=](?:log|sign)[-_]?(?:out|off)(?:\.\w+)?/?(?:[?&#]|$)", re.IGNORECASE)
+_QUERY = re.compile(r"(https?://[^\s?'\"]*)\?[^\s'\"]*")
 _FORM = "application/x-www-form-urlencoded"
 
 
@@ -63,6 +69,8 @@ class Fetcher:
     def visit(self, session: DomainSession, entry: Entry) -> Visit:
         """Fetch and parse one URL of the frontier."""
         request = request_of(entry)
+        if session.has_login and _LEAVES.search(entry.url):
+            return Visit(entry, Denied("a logout link: it would end the login"))
         body, headers = body_of(request)
         known = entry.known
         if known is not None and request.method in ("GET", "HEAD"):
@@ -71,24 +79,29 @@ class Fetcher:
         if answer.response is None:
             return self._without_answer(entry, request, answer)
         response = answer.response
+        page = Page(request, response, depth=entry.depth, token=self._habits.token, session=session)
+        if session.has_login and (lost := self._lost_login(session, entry, page)):
+            return Visit(entry, Retry(lost, counts=False), answer.exchange, Reaction(is_logged_out=True))
         reaction = self._reaction(entry, response)
-        outcome, rejected = self._judge(entry, request, response, reaction)
-        page = Page(request, response, depth=entry.depth, token=self._habits.token)
+        outcome, rejected = self._judge(entry, page, reaction)
         if isinstance(outcome, Retry):
             outcome = self._again(entry, request, outcome)
+        if isinstance(outcome, Failed) and outcome.is_parse:
+            outcome = replace(outcome, reason=redact(outcome.reason, session.secrets))
         return Visit(
             entry,
             outcome,
             answer.exchange,
             reaction,
             rejected,
-            response if self._habits.archive and _is_kept(outcome, page) else None,
+            _without_cookies(response) if self._habits.archive and _is_kept(outcome, page) else None,
         )
 
     def read(self, entry: Entry, response: Response) -> Visit:
         """The visit that an archived response makes: parsed whatever is known, and no news of its site."""
         entry = replace(entry, known=None)
-        outcome, rejected = self._judge(entry, request_of(entry), response, PLAIN)
+        page = Page(request_of(entry), response, depth=entry.depth, token=self._habits.token)
+        outcome, rejected = self._judge(entry, page, PLAIN)
         return Visit(entry, outcome, None, PLAIN, rejected)
 
     def errand(self, session: DomainSession, url: str, headers: tuple[tuple[str, str], ...]) -> Answer:
@@ -98,11 +111,32 @@ class Fetcher:
     def login(self, session: DomainSession) -> None:
         """Log in with the spider's own method; raises LoginFailed whatever went wrong."""
         try:
-            self._spider.login(session)
-        except LoginFailed:
-            raise
+            session.log_in(self._spider.login)
+        except LoginFailed as error:
+            raise LoginFailed(self._without_secrets(session, error.message), error.hint) from None
         except Exception as error:
-            raise LoginFailed(f"login on {session.domain}: {_where(error)}") from error
+            text = _QUERY.sub(r"\1", _where(error))
+            raise LoginFailed(self._without_secrets(session, f"login on {session.domain}: {text}")) from None
+
+    def _without_secrets(self, session: DomainSession, text: str) -> str:
+        return redact(text, {*session.secrets, *self._spider.params.values()})
+
+    def _lost_login(self, session: DomainSession, entry: Entry, page: Page) -> str:
+        """How an answer shows that the site no longer knows us; empty where it does not."""
+        if page.status == 401:
+            return "logged out: status 401"
+        if redirects.is_redirect(page.status):
+            target = join(entry.url, redirects.location_of(page.headers) or "") or ""
+            is_sent_to_login = session.is_login_page(target) and not session.is_login_page(entry.url)
+            return "logged out: redirect to the login page" if is_sent_to_login else ""
+        return "logged out: so says logged_out()" if page.status // 100 == 2 and self._says_lost(page) else ""
+
+    def _says_lost(self, page: Page) -> bool:
+        try:
+            return self._spider.logged_out(page)
+        except Exception:
+            # A page that it cannot read is no sign of anything; the callback meets the same page.
+            return False
 
     def _without_answer(self, entry: Entry, request: Request, answer: Answer) -> Visit:
         error: FetchError = answer.error or FetchError("no answer")
@@ -133,10 +167,8 @@ class Fetcher:
             return replace(_trouble(entry), interval=interval)
         return Reaction(refusal=refused or "", rest=rest, interval=interval)
 
-    def _judge(
-        self, entry: Entry, request: Request, response: Response, reaction: Reaction
-    ) -> tuple[Outcome, tuple[str, ...]]:
-        status = response.status
+    def _judge(self, entry: Entry, page: Page, reaction: Reaction) -> tuple[Outcome, tuple[str, ...]]:
+        request, response, status = page.request, page.response, page.status
         if status == 304:
             return self._not_modified(entry, response), ()
         if reaction.refusal and reaction.rest is None:
@@ -144,7 +176,7 @@ class Fetcher:
         if redirects.is_redirect(status):
             return self._redirect(entry, request, response), ()
         if 200 <= status < 300:
-            return self._parse(entry, request, response)
+            return self._parse(entry, page)
         if retry.is_retryable_status(status) or reaction.rest is not None:
             return Retry(f"status {status}"), ()
         return Failed(f"status {status}", f"status {status}", is_gone=status in _GONE), ()
@@ -200,7 +232,8 @@ class Fetcher:
             )
         )
 
-    def _parse(self, entry: Entry, request: Request, response: Response) -> tuple[Outcome, tuple[str, ...]]:
+    def _parse(self, entry: Entry, page: Page) -> tuple[Outcome, tuple[str, ...]]:
+        response = page.response
         digest = blake2b(response.content, digest_size=16).digest()
         etag, last_modified = freshness.validators(response.headers)
         known = Known(
@@ -213,7 +246,6 @@ class Fetcher:
         )
         if entry.known is not None and entry.known.body_hash == digest:
             return Unchanged(replace(known, version=entry.known.version)), ()
-        page = Page(request, response, depth=entry.depth, token=self._habits.token)
         try:
             found = harvest(self._spider, page, self._rules)
             facts = page.facts()
@@ -254,6 +286,20 @@ def body_of(request: Request) -> tuple[bytes | None, dict[str, str]]:
     if "content-type" not in names:
         headers["Content-Type"] = kind
     return body, headers
+
+
+def redact(text: str, secrets: Iterable[str]) -> str:
+    """A message without what must not stand in it; what is very short would take half of it along."""
+    for secret in sorted(secrets, key=len, reverse=True):
+        if len(secret) >= SHORTEST_SECRET:
+            text = text.replace(secret, "***")
+    return text
+
+
+def _without_cookies(response: Response) -> Response:
+    """A response as it may be archived: whoever has a session's cookies is that session."""
+    lines = [(name, value) for name, value in response.headers.items_all() if name.lower() not in _COOKIES]
+    return replace(response, headers=Headers(lines))
 
 
 def _where(error: BaseException) -> str:

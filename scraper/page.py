@@ -14,6 +14,7 @@ from parsel.csstranslator import GenericTranslator, HTMLTranslator
 
 from scraper.encoding import decode, encoding_of
 from scraper.errors import SpiderError
+from scraper.forms import Form, read
 from scraper.model import Headers, Request, Response
 from scraper.signals import content_usage, is_nofollow, robots_directives, tdm_reservation
 from scraper.urls import join, origin_of
@@ -40,11 +41,14 @@ _local = threading.local()
 class Page:
     """What a spider parses: the response, one tree of it, and the links on it."""
 
-    def __init__(self, request: Request, response: Response, *, depth: int = 0, token: str = "") -> None:
+    def __init__(
+        self, request: Request, response: Response, *, depth: int = 0, token: str = "", session: Any = None
+    ) -> None:
         self.request = request
         self.response = response
         self.depth = depth
         self._token = token
+        self._session = session
         self._encoding: str | None = None
         self._text: str | None = None
         self._tree: Any = None
@@ -230,6 +234,23 @@ class Page:
             self._lower = self._markup().lower()
         return any(word in self._lower for word in words)
 
+    # forms ------------------------------------------------------------------------------------------------
+    def form(self, query: str = "form") -> Form:
+        """The first form that a CSS query selects; SpiderError where there is none."""
+        found = [one for one in self.css(query) if getattr(one.root, "tag", "") == "form"]
+        if not found:
+            there = ", ".join(dict.fromkeys(_form_name(form) for form in self.tree.iter("form"))) or "none"
+            place = self.url.partition("?")[0][:200]
+            raise SpiderError(f"{place} has no form {query!r} (status {self.status})", f"it has {there}")
+        return read(found[0].root, self.base, self.url, self.encoding)
+
+    @property
+    def session(self) -> Any:
+        """The session of the page's domain (a `requests.Session`): its calls wait and obey like any other."""
+        if self._session is None:
+            raise SpiderError("this page has no session: it is parsed without a network")
+        return self._session
+
     # what the site says about use ---------------------------------------------------------------------------
     @property
     def noindex(self) -> bool:
@@ -312,6 +333,11 @@ def _href(target: Any) -> str | None:
     get = getattr(target, "get", None)
     href = get("href") if callable(get) else None
     return href if isinstance(href, str) else None
+
+
+def _form_name(form: Any) -> str:
+    name = form.get("id") or form.get("name")
+    return f"form#{name[:40]}" if form.get("id") else f"form[name={name[:40]}]" if name else "form"
 
 
 def _name(target: object) -> str:

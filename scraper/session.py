@@ -1,29 +1,29 @@
 """The one persistent session of a domain: cookies, auth and connections, kept in a run and between runs."""
 
-import http.client
 import json
-import re
-import ssl
-import zlib
 from collections.abc import Callable, Mapping, MutableMapping
-from dataclasses import dataclass
+from copy import copy
+from dataclasses import dataclass, field
 from typing import Any
 
 import requests
 import urllib3
-from requests.adapters import BaseAdapter
+from requests.adapters import BaseAdapter, HTTPAdapter
+from requests.auth import AuthBase, HTTPDigestAuth
 from requests.cookies import merge_cookies
-from urllib3.exceptions import HTTPError as WireError
 
-from scraper import wire
+from scraper import redirects, retry, wire
+from scraper.body import read_body
 from scraper.clock import Clock, SystemClock
 from scraper.cookies import Jar
-from scraper.errors import BadAnswer, ConnectFailed, FetchError, TimedOut, TlsFailed, TooLarge
-from scraper.model import Exchange, Headers, Response
-from scraper.urls import is_public_suffix
+from scraper.errors import FetchError, LoginFailed
+from scraper.model import Exchange, Headers, Request, Response
+from scraper.page import Page
+from scraper.terms import Terms, lay_over
+from scraper.trouble import translate
+from scraper.urls import domain_of, host_of, is_public_suffix
 
-CHUNK = 65_536
-GZIP = b"\x1f\x8b"
+MOST_PLACES = 1000  # a hostile domain has origins without end
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,12 +36,44 @@ class Answer:
     was_idle: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """What holds for an origin; `asked`: the session's `verify` when this was found out.
+
+    `lines`: header fields of the settings, basic and bearer credentials among them. `is_home`: it belongs to
+    the session's domain. `needs_more`: a proxy or digest, which only the ordinary way knows.
+    """
+
+    asked: Any
+    verify: wire.Verify
+    lines: Mapping[str, str]
+    digest: HTTPDigestAuth | None
+    is_home: bool
+    needs_more: bool
+
+
+@dataclass(slots=True)
+class _Login:
+    """What a login has done so far; `status` of its last answer."""
+
+    sends: int = 0
+    status: int = 0
+    pages: set[str] = field(default_factory=set)
+
+    def note(self, request: requests.PreparedRequest) -> None:
+        """Remember what is sent, and where a password may have gone."""
+        self.sends += 1
+        if request.method == "POST":
+            self.pages.add(_page_key(request.url or ""))
+
+
 class DomainSession(requests.Session):
     """A `requests.Session` of one domain, on which every request passes the domain's turnstile.
 
     `timeout`: (connect, read) in seconds; an exchange as a whole ends after 4 x read. `max_body`: bytes after
-    decompression. `check(url)` may raise to refuse a URL (scope, robots) before anything is sent. Everything
-    that people know of a `requests.Session` works on it; `exchange` is the engine's own, faster way.
+    decompression. `check(url)` may raise to refuse a URL (scope, robots) before anything is sent. `terms`:
+    what the settings say for a host. `gates`: the turnstiles of other domains, where a login leads there.
+    Everything that people know of a `requests.Session` works on it; `exchange` is the engine's own way.
     """
 
     def __init__(
@@ -55,43 +87,148 @@ class DomainSession(requests.Session):
         gate: wire.Gate | None = None,
         clock: Clock | None = None,
         check: Callable[[str], None] | None = None,
+        terms: Callable[[str], Terms] | None = None,
+        gates: Callable[[str], wire.Gate] | None = None,
     ) -> None:
         super().__init__()
         self.domain = domain
         self.timeout = timeout
         self.max_body = max_body
         self.gate = gate
+        self.gates = gates
         self.clock = clock or SystemClock()
         self.check = check
+        self.terms = terms
         self.cookies: Jar = Jar(is_public_suffix, domain, self.clock.wall)
         self.wire = wire.Wire(connections)
         self.mount("https://", self.wire)
         self.mount("http://", self.wire)
+        self.meter = wire.Meter()
         self.is_logged_in = False
-        self._environment: dict[str, dict[str, Any]] = {}
-        self._dumped = (0, False)
+        self.has_login = False
+        self.secrets: set[str] = set()
+        self._is_portable = True
+        self._login: _Login | None = None
+        self._login_pages: frozenset[str] = frozenset()
+        self._terms: dict[str, Terms] = {}
+        self._places: dict[str, _Place] = {}
+        self._dumped: tuple[Any, ...] = (0, False)
         if headers:
             self.headers.update(headers)
+        # What says who we are goes wherever a login leads; all that is added later stays with the domain.
+        self._identity = frozenset(name.lower() for name in self.headers)
+        if domain:
+            self.max_redirects = redirects.MAX_HOPS
 
     # the way of people ---------------------------------------------------------------------------------
 
     def send(self, request: requests.PreparedRequest, **kwargs: Any) -> requests.Response:
         """As `requests.Session.send`; each redirect hop passes here again."""
-        if self.check is not None and request.url is not None:
-            self.check(request.url)
+        url = request.url or ""
+        if self.check is not None:
+            self.check(url)
+        if self._is_particular:
+            if getattr(request, "is_loop", False):
+                raise requests.TooManyRedirects(f"{_bare(url)} redirects to itself", request=request)
+            self._adjust(request, kwargs)
         if kwargs.get("timeout") is None:
             kwargs["timeout"] = self.timeout
-        wire.within(4 * self.timeout[1], self.max_body, self.gate)
-        return super().send(request, **kwargs)
+        gate = self._gate_of(url)
+        wire.within(4 * self.timeout[1], self.max_body, gate, self.meter)
+        if self._login is not None:
+            self._login.note(request)
+        response = super().send(request, **kwargs)
+        if self._login is not None:
+            self._login.status = response.status_code
+        if gate is not None:
+            self._heed(response, gate)
+        return response
+
+    @property
+    def _is_particular(self) -> bool:
+        """Whether hosts differ for this session; for one without a domain or settings they do not."""
+        return bool(self.domain) or self.terms is not None
+
+    def _gate_of(self, url: str) -> wire.Gate | None:
+        if self.gates is None or self._is_home(url):
+            return self.gate
+        return self.gates(domain_of(url))
+
+    def _is_home(self, url: str) -> bool:
+        return not self.domain or domain_of(url) == self.domain
+
+    def _heed(self, response: requests.Response, gate: wire.Gate) -> None:
+        """A wait that the site asks for holds for its whole domain, whoever hears of it."""
+        wait = retry.asked_wait(response.status_code, Headers(response.headers.items()), self.clock.wall())
+        if wait:
+            gate.rest_until(self.clock.now() + wait)
+
+    def _adjust(self, request: requests.PreparedRequest, kwargs: dict[str, Any]) -> None:
+        """Verify a hop to another host by that host's own settings, and show it no certificate of ours."""
+        place = self._place(request.url or "")
+        origin = getattr(request, "came_from", None)
+        if origin is not None and kwargs.get("verify") == self._place(origin).verify:
+            kwargs["verify"] = place.verify
+        if not place.is_home and kwargs.get("cert") == self.cert:
+            kwargs["cert"] = None
 
     def prepare_request(self, request: requests.Request) -> requests.PreparedRequest:
-        """As in `requests`, with the cookies by RFC 6265bis."""
+        """As in `requests`, with the cookies by RFC 6265bis and the settings for the host."""
+        if self._is_particular and isinstance(request.url, str):
+            request = self._with_terms(request)
         prepared = super().prepare_request(request)
         if not any(name.lower() == "cookie" for name in (request.headers or {})):
             # `requests` pours the jar into a plain one, which goes by other rules.
             prepared.headers.pop("Cookie", None)
             prepared.prepare_cookies(_merged(self.cookies.copy(), request.cookies))
         return prepared
+
+    def _with_terms(self, request: requests.Request) -> requests.Request:
+        place = self._place(str(request.url))
+        request = copy(request)
+        lines: dict[str, Any] = {}
+        auth = request.auth or place.digest
+        if not place.is_home:
+            # `requests` takes None for "leave it out".
+            lines = {name: None for name in self.headers if name.lower() not in self._identity}
+            auth = auth or _unchanged
+            request.params = _without(self.params, request.params)
+        lay_over(lines, place.lines)
+        lay_over(lines, request.headers or {})
+        request.headers = lines
+        if "Authorization" in place.lines:
+            auth = auth or _unchanged
+        request.auth = auth
+        return request
+
+    def rebuild_auth(self, prepared_request: requests.PreparedRequest, response: requests.Response) -> None:
+        """As in `requests`; what was meant for one host goes to no other, whatever field it stands in."""
+        super().rebuild_auth(prepared_request, response)  # type: ignore[no-untyped-call]  # its stubs
+        if self._is_particular:
+            old, new = response.request.url or "", prepared_request.url or ""
+            setattr(prepared_request, "came_from", old)  # noqa: B010 - its class knows no such attribute
+            if old == new and "Set-Cookie" not in response.headers:
+                setattr(prepared_request, "is_loop", prepared_request.method == response.request.method)  # noqa: B010
+            if self._place(old) is not self._place(new):
+                self._readdress(prepared_request, self._place(old), self._place(new))
+
+    def _readdress(self, prepared: requests.PreparedRequest, old: _Place, new: _Place) -> None:
+        headers: Any = prepared.headers
+        for name, value in old.lines.items():
+            if headers.get(name) == value:
+                del headers[name]
+        if not new.is_home:
+            for name in list(headers):
+                if not _may_leave(name.lower(), self._identity):
+                    del headers[name]
+        if old.digest is not new.digest or not new.is_home:
+            hooks = prepared.hooks["response"]
+            prepared.hooks["response"] = [
+                hook for hook in hooks if not isinstance(getattr(hook, "__self__", None), AuthBase)
+            ]
+        headers.update(new.lines)
+        if new.digest is not None and new.digest is not old.digest:
+            prepared.prepare_auth(new.digest)
 
     def merge_environment_settings(
         self,
@@ -101,10 +238,90 @@ class DomainSession(requests.Session):
         verify: Any,
         cert: Any,
     ) -> Any:
-        """As in `requests`, except that REQUESTS_CA_BUNDLE does not override a `verify` that was set here."""
+        """As in `requests`, except that the environment overrides nothing that was set here."""
+        terms = self._terms_of(url) if isinstance(url, str) else Terms()
         if verify is None and self.verify is not True:
             verify = self.verify
+        elif verify is None and terms.verify is not None:
+            # A plain True would be overridden by REQUESTS_CA_BUNDLE.
+            verify = wire.AUTHORITIES if terms.verify is True else terms.verify
+        if terms.proxy and not proxies:
+            proxies = {"http": terms.proxy, "https": terms.proxy}
         return super().merge_environment_settings(url, proxies, stream, verify, cert)
+
+    def get_adapter(self, url: str) -> BaseAdapter:
+        """The adapter for a URL, behind the gate whatever was mounted; without one `requests` refuses."""
+        adapter = super().get_adapter(url)
+        # Those that connect pass the gate later: once connected, right before the first byte.
+        if adapter is self.wire or self.gate is None or isinstance(adapter, wire.Wire):
+            return adapter
+        if isinstance(adapter, HTTPAdapter):
+            wire.put_behind_gate(adapter)
+            return adapter
+        return wire.Guarded(adapter, self._gate_of(url) or self.gate)
+
+    # forms and logins ----------------------------------------------------------------------------------
+
+    def submit(
+        self,
+        page: Page | requests.Response | str,
+        form: str = "form",
+        *,
+        button: str = "",
+        fields: Mapping[str, Any] | None = None,
+        **values: Any,
+    ) -> requests.Response:
+        """Fill in and send a form of a page (or of the page at a URL) as a browser does.
+
+        `form`: a CSS query. Hidden fields and tokens stay as they are. `fields`: for names that are no
+        Python names. Raises SpiderError for a form, field or choice that is not there.
+        """
+        page = self._page(page)
+        found = page.form(form)
+        given = {**(fields or {}), **values}
+        self.secrets.update(str(given[name]) for name in found.secrets if given.get(name))
+        if self._login is not None:
+            self._login.pages.add(_page_key(page.url))
+        sent = found.submission(given, button)
+        headers = {"Referer": page.url.partition("#")[0]}
+        if sent.content_type:
+            headers["Content-Type"] = sent.content_type
+        return self.request(sent.method, sent.url, data=sent.body, headers=headers)
+
+    def _page(self, page: Page | requests.Response | str) -> Page:
+        if isinstance(page, Page):
+            return page
+        if isinstance(page, str):
+            page = self.get(page)
+            page.raise_for_status()
+        headers = Headers((name, value) for name, value in page.headers.items())
+        answer = Response(page.url, page.status_code, headers, page.content, self.clock.wall())
+        return Page(Request(page.url), answer)
+
+    def log_in(self, login: Callable[[Any], None]) -> None:
+        """Let a spider log in; raises what it raises, and LoginFailed where the last answer was 401 or 403.
+
+        What it leaves in cookies is kept across runs; headers and auth live as long as the session.
+        """
+        before = self._belongings()
+        self._login = done = _Login()
+        try:
+            login(self)
+        finally:
+            self._login = None
+        if done.status in (401, 403):
+            raise LoginFailed(f"the login was answered with status {done.status}")
+        self._is_portable = before == self._belongings()
+        self.has_login = bool(done.sends) or not self._is_portable
+        self._login_pages = frozenset(page for page in done.pages if not page.endswith("/"))
+        self.is_logged_in = True
+
+    def _belongings(self) -> tuple[Any, ...]:
+        return dict(self.headers), self.auth, repr(self.params), self.cert, tuple(self.adapters)
+
+    def is_login_page(self, url: str) -> bool:
+        """Whether a form was submitted from this address, or something posted to it, to log in."""
+        return bool(self._login_pages) and _page_key(url) in self._login_pages
 
     # the engine's way ----------------------------------------------------------------------------------
 
@@ -116,15 +333,16 @@ class DomainSession(requests.Session):
         connects = wire.current.connects
         answered = 0.0
         response, error = None, None
-        wire.within(4 * self.timeout[1], self.max_body, self.gate)
+        gate = self.gate if self.gates is None else self._gate_of(url)
+        wire.within(4 * self.timeout[1], self.max_body, gate, self.meter)
         try:
             raw = self._open(method, url, headers, body)
             answered = self.clock.now()
             response = self._read(raw, url, answered - begun)
         except Exception as trouble:
             error = translate(trouble)
-            if not answered and self.gate is not None:
-                self.gate.failed()
+            if not answered and gate is not None:
+                gate.failed()
         ended = self.clock.now()
         exchange = Exchange(
             sent_at=begun,
@@ -139,22 +357,25 @@ class DomainSession(requests.Session):
     def _open(
         self, method: str, url: str, headers: Mapping[str, str] | None, body: bytes | None
     ) -> urllib3.BaseHTTPResponse:
-        environment = self._environment_of(url)
+        place = self._place(url)
         if (
             self.auth
-            or environment["proxies"]
-            or self.get_adapter(url) is not self.wire
+            or place.needs_more
+            or super().get_adapter(url) is not self.wire
             or self.hooks["response"]
         ):
             return self._open_ordinarily(method, url, headers, body)
         # `requests` spends 250 us a page on preparing what never changes within a session.
         end = url.find("/", 8)
         lines: dict[str, Any] = dict(self.headers)
+        if not place.is_home:
+            lines = {name: value for name, value in lines.items() if name.lower() in self._identity}
+        lay_over(lines, place.lines)
         if headers:
-            lines.update(headers)
+            lay_over(lines, headers)
         if self.cookies and (cookie := self.cookies.header_for(url, self.clock.wall())):
-            lines["Cookie"] = cookie
-        pool = self.wire.pool(url[:end], environment["verify"], self.cert)
+            lines.setdefault("Cookie", cookie)
+        pool = self.wire.pool(url[:end], place.verify, self.cert if place.is_home else None)
         raw = pool.urlopen(
             method,
             url[end:],
@@ -182,14 +403,37 @@ class DomainSession(requests.Session):
         )
         return answer.raw
 
-    def _environment_of(self, url: str) -> dict[str, Any]:
-        # Reading the environment for every page would cost as much as the request.
-        origin = url[: url.find("/", 8)]
-        found = self._environment.get(origin)
-        if found is None or self.verify is not found["asked"]:
-            found = dict(self.merge_environment_settings(url, {}, None, None, None), asked=self.verify)
-            self._environment[origin] = found
+    def _terms_of(self, url: str) -> Terms:
+        if self.terms is None:
+            return Terms()
+        host = host_of(url)
+        found = self._terms.get(host)
+        if found is None:
+            found = self._terms[host] = self.terms(host)
+            self.secrets.update(found.secrets)
         return found
+
+    def _place(self, url: str) -> _Place:
+        # Reading the environment for every page would cost as much as the request.
+        end = url.find("/", 8)
+        origin = url[:end] if end > 0 else url
+        found = self._places.get(origin)
+        if found is None or self.verify is not found.asked:
+            if len(self._places) >= MOST_PLACES:
+                self._places.clear()
+                self._terms.clear()
+            found = self._places[origin] = self._new_place(origin)
+        return found
+
+    def _new_place(self, origin: str) -> _Place:
+        terms = self._terms_of(origin)
+        settings = self.merge_environment_settings(origin, {}, None, None, None)
+        auth = terms.auth
+        digest = HTTPDigestAuth(auth.user, auth.password) if auth and auth.kind == "digest" else None
+        needs_more = digest is not None or bool(settings["proxies"])
+        return _Place(
+            self.verify, settings["verify"], terms.lines(), digest, self._is_home(origin), needs_more
+        )
 
     def _read(self, raw: urllib3.BaseHTTPResponse, url: str, elapsed: float) -> Response:
         headers = Headers(raw.headers.items())
@@ -201,31 +445,33 @@ class DomainSession(requests.Session):
         raw.release_conn()
         return Response(url, raw.status, headers, content, self.clock.wall(), elapsed)
 
-    def get_adapter(self, url: str) -> BaseAdapter:
-        """The adapter for a URL, behind the gate whatever was mounted; without one `requests` refuses."""
-        adapter = super().get_adapter(url)
-        # Our own passes the gate later: after it has connected, right before the first byte.
-        return (
-            adapter
-            if isinstance(adapter, wire.Wire) or self.gate is None
-            else wire.Guarded(adapter, self.gate)
-        )
+    # what is kept --------------------------------------------------------------------------------------
 
     def dump_changes(self) -> str | None:
         """What outlives the process, as JSON; None if nothing changed since the last call."""
-        state = (self.cookies.changes, self.is_logged_in)
+        is_kept = self.is_logged_in and self.has_login and self._is_portable
+        state = (self.cookies.changes, is_kept, self._login_pages)
         if state == self._dumped:
             return None
         self._dumped = state
-        return json.dumps({"cookies": self.cookies.dump(), "is_logged_in": self.is_logged_in})
+        kept = {"cookies": self.cookies.dump(), "is_logged_in": is_kept}
+        if self._login_pages:
+            kept["login_pages"] = sorted(self._login_pages)
+        return json.dumps(kept)
 
     def load(self, text: str) -> None:
         """Take up what `dump_changes` gave."""
         if text:
             kept = json.loads(text)
             self.cookies.load(kept.get("cookies", ()))
-            self.is_logged_in = bool(kept.get("is_logged_in"))
-            self._dumped = (self.cookies.changes, self.is_logged_in)
+            self.is_logged_in = self.has_login = bool(kept.get("is_logged_in"))
+            self._login_pages = frozenset(kept.get("login_pages", ()))
+            self._dumped = (self.cookies.changes, self.is_logged_in, self._login_pages)
+
+    @property
+    def is_connected(self) -> bool:
+        """Whether connections may be open."""
+        return self.wire.is_connected
 
     def disconnect(self) -> None:
         """Close the idle connections; the session goes on with new ones."""
@@ -235,136 +481,30 @@ class DomainSession(requests.Session):
 _merged: Callable[..., Any] = merge_cookies
 
 
-def read_body(raw: Any, coding: str, limit: float) -> bytes:
-    """The body, decoded by its Content-Encoding, never more than `limit` bytes of it in memory.
+def _unchanged(request: Any) -> Any:
+    """Credentials that add nothing, so that `requests` looks for no others."""
+    return request
 
-    Raises TooLarge and BadAnswer (truncated or undecodable).
+
+def _without(own: Any, params: Any) -> Any:
+    """A request's parameters without those that a session adds to each; None is "leave it out"."""
+    if isinstance(params, str | bytes) or not isinstance(own, Mapping):
+        return params
+    return {**dict.fromkeys(own), **dict(params or {})}
+
+
+def _may_leave(name: str, identity: frozenset[str]) -> bool:
+    return name in identity or name.startswith(("accept", "content-")) or name == "transfer-encoding"
+
+
+def _bare(url: str) -> str:
+    return url.partition("?")[0][:200]
+
+
+def _page_key(url: str) -> str:
+    """Host, port and path: the same page with another query, scheme or slash at its end is the same page.
+
+    Only the root of a host ends with a slash.
     """
-    decoder = _decoder(coding)
-    chunks: list[bytes] = []
-    received = size = 0
-    while chunk := raw.read(CHUNK, decode_content=False):
-        received += len(chunk)
-        if decoder is not None:
-            chunk = decoder.feed(chunk, int(limit - size) + 1)
-        size += len(chunk)
-        if max(size, received) > limit:
-            raise TooLarge(f"body over {limit / 2**20:g} MiB")
-        chunks.append(chunk)
-    if decoder is not None and not decoder.is_complete:
-        raise BadAnswer("the compressed body ends too early")
-    return chunks[0] if len(chunks) == 1 else b"".join(chunks)
-
-
-class _Inflate:
-    """gzip and deflate with a bound on what comes out (RFC 9110 8.4.1)."""
-
-    def __init__(self, coding: str) -> None:
-        self._coding = coding
-        self._inner: Any = None
-        self._is_plain = False
-
-    def feed(self, data: bytes, most: int) -> bytes:
-        """At most `most` bytes: one more than allowed is enough to know that there is more."""
-        if self._inner is None and not self._is_plain:
-            self._inner = _inflater(data, self._coding)
-            self._is_plain = self._inner is None
-        if self._is_plain:
-            return data
-        out: list[bytes] = []
-        while data and most > 0:
-            piece = self._inner.decompress(data, most)
-            out.append(piece)
-            most -= len(piece)
-            data = self._inner.unconsumed_tail
-            if self._inner.eof:
-                data = self._next_member(self._inner.unused_data)
-        return b"".join(out)
-
-    def _next_member(self, rest: bytes) -> bytes:
-        if rest[:2] != GZIP:
-            return b""  # padding after the last member is ignored, as gzip does
-        self._inner = zlib.decompressobj(31)
-        return rest
-
-    @property
-    def is_complete(self) -> bool:
-        return self._inner is None or bool(self._inner.eof)
-
-
-def _inflater(start: bytes, coding: str) -> Any:
-    """The decompressor for a body that starts so; None where the label lies and nothing was compressed."""
-    if start[:2] == GZIP:
-        return zlib.decompressobj(31)
-    if coding == "deflate":
-        for bits in (15, -15):  # many servers send raw deflate without the zlib header
-            try:
-                zlib.decompressobj(bits).decompress(start, 1)
-            except zlib.error:
-                continue
-            return zlib.decompressobj(bits)
-    return None
-
-
-def _decoder(coding: str) -> _Inflate | None:
-    codings = [name for part in coding.split(",") if (name := part.strip().lower()) not in ("", "identity")]
-    if not codings:
-        return None
-    if len(codings) == 1 and codings[0] in ("gzip", "x-gzip", "deflate"):
-        return _Inflate(codings[0])
-    raise BadAnswer(f"Content-Encoding {coding[:40]!r} was not asked for")
-
-
-def translate(trouble: Exception) -> FetchError:
-    """What a library raised, as an error of ours with a reason that a person understands."""
-    if isinstance(trouble, FetchError):
-        return trouble
-    causes = list(_causes(trouble))
-    for kind, make in _KINDS:
-        for cause in causes:
-            if isinstance(cause, kind):
-                return make(cause)
-    return BadAnswer(f"{type(trouble).__name__}: {_short(trouble)}")
-
-
-def _causes(trouble: BaseException) -> Any:
-    seen: set[int] = set()
-    queue: list[Any] = [trouble]
-    while queue:
-        cause = queue.pop(0)
-        if not isinstance(cause, BaseException) or id(cause) in seen:
-            continue
-        seen.add(id(cause))
-        yield cause
-        queue += [*cause.args, getattr(cause, "reason", None), cause.__cause__, cause.__context__]
-
-
-def _short(trouble: object) -> str:
-    text = re.sub(r"<[^<>]{0,200}>|\(Caused by.*", "", str(trouble))
-    return re.sub(r"\s+", " ", text).strip(" :'\"()")[:160]
-
-
-def _certificate(cause: Any) -> FetchError:
-    return TlsFailed(f"certificate: {getattr(cause, 'verify_message', '') or _short(cause)}")
-
-
-_KINDS: list[tuple[type | tuple[type, ...], Callable[[Any], FetchError]]] = [
-    (FetchError, lambda cause: cause),
-    (ssl.SSLCertVerificationError, _certificate),
-    (urllib3.exceptions.NameResolutionError, lambda cause: ConnectFailed("the name does not resolve")),
-    (urllib3.exceptions.ProxyError, lambda cause: ConnectFailed("the proxy did not connect")),
-    ((TimeoutError, urllib3.exceptions.TimeoutError), lambda cause: TimedOut("timed out")),
-    (ConnectionRefusedError, lambda cause: ConnectFailed("connection refused")),
-    (http.client.RemoteDisconnected, lambda cause: ConnectFailed("closed without an answer")),
-    (ConnectionError, lambda cause: ConnectFailed("connection reset")),
-    (ssl.SSLError, lambda cause: ConnectFailed(f"TLS: {getattr(cause, 'reason', '') or _short(cause)}")),
-    (http.client.LineTooLong, lambda cause: TooLarge("a header line over 64 KiB")),
-    (
-        (http.client.IncompleteRead, urllib3.exceptions.IncompleteRead),
-        lambda cause: BadAnswer("the body ends too early"),
-    ),
-    (http.client.HTTPException, lambda cause: BadAnswer(f"not HTTP: {_short(cause)}")),
-    (zlib.error, lambda cause: BadAnswer("the compressed body is damaged")),
-    (OSError, lambda cause: ConnectFailed(cause.strerror or _short(cause))),
-    (WireError, lambda cause: BadAnswer(_short(cause))),
-]
+    place = url.partition("://")[2].partition("#")[0].partition("?")[0]
+    return place.rstrip("/") if place.rstrip("/").find("/") > 0 else place.rstrip("/") + "/"

@@ -5,6 +5,8 @@ import threading
 
 from scraper.clock import Clock
 
+MOST_LENT = 1000
+
 
 class Turnstile:
     """Slots `delay` seconds apart, as the server sees them.
@@ -26,6 +28,14 @@ class Turnstile:
         self._clock = clock
         self._is_serial = concurrency == 1
         self._lock = threading.Lock()
+
+    def wait(self) -> bool:
+        """Sleep until the next slot is there, without taking it; whether that took any time."""
+        wait = self.due - self._clock.now()
+        if wait <= 0:
+            return False
+        self._clock.sleep(wait)
+        return True
 
     def enter(self) -> None:
         """Take the next slot and return when it has come."""
@@ -68,3 +78,46 @@ class Turnstile:
     def _push(self, due: float) -> None:
         with self._lock:
             self.due = max(self.due, due)
+
+
+class Turnstiles:
+    """The turnstiles of this process by domain, for sessions that have to ask another domain (a login host).
+
+    A domain that nobody holds gets a turnstile of its own here, which hands its clock on to whoever holds it
+    later. Other processes do not see it.
+    """
+
+    def __init__(self, clock: Clock, delay: float) -> None:
+        self._clock = clock
+        self._delay = delay
+        self._held: dict[str, Turnstile] = {}
+        self._lent: dict[str, Turnstile] = {}
+        self._lock = threading.Lock()
+
+    def of(self, domain: str) -> Turnstile:
+        """The turnstile of a domain, whoever holds it."""
+        with self._lock:
+            held = self._held.get(domain)
+            if held is not None:
+                return held
+            if domain not in self._lent:
+                self._lent[domain] = Turnstile(self._clock, self._delay)
+            return self._lent[domain]
+
+    def hold(self, domain: str, gate: Turnstile) -> None:
+        """Make a turnstile the one of its domain; it takes over the clock of the one before."""
+        with self._lock:
+            before = self._lent.pop(domain, None)
+            if before is not None:
+                gate.rest_until(before.due)
+            self._held[domain] = gate
+
+    def let_go(self, domain: str) -> None:
+        """The domain is nobody's here any more; its clock is kept until it has run out."""
+        with self._lock:
+            held = self._held.pop(domain, None)
+            if held is not None and held.due > self._clock.now():
+                self._lent[domain] = held
+            if len(self._lent) > MOST_LENT:
+                now = self._clock.now()
+                self._lent = {name: gate for name, gate in self._lent.items() if gate.due > now}

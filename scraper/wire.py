@@ -8,7 +8,7 @@ import math
 import socket
 import ssl
 import threading
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any, Protocol
 
 import certifi
@@ -24,10 +24,19 @@ from scraper.clock import monotonic
 
 Verify = bool | str
 Cert = str | tuple[str, str] | None
+AUTHORITIES = certifi.where()
+MOST_POOLS = 8  # origins of one domain that keep a connection: a hostile one has thousands of subdomains
+MANY_SOCKETS = 10_000
+FILES = 64  # descriptors for the database, the run's files and the interpreter
+_REPEATABLE = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
 class Gate(Protocol):
     """Where every request waits for its slot, whoever sends it."""
+
+    def wait(self) -> bool:
+        """Sleep until the next slot is there, without taking it; whether that took any time."""
+        ...
 
     def enter(self) -> None:
         """Return when the next request may be sent; its slot is taken then."""
@@ -37,9 +46,25 @@ class Gate(Protocol):
         """Note the first byte of an answer: the next slot counts from it."""
         ...
 
+    def rest_until(self, moment: float) -> None:
+        """Let nothing through before a moment."""
+        ...
+
     def failed(self) -> None:
         """Note the end of an exchange that brought no answer: the next slot counts from it."""
         ...
+
+
+class Meter:
+    """Counts the connections that a session opened, whichever thread did."""
+
+    def __init__(self) -> None:
+        self.connects = 0
+        self._lock = threading.Lock()
+
+    def add(self) -> None:
+        with self._lock:
+            self.connects += 1
 
 
 class Limits(threading.local):
@@ -48,6 +73,7 @@ class Limits(threading.local):
     deadline = math.inf
     max_body: float = math.inf
     gate: Gate | None = None
+    meter: Meter | None = None
     connects = 0
     is_reused = False
 
@@ -83,6 +109,8 @@ class _Gated(HTTPConnection):
 
     def _new_conn(self) -> socket.socket:
         current.connects += 1
+        if current.meter is not None:
+            current.meter.add()
         plain = super()._new_conn()
         timeout = plain.gettimeout()
         timed = _Timed(fileno=plain.detach())
@@ -90,13 +118,20 @@ class _Gated(HTTPConnection):
         return timed
 
     def request(self, *args: Any, **kwargs: Any) -> None:
+        gate = current.gate
+        if gate is None:
+            current.is_reused = self.sock is not None
+            return super().request(*args, **kwargs)
+        began = monotonic()
+        if gate.wait() and self.proxy is None and self.sock is not None and not self.is_connected:
+            self.close()  # the server has closed it while we waited for our slot
+        waited = monotonic() - began
         current.is_reused = self.sock is not None
         if self.sock is None:
             self.connect()
-        if current.gate is not None:
-            began = monotonic()
-            current.gate.enter()
-            current.deadline += monotonic() - began
+        began = monotonic()
+        gate.enter()
+        current.deadline += waited + monotonic() - began
         super().request(*args, **kwargs)
 
     def getresponse(self) -> urllib3.HTTPResponse:  # type: ignore[override]  # urllib3 differs from http.client
@@ -133,6 +168,9 @@ class _TlsPool(HTTPSConnectionPool):
     ResponseCls = _Bounded
 
 
+_POOLS: dict[str, Any] = {"http": _Pool, "https": _TlsPool}
+
+
 def _socks_pools() -> dict[str, type[HTTPConnectionPool]]:
     # Imported here because PySocks is an extra; requests has told the user already if it is missing.
     from urllib3.contrib.socks import SOCKSConnection, SOCKSHTTPSConnection
@@ -162,7 +200,7 @@ def tls_context(verify: Verify, cert: Cert) -> ssl.SSLContext:
         context.verify_mode = ssl.CERT_NONE
     else:
         context.verify_mode = ssl.CERT_REQUIRED
-        _load_authorities(context, certifi.where() if verify is True else verify)
+        _load_authorities(context, AUTHORITIES if verify is True else verify)
     if cert:
         context.load_cert_chain(*((cert,) if isinstance(cert, str) else cert))
     return context
@@ -188,8 +226,24 @@ class Wire(HTTPAdapter):
         key = (origin, verify, cert)
         found = self._pools.get(key)
         if found is None:
+            if len(self._pools) >= MOST_POOLS:
+                self._pools.pop(next(iter(self._pools))).close()
             found = self._pools[key] = self._new_pool(origin, verify, cert)
         return found
+
+    @property
+    def is_connected(self) -> bool:
+        """Whether connections may be open."""
+        return bool(self._pools or self.proxy_manager)
+
+    def send(self, request: Any, *args: Any, **kwargs: Any) -> Any:
+        """As `HTTPAdapter.send`; a kept connection that breaks is replaced once where that does no harm."""
+        try:
+            return super().send(request, *args, **kwargs)
+        except requests.ConnectionError:
+            if not (current.is_reused and request.method in _REPEATABLE and request.body is None):
+                raise
+            return super().send(request, *args, **kwargs)
 
     def _new_pool(self, origin: str, verify: Verify, cert: Cert) -> HTTPConnectionPool:
         place = urllib3.util.parse_url(origin)
@@ -214,10 +268,7 @@ class Wire(HTTPAdapter):
         return self.pool(origin, verify, cert)
 
     def proxy_manager_for(self, proxy: str, **proxy_kwargs: Any) -> Any:
-        manager = super().proxy_manager_for(proxy, **proxy_kwargs)
-        is_socks = proxy.lower().startswith("socks")
-        manager.pool_classes_by_scheme = _socks_pools() if is_socks else {"http": _Pool, "https": _TlsPool}
-        return manager
+        return _gated_proxies(super().proxy_manager_for, proxy, **proxy_kwargs)
 
     def cert_verify(self, conn: Any, url: str, verify: Any, cert: Any) -> None:
         # The context of our own pools holds the certificates already; loading them again costs 20 ms a call.
@@ -230,6 +281,9 @@ class Wire(HTTPAdapter):
             pool.close()
         self._pools.clear()
         self.poolmanager.clear()
+        for manager in self.proxy_manager.values():
+            manager.clear()
+        self.proxy_manager.clear()
 
     def close(self) -> None:
         self.disconnect()
@@ -252,15 +306,44 @@ class Guarded(BaseAdapter):
             self._gate.failed()
             raise
         self._gate.answered()
+        # Digest and other hooks send their next request by way of it.
+        setattr(answer, "connection", self)  # noqa: B010 - it is typed for an HTTPAdapter alone
         return answer
 
     def close(self) -> None:
         self._adapter.close()
 
 
-def within(seconds: float, max_body: float, gate: Gate | None) -> None:
+def _gated_proxies(make: Any, proxy: str, **proxy_kwargs: Any) -> Any:
+    manager = make(proxy, **proxy_kwargs)
+    manager.pool_classes_by_scheme = _socks_pools() if proxy.lower().startswith("socks") else _POOLS
+    return manager
+
+
+def put_behind_gate(adapter: HTTPAdapter) -> None:
+    """Let an adapter that somebody mounted open connections that pass the gate, each of its retries too."""
+    if not isinstance(adapter, Wire) and adapter.poolmanager.pool_classes_by_scheme is not _POOLS:
+        adapter.poolmanager.clear()
+        adapter.poolmanager.pool_classes_by_scheme = _POOLS
+        make = adapter.proxy_manager_for
+        setattr(adapter, "proxy_manager_for", partial(_gated_proxies, make))  # noqa: B010 - a method by name
+
+
+def within(seconds: float, max_body: float, gate: Gate | None, meter: Meter | None = None) -> None:
     """Begin an exchange on this thread: its deadline counts from now."""
     current.deadline = monotonic() + seconds
     current.max_body = max_body
     current.gate = gate
+    current.meter = meter
     current.is_reused = False
+
+
+def most_sockets() -> int:
+    """How many connections this process may hold, by its limit of open files; the rest is for files."""
+    try:
+        # Not on every system, and needed once a run.
+        import resource
+    except ImportError:
+        return 400
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return MANY_SOCKETS if soft == resource.RLIM_INFINITY else max(2, min(MANY_SOCKETS, soft - FILES))

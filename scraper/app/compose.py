@@ -1,11 +1,13 @@
 """The wiring of one engine: which part is given to which."""
 
+import importlib.util
 import os
 import random
 import socket
 import sys
 import uuid
 from collections.abc import Callable, Sequence
+from hashlib import blake2b
 
 from scraper import settings as settings_of
 from scraper.app.offline import Offline
@@ -15,13 +17,17 @@ from scraper.clock import Clock
 from scraper.engine.crew import ThreadCrew
 from scraper.engine.engine import Engine, Plan
 from scraper.engine.permits import Permits
+from scraper.errors import UsageError
 from scraper.events import Listener
 from scraper.fetcher import Fetcher, Habits
 from scraper.session import DomainSession
 from scraper.settings import Settings
 from scraper.spider import Rules, Spider
 from scraper.store import Lease, Run, Store
+from scraper.terms import Terms
 from scraper.turnstile import Turnstile
+from scraper.urls import domain_of
+from scraper.wire import most_sockets
 
 
 def compose(
@@ -35,6 +41,7 @@ def compose(
     """Wire the parts of one run together."""
     settings = prepared.settings
     token = settings_of.token(settings)
+    check_proxies(settings)
     # The owner gives the interpreter up at every SQL step; at the default 5 ms it would wait that long each
     # time for a thread that parses. 500 domains: 210 requests/s became 350.
     sys.setswitchinterval(0.0005)
@@ -43,14 +50,19 @@ def compose(
     return Engine(
         store,
         found,
-        ThreadCrew(fetcher, settings.threads),
+        ThreadCrew(fetcher, threads_of(settings)),
         Permits(store, clock, settings.robots_exempt),
         session_opener(settings, clock),
-        plan_of(settings, token, prepared.spider),
+        plan_of(settings, token, prepared.spider, rules.allowed_domains),
         clock,
         listeners,
         random.random,
     )
+
+
+def threads_of(settings: Settings) -> int:
+    """The setting, unless the system lets us open too few connections for it."""
+    return max(1, min(settings.threads, most_sockets() // 2))
 
 
 def compose_offline(
@@ -76,8 +88,11 @@ def compose_offline(
     )
 
 
-def plan_of(settings: Settings, token: str, spider: Spider) -> Plan:
+def plan_of(
+    settings: Settings, token: str, spider: Spider, allowed_domains: frozenset[str] = frozenset()
+) -> Plan:
     """The settings that the loop obeys."""
+    threads = threads_of(settings)
     return Plan(
         token=token,
         delay=settings.delay,
@@ -86,12 +101,14 @@ def plan_of(settings: Settings, token: str, spider: Spider) -> Plan:
         max_wait=settings.max_wait,
         max_attempts=settings.max_attempts,
         concurrency=settings.concurrency,
-        threads=settings.threads,
+        threads=threads,
         max_pages=settings.max_pages,
         max_time=settings.max_time,
         max_age=settings.max_age,
         active_hours=(settings.active_hours,) if settings.active_hours else (),
         has_login=type(spider).login is not Spider.login,
+        allowed_domains=allowed_domains,
+        sockets=max(0, most_sockets() - threads),
     )
 
 
@@ -105,20 +122,42 @@ def session_opener(settings: Settings, clock: Clock) -> Callable[[Lease, Turnsti
     def open_session(lease: Lease, gate: Turnstile) -> DomainSession:
         session = DomainSession(
             lease.domain,
-            headers={**identity, **settings_of.headers_for(settings, lease.domain)},
+            headers=identity,
             timeout=settings.timeout,
             max_body=settings.max_body,
             connections=settings.concurrency,
             gate=gate,
             clock=clock,
+            terms=lambda host: terms_for(settings, host),
         )
-        verify = settings_of.for_domain(settings.verify, lease.domain)
-        if verify is not None:
-            session.verify = verify
         session.load(lease.session)
         return session
 
     return open_session
+
+
+def terms_for(settings: Settings, host: str) -> Terms:
+    """What the settings say for a host, or for the nearest of the names that it is below."""
+    domain = domain_of(host)
+    names = [host]
+    while names[-1] != domain and "." in names[-1]:
+        names.append(names[-1].partition(".")[2])
+    is_said = settings.source("verify") != settings_of.DEFAULT
+    proxies = settings_of.for_domain(settings.proxies, *names) or ()
+    return Terms(
+        settings_of.headers_for(settings, *names),
+        settings_of.for_domain(settings.auth, *names),
+        # The highest draw: a proxy that comes or goes moves only the domains that were drawn to it.
+        max(proxies, key=lambda proxy: blake2b(f"{domain} {proxy}".encode()).digest(), default=""),
+        settings_of.for_domain(settings.verify, *names) if is_said else None,
+    )
+
+
+def check_proxies(settings: Settings) -> None:
+    """Raise UsageError for a SOCKS proxy without the package that speaks to it."""
+    wanted = [url for urls in settings.proxies.values() for url in urls if url.startswith("socks")]
+    if wanted and importlib.util.find_spec("socks") is None:
+        raise UsageError("a SOCKS proxy needs PySocks", "pip install 'scraper[socks]'")
 
 
 def worker_name() -> str:

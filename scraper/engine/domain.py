@@ -46,6 +46,7 @@ class Tally:
     refusals: int = 0
     bytes: int = 0
     connections: int = 0
+    logins: int = 0
     breaches: int = 0
     min_gap_s: float | None = None
     delay_s: float = 0.0
@@ -70,9 +71,7 @@ class Tally:
         """Count a visit."""
         exchange = visit.exchange
         if exchange is not None:
-            self.requests += 1
             self.bytes += exchange.size
-            self.connections += exchange.connected
         self.refusals += bool(visit.reaction.refusal)
         self.rejected += len(visit.rejected)
         for text in visit.rejected:
@@ -171,8 +170,12 @@ class Domain:
         self.is_left = False
         self.is_wanted = False
         self.needs_login = False
+        self.is_proven = True
+        self.doubts = 0
+        self.strangers: set[int] = set()
         self.leased_at = 0.0
         self.ticket = 0
+        self._counted = (0, 0)
         self.visit_window: tuple[int, int] | None = None
 
     @property
@@ -203,5 +206,13 @@ class Domain:
             before = self.tally.min_gap_s
             self.tally.min_gap_s = round(gap if before is None else min(gap, before), 6)
         self.tally.breaches, self.gate.breaches = self.tally.breaches + self.gate.breaches, 0
+        self._count_traffic()
         state = throttle.to_json(self.state)
         return DomainUpdate(self.lease, due, state, self.session.dump_changes(), self.tally.to_json())
+
+    def _count_traffic(self) -> None:
+        """Count what passed the gate, whoever sent it: pages, robots.txt, logins, callbacks."""
+        sends, connects = self.gate.sends, self.session.meter.connects
+        self.tally.requests += sends - self._counted[0]
+        self.tally.connections += connects - self._counted[1]
+        self._counted = sends, connects

@@ -89,7 +89,6 @@ class Plan:
     max_wait: float = 300.0
     max_attempts: int = 4
     concurrency: int = 1
-    threads: int = 64
     max_pages: int | None = None
     max_time: float | None = None
     max_age: float = 0.0
@@ -193,8 +192,8 @@ class Engine:
         """Seconds until the next thing to do."""
         now = self._clock.now()
         moments = [self._beat_at, self._look_at]
-        if self._heap and self.in_flight < self._plan.threads:
-            moments.append(self._heap[0][0])
+        if self._heap:
+            moments.append(max(self._heap[0][0], now + self._crew.room()))
         if self._unsettled:
             moments.append(self._settle_by)
         return max(0.0, min(moments) - now)
@@ -378,7 +377,7 @@ class Engine:
 
     def _dispatch(self) -> None:
         now = self._clock.now()
-        while self._heap and self._heap[0][0] <= now and self.in_flight < self._plan.threads:
+        while self._heap and self._heap[0][0] <= now and not self._crew.room():
             if self._stop is not None:
                 return
             _, ticket, domain = heapq.heappop(self._heap)

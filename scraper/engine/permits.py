@@ -52,12 +52,13 @@ class Permits:
         """The permit in force, or None if robots.txt has to be asked for first."""
         permit = self._permits.get(origin)
         if permit is None:
-            permit = self._exempted(origin) or self._stored(origin)
+            permit = self.exempted(origin) or self._stored(origin)
             if permit is not None:
                 self._permits[origin] = permit
         return permit if permit is not None and self._clock.wall() < permit.until else None
 
-    def _exempted(self, origin: str) -> Permit | None:
+    def exempted(self, origin: str) -> Permit | None:
+        """The permit of an origin whose robots.txt the user told us not to ask for; from any thread."""
         host = origin.partition("://")[2].rpartition(":")[0] or origin.partition("://")[2]
         for name in (domain_of(origin + "/"), host):
             if name in self._exempt:

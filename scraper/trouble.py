@@ -1,0 +1,68 @@
+"""What a library raised, as an error of ours that a person understands."""
+
+import http.client
+import re
+import ssl
+import zlib
+from collections.abc import Callable
+from typing import Any
+
+import urllib3
+from urllib3.exceptions import HTTPError as WireError
+
+from scraper.errors import BadAnswer, ConnectFailed, FetchError, TimedOut, TlsFailed, TooLarge
+
+
+def translate(trouble: Exception) -> FetchError:
+    """What a library raised, as an error of ours with a reason that a person understands."""
+    if isinstance(trouble, FetchError):
+        return trouble
+    causes = list(_causes(trouble))
+    for kind, make in _KINDS:
+        for cause in causes:
+            if isinstance(cause, kind):
+                return make(cause)
+    return BadAnswer(f"{type(trouble).__name__}: {_short(trouble)}")
+
+
+def _causes(trouble: BaseException) -> Any:
+    seen: set[int] = set()
+    queue: list[Any] = [trouble]
+    while queue:
+        cause = queue.pop(0)
+        if not isinstance(cause, BaseException) or id(cause) in seen:
+            continue
+        seen.add(id(cause))
+        yield cause
+        queue += [*cause.args, getattr(cause, "reason", None), cause.__cause__, cause.__context__]
+
+
+def _short(trouble: object) -> str:
+    text = re.sub(r"<[^<>]{0,200}>|\(Caused by.*", "", str(trouble))
+    return re.sub(r"\s+", " ", text).strip(" :'\"()")[:160]
+
+
+def _certificate(cause: Any) -> FetchError:
+    return TlsFailed(f"certificate: {getattr(cause, 'verify_message', '') or _short(cause)}")
+
+
+_KINDS: list[tuple[type | tuple[type, ...], Callable[[Any], FetchError]]] = [
+    (FetchError, lambda cause: cause),
+    (ssl.SSLCertVerificationError, _certificate),
+    (urllib3.exceptions.NameResolutionError, lambda cause: ConnectFailed("the name does not resolve")),
+    (urllib3.exceptions.ProxyError, lambda cause: ConnectFailed("the proxy did not connect")),
+    ((TimeoutError, urllib3.exceptions.TimeoutError), lambda cause: TimedOut("timed out")),
+    (ConnectionRefusedError, lambda cause: ConnectFailed("connection refused")),
+    (http.client.RemoteDisconnected, lambda cause: ConnectFailed("closed without an answer")),
+    (ConnectionError, lambda cause: ConnectFailed("connection reset")),
+    (ssl.SSLError, lambda cause: ConnectFailed(f"TLS: {getattr(cause, 'reason', '') or _short(cause)}")),
+    (http.client.LineTooLong, lambda cause: TooLarge("a header line over 64 KiB")),
+    (
+        (http.client.IncompleteRead, urllib3.exceptions.IncompleteRead),
+        lambda cause: BadAnswer("the body ends too early"),
+    ),
+    (http.client.HTTPException, lambda cause: BadAnswer(f"not HTTP: {_short(cause)}")),
+    (zlib.error, lambda cause: BadAnswer("the compressed body is damaged")),
+    (OSError, lambda cause: ConnectFailed(cause.strerror or _short(cause))),
+    (WireError, lambda cause: BadAnswer(_short(cause))),
+]
