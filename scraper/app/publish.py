@@ -14,11 +14,11 @@ def publish(store: Store, run: Run, files: RunFiles, spider: Spider, *, is_whole
     """Write changes.jsonl and records.jsonl; the counts for the summary.
 
     Comes before the store accepts the run, so that a crash between the two only makes it happen again. What
-    a run that is not whole did not visit stands as it was.
+    a run could not read stands as it was, and so does what one that is not whole did not visit.
     """
 
     def after() -> Iterator[Kept]:
-        records = everything(store, run) if is_whole else _merged(store, run)
+        records = store.current(run.spider, run, whole=is_whole)
         return _unique(records) if spider.key else records
 
     before = ((kept.key, kept.line) for kept in store.current(run.spider))
@@ -34,14 +34,6 @@ def everything(store: Store, run: Run) -> Iterator[Kept]:
     while kept := store.records(run, cursor):
         yield from kept
         cursor = kept[-1].cursor
-
-
-def _merged(store: Store, run: Run) -> Iterator[Kept]:
-    visited = {_digest(kept.url) for kept in everything(store, run)}
-    for kept in store.current(run.spider):
-        if _digest(kept.url) not in visited:
-            yield kept
-    yield from everything(store, run)
 
 
 def _unique(records: Iterator[Kept]) -> Iterator[Kept]:

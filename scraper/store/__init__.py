@@ -266,10 +266,12 @@ class Store(Protocol):
         """
         ...
 
-    def current(self, spider: str) -> Iterator[Kept]:
+    def current(self, spider: str, coming: Run | None = None, *, whole: bool = False) -> Iterator[Kept]:
         """The accepted records: for each page those of its latest visit in an accepted run.
 
-        Counted from the last accepted whole run on, so that a page which that run no longer met is gone.
+        Counted from the last accepted whole run on, so that a page which that run no longer met is gone. A
+        page that was met and could not be read keeps what stood. `coming`: as if that run were accepted,
+        as a `whole` one or not.
         """
         ...
 

@@ -764,6 +764,18 @@ class TestCurrentRecords:
         assert self.current(store) == ["1", "2", "3"]
         assert keys(store.records(store.runs("news")[0])) == ["3"]
 
+    @pytest.mark.parametrize("whole", [True, False])
+    def test_those_of_a_run_that_is_yet_to_be_accepted_are_known_before(
+        self, world: World, whole: bool
+    ) -> None:
+        store = world.worker("w1")
+        run_through(store, {}, "1", "2", "3", "4")
+        answers: dict[str, Outcome] = {"1": Failed("500"), "2": Failed("404", is_gone=True)}
+        run = run_through(store, answers, "1", "2", "3", "5", accepted=False)
+        coming = keys(store.current("news", run, whole=whole))
+        assert self.current(store) == ["1", "2", "3", "4"]
+        assert sorted(coming) == ["1", "3", "5"] if whole else ["1", "3", "4", "5"]
+
     def test_a_page_that_is_gone_or_moved_brings_nothing(self, world: World) -> None:
         store = world.worker("w1")
         run_through(store, {}, "1", "2")

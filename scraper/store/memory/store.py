@@ -230,9 +230,12 @@ class MemoryStore:
                 kept += brought
         return kept
 
-    def current(self, spider: str) -> Iterator[Kept]:
+    def current(self, spider: str, coming: Run | None = None, *, whole: bool = False) -> Iterator[Kept]:
         accepted = [run for run in self.runs(spider, limit=1_000_000) if run.is_accepted]
         base = max((run.number for run in accepted if run.is_whole), default=0)
+        if coming is not None:
+            accepted.append(coming)
+            base = coming.number if whole else base
         counted = {run.number for run in accepted if run.number >= base}
         latest = {look.url: look for look in self._data.looks if look.run in counted}
         for look in sorted(latest.values(), key=lambda look: look.id):

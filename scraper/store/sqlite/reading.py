@@ -12,8 +12,9 @@ from scraper.store.sqlite.database import Database
 _RECORDS = """SELECT v.id, u.url, r.key, r.line
     FROM visits v JOIN records r ON r.version = v.version JOIN urls u ON u.id = v.url
     WHERE v.run = ? AND v.id > ? AND v.is_read = 1 ORDER BY v.id, r.n"""
-_CURRENT = """WITH counted AS (SELECT number FROM runs WHERE spider = ?1 AND accepted AND number >= (
-        SELECT coalesce(max(number), 0) FROM runs WHERE spider = ?1 AND accepted AND whole)),
+_CURRENT = """WITH counted AS (SELECT number FROM runs
+        WHERE spider = ?1 AND (accepted OR number = ?2) AND number >= coalesce(
+            ?3, (SELECT max(number) FROM runs WHERE spider = ?1 AND accepted AND whole), 0)),
     latest AS (SELECT url, max(id) AS id FROM visits WHERE run IN counted GROUP BY url)
     SELECT v.id, u.url, r.key, r.line
     FROM latest l JOIN visits v ON v.id = l.id JOIN records r ON r.version = v.version
@@ -43,9 +44,9 @@ def records(database: Database, run: int, after: int, limit: int) -> list[Kept]:
     return kept
 
 
-def current(database: Database, spider: str) -> Iterator[Kept]:
-    """The accepted records, as they were when the reading began."""
-    return (Kept(*row) for row in database.stream(_CURRENT, spider))
+def current(database: Database, spider: str, coming: int | None, *, whole: bool) -> Iterator[Kept]:
+    """The accepted records, as they were when the reading began; with those of the run `coming`."""
+    return (Kept(*row) for row in database.stream(_CURRENT, spider, coming, coming if whole else None))
 
 
 def lookup(database: Database, spider: str, fp: bytes) -> Mapping[str, Any] | None:

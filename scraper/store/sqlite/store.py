@@ -228,8 +228,8 @@ class SqliteStore:
     def records(self, run: Run, after: int = 0, limit: int = 1000) -> list[Kept]:
         return reading.records(self._database, run.number, after, limit)
 
-    def current(self, spider: str) -> Iterator[Kept]:
-        return reading.current(self._database, spider)
+    def current(self, spider: str, coming: Run | None = None, *, whole: bool = False) -> Iterator[Kept]:
+        return reading.current(self._database, spider, coming and coming.number, whole=whole)
 
     def lookup(self, spider: str, fp: bytes) -> Mapping[str, Any] | None:
         return reading.lookup(self._database, spider, fp)
