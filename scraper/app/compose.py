@@ -92,7 +92,7 @@ def plan_of(
     settings: Settings, token: str, spider: Spider, allowed_domains: frozenset[str] = frozenset()
 ) -> Plan:
     """The settings that the loop obeys."""
-    threads = threads_of(settings)
+
     return Plan(
         token=token,
         delay=settings.delay,
@@ -101,14 +101,13 @@ def plan_of(
         max_wait=settings.max_wait,
         max_attempts=settings.max_attempts,
         concurrency=settings.concurrency,
-        threads=threads,
         max_pages=settings.max_pages,
         max_time=settings.max_time,
         max_age=settings.max_age,
         active_hours=(settings.active_hours,) if settings.active_hours else (),
         has_login=type(spider).login is not Spider.login,
         allowed_domains=allowed_domains,
-        sockets=max(0, most_sockets() - threads),
+        sockets=max(0, most_sockets() - threads_of(settings)),
     )
 
 

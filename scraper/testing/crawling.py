@@ -201,6 +201,10 @@ class InlineCrew:
         self._turns: deque[Turn] = deque()
         self._idle = 0
 
+    def room(self) -> float:
+        """Always room."""
+        return 0.0
+
     def submit(self, turn: Turn) -> None:
         """Keep a turn for `collect`."""
         self._turns.append(turn)

@@ -162,10 +162,26 @@ def _translate(path: Path, error: sqlite3.Error) -> StoreError:
     return StoreError(f"{path}: {error}")
 
 
+GROUP = 20  # rows; SQLite takes 32,766 values in one statement
+
+
 def many(connection: sqlite3.Connection, sql: str, rows: Sequence[Sequence[Any]]) -> None:
-    """Run one statement for many rows; nothing for none."""
-    if rows:
-        connection.executemany(sql, rows)
+    """Run one statement for many rows; nothing for none.
+
+    Rows of an INSERT go in groups of one statement each: at every statement the interpreter is given up, and
+    while threads parse it takes long to get it back.
+    """
+    head, values, tail = sql.partition(" VALUES (")
+    if not values or len(rows) < 2:
+        if rows:
+            connection.executemany(sql, rows)
+        return
+    group, _, tail = tail.partition(")")
+    whole = len(rows) - len(rows) % GROUP
+    for start in range(0, whole, GROUP):
+        flat = [value for row in rows[start : start + GROUP] for value in row]
+        connection.execute(f"{head} VALUES {', '.join([f'({group})'] * GROUP)}{tail}", flat)
+    connection.executemany(sql, rows[whole:])
 
 
 def storable(text: str) -> str:

@@ -17,6 +17,9 @@ PENDING, DONE, FAILED, DENIED, REDIRECTED = range(5)
 _REMEMBERED = 200_000
 
 _FIND = "SELECT id, run, state FROM urls WHERE queue = ? AND fp = ?"
+_FIND_MANY = """WITH wanted(queue, fp) AS (VALUES {}) SELECT u.queue, u.fp, u.id, u.run, u.state
+    FROM wanted w CROSS JOIN urls u ON u.queue = w.queue AND u.fp = w.fp"""
+_TOGETHER = 200
 _FIND_BY_ID = "SELECT queue, run, state FROM urls WHERE id = ?"
 _INSERT = """INSERT INTO urls(id, queue, fp, url, request, prio, depth, hops, run, seq)
     VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"""
@@ -26,6 +29,9 @@ _OPEN_AS_IT_WAS = (
     "UPDATE urls SET run = ?, seq = ?, state = 0, attempts = 0, hops = 0, reason = NULL WHERE id = ?"
 )
 _WAKE = "UPDATE queues SET run = ? WHERE id = ? AND run IS NOT ?"
+
+Place = tuple[str, bytes]
+"""Domain and fingerprint: what a spider knows a URL by."""
 
 
 @dataclass(slots=True)
@@ -37,7 +43,7 @@ class Seen:
     """
 
     queues: dict[tuple[str, str], int] = field(default_factory=dict)
-    urls: dict[bytes, int] = field(default_factory=dict)
+    urls: dict[Place, int] = field(default_factory=dict)
     ids: set[int] = field(default_factory=set)
     refused: set[bytes] = field(default_factory=set)
     run: int = 0
@@ -98,7 +104,8 @@ class Change:
         self._spider, self._seen = spider, seen
         self._tick = int(connection.execute("SELECT v FROM meta WHERE k = 'tick'").fetchone()[0])
         self._reopened = 0
-        self._fresh: dict[bytes, int] = {}
+        self._fresh: dict[Place, int] = {}
+        self._looked_up: dict[Place, tuple[int, int, int] | None] = {}
         self._inserts: list[tuple[object, ...]] = []
         self._opens: list[tuple[object, ...]] = []
         self._woken: set[int] = set()
@@ -113,12 +120,16 @@ class Change:
 
         `again` reopens what the run has finished; a redirect hop reopens what ended as a redirect itself.
         """
-        if not (url.again or is_hop) and (known := self._seen.urls.get(url.fp)) is not None:
+        place = (url.domain, url.fp)
+        if not (url.again or is_hop) and (known := self._seen.urls.get(place)) is not None:
             return known
-        if (known := self._fresh.get(url.fp)) is not None:
+        if (known := self._fresh.get(place)) is not None:
             return known
         queue = self._queue(url.domain)
-        row = self.connection.execute(_FIND, (queue, url.fp)).fetchone()
+        if place in self._looked_up:
+            row = self._looked_up[place]
+        else:
+            row = self.connection.execute(_FIND, (queue, url.fp)).fetchone()
         if row is None:
             found = self._insert(queue, url)
         else:
@@ -129,9 +140,21 @@ class Change:
             if met < self.run or is_ended:
                 self._open(queue, found, url)
                 self._reopened += is_ended
-        self._seen.urls[url.fp] = found
+        self._seen.urls[place] = found
         self._seen.ids.add(found)
         return found
+
+    def look_up(self, urls: Iterable[NewUrl]) -> None:
+        """Read what `meet` needs of many URLs at once; nothing else may change their rows in between."""
+        places = {(url.domain, url.fp) for url in urls if not url.again} - self._seen.urls.keys()
+        domains = {self._queue(domain): domain for domain, _ in places}
+        rows = [(self._queue(domain), fp) for domain, fp in places]
+        self._looked_up.update(dict.fromkeys(places))
+        for start in range(0, len(rows), _TOGETHER):
+            some = rows[start : start + _TOGETHER]
+            sql = _FIND_MANY.format(", ".join(["(?, ?)"] * len(some)))
+            for queue, fp, *row in self.connection.execute(sql, [value for place in some for value in place]):
+                self._looked_up[domains[queue], fp] = (row[0], row[1], row[2])
 
     def meet_again(self, ids: Iterable[int]) -> None:
         """Make the links of an unchanged page pending, as they were, unless this run has them already."""
@@ -194,6 +217,6 @@ class Change:
         self._opened(queue, url, found)
 
     def _opened(self, queue: int, url: NewUrl, found: int) -> None:
-        self._fresh[url.fp] = found
+        self._fresh[url.domain, url.fp] = found
         self._woken.add(queue)
         self.new += 1

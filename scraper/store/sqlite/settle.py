@@ -14,6 +14,7 @@ from scraper.model import (
     Fetched,
     Known,
     NewUrl,
+    Outcome,
     RecordLine,
     Redirected,
     Refusal,
@@ -24,8 +25,8 @@ from scraper.model import (
 from scraper.store.sqlite.database import many, storable
 from scraper.store.sqlite.frontier import DENIED, DONE, FAILED, PENDING, REDIRECTED, Change, Seen
 
-_OWN = "SELECT seq, state, run, attempts FROM urls WHERE id = ?"
-_FINISH = "UPDATE urls SET state = ?, reason = ? WHERE id = ?"
+_OWN = "SELECT id, seq, state, run FROM urls WHERE id IN ({})"
+_FINISH = "UPDATE urls SET state = ?, reason = ? WHERE id IN ({})"
 _HOP = "UPDATE urls SET url = ?, request = ? WHERE id = ?"
 _KEEP = "UPDATE urls SET attempts = ?, hops = ?, reason = ?, seq = ? WHERE id = ?"
 _VISIT = "INSERT INTO visits(id, run, url, version, is_read) VALUES (?, ?, ?, ?, ?)"
@@ -47,6 +48,7 @@ class Settlement:
         self.refused: list[Refusal] = []
         self._change, self._seen, self._code, self._taken = change, seen, code, taken
         self._connection: sqlite3.Connection = change.connection
+        self._finished: dict[tuple[int, str | None], list[int]] = {}
         self._visits: list[tuple[Any, ...]] = []
         self._records: list[tuple[Any, ...]] = []
         self._pages: list[tuple[Any, ...]] = []
@@ -60,21 +62,30 @@ class Settlement:
         links too. Own rows come before the links, so that a link to a page of the same settlement meets that
         page as this settlement leaves it.
         """
-        current = {visit.entry.id: visit for visit in visits if self._is_in_hand(visit)}
+        current = self._in_hand(visits)
         for visit in current.values():
             self._end(visit)
+        for (state, reason), ids in self._finished.items():
+            marks = ", ".join("?" * len(ids))
+            self._connection.execute(_FINISH.format(marks), (state, reason, *ids))
+        self._change.look_up(link for visit in current.values() for link in _links(visit.outcome))
         for visit in current.values():
             self._follow(visit)
         many(self._connection, _VISIT, self._visits)
         many(self._connection, _RECORD, self._records)
         many(self._connection, _PAGE, self._pages)
 
-    def _is_in_hand(self, visit: Visit) -> bool:
-        seq = self._taken.get(visit.entry.domain, {}).get(visit.entry.id)
-        if seq is None:
-            return False
-        row = self._connection.execute(_OWN, (visit.entry.id,)).fetchone()
-        return row is not None and row[:3] == (seq, PENDING, self._change.run)
+    def _in_hand(self, visits: Sequence[Visit]) -> dict[int, Visit]:
+        """Those visits whose URLs are where they were when they were taken, by id."""
+        places = {visit.entry.id: self._taken.get(visit.entry.domain, {}) for visit in visits}
+        if not places:
+            return {}
+        sql = _OWN.format(", ".join("?" * len(places)))
+        rows = self._connection.execute(sql, list(places))
+        pending = {
+            found for found, *row in rows if row == [places[found].get(found), PENDING, self._change.run]
+        }
+        return {visit.entry.id: visit for visit in visits if visit.entry.id in pending}
 
     def _end(self, visit: Visit) -> None:
         """Write the URL's own row."""
@@ -126,7 +137,7 @@ class Settlement:
             self._note_standing(visit)
 
     def _finish(self, visit: Visit, state: int, reason: str | None = None) -> None:
-        self._connection.execute(_FINISH, (state, reason, visit.entry.id))
+        self._finished.setdefault((state, reason), []).append(visit.entry.id)
         self._change.finished += 1
 
     def _keep(
@@ -191,6 +202,10 @@ class Settlement:
         values = (self._change.run, digest, url, refusal.reason)
         if self._connection.execute(_REFUSE, values).rowcount:
             self.refused.append(refusal)
+
+
+def _links(outcome: Outcome) -> Sequence[NewUrl]:
+    return outcome.links if isinstance(outcome, Fetched) else ()
 
 
 def _is_itself(visit: Visit, to: NewUrl) -> bool:

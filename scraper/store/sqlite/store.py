@@ -27,7 +27,7 @@ _TAKE = """SELECT u.id, u.fp, u.url, u.request, u.depth, u.hops, u.attempts, u.p
         AND (p.run = u.run OR coalesce((SELECT r.accepted FROM runs r WHERE r.number = p.run), 1))
     WHERE q.id = ?3 AND d.owner = ?4 AND d.epoch = ?5
     ORDER BY u.prio DESC, u.seq LIMIT ?6"""
-_OURS = "SELECT id FROM domains WHERE name = ? AND owner = ? AND epoch = ?"
+_OWNED = "SELECT id, name, epoch FROM domains WHERE +owner = ? AND name IN ({})"
 _LEAVE_DOMAIN = """UPDATE domains SET due = ?, state = coalesce(?, state),
     crashes = CASE ? WHEN 1 THEN 0 ELSE crashes END WHERE id = ?"""
 _LEAVE_SESSION = "UPDATE queues SET session = ? WHERE spider = ? AND domain = ?"
@@ -135,6 +135,7 @@ class SqliteStore:
     def add(self, run: Run, urls: Sequence[NewUrl]) -> int:
         with self._seen.kept(), self._database.write() as connection:
             change = Change(connection, run.spider, run.number, self._seen)
+            change.look_up(urls)
             for url in urls:
                 change.meet(url)
             change.write()
@@ -229,7 +230,8 @@ class SqliteStore:
         return reading.records(self._database, run.number, after, limit)
 
     def current(self, spider: str, coming: Run | None = None, *, whole: bool = False) -> Iterator[Kept]:
-        return reading.current(self._database, spider, coming and coming.number, whole=whole)
+        number = coming.number if coming is not None else None
+        return reading.current(self._database, spider, number, whole=whole)
 
     def lookup(self, spider: str, fp: bytes) -> Mapping[str, Any] | None:
         return reading.lookup(self._database, spider, fp)
@@ -271,12 +273,12 @@ class SqliteStore:
 
     def _ours(self, connection: sqlite3.Connection, updates: Sequence[DomainUpdate]) -> dict[str, int]:
         """The fence: the ids of those domains that we own still, in the epoch of their lease."""
-        me, ours = self._workers.me, {}
-        for update in updates:
-            row = connection.execute(_OURS, (update.lease.domain, me, update.lease.epoch)).fetchone()
-            if row is not None:
-                ours[update.lease.domain] = int(row[0])
-        return ours
+        leases = {update.lease.domain: update.lease for update in updates}
+        if not leases:
+            return {}
+        sql = _OWNED.format(", ".join("?" * len(leases)))
+        rows = connection.execute(sql, (self._workers.me, *leases))
+        return {name: found for found, name, epoch in rows if epoch == leases[name].epoch}
 
 
 def _write_domains(
