@@ -8,6 +8,7 @@ from typing import Any
 from scraper import scope, throttle
 from scraper import settings as settings_of
 from scraper.app.probe import pace_of
+from scraper.app.reading import told_worker
 from scraper.clock import SystemClock, second_of_day
 from scraper.engine.permits import Permit, Permits
 from scraper.model import Deferred
@@ -129,7 +130,7 @@ def _clock(url: str, asker: Asker, store: Store | None, permit: Permit | None) -
 
 
 def _next(row: Mapping[str, Any], state: State, wait: float, decided: float | Deferred, most: float) -> Gate:
-    held = f"; {row['owner']} visits it now" if row.get("owner") else ""
+    held = f"; {told_worker(row['owner'])} visits it now" if row.get("owner") else ""
     if isinstance(decided, Deferred):
         return Gate("next", decided.reason, False)
     if wait < SAME_MOMENT:

@@ -57,6 +57,12 @@ def find_run(store: Store, name: str) -> Run:
     raise UsageError(f"there is no run {name!r}", hint)
 
 
+def told_worker(name: str) -> str:
+    """A worker as people know it: its name is HOST-PID-RANDOM (see `worker_name`)."""
+    host, _, pid = name.rpartition("-")[0].rpartition("-")
+    return f"pid {pid} on {host}" if host and pid.isdigit() else name
+
+
 def state_of(store: Store, run: Run) -> str:
     """A run's verdict, or what it is doing: running, paused, killed."""
     if run.state == "ended":

@@ -106,7 +106,11 @@ def main() -> NoReturn:
     """Run a command and exit with its code."""
     caller = Caller()
 
-    def call() -> Any:
-        return commands.main(prog_name=caller.short_program, obj=caller, standalone_mode=False)
+    sys.exit(guarded(lambda: invoke(caller.arguments, caller), caller))
 
-    sys.exit(guarded(call, caller))
+
+def invoke(arguments: list[str], caller: Caller) -> Any:
+    """Run a command; what it raises goes on."""
+    # Not `commands.main`: that ends the process itself where a pipe is closed.
+    with commands.make_context(caller.short_program, list(arguments), obj=caller) as context:
+        return commands.invoke(context)

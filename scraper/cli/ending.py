@@ -133,6 +133,8 @@ def _next(summary: Summary, place: Place) -> Iterator[tuple[str, str]]:
     """What to do now, as it can be typed."""
     data, spider, run_id = place.data, summary["spider"], summary["run_id"]
     show = command_line("show", run_id, data=data)
+    if summary["exit_code"] in (75, 130, 143) and summary["verdict"] != Verdict.INCOMPLETE:
+        yield "go on", command_line("run", spider, data=data)
     match summary["verdict"]:
         case Verdict.OK:
             yield "next", show

@@ -89,7 +89,8 @@ def show_command(run: str, data: Path, store: str | None, as_json: bool) -> None
 def _shown(store: Store, run: Run, place: Place) -> Iterator[str]:
     yield f"run {run.id} of {run.spider}, begun {text.moment(run.started_at)}, {_standing(store, run)}"
     if "by_domain" not in run.summary:
-        yield f"  {'go on':<9} {command_line('run', run.spider, data=place.data)}"
+        if state_of(store, run) != "running":
+            yield f"  {'go on':<9} {command_line('run', run.spider, data=place.data)}"
         return
     yield from ending.full(run.summary, place, {}, is_shown=True)
     domains: Mapping[str, Any] = run.summary["by_domain"]

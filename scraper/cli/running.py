@@ -12,6 +12,7 @@ from typing import Any
 import click
 
 from scraper.app.options import Options, Prepared, open_store, prepare
+from scraper.app.reading import told_worker
 from scraper.app.run import run
 from scraper.cli import ending, text
 from scraper.cli.options import Place, caller, json_option, place_options, read_params
@@ -165,12 +166,11 @@ def _log(line: str) -> None:
 
 
 def _already_running(error: StoreBusy, store: Store, spider: str) -> StoreBusy:
-    """Who runs the spider, in words for people; a worker's name is HOST-PID-RANDOM (see `worker_name`)."""
+    """Who runs the spider, in words for people."""
     holder = store.holder(spider)
     if holder is None:
         return error
-    host, _, rest = holder[0].rpartition("-")[0].rpartition("-")
-    who = f"pid {rest} on {host}" if host and rest.isdigit() else holder[0]
+    who = told_worker(holder[0])
     return StoreBusy(
         f"{spider} is already running: {who} since {text.moment(holder[1])}", "wait for it or stop it"
     )
