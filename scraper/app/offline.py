@@ -97,23 +97,31 @@ class Offline:
 
     def _visit(self, entry: Entry) -> Visit:
         page = self._archives.get(entry.fp)
-        visit = self._fetcher.read(entry, page.response) if page else Visit(entry, self._missing(entry.url))
+        visit = self._fetcher.read(entry, page.response) if page else Visit(entry, self._missing(entry))
         self._pages += isinstance(visit.outcome, Fetched)
         self._failed += isinstance(visit.outcome, Failed)
         self._records += len(visit.outcome.records) if isinstance(visit.outcome, Fetched) else 0
         self._tell(Visited(visit))
         return visit
 
-    def _missing(self, url: str) -> Outcome:
-        """What becomes of a URL that is not in the archive; the rules as last read tell why it may not be."""
+    def _missing(self, entry: Entry) -> Outcome:
+        """What becomes of a URL that is not in the archive; what a rule kept out of it is no failure."""
+        known = self._store.lookup(self._run.spider, entry.fp) or {}
+        reason = self._refusal(entry.url)
+        if reason is None and "noarchive" in (known.get("facts") or ""):
+            reason = "noarchive: its site asks that no copy be kept"
+        if reason is not None or self._most is not None:
+            return Denied(reason or MISSING)
+        return Failed(MISSING, MISSING)
+
+    def _refusal(self, url: str) -> str | None:
+        """What robots.txt, as it was last read, says against a URL."""
         origin = origin_of(url)
         if origin not in self._permits:
             copy = self._store.robots(origin)
             self._permits[origin] = permit_of(copy, self._clock.wall()) if copy is not None else None
         permit = self._permits[origin]
-        if permit is not None and not permit.closed and (reason := permit.refusal(self._token, url)):
-            return Denied(reason)
-        return Failed(MISSING, MISSING) if self._most is None else Denied(MISSING)
+        return None if permit is None or permit.closed else permit.refusal(self._token, url)
 
     def _beat(self) -> frozenset[str]:
         """Stay alive; the domains that others wait for."""

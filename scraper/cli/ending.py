@@ -71,7 +71,7 @@ def _figures(summary: Summary) -> Iterator[tuple[str, str]]:
         if summary.get(name):
             told.append(f"{summary[name]:,} {word}")
     yield "pages", ", ".join(told)
-    requests = summary.get("requests") or summary["pages"]
+    requests = summary.get("requests", summary["pages"])
     speed = requests / summary["seconds"] if summary["seconds"] else 0.0
     told = [
         f"{text.count(requests, 'request')} ({speed:.1f}/s)",

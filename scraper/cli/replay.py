@@ -125,7 +125,7 @@ def _facts(spider: str, page: Checked) -> dict[str, Any]:
 def _lines(page: Checked) -> Iterator[str]:
     yield text.clean(page.url)
     if page.error:
-        yield text.cut(f"  raised   {page.error}", 200)
+        yield text.cut_columns(f"  raised   {page.error}", 200)
     for change in page.changes[:_SHOWN]:
         line = f"  {_WORDS[change.change]:<8} {change.key}"
         if change.change == "changed":

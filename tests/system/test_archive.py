@@ -1,0 +1,217 @@
+"""`run --archive`, `reparse` and `check` through the real command, with a site that counts its requests."""
+
+import gzip
+import json
+import os
+import signal
+from pathlib import Path
+from typing import Any
+
+import pytest
+from warcio.archiveiterator import ArchiveIterator
+
+from tests.project import Project
+from tests.site import Reply, Site, page, redirect
+
+SPIDER = """
+    from scraper import Spider
+
+    class Shop(Spider):
+        start_urls = ["{url}"]
+        key = "url"
+        settings = {{"delay": 0}}
+
+        def parse(self, page):
+            yield {{"url": page.url, "title": page.css("{query}").get()}}
+            yield from page.follow_all("a")
+"""
+
+
+@pytest.fixture
+def shop(project: Project, site: Site) -> Site:
+    site["/"] = page("/a", "/b", "/mine", "/old", "/private", title="home", text="zero")
+    site["/a"] = page(title="A", text="first")
+    site["/b"] = page(title="B", text="second")
+    site["/mine"] = Reply(
+        200,
+        "<title>mine</title><h1>mine</h1>",
+        {"Content-Type": "text/html", "X-Robots-Tag": "noarchive", "Set-Cookie": "sid=topsecret"},
+    )
+    site["/old"] = redirect("/new")
+    site["/new"] = page(title="new", text="third")
+    site["/robots.txt"] = "User-agent: *\nDisallow: /private\n"
+    write_spider(project, site)
+    return site
+
+
+def write_spider(project: Project, site: Site, query: str = "title::text") -> None:
+    project.spider("shop", SPIDER.format(url=site.url(), query=query))
+
+
+def archived(project: Project) -> list[tuple[str, str]]:
+    """File and URL of each response record, read by somebody else's reader."""
+    found = []
+    for path in sorted(project.data("shop").glob("runs/*/pages*.warc.gz")):
+        with path.open("rb") as file:
+            for record in ArchiveIterator(file):
+                if record.rec_type == "response":
+                    found.append((path.name, record.rec_headers.get_header("WARC-Target-URI")))
+    return found
+
+
+def titles(project: Project) -> dict[str, Any]:
+    return {record["url"].rpartition("/")[2]: record["title"] for record in project.records("shop")}
+
+
+def test_a_run_keeps_its_pages_but_neither_cookies_nor_what_is_noarchive(
+    project: Project, shop: Site
+) -> None:
+    assert project.run("run", "shop", "--archive").code == 0
+    assert sorted(archived(project)) == [
+        ("pages.warc.gz", shop.url(path)) for path in ("/", "/a", "/b", "/new", "/old")
+    ]
+    (file,) = project.data("shop").glob("runs/*/pages.warc.gz")
+    assert b"topsecret" not in gzip.decompress(file.read_bytes())
+
+
+def test_without_archive_no_page_is_kept(project: Project, shop: Site) -> None:
+    assert project.run("run", "shop").code == 0
+    assert archived(project) == []
+    for command in ("reparse", "check"):
+        ended = project.run(command, "shop")
+        assert ended.code == 2 and "--archive first" in ended.err
+
+
+def test_a_missing_library_is_told_before_anything_is_fetched(project: Project, shop: Site) -> None:
+    (project.root / "warcio.py").write_text("raise ImportError\n")
+    ended = project.run("run", "shop", "--archive")
+    assert ended.code == 2 and "pip install 'scraper[archive]'" in ended.err
+    assert shop.arrivals == []
+
+
+def test_reparse_brings_the_same_records_without_a_request(project: Project, shop: Site) -> None:
+    assert project.run("run", "shop", "--archive").code == 0
+    before, asked = titles(project), len(shop.arrivals)
+    shop.stop()
+    ended = project.run("reparse", "shop", "--set", "delay=30", "--json")
+    summary = ended.summary
+    assert len(shop.arrivals) == asked
+    assert (ended.code, summary["pages"], summary["requests"], summary["failed"]) == (0, 4, 0, 0)
+    reasons = {line["url"]: line["reason"] for line in project.log("shop") if line["event"] == "denied"}
+    assert reasons[shop.url("/mine")] == "noarchive: its site asks that no copy be kept"
+    assert "robots.txt line 2" in reasons[shop.url("/private")]
+    assert titles(project) == before
+
+
+def test_what_was_never_archived_fails_with_that_reason(project: Project, shop: Site) -> None:
+    assert project.run("run", "shop", "--archive").code == 0
+    source = SPIDER.format(url=shop.url(), query="title::text")
+    project.spider("shop", source + """        yield "/elsewhere"\n""".replace("        ", "            "))
+    ended = project.run("reparse", "shop", "--json")
+    assert (ended.code, ended.summary["errors"]) == (1, {"not in the archive": 1})
+
+
+def test_a_changed_spider_reads_the_archived_pages_anew(project: Project, shop: Site) -> None:
+    assert project.run("run", "shop", "--archive").code == 0
+    write_spider(project, shop, "p::text")
+    shop.stop()
+    ended = project.run("reparse", "shop", "--json")
+    assert ended.code == 0, ended.text
+    assert titles(project)["a"] == "first"
+    assert (ended.summary["pages"], ended.summary["changed"], ended.summary["removed"]) == (4, 4, 0)
+
+
+def test_pages_that_a_later_run_found_unchanged_are_read_from_the_earlier_archive(
+    project: Project, shop: Site
+) -> None:
+    assert project.run("run", "shop", "--archive").code == 0
+    shop["/a"] = page(title="A2")
+    second = project.run("run", "shop", "--archive", "--json")
+    assert (second.summary["pages"], second.summary["unchanged"]) == (1, 4)
+    shop.stop()
+    ended = project.run("reparse", "shop", "--json")
+    assert (ended.code, ended.summary["pages"], ended.summary["failed"]) == (0, 4, 0)
+    assert (titles(project)["a"], titles(project)["b"]) == ("A2", "B")
+
+
+def test_a_run_broken_by_its_spider_is_mended_by_reparse(project: Project, shop: Site) -> None:
+    project.spider(
+        "shop", SPIDER.format(url=shop.url(), query="title::text").replace("yield {", "1/0; yield {")
+    )
+    assert project.run("run", "shop", "--archive").code == 1
+    write_spider(project, shop)
+    asked = len(shop.arrivals)
+    ended = project.run("reparse", "shop", "--json")
+    assert ended.summary["pages"] == 1  # the home page; what it leads to was never fetched
+    assert len(shop.arrivals) == asked
+
+
+def test_a_run_that_has_not_ended_is_not_finished_offline(project: Project, shop: Site) -> None:
+    assert project.run("run", "shop", "--archive", "--max-pages", "2").code == 0
+    ended = project.run("reparse", "shop")
+    assert ended.code == 2 and "has not ended" in ended.err
+    assert project.run("run", "shop", "--archive").code == 0
+    assert project.run("check", "shop").code == 0
+
+
+def test_check_tells_what_a_changed_spider_would_change(project: Project, shop: Site) -> None:
+    assert project.run("run", "shop", "--archive").code == 0
+    before, asked = project.records("shop"), len(shop.arrivals)
+    same = project.run("check", "shop")
+    assert (same.code, same.out.count("\n")) == (0, 1), same.text
+    write_spider(project, shop, "p::text")
+    ended = project.run("check", "shop")
+    assert ended.code == 1
+    assert f'{shop.url("/a")}\n  changed  ["{shop.url("/a")}"]: title "A" -> "first"' in ended.out
+    lines = [json.loads(line) for line in project.run("check", "--json").out.splitlines()]
+    assert {line["url"] for line in lines} == {shop.url(path) for path in ("/", "/a", "/b", "/new")}
+    assert project.records("shop") == before and len(shop.arrivals) == asked
+
+
+def test_check_tells_missing_and_new_records_and_callbacks_that_raise(project: Project, shop: Site) -> None:
+    assert project.run("run", "shop", "--archive").code == 0
+    source = SPIDER.format(url=shop.url(), query="title::text")
+    project.spider("shop", source.replace('"url": page.url', '"url": page.url + "#"'))
+    out = project.run("check", "shop").out
+    assert f'  new      ["{shop.url("/a")}#"]' in out and f'  missing  ["{shop.url("/a")}"]' in out
+    project.spider("shop", source.replace("yield {", "1/0; yield {"))
+    ended = project.run("check", "shop")
+    assert ended.code == 1 and "raised   ZeroDivisionError" in ended.out
+
+
+def test_a_killed_run_leaves_an_archive_that_the_next_one_goes_on_with(project: Project, site: Site) -> None:
+    links = [f"/{n}" for n in range(60)]
+    site["/"] = page(*links)
+    for link in links:
+        site[link] = page(title=link, text="x" * 20_000)
+    write_spider(project, site)
+    started = project.start("run", "shop", "--archive", "--set", "delay=0.02")
+    while len(site.arrivals) < 20:
+        assert started.process.poll() is None, started.wait().text
+    os.kill(started.process.pid, signal.SIGKILL)
+    started.wait()
+    (file,) = project.data("shop").glob("runs/*/pages.warc.gz")
+    tear(file)
+    assert project.run("run", "shop", "--archive").code == 0
+    assert {url for _, url in archived(project)} == {site.url(path) for path in ("/", *links)}
+    site.stop()
+    ended = project.run("reparse", "shop", "--json")
+    assert (ended.code, ended.summary["pages"], ended.summary["records"]) == (0, 61, 61)
+
+
+def tear(file: Path) -> None:
+    """What a kill in the middle of a write leaves behind."""
+    with file.open("ab") as opened:
+        opened.write(file.read_bytes()[:40])
+
+
+def test_each_worker_keeps_an_archive_of_its_own(project: Project, new_site: Any) -> None:
+    sites = [new_site({"/": page("/a"), "/a": page(title="A")}, host=f"127.0.0.{n}") for n in range(2, 6)]
+    urls = [site.url() for site in sites]
+    project.spider("shop", SPIDER.format(url='", "'.join(urls), query="title::text"))
+    assert project.run("run", "shop", "--archive", "--workers", "2").code == 0
+    found = archived(project)
+    assert {name for name, _ in found} <= {"pages-1.warc.gz", "pages-2.warc.gz"}
+    assert sorted(url for _, url in found) == sorted(site.url(path) for site in sites for path in ("/", "/a"))
+    ended = project.run("reparse", "shop", "--json")
+    assert (ended.code, ended.summary["records"], ended.summary["requests"]) == (0, 8, 0)
