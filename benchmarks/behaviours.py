@@ -120,8 +120,10 @@ class Shelf(Plain):
 
 
 def _page(folder: str, rest: str, wait: float = 0.0) -> Reply:
-    pages, _, number = rest.partition("/")
-    return Reply(content.page(folder, int(number), int(pages)), wait)
+    pages, number = map(int, rest.split("/"))
+    if not 0 <= number < pages:
+        raise ValueError(rest)
+    return Reply(content.page(folder, number, pages), wait)
 
 
 _FOLDERS: dict[str, Callable[[str], Reply]] = {

@@ -48,7 +48,7 @@ class _Grown(NamedTuple):
 
 def memory(site: Site, names: Sequence[Contestant], folder: Path, *, hubs: Sequence[int]) -> Table:
     """Pages with 1,000 new links each: what each known URL costs, at two sizes of the frontier."""
-    rows: list[Sequence[str]] = [["", "URLs known", "peak memory", "disk", "CPU a 1,000 URLs", "seconds"]]
+    rows: list[Sequence[str]] = [["", "URLs known", "peak memory", "disk", "CPU", "seconds", "pages fetched"]]
     for each in names:
         if each.name == BARE:
             continue
@@ -75,13 +75,14 @@ def _grown(site: Site, contestant: Contestant, folder: Path, hubs: int) -> _Grow
 
 
 def _grown_row(grown: _Grown) -> list[str]:
-    ended, known = grown.crawl.ended, max(grown.known, 1)
+    ended, known = grown.crawl.ended, grown.known
     return [
-        f"{grown.known:,}",
+        f"{known:,}",
         f"{ended.peak / 2**20:,.0f} MB",
         f"{grown.disk / 2**20:,.1f} MB",
-        f"{1000 * ended.cpu / known:.2f} s",
+        f"{ended.cpu:.1f} s",
         f"{grown.crawl.seconds:.1f}",
+        f"{len(grown.crawl.hits):,}",
     ]
 
 
