@@ -59,6 +59,10 @@ class RunFiles:
         """Replace run.json."""
         replace(self.folder / "run.json", iter([encode(_as_json(summary, indent=2) + "\n")]))
 
+    def write_report(self, page: str) -> None:
+        """Replace report.html."""
+        replace(self.folder / "report.html", iter([encode(page)]))
+
     def publish(self, lines: Iterable[str]) -> int:
         """Replace the spider's current records.jsonl; the number of lines."""
         return _replace_lines(self.home / "records.jsonl", lines)

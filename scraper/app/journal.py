@@ -15,6 +15,7 @@ from scraper.events import (
     RestBegan,
     RobotsRead,
     Settled,
+    Ticked,
     Visited,
 )
 from scraper.files import RunFiles
@@ -23,6 +24,7 @@ from scraper.model import Deferred, Denied, Failed, Outcome, Retry, Visit
 from scraper.store import Run, Store
 
 PAGE = 1000
+MOST_POINTS = 240
 
 
 class Exporter:
@@ -56,6 +58,31 @@ class Exporter:
     def __call__(self, event: Event) -> None:
         if isinstance(event, Settled):
             self.export()
+
+
+class Course:
+    """How the run went: (second, pages, records) between two points, for the report's time line."""
+
+    def __init__(self, clock: Clock, fill: Fill) -> None:
+        self.points: list[tuple[float, int, int]] = []
+        self._clock = clock
+        self._fill = fill
+        self._began = clock.now()
+        self._every = 1.0
+        self._pages, self._records = 0, fill.records
+
+    def __call__(self, event: Event) -> None:
+        second = self._clock.now() - self._began
+        if not isinstance(event, Ticked) or second < len(self.points) * self._every:
+            return
+        pages, records = event.pages - self._pages, self._fill.records - self._records
+        self.points.append((round(second, 1), pages, records))
+        self._pages, self._records = event.pages, self._fill.records
+        if len(self.points) >= MOST_POINTS:
+            # Half as many, each for twice the time: a run of days takes no more room than one of minutes.
+            pairs = zip(self.points[::2], self.points[1::2], strict=False)
+            self.points = [(second, a + c, b + d) for (_, a, b), (second, c, d) in pairs]
+            self._every *= 2
 
 
 class LogFile:

@@ -2,29 +2,27 @@
 
 import os
 import signal
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from typing import Any, Protocol
 
 from scraper.app.compose import compose, compose_offline, worker_name
-from scraper.app.journal import Exporter, LogFile
+from scraper.app.conclude import conclude
+from scraper.app.journal import Course, Exporter, LogFile
 from scraper.app.options import Prepared
-from scraper.app.publish import publish
-from scraper.app.summary import End, facts_of, judgement_of, summary_of, unstarted
+from scraper.app.summary import End, unstarted
 from scraper.app.workers import Workers
 from scraper.archive import writing
 from scraper.clock import Clock, SystemClock
-from scraper.engine.domain import Tally
 from scraper.engine.engine import Stop
 from scraper.errors import UsageError
 from scraper.events import Listener, RunBegan
 from scraper.files import RunFiles
-from scraper.model import Verdict
 from scraper.settings import COMMAND_LINE
 from scraper.spider import Rules, rules_of, seeds
 from scraper.store import Run, Store
 
 CHUNK = 5000
+_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 def run(prepared: Prepared, store: Store, listeners: Sequence[Listener] = ()) -> dict[str, Any]:
@@ -65,16 +63,23 @@ def _whole(
 ) -> dict[str, Any]:
     """The run between the spider's hooks `opened` and `closed`."""
     summary: dict[str, Any] = {}
-    prepared.spider.opened()
-    try:
-        summary |= _crawl(prepared, store, found, files, clock, listeners)
-    finally:
-        prepared.spider.closed(summary)
+    with _Guard() as guard:
+        prepared.spider.opened()
+        try:
+            summary |= _crawl(prepared, store, found, files, clock, listeners, guard)
+        finally:
+            prepared.spider.closed(summary)
     return summary
 
 
 def _crawl(
-    prepared: Prepared, store: Store, found: Run, files: RunFiles, clock: Clock, listeners: Sequence[Listener]
+    prepared: Prepared,
+    store: Store,
+    found: Run,
+    files: RunFiles,
+    clock: Clock,
+    listeners: Sequence[Listener],
+    guard: "_Guard",
 ) -> dict[str, Any]:
     began = clock.now()
     rules = rules_of(
@@ -88,16 +93,24 @@ def _crawl(
         store.add(found, first[start : start + CHUNK])
     exporter = Exporter(store, found, files)
     exporter.begin()
+    course = Course(clock, exporter.fill)
     is_archived = prepared.settings.archive and not prepared.options.is_offline
     with writing(files.folder, is_archived and prepared.options.workers == 1) as keepers:
-        watchers: tuple[Listener, ...] = (exporter, LogFile(files, clock), *keepers, *listeners)
+        watchers: tuple[Listener, ...] = (exporter, LogFile(files, clock), course, *keepers, *listeners)
         for watcher in watchers:
             watcher(RunBegan(found.spider, found.id, found.is_resumed))
-        stop, number = _drive(crawler_of(prepared, rules, store, found, clock, watchers))
+        stop = guard.run(crawler_of(prepared, rules, store, found, clock, watchers))
     exporter.export()
     pending = store.progress(found).pending
-    end = End(stop, number, pending, clock.now() - began, clock.wall(), _is_pause(stop, prepared))
-    return conclude(prepared, store, found, files, exporter, end)
+    end = End(
+        stop,
+        guard.signal if stop is Stop.SIGNAL else 0,
+        pending,
+        clock.now() - began,
+        clock.wall(),
+        _is_pause(stop, prepared),
+    )
+    return conclude(prepared, store, found, files, exporter, course, end)
 
 
 class Crawler(Protocol):
@@ -123,65 +136,41 @@ def crawler_of(
     return compose(prepared, rules, store, found, clock, listeners)
 
 
-def _drive(crawler: Crawler) -> tuple[Stop, int]:
-    with _signals(crawler.stop) as caught:
-        stop = crawler.run()
-    return stop, caught[0] if caught and stop is Stop.SIGNAL else 0
+class _Guard:
+    """Turns SIGINT and SIGTERM into a stop, whatever the run is doing when they come.
 
+    A second signal ends the process at once, which loses nothing either.
+    """
 
-@contextmanager
-def _signals(stop: Callable[[], None]) -> Iterator[list[int]]:
-    """SIGINT and SIGTERM set a flag; a second one ends the process at once, which loses nothing either."""
-    caught: list[int] = []
+    def __init__(self) -> None:
+        self.signal = 0
+        self._crawler: Crawler | None = None
+        self._before: dict[int, Any] = {}
 
-    def handle(number: int, frame: Any) -> None:
-        if caught:
-            os._exit(128 + number)
-        caught.append(number)
-        stop()
+    def __enter__(self) -> "_Guard":
+        self._before = {number: signal.signal(number, self._handle) for number in _SIGNALS}
+        return self
 
-    before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield caught
-    finally:
-        for number, handler in before.items():
+    def __exit__(self, *error: object) -> None:
+        for number, handler in self._before.items():
             signal.signal(number, handler)
+
+    def _handle(self, number: int, frame: Any) -> None:
+        if self.signal:
+            os._exit(128 + number)
+        self.signal = number
+        if self._crawler is not None:
+            self._crawler.stop()
+
+    def run(self, crawler: Crawler) -> Stop:
+        """Crawl until the crawler ends, or a signal does."""
+        self._crawler = crawler
+        if self.signal:
+            crawler.stop()
+        return crawler.run()
 
 
 def _is_pause(stop: Stop, prepared: Prepared) -> bool:
     """Whether a limit was meant for this run alone; one that the spider declares is the size of its work."""
     name = {Stop.PAGES: "max_pages", Stop.TIME: "max_time"}.get(stop)
     return name is not None and (name == "max_time" or prepared.settings.source(name) == COMMAND_LINE)
-
-
-def conclude(
-    prepared: Prepared, store: Store, found: Run, files: RunFiles, exporter: Exporter, end: End
-) -> dict[str, Any]:
-    """Judge a run, publish its records if it deserves it, and close or pause it."""
-    tallies = {name: Tally.from_json(text) for name, text in store.tallies(found).items()}
-    facts = facts_of(tallies, exporter.fill, end)
-    history = [one.summary for one in store.runs(found.spider) if one.summary.get("verdict") == Verdict.OK]
-    judgement = judgement_of(facts, history, prepared.health, end)
-    summary = summary_of(found, tallies, exporter.fill, judgement, end)
-    is_accepted = judgement.verdict is Verdict.OK
-    # Also of a run that is not accepted now: a person may accept it later.
-    is_whole = end.stop is Stop.DONE
-    if is_accepted:
-        summary |= publish(store, found, files, prepared.spider, is_whole=is_whole)
-    if summary["exit_code"] == 0:
-        _write_outputs(prepared, store, found)
-    if end.is_unfinished and judgement.verdict is Verdict.INCOMPLETE:
-        store.pause_run(found, summary)
-    else:
-        store.end_run(found, summary, accepted=is_accepted, whole=is_whole)
-    files.write_run(summary)
-    return summary
-
-
-def _write_outputs(prepared: Prepared, store: Store, found: Run) -> None:
-    for sink in prepared.sinks:
-        cursor = 0
-        while kept := store.records(found, cursor):
-            cursor = kept[-1].cursor
-            sink.write([one.line for one in kept])
-        sink.close()

@@ -19,7 +19,8 @@ _LIMITS = {Stop.PAGES: "max_pages", Stop.TIME: "max_time"}
 class End:
     """How the loop ended: `stop`, the signal if it was one, URLs left pending, seconds taken.
 
-    `ended_at`: a wall moment. `is_pause`: a limit given for this run alone was reached, so that the same command goes on.
+    `ended_at`: a wall moment. `is_pause`: a limit given for this run alone was reached, so that the same
+    command goes on.
     """
 
     stop: Stop

@@ -1,0 +1,127 @@
+"""The end of a run: judged, published if it deserves it, closed or paused, told to people."""
+
+import json
+import shutil
+from collections.abc import Mapping
+from dataclasses import fields
+from itertools import islice
+from typing import Any
+
+from scraper import notify
+from scraper.app.journal import Course, Exporter
+from scraper.app.options import Prepared
+from scraper.app.publish import publish
+from scraper.app.summary import End, facts_of, judgement_of, summary_of
+from scraper.engine.domain import Tally
+from scraper.engine.engine import Stop
+from scraper.files import RunFiles
+from scraper.model import Verdict
+from scraper.report import Report, render
+from scraper.settings import Settings
+from scraper.store import Run, Store
+
+MOST_HISTORY = 40
+MOST_CHANGES = 50
+
+
+def conclude(
+    prepared: Prepared,
+    store: Store,
+    found: Run,
+    files: RunFiles,
+    exporter: Exporter,
+    course: Course,
+    end: End,
+) -> dict[str, Any]:
+    """Judge a run, publish its records if it deserves it, and close or pause it; its summary."""
+    tallies = {name: Tally.from_json(text) for name, text in store.tallies(found).items()}
+    facts = facts_of(tallies, exporter.fill, end)
+    history = [
+        one.summary for one in store.runs(found.spider, MOST_HISTORY) if one.summary and one.id != found.id
+    ]
+    fine = [summary for summary in history if summary.get("verdict") == Verdict.OK]
+    judgement = judgement_of(facts, fine, prepared.health, end)
+    summary = summary_of(found, tallies, exporter.fill, judgement, end)
+    is_accepted = judgement.verdict is Verdict.OK
+    # Also of a run that is not accepted now: a person may accept it later.
+    is_whole = end.stop is Stop.DONE
+    if is_accepted:
+        summary |= publish(store, found, files, prepared.spider, is_whole=is_whole)
+    if summary["exit_code"] == 0:
+        _write_outputs(prepared, store, found)
+    if end.is_unfinished and judgement.verdict is Verdict.INCOMPLETE:
+        store.pause_run(found, summary)
+    else:
+        store.end_run(found, summary, accepted=is_accepted, whole=is_whole)
+    files.write_run(summary)
+    _tell_people(prepared, files, summary, history, course, is_accepted)
+    _forget_old_runs(prepared, store, files, found)
+    return summary
+
+
+def _write_outputs(prepared: Prepared, store: Store, found: Run) -> None:
+    for sink in prepared.sinks:
+        cursor = 0
+        while kept := store.records(found, cursor):
+            cursor = kept[-1].cursor
+            sink.write([one.line for one in kept])
+        sink.close()
+
+
+def _tell_people(
+    prepared: Prepared,
+    files: RunFiles,
+    summary: Mapping[str, Any],
+    history: list[Mapping[str, Any]],
+    course: Course,
+    is_accepted: bool,
+) -> None:
+    """Write the report and send the notification; neither can fail the run, whose end is written already."""
+    errors, examples = summary["errors"], summary["examples"]
+    report = Report(
+        summary,
+        history=history,
+        changes=_first_changes(files) if is_accepted else (),
+        failures=[(kind, n, examples.get(kind, "")) for kind, n in errors.items()],
+        timeline=course.points,
+        exemptions=prepared.settings.robots_exempt,
+        settings=_chosen(prepared.settings),
+    )
+    try:
+        files.write_report(render(report))
+    except Exception as error:
+        files.log({"event": "note", "text": f"the report was not written: {type(error).__name__}: {error}"})
+    _notify(prepared.settings, files, summary, history)
+
+
+def _notify(
+    settings: Settings, files: RunFiles, summary: Mapping[str, Any], history: list[Mapping[str, Any]]
+) -> None:
+    if settings.notify is None or summary["exit_code"] in (130, 143):
+        return
+    before = history[0].get("verdict") if history else None
+    changes = sum(int(summary[name]) for name in ("added", "changed", "removed"))
+    if notify.should_notify(before, summary["verdict"], changes, settings.notify_changes):
+        message = notify.message(summary, files.folder / "report.html", before)
+        trouble = notify.send(settings.notify, message)
+        if trouble is not None:
+            files.log({"event": "note", "text": f"the notification was not sent: {trouble}"})
+
+
+def _first_changes(files: RunFiles) -> list[dict[str, Any]]:
+    with (files.home / "changes.jsonl").open(encoding="utf-8") as lines:
+        return [json.loads(line) for line in islice(lines, MOST_CHANGES)]
+
+
+def _chosen(settings: Settings) -> dict[str, str]:
+    """The settings that somebody set, without those that may hold a secret."""
+    shown = {field.name for field in fields(settings) if field.repr}
+    return {name: str(getattr(settings, name)) for name in settings.sources if name in shown}
+
+
+def _forget_old_runs(prepared: Prepared, store: Store, files: RunFiles, found: Run) -> None:
+    keep = prepared.settings.retention
+    if len(store.runs(found.spider, keep + 1)) <= keep:
+        return
+    for run_id in store.prune(found.spider, keep):
+        shutil.rmtree(files.folder.parent / run_id, ignore_errors=True)
