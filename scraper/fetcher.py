@@ -39,6 +39,8 @@ from scraper.spider import Rules, Spider, harvest, request_of, request_text
 from scraper.urls import canonical, domain_of, fingerprint, join
 
 _GONE = frozenset({404, 410})
+_OVERLOAD = frozenset({429, 503})
+_PART = 206  # never asked for
 _JSON = "application/json"
 _COOKIES = frozenset({"set-cookie", "set-cookie2"})
 SHORTEST_SECRET = 4
@@ -164,7 +166,7 @@ class Fetcher:
         refused = refusal(status, response.headers, response.content)
         interval = spread(rate_limits(response.headers, now))
         if refused is None and rest is None and retry.is_retryable_status(status):
-            return replace(_trouble(entry), interval=interval)
+            return replace(_trouble(entry, is_whole=status in _OVERLOAD), interval=interval)
         return Reaction(refusal=refused or "", rest=rest, interval=interval)
 
     def _judge(self, entry: Entry, page: Page, reaction: Reaction) -> tuple[Outcome, tuple[str, ...]]:
@@ -175,7 +177,7 @@ class Fetcher:
             return Failed(reaction.refusal, reaction.refusal), ()
         if redirects.is_redirect(status):
             return self._redirect(entry, request, response), ()
-        if 200 <= status < 300:
+        if 200 <= status < 300 and status != _PART:
             return self._parse(entry, page)
         if retry.is_retryable_status(status) or reaction.rest is not None:
             return Retry(f"status {status}"), ()
@@ -254,9 +256,9 @@ class Fetcher:
         return Fetched(known, found.records, found.links, found.refused, facts), found.rejected
 
 
-def _trouble(entry: Entry, *, is_own: bool = False) -> Reaction:
+def _trouble(entry: Entry, *, is_own: bool = False, is_whole: bool = False) -> Reaction:
     """A failure of the domain; a page's own trouble, and a page that fails again, say little about it."""
-    is_hitch = is_own or entry.attempts > 0
+    is_hitch = is_own or (entry.attempts > 0 and not is_whole)
     return Reaction(hitch=entry.attempts + 1) if is_hitch else Reaction(is_failure=True)
 
 

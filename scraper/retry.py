@@ -42,9 +42,9 @@ def is_safe(method: str) -> bool:
     return method.upper() in _SAFE
 
 
-def backoff(failures: int, chance: float) -> float:
+def backoff(failures: int, chance: float, base: float = 1.0) -> float:
     """Seconds to wait after `failures` in a row: exponential with full jitter; `chance` in [0, 1).
 
     It comes on top of the domain's delay: the later of the two moments counts.
     """
-    return chance * min(MAX_BACKOFF, 2.0 ** min(max(failures, 0), 16))
+    return chance * min(MAX_BACKOFF, base * 2.0 ** min(max(failures, 0), 16))

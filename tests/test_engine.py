@@ -328,6 +328,17 @@ class TestRedirects:
 
 
 class TestRetries:
+    def test_a_part_of_a_page_that_nobody_asked_for_is_no_page(self) -> None:
+        result = crawl(Walk, FakeWeb({A: links("b"), A + "b": (206, {"Content-Range": "bytes 0-1/9"})}))
+        assert result.pages == [A]
+        assert result.failed == {A + "b": "status 206"}
+
+    def test_a_site_that_is_overloaded_is_parked_for_one_page_as_well(self) -> None:
+        web = FakeWeb({A: links("b", "c"), A + "b": 503, A + "c": 503})
+        result = crawl(Walk, web)
+        assert 30.0 in web.gaps("a.test")
+        assert result.records == [{"url": A}]
+
     def test_another_try_may_bring_the_page(self) -> None:
         web = FakeWeb({A: [500, TimeoutError(), links()]})
         result = crawl(Walk, web)

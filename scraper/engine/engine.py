@@ -64,6 +64,7 @@ FEW_IN_HAND = 16
 MOST_DOMAINS = 2000
 MOST_NAMED = 10_000
 LEAVE_WITHIN = 2.5
+LEAST_BASE = 0.25
 MOST_IDLE = 15.0  # seconds that a connection is kept without use
 
 
@@ -684,7 +685,8 @@ class Engine:
             backoff = retry.backoff(domain.state.failures + 1, self._chance())
             domain.state = throttle.failed(domain.state, now, backoff)
         elif reaction.hitch:
-            until = now + retry.backoff(reaction.hitch, self._chance())
+            base = min(1.0, max(LEAST_BASE, domain.state.delay))
+            until = now + retry.backoff(reaction.hitch, self._chance(), base)
             domain.state = throttle.rest(domain.state, until, f"backoff after attempt {reaction.hitch}")
         elif reaction.rest is None:
             domain.state = throttle.succeeded(domain.state)

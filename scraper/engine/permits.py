@@ -100,7 +100,10 @@ class Permits:
                     return None
             copy = self._copy(errand.origin, answer, now, since)
         self._store.keep_robots(copy)
-        permit = self._permits[errand.origin] = permit_of(copy, now)
+        permit = permit_of(copy, now)
+        if permit.closed and answer.error is not None:
+            permit = replace(permit, closed=_closed(answer.error.message))
+        self._permits[errand.origin] = permit
         return permit
 
     def _copy(self, origin: str, answer: Answer, now: float, since: float) -> RobotsCopy:
@@ -124,11 +127,14 @@ def permit_of(copy: RobotsCopy, now: float) -> Permit:
     """What a stored robots.txt permits at a wall moment `now`."""
     access = robots.access(copy.status, now - copy.since if copy.since else 0.0)
     if access is Access.UNREACHABLE:
-        reason = "no answer" if copy.status is None else f"status {copy.status}"
-        closed = f"robots.txt is unreachable ({reason}): nothing may be fetched"
+        closed = _closed("no answer" if copy.status is None else f"status {copy.status}")
         return Permit(copy.origin, robots.DISALLOW_ALL, copy.until, copy.status, copy.checked_at, closed)
     rules = robots.parse(copy.body) if access is Access.PARSE else robots.ALLOW_ALL
     return Permit(copy.origin, rules, copy.until, copy.status, copy.checked_at)
+
+
+def _closed(reason: str) -> str:
+    return f"robots.txt is unreachable ({reason}): nothing may be fetched"
 
 
 def _kept(answer: Answer) -> float:
