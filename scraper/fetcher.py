@@ -10,8 +10,9 @@ from typing import Any
 from urllib.parse import urlencode
 
 from scraper import freshness, redirects, retry
+from scraper.archive import Archives
 from scraper.clock import Clock
-from scraper.errors import BadAnswer, ConnectFailed, FetchError, LoginFailed
+from scraper.errors import BadAnswer, ConnectFailed, FetchError, LoginFailed, ScraperError
 from scraper.model import (
     PLAIN,
     Denied,
@@ -62,11 +63,14 @@ class Habits:
 class Fetcher:
     """Asks for a URL, parses the page with the spider, and says what became of the request."""
 
-    def __init__(self, spider: Spider, rules: Rules, habits: Habits, clock: Clock) -> None:
+    def __init__(
+        self, spider: Spider, rules: Rules, habits: Habits, clock: Clock, archives: Archives | None = None
+    ) -> None:
         self._spider = spider
         self._rules = rules
         self._habits = habits
         self._clock = clock
+        self._archives = archives
 
     def visit(self, session: DomainSession, entry: Entry) -> Visit:
         """Fetch and parse one URL of the frontier."""
@@ -75,6 +79,8 @@ class Fetcher:
             return Visit(entry, Denied("a logout link: it would end the login"))
         body, headers = body_of(request)
         known = entry.known
+        if known is not None and known.is_outdated and self._copy(entry) is None:
+            entry, known = replace(entry, known=None), None
         if known is not None and request.method in ("GET", "HEAD"):
             headers.update(freshness.conditional_headers(known.etag, known.last_modified))
         answer = session.exchange(request.method, entry.url, headers, body)
@@ -172,7 +178,7 @@ class Fetcher:
     def _judge(self, entry: Entry, page: Page, reaction: Reaction) -> tuple[Outcome, tuple[str, ...]]:
         request, response, status = page.request, page.response, page.status
         if status == 304:
-            return self._not_modified(entry, response), ()
+            return self._not_modified(entry, page)
         if reaction.refusal and reaction.rest is None:
             return Failed(reaction.refusal, reaction.refusal), ()
         if redirects.is_redirect(status):
@@ -183,10 +189,27 @@ class Fetcher:
             return Retry(f"status {status}"), ()
         return Failed(f"status {status}", f"status {status}", is_gone=status in _GONE), ()
 
-    def _not_modified(self, entry: Entry, response: Response) -> Outcome:
-        if entry.known is None:
-            return Failed("status 304 without a copy to stand for", "status 304")
-        return Unchanged(self._known(response, entry.known))
+    def _not_modified(self, entry: Entry, page: Page) -> tuple[Outcome, tuple[str, ...]]:
+        known, copy = entry.known, self._copy(entry)
+        if known is not None and not known.is_outdated:
+            return Unchanged(self._known(page.response, known)), ()
+        if copy is None:
+            return Failed("status 304 without a copy to stand for", "status 304"), ()
+        outcome, rejected = self._parse(entry, page.with_response(copy))
+        if isinstance(outcome, Fetched):
+            outcome = replace(outcome, known=self._known(page.response, outcome.known))
+        return outcome, rejected
+
+    def _copy(self, entry: Entry) -> Response | None:
+        """The archived body of a version that other code has parsed."""
+        known = entry.known
+        if self._archives is None or known is None or not known.is_outdated:
+            return None
+        try:
+            found = self._archives.get(entry.fp)
+        except ScraperError:
+            return None  # an archive that cannot be read only costs traffic
+        return found.response if found is not None and _digest(found.response) == known.body_hash else None
 
     def _known(self, response: Response, before: Known) -> Known:
         """The stored validators, brought up to date by a 304 (RFC 9111 4.3.4)."""
@@ -236,7 +259,7 @@ class Fetcher:
 
     def _parse(self, entry: Entry, page: Page) -> tuple[Outcome, tuple[str, ...]]:
         response = page.response
-        digest = blake2b(response.content, digest_size=16).digest()
+        digest = _digest(response)
         etag, last_modified = freshness.validators(response.headers)
         known = Known(
             version=self._habits.version,
@@ -246,8 +269,9 @@ class Fetcher:
             body_hash=digest,
             fetched_at=response.fetched_at,
         )
-        if entry.known is not None and entry.known.body_hash == digest:
-            return Unchanged(replace(known, version=entry.known.version)), ()
+        before = entry.known
+        if before is not None and before.body_hash == digest and not before.is_outdated:
+            return Unchanged(replace(known, version=before.version)), ()
         try:
             found = harvest(self._spider, page, self._rules)
             facts = page.facts()
@@ -262,8 +286,14 @@ def _trouble(entry: Entry, *, is_own: bool = False, is_whole: bool = False) -> R
     return Reaction(hitch=entry.attempts + 1) if is_hitch else Reaction(is_failure=True)
 
 
+def _digest(response: Response) -> bytes:
+    return blake2b(response.content, digest_size=16).digest()
+
+
 def _is_kept(outcome: Outcome, page: Page) -> bool:
     """Whether a response is archived: what a later parse needs, unless its site says noarchive."""
+    if page.status == 304:
+        return False  # its body is in the archive already
     match outcome:
         case Fetched(facts=facts):
             return "noarchive" not in facts

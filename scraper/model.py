@@ -131,7 +131,10 @@ class NewUrl:
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """What is left of the last parse of a page: its version and its validators."""
+    """What is left of the last parse of a page: its version and its validators.
+
+    `is_outdated`: other spider code parsed it, so that its records and links do not stand for the page.
+    """
 
     version: int
     etag: str | None = None
@@ -139,6 +142,7 @@ class Known:
     fresh_until: float = 0.0
     body_hash: bytes = b""
     fetched_at: float = 0.0
+    is_outdated: bool = False
 
 
 @dataclass(frozen=True, slots=True)

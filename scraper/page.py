@@ -60,6 +60,10 @@ class Page:
     def __repr__(self) -> str:
         return f"<Page {self.status} {self.url}>"
 
+    def with_response(self, response: Response) -> "Page":
+        """The page that another response to the same request makes."""
+        return Page(self.request, response, depth=self.depth, token=self._token, session=self._session)
+
     # the response -----------------------------------------------------------------------------------------
     @property
     def url(self) -> str:

@@ -46,7 +46,8 @@ def compose(
     # time for a thread that parses. 500 domains: 210 requests/s became 350.
     sys.setswitchinterval(0.0005)
     habits = Habits(found.number, token, settings.max_attempts, settings.archive)
-    fetcher = Fetcher(prepared.spider, rules, habits, clock)
+    archives = Archives(run_folders(prepared.options.data / found.spider))
+    fetcher = Fetcher(prepared.spider, rules, habits, clock, archives)
     return Engine(
         store,
         found,

@@ -484,7 +484,7 @@ class Engine:
 
     def _is_fresh(self, entry: Entry) -> bool:
         known = entry.known
-        if known is None:
+        if known is None or known.is_outdated:
             return False
         now = self._clock.wall()
         own = request_of(entry).max_age if entry.request else None

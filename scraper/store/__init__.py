@@ -210,7 +210,7 @@ class Store(Protocol):
         """The first `n` pending URLs of a leased domain by (priority, sequence), without those `held`.
 
         Nothing if the lease is no longer ours. Each carries `known`, its last version's validators, if that
-        version was made by this spider code and belongs to an accepted run, or to this one.
+        version belongs to an accepted run, or to this one; `is_outdated` if other spider code made it.
         """
         ...
 

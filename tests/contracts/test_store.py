@@ -692,13 +692,21 @@ class TestSecondVisits:
         assert known is not None
         assert (known.etag, known.body_hash, known.fetched_at) == ('"1"', b"hash", 5.0)
 
-    def test_other_code_or_a_run_not_accepted_knows_nothing(self, world: World) -> None:
+    def test_a_run_that_was_not_accepted_leaves_nothing_known(self, world: World) -> None:
         store = world.worker("w1")
         run = run_through(store, {}, "1", accepted=False)
         assert self.known(store, store.start_run("news", "code")) is None
         assert self.known(store, store.start_run("news", "other", fresh=True)) is None
         store.accept_run(run)
         assert self.known(store, store.start_run("news", "code", fresh=True)) is not None
+
+    def test_what_other_code_has_parsed_is_known_as_outdated(self, world: World) -> None:
+        store = world.worker("w1")
+        run_through(store, {}, "1")
+        mine = self.known(store, store.start_run("news", "code"))
+        other = self.known(store, store.start_run("news", "other", fresh=True))
+        assert mine is not None and not mine.is_outdated
+        assert other is not None and other.is_outdated and other.etag == mine.etag
 
     def test_an_unchanged_page_brings_its_last_records_and_links(self, world: World) -> None:
         store = world.worker("w1")

@@ -215,3 +215,31 @@ def test_each_worker_keeps_an_archive_of_its_own(project: Project, new_site: Any
     assert sorted(url for _, url in found) == sorted(site.url(path) for site in sites for path in ("/", "/a"))
     ended = project.run("reparse", "shop", "--json")
     assert (ended.code, ended.summary["records"], ended.summary["requests"]) == (0, 8, 0)
+
+
+def test_a_changed_spider_asks_conditionally_and_parses_what_is_archived(
+    project: Project, site: Site
+) -> None:
+    def tagged(text: str) -> Any:
+        def answer(arrival: Any) -> Reply:
+            is_known = arrival.headers.get("if-none-match") == '"1"'
+            return Reply(304 if is_known else 200, f"<title>{text}</title><p>{text}!</p>", {"ETag": '"1"'})
+
+        return answer
+
+    site["/"] = page("/a", "/b", title="home", text="zero")
+    site["/a"] = tagged("A")
+    site["/b"] = Reply(200, "<title>B</title><p>B!</p>", {"ETag": '"2"', "X-Robots-Tag": "noarchive"})
+    write_spider(project, site)
+    assert project.run("run", "shop", "--archive").code == 0
+    size = len(archived(project))
+    write_spider(project, site, "p::text")
+    site.arrivals.clear()
+    ended = project.run("run", "shop", "--json")
+    assert (ended.code, ended.summary["pages"], ended.summary["unchanged"]) == (0, 3, 0), ended.text
+    asked = {arrival.path: arrival.headers.get("if-none-match") for arrival in site.arrivals}
+    assert (asked["/a"], asked["/b"]) == ('"1"', None)
+    assert (titles(project)["a"], titles(project)["b"]) == ("A!", "B!")
+    again = project.run("run", "shop", "--archive", "--json")
+    assert (again.summary["pages"], again.summary["unchanged"]) == (0, 3)
+    assert len(archived(project)) == size

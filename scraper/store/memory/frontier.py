@@ -53,10 +53,11 @@ class Frontier:
     def entry(self, run: Run, url: Url) -> Entry:
         new, page = url.new, self._data.pages.get(url.id)
         known = None
-        if page is not None and page.code == self._data.runs[run.number].code:
+        if page is not None:
             made_by = self._data.runs.get(page.run)
             if made_by is None or made_by.is_accepted or made_by.number == run.number:
-                known = page.known
+                is_outdated = page.code != self._data.runs[run.number].code
+                known = replace(page.known, is_outdated=is_outdated)
         numbers = (new.depth, url.hops, url.attempts, new.priority)
         return Entry(url.id, new.domain, new.fp, new.url, new.request, *numbers, known)
 

@@ -20,10 +20,10 @@ from scraper.store.sqlite.workers import Workers
 _ASK_AGAIN = 1.0
 
 _TAKE = """SELECT u.id, u.fp, u.url, u.request, u.depth, u.hops, u.attempts, u.prio, u.seq,
-    p.version, p.etag, p.last_modified, p.fresh_until, p.body_hash, p.fetched_at
+    p.version, p.etag, p.last_modified, p.fresh_until, p.body_hash, p.fetched_at, p.code <> ?2
     FROM queues q JOIN domains d ON d.id = q.domain
     JOIN urls u ON u.queue = q.id AND u.run = ?1 AND u.state = 0
-    LEFT JOIN pages p ON p.url = u.id AND p.code = ?2
+    LEFT JOIN pages p ON p.url = u.id
         AND (p.run = u.run OR coalesce((SELECT r.accepted FROM runs r WHERE r.number = p.run), 1))
     WHERE q.id = ?3 AND d.owner = ?4 AND d.epoch = ?5
     ORDER BY u.prio DESC, u.seq LIMIT ?6"""
@@ -310,6 +310,6 @@ def _write_domains(
 
 
 def _entry(domain: str, row: tuple[Any, ...]) -> Entry:
-    found, fp, url, request, depth, hops, attempts, priority, _, version, *validators = row
-    known = None if version is None else Known(version, *validators)
+    found, fp, url, request, depth, hops, attempts, priority, _, version, *validators, is_outdated = row
+    known = None if version is None else Known(version, *validators, bool(is_outdated))
     return Entry(found, domain, fp, url, request, depth, hops, attempts, priority, known)
