@@ -10,7 +10,7 @@ import requests
 import urllib3
 from requests.adapters import BaseAdapter, HTTPAdapter
 from requests.auth import AuthBase, HTTPDigestAuth
-from requests.cookies import merge_cookies
+from requests.cookies import cookiejar_from_dict, merge_cookies
 
 from scraper import redirects, retry, wire
 from scraper.body import read_body
@@ -120,6 +120,16 @@ class DomainSession(requests.Session):
         if domain:
             self.max_redirects = redirects.MAX_HOPS
 
+    def __getstate__(self) -> dict[str, Any]:
+        if self.gate is not None:
+            raise TypeError("a copy of a domain's session would not keep the domain's clock")
+        return {name: getattr(self, name) for name in requests.Session.__attrs__}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__init__()  # type: ignore[misc]  # what is not in the state is as in a new one
+        for name, value in state.items():
+            setattr(self, name, value)
+
     # the way of people ---------------------------------------------------------------------------------
 
     def send(self, request: requests.PreparedRequest, **kwargs: Any) -> requests.Response:
@@ -177,7 +187,8 @@ class DomainSession(requests.Session):
         if self._is_particular and isinstance(request.url, str):
             request = self._with_terms(request)
         prepared = super().prepare_request(request)
-        if not any(name.lower() == "cookie" for name in (request.headers or {})):
+        is_named = any(name.lower() == "cookie" for name in (request.headers or {}))
+        if isinstance(self.cookies, Jar) and not is_named:
             # `requests` pours the jar into a plain one, which goes by other rules.
             prepared.headers.pop("Cookie", None)
             prepared.prepare_cookies(_merged(self.cookies.copy(), request.cookies))
@@ -478,7 +489,11 @@ class DomainSession(requests.Session):
         self.wire.disconnect()
 
 
-_merged: Callable[..., Any] = merge_cookies
+def _merged(jar: Jar, cookies: Any) -> Any:
+    """A session's cookies and over them those of one request."""
+    merge: Callable[..., Any] = merge_cookies
+    read: Callable[..., Any] = cookiejar_from_dict
+    return merge(jar, read(cookies) if isinstance(cookies, dict) else cookies or {})
 
 
 def _unchanged(request: Any) -> Any:

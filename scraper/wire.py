@@ -9,6 +9,7 @@ import socket
 import ssl
 import threading
 from functools import lru_cache, partial
+from types import SimpleNamespace
 from typing import Any, Protocol
 
 import certifi
@@ -217,24 +218,25 @@ class Wire(HTTPAdapter):
     """The adapter of a session: for each origin one pool, shared by the fast and the ordinary way."""
 
     def __init__(self, connections: int = 1) -> None:
-        super().__init__(pool_connections=8, pool_maxsize=connections)
+        super().__init__(pool_connections=MOST_POOLS, pool_maxsize=connections)
         self.connections = connections
-        self._pools: dict[tuple[str, Verify, Cert], HTTPConnectionPool] = {}
+
+    def __reduce__(self) -> tuple[type["Wire"], tuple[int]]:
+        return Wire, (self.connections,)
 
     def pool(self, origin: str, verify: Verify = True, cert: Cert = None) -> HTTPConnectionPool:
         """The connections to an origin ("https://host:port")."""
         key = (origin, verify, cert)
-        found = self._pools.get(key)
+        pools: Any = self.poolmanager.pools
+        found: HTTPConnectionPool | None = pools.get(key)
         if found is None:
-            if len(self._pools) >= MOST_POOLS:
-                self._pools.pop(next(iter(self._pools))).close()
-            found = self._pools[key] = self._new_pool(origin, verify, cert)
+            found = pools[key] = self._new_pool(origin, verify, cert)
         return found
 
     @property
     def is_connected(self) -> bool:
         """Whether connections may be open."""
-        return bool(self._pools or self.proxy_manager)
+        return bool(len(self.poolmanager.pools) or self.proxy_manager)
 
     def send(self, request: Any, *args: Any, **kwargs: Any) -> Any:
         """As `HTTPAdapter.send`; a kept connection that breaks is replaced once where that does no harm."""
@@ -249,6 +251,8 @@ class Wire(HTTPAdapter):
         place = urllib3.util.parse_url(origin)
         host = place.host or ""
         if place.scheme == "https":
+            # Says in words which file is missing.
+            HTTPAdapter.cert_verify(self, SimpleNamespace(), origin, verify, cert)  # type: ignore[no-untyped-call]
             return _TlsPool(
                 host,
                 place.port,
@@ -277,9 +281,6 @@ class Wire(HTTPAdapter):
 
     def disconnect(self) -> None:
         """Close the idle connections; the next request opens its own."""
-        for pool in self._pools.values():
-            pool.close()
-        self._pools.clear()
         self.poolmanager.clear()
         for manager in self.proxy_manager.values():
             manager.clear()
