@@ -310,6 +310,6 @@ def _write_domains(
 
 
 def _entry(domain: str, row: tuple[Any, ...]) -> Entry:
-    found, fp, url, request, depth, hops, attempts, priority, _, version, *validators, is_outdated = row
-    known = None if version is None else Known(version, *validators, is_outdated=bool(is_outdated))
+    found, fp, url, request, depth, hops, attempts, priority, _, version, *validators = row
+    known = None if version is None else Known(version, *validators)
     return Entry(found, domain, fp, url, request, depth, hops, attempts, priority, known)
