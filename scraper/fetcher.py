@@ -90,7 +90,7 @@ class Fetcher:
         page = Page(request, response, depth=entry.depth, token=self._habits.token, session=session)
         if session.has_login and (lost := self._lost_login(session, entry, page)):
             return Visit(entry, Retry(lost, counts=False), answer.exchange, Reaction(is_logged_out=True))
-        reaction = self._reaction(entry, response)
+        reaction = self._reaction(session, entry, response)
         outcome, rejected = self._judge(entry, page, reaction)
         if isinstance(outcome, Retry):
             outcome = self._again(entry, request, outcome)
@@ -164,11 +164,14 @@ class Fetcher:
             return Failed(f"{wish.reason}, after {entry.attempts + 1} attempts", wish.reason)
         return wish
 
-    def _reaction(self, entry: Entry, response: Response) -> Reaction:
+    def _reaction(self, session: DomainSession, entry: Entry, response: Response) -> Reaction:
         status = response.status
         now = self._clock.wall()
         # A wait that is over already is none: without one of our own we would hammer a site in trouble.
         rest = retry.asked_wait(status, response.headers, now) or None
+        if rest is not None and session.gate is not None:
+            # At once: other threads may be waiting in it for their slots.
+            session.gate.rest_until(self._clock.now() + rest)
         refused = refusal(status, response.headers, response.content)
         interval = spread(rate_limits(response.headers, now))
         if refused is None and rest is None and retry.is_retryable_status(status):

@@ -13,7 +13,8 @@ class Turnstile:
 
     With one request in flight the next slot is (first byte of the last answer, or end of a failure) + delay;
     with more, starts are spaced by the delay. A slot is taken before anyone waits for it, so no two callers
-    can get the same one. `due`: the next slot. `min_gap`: the smallest distance seen between two sends (s).
+    can get the same one; who woke late moves those behind. `due`: the next slot. `min_gap`: the smallest
+    distance seen between two sends (s).
     """
 
     def __init__(
@@ -27,6 +28,7 @@ class Turnstile:
         self.breaches = 0
         self._clock = clock
         self._is_serial = concurrency == 1
+        self._rest = 0.0
         self._lock = threading.Lock()
 
     def wait(self) -> bool:
@@ -43,10 +45,14 @@ class Turnstile:
             now = self._clock.now()
             slot = max(now, self.due)
             self.due = slot + self.delay
-        if slot > now:
-            self._clock.sleep(slot - now)
-        with self._lock:
-            self._note(self._clock.now())
+        while True:
+            if slot > now:
+                self._clock.sleep(slot - now)
+            with self._lock:
+                now = self._clock.now()
+                slot = max(self.last_sent + self.delay, self._rest)
+                if slot <= now:
+                    return self._note(now)
 
     def _note(self, sent_at: float) -> None:
         gap = sent_at - self.last_sent
@@ -72,8 +78,10 @@ class Turnstile:
             self.delay = delay
 
     def rest_until(self, moment: float) -> None:
-        """Let nothing through before `moment`."""
-        self._push(moment)
+        """Let nothing through before `moment`, nor anyone who waits already."""
+        with self._lock:
+            self._rest = max(self._rest, moment)
+            self.due = max(self.due, moment)
 
     def _push(self, due: float) -> None:
         with self._lock:

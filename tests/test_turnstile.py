@@ -1,0 +1,105 @@
+"""The gate that every request passes, under threads that wake as late as they please."""
+
+import threading
+from collections.abc import Callable
+
+from scraper.turnstile import Turnstile
+
+
+class Sleepy:
+    """A clock by hand: each sleeper wakes when the test says so, however late."""
+
+    def __init__(self) -> None:
+        self.moment = 100.0
+        self.sleepers: list[tuple[float, threading.Event]] = []
+        self.asleep = threading.Semaphore(0)
+
+    def now(self) -> float:
+        return self.moment
+
+    def wall(self) -> float:
+        return self.moment
+
+    def sleep(self, seconds: float) -> None:
+        wakes = threading.Event()
+        self.sleepers.append((self.moment + seconds, wakes))
+        self.asleep.release()
+        assert wakes.wait(5)
+
+
+def start(target: Callable[[], None]) -> threading.Thread:
+    thread = threading.Thread(target=target, daemon=True)
+    thread.start()
+    return thread
+
+
+def test_slots_are_a_delay_apart_for_all_who_come_at_once() -> None:
+    clock = Sleepy()
+    gate = Turnstile(clock, 1.0, concurrency=3)
+    gate.enter()
+    for _ in range(2):
+        start(gate.enter)
+        assert clock.asleep.acquire(timeout=5)
+    assert [moment for moment, _ in clock.sleepers] == [101.0, 102.0]
+
+
+def test_who_wakes_late_moves_those_behind() -> None:
+    clock = Sleepy()
+    gate = Turnstile(clock, 1.0, concurrency=3)
+    gate.enter()
+    threads = []
+    for _ in range(2):
+        threads.append(start(gate.enter))
+        assert clock.asleep.acquire(timeout=5)
+    clock.moment = 101.75
+    clock.sleepers[0][1].set()
+    threads[0].join(5)
+    clock.moment = 102.0
+    clock.sleepers[1][1].set()
+    assert clock.asleep.acquire(timeout=5)
+    assert clock.sleepers[2][0] == 102.75
+    clock.moment = 102.75
+    clock.sleepers[2][1].set()
+    threads[1].join(5)
+    assert (gate.sends, gate.breaches, gate.min_gap) == (3, 0, 1.0)
+
+
+def test_a_rest_holds_back_those_who_wait_already() -> None:
+    clock = Sleepy()
+    gate = Turnstile(clock, 1.0, concurrency=2)
+    gate.enter()
+    start(gate.enter)
+    assert clock.asleep.acquire(timeout=5)
+    gate.rest_until(110.0)
+    clock.moment = 101.0
+    clock.sleepers[0][1].set()
+    assert clock.asleep.acquire(timeout=5)
+    assert clock.sleepers[1][0] == 110.0
+
+
+def test_one_at_a_time_the_delay_counts_from_the_first_byte() -> None:
+    clock = Sleepy()
+    gate = Turnstile(clock, 1.0)
+    gate.enter()
+    clock.moment = 103.0
+    gate.answered()
+    assert gate.due == 104.0
+
+
+def test_with_several_in_the_air_it_counts_from_the_start_and_a_failure_from_its_end() -> None:
+    clock = Sleepy()
+    gate = Turnstile(clock, 1.0, concurrency=2)
+    gate.enter()
+    clock.moment = 103.0
+    gate.answered()
+    assert gate.due == 101.0
+    gate.failed()
+    assert gate.due == 104.0
+
+
+def test_a_longer_delay_counts_from_the_last_send_already() -> None:
+    clock = Sleepy()
+    gate = Turnstile(clock, 1.0)
+    gate.enter()
+    gate.slow_to(10.0)
+    assert gate.due == 110.0
