@@ -272,9 +272,8 @@ def test_an_unhealthy_quiet_run_says_in_few_lines_what_to_do(call: Call, shop: S
     write("shop", shop.url(), more="health = {'min_records': 10, 'required': ['price']}")
     said = call("run", "shop", "--quiet")
     assert said.code == 1 and said.out == "" and len(said.err.splitlines()) <= 10
-    assert (
-        "DEGRADED" in said.err and "price" in said.err and "accept " in said.err and "log.jsonl" in said.err
-    )
+    for word in ("shop: DEGRADED", "price", "scraper accept ", "data/shop/runs/"):
+        assert word in said.err
 
 
 def test_a_limit_of_the_user_is_no_fault_and_the_same_command_goes_on(call: Call, shop: Site) -> None:
@@ -493,6 +492,7 @@ def test_quiet_says_what_to_do_in_ten_lines_at_most(
         (0, "0 s"),
         (0.0005, "0.5 ms"),
         (8.24, "8.2 s"),
+        (24.96, "25 s"),
         (59.96, "1 min 00 s"),
         (200, "3 min 20 s"),
         (7500, "2 h 05 min"),

@@ -47,7 +47,7 @@ def quiet(summary: Summary, place: Place) -> list[str]:
 
 def headline(summary: Summary) -> str:
     """The verdict and the size of the run, in one line."""
-    took = text.duration(summary["seconds"])
+    took = text.duration(summary["seconds"]) + (" since it went on" if summary.get("resumed") else "")
     pages = text.count(summary["pages"] + summary["unchanged"], "page")
     if summary["unchanged"]:
         pages = f"{pages} ({summary['unchanged']:,} unchanged)"
@@ -72,9 +72,11 @@ def _figures(summary: Summary) -> Iterator[tuple[str, str]]:
             told.append(f"{summary[name]:,} {word}")
     yield "pages", ", ".join(told)
     requests = summary.get("requests", summary["pages"])
-    speed = requests / summary["seconds"] if summary["seconds"] else 0.0
+    # A run that was gone on with knows how long it took since then, not before.
+    is_timed = summary["seconds"] and not summary.get("resumed")
+    speed = f" ({requests / summary['seconds']:.1f}/s)" if is_timed else ""
     told = [
-        f"{text.count(requests, 'request')} ({speed:.1f}/s)",
+        f"{text.count(requests, 'request')}{speed}",
         text.size(summary["bytes"]),
         text.count(summary["connections"], "connection"),
         text.count(summary["domains"], "domain"),
@@ -116,7 +118,8 @@ def _places(summary: Summary, place: Place) -> Iterator[tuple[str, str]]:
         if summary["verdict"] != Verdict.OK:
             yield "so far", str(folder / "records.jsonl")
         elif (home / "records.jsonl").exists():
-            yield "files", f"{home / 'records.jsonl'} (all), {home / 'changes.jsonl'} (news)"
+            yield "files", str(home / "records.jsonl")
+            yield "", str(home / "changes.jsonl")
     else:
         yield "files", f"{folder / 'records.jsonl'} ({_untouched(home)})"
     report = folder / "report.html"

@@ -24,7 +24,7 @@ class View:
         self._console = Console(stderr=True, highlight=False)
         self._live = Live(
             console=self._console,
-            get_renderable=self._render,
+            get_renderable=self.render,
             refresh_per_second=PER_SECOND,
             transient=True,
             redirect_stdout=False,
@@ -44,7 +44,8 @@ class View:
         """Print a line above the view."""
         self._console.print(Text(line))
 
-    def _render(self) -> RenderableType:
+    def render(self) -> RenderableType:
+        """The view as it is now."""
         counts, width = self._counts, self._console.width
         ran = text.duration(float(int(monotonic() - counts.began_at)) or 0.1)
         first = f"{counts.spider}  {ran}  " + "  ".join(state_of(counts, self._limits))
@@ -58,7 +59,8 @@ class View:
         for domain in sorted(shown, key=lambda domain: domain.name):
             lines.append(Text(_line(domain, since, name_width, width - 1), style="dim"))
         if counts.ticked.of > len(shown):
-            lines.append(Text(f"  and {counts.ticked.of - len(shown):,} more domains", style="dim"))
+            more = f"  and {counts.ticked.of - len(shown):,} more domains"
+            lines.append(Text(text.cut_columns(more, width - 1), style="dim"))
         return Group(*lines)
 
 

@@ -23,7 +23,7 @@ class Counts:
     pages: int = 0
     records: int = 0
     failed: int = 0
-    requests: int = 0
+    has_visits: bool = False
     ticked: Ticked = field(default_factory=lambda: Ticked(0, 0, 0, 0, 0, (), 0))
     ticked_at: float = 0.0
     began_at: float = field(default_factory=monotonic)
@@ -35,6 +35,9 @@ class Counts:
                 self._count(visit)
             case Ticked():
                 self.ticked, self.ticked_at = event, monotonic()
+                if not self.has_visits:
+                    # Other processes do the work (--workers), and tell us sums only.
+                    self.pages, self.records, self.failed = event.pages, event.records, event.failed
                 self.marks.append((self.ticked_at, self.pages))
                 while len(self.marks) > 2 and self.marks[0][0] < self.ticked_at - RECENT:
                     self.marks.popleft()
@@ -42,7 +45,7 @@ class Counts:
                 self.spider = spider
 
     def _count(self, visit: Visit) -> None:
-        self.requests += visit.exchange is not None
+        self.has_visits = True
         match visit.outcome:
             case Fetched(records=records):
                 self.pages += 1
@@ -98,16 +101,25 @@ class Narrator:
             case Visited(visit=visit):
                 self._announce(visit.entry.domain)
                 self._tell_visit(visit)
-            case PaceSet(domain=domain, delay=delay, source=source):
-                self._note_pace(domain, Pace(delay, source))
-            case RestBegan(domain=domain, seconds=seconds, reason=reason):
-                self._say_some(f"{domain} rests", f"{domain}: rests for {text.duration(seconds)}: {reason}")
-            case DomainLeft(domain=domain, reason=reason):
-                self._say(f"{domain}: left for a later run: {reason}")
+            case PaceSet() | RestBegan() | DomainLeft():
+                self._tell_domain(event)
             case Noted(text=note):
                 self._say(note)
             case RunBegan():
                 self._begin(event)
+            case Ticked(domains=domains) if not self._counts.has_visits:
+                for state in domains:
+                    self._announce_rule(state.name, state.reason)
+
+    def _tell_domain(self, event: PaceSet | RestBegan | DomainLeft) -> None:
+        name = event.domain
+        match event:
+            case PaceSet(delay=delay, source=source):
+                self._note_pace(name, Pace(delay, source))
+            case RestBegan(seconds=seconds, reason=reason):
+                self._say_some(f"{name} rests", f"{name}: rests for {text.duration(seconds)}: {reason}")
+            case DomainLeft(reason=reason):
+                self._say(f"{name}: left for a later run: {reason}")
 
     def _begin(self, event: RunBegan) -> None:
         does = "goes on with" if event.is_resumed else "begins"
@@ -122,6 +134,11 @@ class Narrator:
         if told is not None and not 0.66 < (pace.delay or 0.01) / (told or 0.01) < 1.5:
             self._announced[domain] = pace.delay
             self._say_some(f"{domain} pace", f"{domain}: now {interval(pace)}")
+
+    def _announce_rule(self, domain: str, rule: str) -> None:
+        if domain not in self._announced and len(self._announced) < MOST_DOMAINS:
+            self._announced[domain] = 0.0
+            self._say(f"{domain}: {rule}")
 
     def _announce(self, domain: str) -> None:
         """Say at its first request how fast a domain is asked, and who wants it so."""
@@ -198,7 +215,7 @@ def state_of(counts: Counts, limits: tuple[int | None, float | None]) -> list[st
 def interval(pace: Pace) -> str:
     """A pace as "1 request every 10 s (robots.txt Crawl-delay)"."""
     if not pace.delay:
-        return f"no delay between requests ({pace.source}): meant for your own server only"
+        return f"no delay between requests ({_source(pace.source)} is 0): for your own server only"
     return f"1 request every {pace.delay:.3g} s ({_source(pace.source)})"
 
 
@@ -207,4 +224,4 @@ def _source(source: str) -> str:
     for rule in ("robots Crawl-delay", "robots Request-rate"):
         if source.startswith(rule):
             return rule.replace("robots", "robots.txt")
-    return "setting delay" if source.startswith("setting delay") else source
+    return "setting delay" if source.startswith("setting delay ") else source

@@ -20,8 +20,9 @@ from scraper.cli.progress import Counts, Milestones, Narrator, Pace
 from scraper.clock import SystemClock
 from scraper.cron import trim_log
 from scraper.errors import StoreBusy
-from scraper.events import Event, Listener, Visited
+from scraper.events import Event, Listener, Ticked, Visited
 from scraper.settings import DEFAULT
+from scraper.sinks import STDOUT
 from scraper.store import Store
 
 Go = Callable[[Prepared, Store, Sequence[Listener]], dict[str, Any]]
@@ -138,7 +139,8 @@ def _watched(prepared: Prepared, manner: Manner) -> Iterator[Sequence[Listener]]
         yield (_note_fetching,)
         return
     limits = (found.max_pages, found.max_time)
-    if sys.stderr.isatty():
+    # Where records are printed on the same terminal, a view would stand in their way.
+    if sys.stderr.isatty() and not (STDOUT in prepared.options.outputs and sys.stdout.isatty()):
         # Imported here: a run in cron needs no live view, and it takes as long to load as much of the engine.
         from scraper.cli.live import View
 
@@ -151,13 +153,16 @@ def _watched(prepared: Prepared, manner: Manner) -> Iterator[Sequence[Listener]]
 def _narrator(prepared: Prepared, counts: Counts, say: Any) -> Narrator:
     found = prepared.settings
     source = found.source("delay")
-    pace = Pace(found.delay, "setting delay" if source == DEFAULT else f"setting delay of {source}")
+    pace = Pace(found.delay, "default delay" if source == DEFAULT else f"delay of {source}")
     return Narrator(counts, say, pace, found.robots_exempt, found.max_attempts)
 
 
 def _note_fetching(event: Event) -> None:
-    if isinstance(event, Visited) and event.visit.exchange is not None:
-        caller().has_fetched = True
+    match event:
+        case Visited(visit=visit) if visit.exchange is not None:
+            caller().has_fetched = True
+        case Ticked(pages=pages, failed=failed) if pages or failed:
+            caller().has_fetched = True
 
 
 def _log(line: str) -> None:

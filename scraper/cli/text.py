@@ -17,11 +17,13 @@ _CONTROLS = {code: "\N{REPLACEMENT CHARACTER}" for code in (*range(32), *range(1
 
 
 def duration(seconds: float) -> str:
-    """Seconds as "0.4 s", "8.2 s", "3 min 20 s", "2 h 05 min"."""
+    """Seconds as "0.4 s", "8.2 s", "25 s", "3 min 20 s", "2 h 05 min"."""
     if seconds < 0.0995:
         return f"{seconds * 1000:.1f} ms" if seconds else "0 s"
-    if seconds < 59.95:
+    if seconds < 9.95:
         return f"{seconds:.1f} s"
+    if seconds < 59.5:
+        return f"{seconds:.0f} s"
     minutes, left = divmod(round(seconds), 60)
     if minutes < 60:
         return f"{minutes} min {left:02} s" if minutes < 10 else f"{minutes} min"

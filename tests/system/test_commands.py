@@ -59,14 +59,14 @@ def test_a_second_run_says_who_runs_the_spider_and_touches_nothing(project: Proj
 
 
 def test_a_request_by_hand_waits_for_the_run_that_has_the_domain(project: Project, site: Site) -> None:
-    shop(project, site, delay=0.3)
+    shop(project, site, delay=0.1)
     first = project.start("run", "shop", "--quiet")
     while not site.paths():
         assert first.process.poll() is None
-    fetched = project.run("fetch", site.url("/hand"), "--set", "delay=0.3", timeout=30)
+    fetched = project.run("fetch", site.url("/hand"), "--set", "delay=0.1", timeout=30)
     assert fetched.code in (1, 75), fetched.text  # the path is not there; busy is an honest answer too
     assert first.wait().code == 0
-    assert min(site.gaps()) >= 0.3
+    assert min(site.gaps()) >= 0.1
 
 
 def test_a_killed_run_is_called_so_and_the_same_command_goes_on(project: Project, site: Site) -> None:
