@@ -87,7 +87,7 @@ def test_every_command_has_help_with_an_example(call: Call) -> None:
     for name in COMMANDS:
         said = call(name, "--help")
         assert said.code == 0 and said.err == ""
-        assert f"python -m scraper {name}" in said.out or name == "doctor"
+        assert f"python -m scraper {name}" in said.out
 
 
 @pytest.mark.parametrize(
@@ -161,6 +161,14 @@ def test_a_bug_of_ours_is_one_line_and_a_traceback_only_if_asked(capfd: pytest.C
     assert said.startswith("error: this is a bug: KeyError") and said.count("\n") == 1
     guarded(fail, Caller(is_verbose=True))
     assert "Traceback" in capfd.readouterr().err
+
+
+def test_a_package_that_is_missing_is_no_bug(capfd: pytest.CaptureFixture[str]) -> None:
+    def fail() -> None:
+        raise ModuleNotFoundError("No module named 'lxml'", name="lxml")
+
+    assert guarded(fail, Caller()) == 2
+    assert "the package lxml is not installed" in capfd.readouterr().err
 
 
 def test_an_error_in_the_spiders_own_code_names_its_line(call: Call) -> None:

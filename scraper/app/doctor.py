@@ -56,7 +56,7 @@ def _python() -> Finding:
 
 def _packages() -> Iterator[Finding]:
     missing: dict[bool, list[str]] = {True: [], False: []}
-    for line in requires("scraper") or ():
+    for line in _requirements():
         spec, _, condition = line.partition(";")
         name = spec.split("[")[0].split(">")[0].split("=")[0].split("<")[0].split("!")[0].strip()
         if "test" in condition:
@@ -70,6 +70,13 @@ def _packages() -> Iterator[Finding]:
         yield Finding("packages", State.GOOD, "all that are needed")
     if missing[True]:
         yield Finding("extras", State.NOTE, f"not installed: {', '.join(sorted(set(missing[True])))}")
+
+
+def _requirements() -> list[str]:
+    try:
+        return requires("scraper") or []
+    except PackageNotFoundError:  # run from its source
+        return []
 
 
 def _is_installed(name: str) -> bool:

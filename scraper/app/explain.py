@@ -115,7 +115,7 @@ def _clock(url: str, asker: Asker, store: Store | None, permit: Permit | None) -
     pace = pace_of(found, settings_of.token(found), permit, state)
     source = found.source("delay") if pace.source.startswith("setting") else ""
     by = f" ({source})" if source and source != settings_of.DEFAULT else ""
-    yield Gate("delay", f"{pace.delay:g} s for {name}: {pace.source}{by}")
+    yield Gate("delay", f"{pace.delay:.3g} s for {name}: {pace.source}{by}")
     if row is None or store is None:
         yield Gate("next", "now: nothing was asked of the domain yet", True)
         return

@@ -126,6 +126,10 @@ def _tell_surprise(error: Exception, caller: Caller) -> int:
     if theirs:
         _tell(f"{theirs}: {what}{hint}")
         return UNHEALTHY if caller.has_fetched else NOT_STARTED
+    missing = error.name if isinstance(error, ModuleNotFoundError) else None
+    if missing and not missing.startswith("scraper"):
+        _tell(f"the package {missing} is not installed here (install the project again: pip install -e .)")
+        return NOT_STARTED
     _tell(f"this is a bug: {what} ({last}){hint}")
     return UNHEALTHY
 

@@ -39,7 +39,9 @@ def runs_command(spider: str | None, data: Path, store: str | None, limit: int, 
             for run in runs:
                 click.echo(json.dumps(_facts(found, run), ensure_ascii=False))
             return
-        for line in _table(found, runs):
+        for line in (
+            _table(found, runs) if runs else [f"no runs of {spider} yet" if spider else "no runs yet"]
+        ):
             click.echo(line)
 
 
@@ -49,8 +51,6 @@ def _facts(store: Store, run: Run) -> dict[str, Any]:
 
 
 def _table(store: Store, runs: list[Run]) -> list[str]:
-    if not runs:
-        return ["no runs yet"]
     heads = ("RUN", "SPIDER", "STARTED", "TOOK", "PAGES", "RECORDS", "VERDICT")
     return text.table(heads, [_row(store, run) for run in runs], right=(3, 4, 5))
 

@@ -161,6 +161,9 @@ def doctor_command(data: Path, store: str | None) -> int:
     """Is this machine ready: Python, packages, data folder, contact, cron.
 
     Exit 1 if something is BAD.
+
+    \b
+    python -m scraper doctor
     """
     findings = list(examine(data, store))
     colours = {State.GOOD: "green", State.NOTE: "yellow", State.BAD: "red"}

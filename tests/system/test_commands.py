@@ -133,14 +133,14 @@ def test_data_that_is_no_folder_or_from_a_newer_program_is_refused_in_a_line(
 def test_progress_is_lines_where_no_terminal_is(project: Project, site: Site) -> None:
     shop(project, site)
     site["/robots.txt"] = (
-        "User-agent: *\nCrawl-delay: 0.1\nDisallow: /3\n",
+        "User-agent: *\nCrawl-delay: 0.03\nDisallow: /3\n",
         200,
         {"Content-Type": "text/plain"},
     )
     site["/7"] = [Reply(503, headers={"Retry-After": "1"}), page(title="7")]
     ended = project.run("run", "shop")
     assert ended.code == 0 and ended.out == "" and "\x1b" not in ended.err
-    assert "127.0.0.1: 1 request every 0.1 s (robots.txt Crawl-delay)" in ended.err
+    assert "127.0.0.1: 1 request every 0.03 s (robots.txt Crawl-delay)" in ended.err
     assert "127.0.0.1: rests for 1.0 s: Retry-After 1 s" in ended.err
     assert "robots.txt line 3: Disallow: /3" in ended.err
     assert "smallest gap" in ended.err
