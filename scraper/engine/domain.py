@@ -7,6 +7,7 @@ from typing import Any, assert_never
 
 from scraper import throttle
 from scraper.engine.crew import Errand, Turn
+from scraper.engine.membership import Membership
 from scraper.engine.permits import Permit
 from scraper.model import (
     Deferred,
@@ -54,6 +55,7 @@ class Tally:
     robots: dict[str, str] = field(default_factory=dict)
     errors: dict[str, int] = field(default_factory=dict)
     raised: dict[str, int] = field(default_factory=dict)
+    refused: dict[str, int] = field(default_factory=dict)
     examples: dict[str, str] = field(default_factory=dict)
     left: str = ""
     closed: str = ""
@@ -72,7 +74,9 @@ class Tally:
         exchange = visit.exchange
         if exchange is not None:
             self.bytes += exchange.size
-        self.refusals += bool(visit.reaction.refusal)
+        if kind := visit.reaction.refusal:
+            self.refusals += 1
+            self.refused[kind] = self.refused.get(kind, 0) + 1
         self.rejected += len(visit.rejected)
         for text in visit.rejected:
             self.note("rejected record", f"{visit.entry.url}: {text}")
@@ -130,6 +134,7 @@ def total(tallies: list[Tally]) -> Tally:
     whole = Tally()
     errors: Counter[str] = Counter()
     raised: Counter[str] = Counter()
+    refused: Counter[str] = Counter()
     for tally in tallies:
         for one in fields(Tally):
             value = getattr(tally, one.name)
@@ -137,12 +142,14 @@ def total(tallies: list[Tally]) -> Tally:
                 setattr(whole, one.name, getattr(whole, one.name) + value)
         errors.update(tally.errors)
         raised.update(tally.raised)
+        refused.update(tally.refused)
         for kind, example in tally.examples.items():
             whole.examples.setdefault(kind, example)
         if tally.min_gap_s is not None:
             whole.min_gap_s = min(tally.min_gap_s, whole.min_gap_s or tally.min_gap_s)
     whole.errors = dict(errors.most_common())
     whole.raised = dict(raised.most_common())
+    whole.refused = dict(refused.most_common())
     return whole
 
 
@@ -170,9 +177,8 @@ class Domain:
         self.is_left = False
         self.is_wanted = False
         self.needs_login = False
-        self.is_proven = True
-        self.doubts = 0
-        self.strangers: set[int] = set()
+        self.membership = Membership()
+        self.again: list[Entry] = []
         self.leased_at = 0.0
         self.ticket = 0
         self._counted = (0, 0)

@@ -16,6 +16,7 @@ from scraper import retry, robots, throttle
 from scraper.clock import Clock, second_of_day
 from scraper.engine.crew import Crew, Errand, Post, Turn
 from scraper.engine.domain import Domain
+from scraper.engine.membership import Step
 from scraper.engine.passport import Passport
 from scraper.engine.permits import Permit, Permits
 from scraper.errors import LoginFailed
@@ -561,6 +562,8 @@ class Engine:
         domain.turns.discard(post.turn)
         self._handed_out -= len(post.turn.entries)
         domain.buffer.extendleft(reversed(post.turn.entries))
+        domain.buffer.extendleft(domain.again)
+        domain.again.clear()
         if post.answer is not None and post.turn.errand is not None:
             self._take_robots(domain, post.turn.errand, post)
         elif post.error is not None:
@@ -573,29 +576,26 @@ class Engine:
             self._let_go(domain)
 
     def _logged_in(self, domain: Domain) -> None:
-        domain.needs_login, domain.is_proven, domain.doubts = False, False, 0
+        domain.needs_login = False
+        domain.membership.renewed()
         if domain.session.has_login:
             domain.tally.logins += 1
             self._tell(Noted(f"{domain.name}: logged in"))
 
     def _logged_out(self, domain: Domain, visit: Visit) -> tuple[Visit, bool]:
-        """What becomes of a page that no longer knows us; False where it is ours still and comes first again.
-
-        A login that has held before is renewed once and the page comes first. Right after a login the page
-        goes behind the others: if the next one is refused too, the login is, else only this page.
-        """
-        if domain.is_proven and visit.entry.id in domain.strangers:
-            return replace(visit, outcome=Failed("asks for a login even right after one", "logged out")), True
-        if domain.is_proven or domain.needs_login:
-            domain.needs_login, domain.session.is_logged_in = True, False
-            domain.buffer.appendleft(visit.entry)
-            return visit, False
-        domain.strangers.add(visit.entry.id)
-        domain.doubts += 1
-        if domain.doubts > 1:
-            domain.session.is_logged_in = False
-            domain.tally.login = "still logged out right after a login"
-            self._leave(domain, domain.tally.login)
+        """What becomes of a page that no longer knows us; False where it stays in hand and comes first."""
+        match domain.membership.missed(visit.entry.id):
+            case Step.RENEW:
+                domain.needs_login, domain.session.is_logged_in = True, False
+                domain.again.append(visit.entry)
+                return visit, False
+            case Step.STRANGE:
+                reason = "asks for a login even right after one"
+                return replace(visit, outcome=Failed(reason, "logged out")), True
+            case Step.GIVE_UP:
+                domain.session.is_logged_in = False
+                domain.tally.login = "still logged out right after a login"
+                self._leave(domain, domain.tally.login)
         return visit, True
 
     def _take_error(self, domain: Domain, error: BaseException) -> None:
@@ -647,7 +647,8 @@ class Engine:
             visit, is_kept = self._logged_out(domain, visit)
         else:
             visit, is_kept = self._fair(visit), True
-            domain.is_proven = domain.is_proven or isinstance(visit.outcome, Fetched | Unchanged | Redirected)
+            if isinstance(visit.outcome, Fetched | Unchanged):
+                domain.membership.shown(visit.entry.id)
         if is_kept:
             self._leave_to_settlement(domain, visit)
         domain.tally.count(visit)
