@@ -49,7 +49,7 @@ def conclude(
         summary |= publish(store, found, files, prepared.spider, is_whole=is_whole)
     if summary["exit_code"] == 0:
         _write_outputs(prepared, store, found)
-    if end.is_unfinished and judgement.verdict is Verdict.INCOMPLETE:
+    if end.signal or (end.is_unfinished and judgement.verdict is Verdict.INCOMPLETE):
         store.pause_run(found, summary)
     else:
         store.end_run(found, summary, accepted=is_accepted, whole=is_whole)

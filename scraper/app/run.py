@@ -14,7 +14,7 @@ from scraper.app.workers import Workers
 from scraper.archive import writing
 from scraper.clock import Clock, SystemClock
 from scraper.engine.engine import Stop
-from scraper.errors import UsageError
+from scraper.errors import StoreError
 from scraper.events import Listener, RunBegan
 from scraper.files import RunFiles
 from scraper.settings import COMMAND_LINE
@@ -40,7 +40,7 @@ def run(prepared: Prepared, store: Store, listeners: Sequence[Listener] = ()) ->
             for sink in prepared.sinks:
                 sink.open()
             return _whole(prepared, store, found, files, clock, listeners)
-        except UsageError as error:
+        except Exception as error:
             _end_unstarted(store, found, clock, error)
             raise
         finally:
@@ -51,10 +51,10 @@ def run(prepared: Prepared, store: Store, listeners: Sequence[Listener] = ()) ->
         store.leave()
 
 
-def _end_unstarted(store: Store, found: Run, clock: Clock, error: UsageError) -> None:
-    """A run that could not start is no run to go on with; one that had begun before is left as it is."""
-    if not found.is_resumed:
-        summary = unstarted(found, clock.wall(), error.message)
+def _end_unstarted(store: Store, found: Run, clock: Clock, error: Exception) -> None:
+    """A run that could not start is no run to go on with; one that has begun is left as it is."""
+    if not found.is_resumed and not store.progress(found).done and not isinstance(error, StoreError):
+        summary = unstarted(found, clock.wall(), str(error))
         store.end_run(found, summary, accepted=False, whole=False)
 
 

@@ -12,6 +12,7 @@ from scraper.health import Facts, Fill, Health, Judgement, judge
 from scraper.model import Verdict
 from scraper.store import Run
 
+_GONE = {"status 404", "status 410"}
 _LIMITS = {Stop.PAGES: "max_pages", Stop.TIME: "max_time"}
 
 
@@ -39,14 +40,15 @@ class End:
 def facts_of(tallies: Mapping[str, Tally], fill: Fill, end: End) -> Facts:
     """What the health policy looks at."""
     whole = total(list(tallies.values()))
+    elsewhere = whole.raised.keys() | whole.refused.keys() | _GONE
     return Facts(
         pages=whole.pages,
         unchanged=whole.unchanged,
         records=fill.records,
         filled=fill.filled,
         errors=whole.raised,
-        failures={kind: n for kind, n in whole.errors.items() if kind not in whole.raised},
-        refused={name: tally.refusals for name, tally in tallies.items() if tally.is_refused},
+        failures={kind: n for kind, n in whole.errors.items() if kind not in elsewhere},
+        refused={name: tally.refusals for name, tally in tallies.items() if tally.refusals},
         denied={"robots.txt": whole.denied} if whole.denied else {},
         down={name: reason for name, tally in tallies.items() if (reason := tally.down)},
         auth={name: tally.login for name, tally in tallies.items() if tally.login},
