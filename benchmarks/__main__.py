@@ -2,6 +2,7 @@
 
 import argparse
 from collections.abc import Callable, Sequence
+from functools import partial
 
 from benchmarks import cost, durability, politeness, report, speed
 from benchmarks.contestants import BARE, CRAWLEE, OURS, ROOT, SCRAPY, Contestant, contestants
@@ -9,7 +10,7 @@ from benchmarks.report import Table
 from benchmarks.server import Site
 
 FOLDER = ROOT / "build" / "benchmarks"
-NAMES = ("firehose", "broad", "slow", "kill", "startup", "memory", "frontier", "politeness")
+NAMES = ("firehose", "broad", "distant", "slow", "kill", "startup", "memory", "frontier", "politeness")
 
 
 def _options() -> argparse.Namespace:
@@ -41,13 +42,24 @@ def _benchmarks(
 ) -> dict[str, Callable[[], Table]]:
     """Every benchmark but the conformance table, by name."""
     turns = options.turns
-    many = {"domains": options.domains, "seconds": options.seconds, "turns": turns}
+    broad = {
+        kind.name: partial(
+            speed.broad,
+            site,
+            names,
+            FOLDER / kind.name,
+            kind,
+            domains=options.domains,
+            seconds=options.seconds,
+            turns=turns,
+        )
+        for kind in speed.KINDS
+    }
     return {
         "firehose": lambda: speed.firehose(
             site, names, FOLDER / "firehose", pages=options.pages, turns=turns
         ),
-        "broad": lambda: speed.broad(site, names, FOLDER / "broad", slow=0, **many),
-        "slow": lambda: speed.broad(site, names, FOLDER / "slow", slow=options.domains // 5, **many),
+        **broad,
         "kill": lambda: durability.kill(
             site, names, FOLDER / "kill", pages=options.kill_pages, kills=options.kills, turns=turns
         ),
@@ -62,15 +74,16 @@ def main() -> None:
     options = _options()
     chosen = options.names or NAMES
     names = contestants(options.only or [OURS, BARE, SCRAPY, CRAWLEE])
-    tables: list[Table] = []
     with Site() as site:
         for name, measure in _benchmarks(options, site, names).items():
             if name in chosen:
                 print(f"{name}:", flush=True)
-                tables.append(measure())
-                print(f"\n{tables[-1].markdown}", flush=True)
-    if tables and not options.dry:
-        print(report.write(tables, ROOT / "docs", [each.label for each in names]))
+                table = measure()
+                print(f"\n{table.markdown}", flush=True)
+                if not options.dry:
+                    report.keep(table, FOLDER / "tables")
+    if not options.dry:
+        print(report.write(FOLDER / "tables", NAMES, ROOT / "docs"))
     if "politeness" in chosen:
         politeness.publish(options.dry)
 

@@ -10,6 +10,8 @@ REST = 5.0
 CRAWL_DELAY = 2
 PAGES = 5
 WIDER_PAGES = 12
+DISTANT = 0.1
+SLOW = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +107,7 @@ class Turning(Plain):
 
 
 class Shelf(Plain):
-    """Sites of any number of pages: /s/PAGES/N at once, /slow/PAGES/N after two seconds, /hub/N, /leaf/..."""
+    """Sites of any number of pages: /s/PAGES/N (or distant, slow: later), /hub/N, /leaf/..."""
 
     def reply(self, path: str, now: float) -> Reply:
         """Pages by their number."""
@@ -128,7 +130,8 @@ def _page(folder: str, rest: str, wait: float = 0.0) -> Reply:
 
 _FOLDERS: dict[str, Callable[[str], Reply]] = {
     "s": lambda rest: _page("s", rest),
-    "slow": lambda rest: _page("slow", rest, 2.0),
+    "distant": lambda rest: _page("distant", rest, DISTANT),
+    "slow": lambda rest: _page("slow", rest, SLOW),
     "hub": lambda rest: Reply(content.hub(int(rest))),
     "leaf": lambda rest: Reply(content.small("Leaf")),
 }

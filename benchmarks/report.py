@@ -2,6 +2,7 @@
 
 import importlib.util
 import os
+import pickle
 import platform
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -37,26 +38,32 @@ class Table:
         return "\n".join([f"## {self.title}", "", self.text, "", head, line, *body, ""])
 
 
-def write(tables: Sequence[Table], folder: Path, contestants: Sequence[str]) -> Path:
-    """Write the document and its picture; the document's path."""
-    document = folder / "benchmarks.md"
-    picture = folder / "benchmarks.png"
+def keep(table: Table, folder: Path) -> None:
+    """Lay a table aside, so that a later run of other benchmarks can write the whole document."""
     folder.mkdir(parents=True, exist_ok=True)
-    drawn = _draw([table.bars for table in tables if table.bars], picture)
+    (folder / f"{table.name}.pickle").write_bytes(pickle.dumps((table, f"Measured {_machine()}")))
+
+
+def write(kept: Path, names: Sequence[str], folder: Path) -> Path:
+    """Write the document and its picture from the tables last kept under some names; the document's path."""
+    paths = (kept / f"{name}.pickle" for name in names)
+    tables: list[tuple[Table, str]] = [pickle.loads(path.read_bytes()) for path in paths if path.exists()]
+    document, picture = folder / "benchmarks.md", folder / "benchmarks.png"
+    folder.mkdir(parents=True, exist_ok=True)
+    drawn = _draw([table.bars for table, _ in tables if table.bars], picture)
     image = [f"![The figures below, drawn]({picture.name})", ""] if drawn else []
-    parts = [_TOP.format(where=_machine(), who=", ".join(contestants)), *image, *(t.markdown for t in tables)]
-    document.write_text("\n".join(parts), "utf-8")
+    parts = (part for table, where in tables for part in (table.markdown, f"{where}\n"))
+    document.write_text("\n".join([_TOP, *image, *parts]), "utf-8")
     return document
 
 
 _TOP = """# Benchmarks
 
-Made by `python -m benchmarks`; run it again and this file is written anew. Every contestant crawls the same
-site, a server in a process of its own on loopback; they take turns within one run. A figure is the median of
-its turns with the least and the greatest in brackets; a ratio is taken within each turn. Judge by ratios: the
-machine decides the rest.
-
-Measured on {where} Contestants: {who}. Scrapy and Crawlee come from the package index and obey robots.txt.
+Made by `python -m benchmarks`; run it again, all or some of it, and this file is written anew. Every
+contestant crawls the same site, a server in a process of its own on loopback; they take turns in one run. A
+figure is the median of its turns, least and greatest in brackets; a ratio is taken within each turn.
+Judge by ratios: the machine decides the rest. Scrapy and Crawlee come from the package index and obey
+robots.txt.
 """
 
 

@@ -2,9 +2,11 @@
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
+from benchmarks.behaviours import DISTANT, SLOW
 from benchmarks.contestants import BARE, Contestant, Job
 from benchmarks.crawling import Crawl, crawl, in_turns
 from benchmarks.figures import Spread, gaps, ratios, spread
@@ -86,28 +88,60 @@ class _Held(NamedTuple):
     crawl: Crawl
 
 
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """How the domains of a broad crawl answer: the first ones from one folder, a part from another."""
+
+    name: str
+    title: str
+    text: str
+    folder: str = "s"
+    other_folder: str = "s"
+    others: float = 0.0
+
+
+KINDS = (
+    Kind("broad", "Many sites, each at its polite rate", "They answer at once."),
+    Kind(
+        "distant",
+        "Many distant sites",
+        f"They answer after {DISTANT:g} s; {100 / (1 + DISTANT):.0f} % is the most that a delay allows which "
+        "counts from the answer, as the project's does.",
+        folder="distant",
+    ),
+    Kind(
+        "slow",
+        "Many sites, some of them slow",
+        f"A fifth answers after {SLOW:g} s; the figures are of the others, which answer at once.",
+        other_folder="slow",
+        others=0.2,
+    ),
+)
+
+
 def broad(
     site: Site,
     names: Sequence[Contestant],
     folder: Path,
+    kind: Kind,
     *,
     domains: int,
-    slow: int,
     seconds: float,
     turns: int,
 ) -> Table:
-    """Many domains at one request a second each; the last `slow` of them answer after two seconds."""
+    """Many domains at one request a second each."""
+    measured = domains - int(domains * kind.others)
     starts = [
-        site.url(f"/{'slow' if place >= domains - slow else 's'}/{_SITE_PAGES}/0", _host(place))
+        site.url(f"/{kind.folder if place < measured else kind.other_folder}/{_SITE_PAGES}/0", _host(place))
         for place in range(domains)
     ]
-    fast = {_host(place) for place in range(domains - slow)}
+    hosts = {_host(place) for place in range(measured)}
 
     def measure(contestant: Contestant) -> _Held:
         job = Job(starts, folder / contestant.name, delay=1, is_broad=True)
         enough = _after(site, _WARM_UP + seconds)
         found = crawl(site, contestant, job, limit=_WARM_UP + seconds + 30, is_enough=enough)
-        return _held(found, fast, seconds)
+        return _held(found, hosts, seconds)
 
     found = in_turns([each for each in names if each.name != BARE], turns, measure)
     labels = {each.name: each.label for each in names}
@@ -115,22 +149,15 @@ def broad(
         ["", "of the possible rate", "smallest gap", "CPU", "peak memory", "the site's core"]
     ]
     rows += [[labels[name], *_broad_row(held)] for name, held in found.items()]
-    others = f" {slow} of them answer after 2 s; the figures are of the others." if slow else ""
     text = (
-        f"{domains:,} domains, delay 1 s each: {domains - slow:,} requests a second are possible.{others} "
-        f"Measured for {seconds:g} s, "
-        f"{_WARM_UP:g} s after the first page. Scrapy has `CONCURRENT_REQUESTS` of twice the domains and "
-        f"its queue for broad crawls, "
-        "Crawlee a rate for all domains together (it has none for each)."
-    )
-    name, title = (
-        ("slow", "Many sites, some of them slow")
-        if slow
-        else ("broad", "Many sites, each at its polite rate")
+        f"{domains:,} domains, delay 1 s each. {kind.text} {measured:,} requests a second are the "
+        f"possible rate. Measured for {seconds:g} s, {_WARM_UP:g} s after the first page. Scrapy has "
+        "`CONCURRENT_REQUESTS` of twice the domains and its queue for broad crawls, Crawlee a rate for all "
+        "domains together (it has none for each)."
     )
     shares = [(labels[name], spread([held.share for held in each])) for name, each in found.items()]
-    bars = Bars(f"{title}: share of the possible rate", [(label, value) for label, value in shares if value])
-    return Table(name, title, text, rows, bars)
+    bars = Bars(f"{kind.title}: share of the rate", [(label, value) for label, value in shares if value])
+    return Table(kind.name, kind.title, text, rows, bars)
 
 
 def _host(place: int) -> str:
