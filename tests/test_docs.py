@@ -1,0 +1,95 @@
+"""The documentation: its spiders run, its links lead somewhere, its commands and settings exist."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from scraper import discovery, settings
+from scraper.cli import COMMANDS
+from scraper.testing import Asked, FakeWeb, crawl
+from tests.project import ROOT
+
+DOCS = sorted([*ROOT.glob("docs/**/*.md"), ROOT / "README.md", ROOT / "CHANGELOG.md"])
+TUTORIAL = (ROOT / "docs" / "writing-spiders.md").read_text("utf-8")
+FILES = dict(re.findall(r"```python\n# (\S+)\n(.*?)```", TUTORIAL, re.DOTALL))
+
+
+def loaded(tmp_path: Path, name: str) -> Any:
+    file = tmp_path / f"{name}.py"
+    file.write_text(FILES[f"spiders/{name}.py"], encoding="utf-8")
+    return discovery.load(file).spider
+
+
+def test_the_first_spider_of_the_tutorial_reads_page_after_page(tmp_path: Path) -> None:
+    quote = '<div class="quote"><i class="text">{}</i><i class="author">A</i></div>'
+    web = FakeWeb(
+        {
+            "https://quotes.example/": quote.format("one") + '<li class="next"><a href="/2">next</a></li>',
+            "https://quotes.example/2": quote.format("two"),
+        }
+    )
+    result = crawl(loaded(tmp_path, "quotes"), web)
+    assert result.records == [{"text": "one", "author": "A"}, {"text": "two", "author": "A"}]
+
+
+def test_a_record_that_does_not_fit_its_shape_is_told_and_the_rest_kept(tmp_path: Path) -> None:
+    row = '<tr><th>{}</th><td class="price">{}</td></tr>'
+    rows = row.format("tea", "2.50") + row.format("air", "free") + row.format("milk", "1.05")
+    result = crawl(loaded(tmp_path, "prices"), FakeWeb({"https://prices.example/": f"<table>{rows}</table>"}))
+    assert result.records == [{"name": "tea", "cents": 250}, {"name": "milk", "cents": 105}]
+    assert result.summary["rejected"] == 1
+
+
+def test_the_login_of_the_tutorial_is_renewed_when_the_site_forgets_it(tmp_path: Path) -> None:
+    sessions: list[str] = []
+    form = '<form class="login" method="post"><input type="hidden" name="token" value="t1">'
+    form += '<input name="user"><input type="password" name="password"></form>'
+
+    def login(asked: Asked) -> Any:
+        if asked.method == "GET":
+            return form
+        assert asked.body == b"token=t1&user=ann&password=secret"
+        sessions.append(f"s{len(sessions)}")
+        return 200, {"Set-Cookie": f"sid={sessions[-1]}"}, "welcome"
+
+    def second(asked: Asked) -> str:
+        return "<li>Bea</li>" if asked.headers.get("cookie") == "sid=s1" else form
+
+    home = "https://members.example/"
+    first = '<li>Abe</li><a class="next" href="/2">next</a>'
+    web = FakeWeb({f"{home}login": login, f"{home}list": first, f"{home}2": second})
+    params = {"user": "ann", "password": "secret"}
+    result = crawl(loaded(tmp_path, "members"), web, params=params)
+    assert (result.records, sessions) == ([{"name": "Abe"}, {"name": "Bea"}], ["s0", "s1"])
+
+
+def test_the_test_of_the_tutorial_passes(tmp_path: Path) -> None:
+    for name in ("spiders/shelves.py", "tests/test_shelves.py"):
+        file = tmp_path / name
+        file.parent.mkdir(exist_ok=True)
+        file.write_text(FILES[name], encoding="utf-8")
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--rootdir", str(tmp_path)]
+    environment = {"PYTHONPATH": f"{ROOT}:{tmp_path}", "PATH": "/usr/bin:/bin"}
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("file", DOCS, ids=lambda file: str(file.relative_to(ROOT)))
+def test_links_modules_commands_and_options_exist(file: Path) -> None:
+    text = file.read_text("utf-8")
+    for target in re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", text):
+        assert target.startswith("http") or (file.parent / target).exists(), target
+    for path in re.findall(r"`((?:scraper|tests|docs|spiders|benchmarks)/[\w/.*-]+)`", text):
+        assert re.search(r"NAME|X", path) or list(ROOT.glob(path)), path
+    for command in re.findall(r"`(?:python -m scraper|scraper) (\w+)", text):
+        assert command in COMMANDS, command
+
+
+def test_every_setting_that_the_politeness_page_names_exists() -> None:
+    text = (ROOT / "docs" / "politeness.md").read_text("utf-8")
+    named = set(re.findall(r"setting `(\w+)`", text))
+    assert named and named <= set(settings.names())
