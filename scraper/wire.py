@@ -137,6 +137,8 @@ class _Gated(HTTPConnection):
 
     def getresponse(self) -> urllib3.HTTPResponse:  # type: ignore[override]  # urllib3 differs from http.client
         answer = super().getresponse()
+        # urllib3 offers no way to name the class of an answer.
+        answer.__class__ = _Bounded
         if current.gate is not None:
             current.gate.answered()
         return answer
@@ -161,12 +163,10 @@ class _Bounded(urllib3.HTTPResponse):
 
 class _Pool(HTTPConnectionPool):
     ConnectionCls: Any = _Gated
-    ResponseCls = _Bounded
 
 
 class _TlsPool(HTTPSConnectionPool):
     ConnectionCls: Any = _GatedTls
-    ResponseCls = _Bounded
 
 
 _POOLS: dict[str, Any] = {"http": _Pool, "https": _TlsPool}
