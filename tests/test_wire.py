@@ -1,0 +1,159 @@
+"""TLS and the wire's own bounds, against a real server with certificates of its own."""
+
+import shutil
+import ssl
+import subprocess
+import warnings
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+
+from scraper import wire
+from scraper.clock import SystemClock
+from scraper.errors import TlsFailed
+from scraper.session import DomainSession
+from scraper.terms import Terms
+from scraper.turnstile import Turnstile
+from tests.site import Reply, Site, page, redirect
+
+pytestmark = pytest.mark.skipif(shutil.which("openssl") is None, reason="needs openssl for certificates")
+CLOCK = SystemClock()
+
+
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A certificate that signs itself, for 127.0.0.1 alone, with its key in the same file."""
+    file = tmp_path_factory.mktemp("tls") / "server.pem"
+    key = file.with_suffix(".key")
+    command = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj /CN=t"
+    alternative = ["-addext", "subjectAltName=IP:127.0.0.1"]
+    subprocess.run(
+        [*command.split(), *alternative, "-out", str(file), "-keyout", str(key)],
+        check=True,
+        capture_output=True,
+    )
+    file.write_text(file.read_text() + key.read_text())
+    return file
+
+
+@pytest.fixture
+def tls_site(certificate: Path) -> Iterator[Callable[..., Site]]:
+    sites: list[Site] = []
+
+    def make(pages: dict[str, Any], host: str = "127.0.0.1") -> Site:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(certificate)
+        site = Site(pages, host)
+        site._server.socket = context.wrap_socket(site._server.socket, server_side=True)
+        sites.append(site)
+        return site
+
+    yield make
+    for site in sites:
+        site.stop()
+
+
+def secure(site: Site, path: str = "/") -> str:
+    return site.url(path).replace("http:", "https:")
+
+
+def session_of(delay: float = 0.0, **by_host: Terms) -> DomainSession:
+    names = {"127.0.0.1": "home", "127.0.0.2": "away"}
+    return DomainSession(
+        gate=Turnstile(CLOCK, delay),
+        clock=CLOCK,
+        terms=lambda host: by_host.get(names.get(host, ""), Terms()),
+        timeout=(2.0, 2.0),
+    )
+
+
+def test_one_handshake_serves_every_page(tls_site: Callable[..., Site], certificate: Path) -> None:
+    site = tls_site({"*": page()})
+    session = session_of(home=Terms(verify=str(certificate)))
+    for number in range(5):
+        assert session.exchange("GET", secure(site, f"/{number}")).response is not None
+        assert session.get(secure(site, f"/x{number}")).ok
+    assert {arrival.connection for arrival in site.arrivals} == {1}
+
+
+@pytest.mark.parametrize("delay", [0.0, 0.08])
+def test_a_server_that_closes_idle_connections_costs_no_page(
+    tls_site: Callable[..., Site], certificate: Path, delay: float
+) -> None:
+    site = tls_site({"*": Reply(200, "x", close=True)})
+    session = session_of(delay, home=Terms(verify=str(certificate)))
+    answers = [session.exchange("GET", secure(site)) for _ in range(4)]
+    broken = [answer for answer in answers if answer.response is None]
+    assert all(answer.was_idle for answer in broken) and (not broken or not delay)
+    assert min(site.gaps()) >= delay
+
+
+def test_an_unknown_authority_is_refused_with_its_reason(tls_site: Callable[..., Site]) -> None:
+    error = session_of().exchange("GET", secure(tls_site({"/": page()}))).error
+    assert isinstance(error, TlsFailed) and "self-signed certificate" in str(error)
+    assert not error.is_transient
+
+
+def test_a_certificate_for_another_name_is_refused(tls_site: Callable[..., Site], certificate: Path) -> None:
+    site = tls_site({"/": page()}, host="127.0.0.2")
+    error = session_of(away=Terms(verify=str(certificate))).exchange("GET", secure(site)).error
+    assert isinstance(error, TlsFailed) and "127.0.0.2" in str(error)
+    assert not site.arrivals
+
+
+@pytest.mark.filterwarnings("ignore::urllib3.exceptions.InsecureRequestWarning")
+def test_verify_off_for_one_host_is_off_for_no_other(tls_site: Callable[..., Site]) -> None:
+    away = tls_site({"/": page()}, host="127.0.0.2")
+    home = tls_site({"/": redirect(secure(away)), "/ok": page()})
+    session = session_of(home=Terms(verify=False))
+    assert session.exchange("GET", secure(home, "/ok")).response is not None
+    assert session.get(secure(home, "/ok")).ok
+    with pytest.raises(requests.exceptions.SSLError):
+        session.get(secure(home))
+    assert not away.arrivals
+
+
+@pytest.mark.parametrize("way", ["get", "exchange"])
+def test_the_environments_bundle_does_not_override_a_verify_that_was_set(
+    tls_site: Callable[..., Site], certificate: Path, monkeypatch: pytest.MonkeyPatch, way: str
+) -> None:
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(certificate))
+    site = tls_site({"/": page()})
+
+    def is_trusted(terms: Terms) -> bool:
+        session = session_of(home=terms)
+        if way == "exchange":
+            return session.exchange("GET", secure(site)).response is not None
+        try:
+            return session.get(secure(site)).ok
+        except requests.exceptions.SSLError:
+            return False
+
+    assert is_trusted(Terms())
+    assert not is_trusted(Terms(verify=True))
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", requests.certs.where())
+    assert not is_trusted(Terms())
+    assert is_trusted(Terms(verify=str(certificate)))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        assert is_trusted(Terms(verify=False))
+
+
+def test_a_context_is_loaded_once_for_all_connections(certificate: Path) -> None:
+    assert wire.tls_context(str(certificate), None) is wire.tls_context(str(certificate), None)
+    assert wire.tls_context(True, None) is not wire.tls_context(False, None)
+
+
+def test_a_missing_bundle_is_named() -> None:
+    with pytest.raises(OSError, match="/no/such/bundle"):
+        session_of().get("https://127.0.0.1:9/", verify="/no/such/bundle")
+
+
+def test_the_process_keeps_files_free_for_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    resource = pytest.importorskip("resource")
+    for soft, most in ((64, 2), (1024, 1024 - wire.FILES), (resource.RLIM_INFINITY, wire.MANY_SOCKETS)):
+        monkeypatch.setattr(resource, "getrlimit", lambda _, soft=soft: (soft, soft))
+        assert wire.most_sockets() == most
