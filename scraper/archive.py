@@ -1,8 +1,7 @@
 """Pages as they were fetched, kept in WARC files (ISO 28500) beside a run's records, and found again.
 
 One gzip member a record, written by a single call: a process that is killed leaves at most one torn member,
-at the end of a file that only it wrote. Each member tells its own length in the `sl` field of the WARC
-specification, so that finding a record does not mean unpacking all before it.
+at the end of a file that only it wrote; it is cut off at the next open.
 
 Not kept: requests (they hold cookies and passwords), Set-Cookie, and pages whose site says noarchive. Bodies
 are kept decoded, so Content-Encoding and Transfer-Encoding are left out as well.
@@ -12,12 +11,10 @@ import datetime
 import io
 import os
 import re
-import struct
 import threading
-import zlib
 from array import array
 from bisect import bisect_left
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -25,8 +22,9 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+from scraper import members
 from scraper.disk import explained
-from scraper.errors import StoreError, UsageError
+from scraper.errors import UsageError
 from scraper.events import Event, Visited
 from scraper.model import Entry, Headers, Response
 from scraper.urls import canonical, fingerprint
@@ -35,14 +33,12 @@ IDENTITY = "Scraper-Fingerprint"
 DROPPED = frozenset(
     {"set-cookie", "set-cookie2", "content-encoding", "transfer-encoding", "content-length", "trailer"}
 )
-LEVEL = 6
+CARRIED = 0  # in place of a worker's number: what older archives had
 
-_MEMBER = struct.Struct("<4sIBBH2sHII")  # gzip's header with one extra field: sl, member and content length
-_MAGIC = b"\x1f\x8b\x08\x04"
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _PRINTABLE = "".join(map(chr, range(32, 127)))
-_HEAD = 8192  # bytes that hold the head of any record: a URL has 2,000 characters at most
 _PLACES = 40  # bits of an offset: files up to 1 TiB
+_OFFSET = (1 << _PLACES) - 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +76,7 @@ class Archive:
         """Open the file; what a crash tore is cut off first."""
         with explained(self.path):
             self._descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
-            self._size = _whole(self._descriptor, self.path)
+            self._size = members.whole(self._descriptor, self.path)
             os.ftruncate(self._descriptor, self._size)
         if not self._size:
             about = {"software": "scraper", "format": "WARC File Format 1.1"}
@@ -127,7 +123,10 @@ class Archive:
     def _append(self, record: Any) -> None:
         writer = self._writer()
         writer.write_record(record)
-        member = _packed(writer.get_contents())
+        self.put(members.packed(writer.get_contents()))
+
+    def put(self, member: bytes) -> None:
+        """Append a member as it is, whole or not at all."""
         with explained(self.path):
             try:
                 done = 0
@@ -168,20 +167,12 @@ def _kept(response: Response) -> Iterator[tuple[str, str]]:
     yield "Content-Length", str(len(response.content))
 
 
-def _packed(content: bytes) -> bytes:
-    packer = zlib.compressobj(LEVEL, zlib.DEFLATED, -zlib.MAX_WBITS)
-    body = packer.compress(content) + packer.flush()
-    size = _MEMBER.size + len(body) + 8
-    head = _MEMBER.pack(_MAGIC, 0, 0, 255, 12, b"sl", 8, size, len(content) & 0xFFFFFFFF)
-    return head + body + struct.pack("<II", zlib.crc32(content), len(content) & 0xFFFFFFFF)
-
-
 # reading ----------------------------------------------------------------------------------------------------
 def pages(folder: Path) -> Iterator[ArchivedPage]:
     """Every response archived in a run's folder, in the order in which each process wrote its own."""
     for file in _files(folder):
         with _opened(file) as descriptor:
-            for offset, size in _members(descriptor.fileno(), file):
+            for offset, size in members.listed(descriptor.fileno(), file):
                 page = _read(descriptor.fileno(), offset, size)
                 if page is not None:
                     yield page
@@ -222,6 +213,21 @@ class Archives:
             if page is not None:
                 yield page
 
+    def carry(self, old: Collection[Path], to: Path, is_needed: Callable[[bytes], bool]) -> int:
+        """Copy what only `old` folders have, as far as it is needed still, to a newer one; how many."""
+        self._index()
+        count = 0
+        with writing(to, True, CARRIED) as (target,):
+            for place in sorted(self._places):
+                file, offset = self._files[place >> _PLACES], place & _OFFSET
+                if Path(str(file.name)).parent not in old or not is_needed(
+                    _fp_of(members.head(file.fileno(), offset))
+                ):
+                    continue
+                target.put(os.pread(file.fileno(), members.size_at(file.fileno(), offset) or 0, offset))
+                count += 1
+        return count
+
     def __len__(self) -> int:
         return len(self._index())
 
@@ -234,8 +240,8 @@ class Archives:
 
     def _page(self, place: int) -> ArchivedPage | None:
         file = self._files[place >> _PLACES].fileno()
-        offset = place & ((1 << _PLACES) - 1)
-        return _read(file, offset, _size_at(file, offset) or 0)
+        offset = place & _OFFSET
+        return _read(file, offset, members.size_at(file, offset) or 0)
 
     def _index(self) -> "array[int]":
         with self._lock:
@@ -260,9 +266,9 @@ class Archives:
             opened = _opened(file)
             self._files.append(opened)
             number = len(self._files) - 1 << _PLACES
-            for offset, _ in _members(opened.fileno(), file):
-                fields = _head(opened.fileno(), offset)
-                if fields.get("warc-type") == "response" and (fp := _hex(fields.get(IDENTITY.lower(), ""))):
+            for offset, _ in members.listed(opened.fileno(), file):
+                fields = members.head(opened.fileno(), offset)
+                if fp := _fp_of(fields):
                     yield fields.get("warc-date", ""), _key(fp), number | offset
 
 
@@ -294,59 +300,14 @@ def _hex(text: str) -> bytes:
         return b""
 
 
-def _size_at(descriptor: int, offset: int) -> int | None:
-    """The length of the member at an offset; None where there is none of ours."""
-    head = os.pread(descriptor, _MEMBER.size, offset)
-    if len(head) < _MEMBER.size:
-        return None
-    magic, _, _, _, _, name, _, size, _ = _MEMBER.unpack(head)
-    return size if (magic, name) == (_MAGIC, b"sl") and size > _MEMBER.size else None
-
-
-def _members(descriptor: int, file: Path) -> Iterator[tuple[int, int]]:
-    """Offset and length of each whole member; a torn one ends the file."""
-    end = os.fstat(descriptor).st_size
-    if end and _size_at(descriptor, 0) is None and end >= _MEMBER.size:
-        raise StoreError(f"{file} was not written by this program", "move it elsewhere")
-    offset = 0
-    while (size := _size_at(descriptor, offset)) is not None and offset + size <= end:
-        yield offset, size
-        offset += size
-
-
-def _whole(descriptor: int, file: Path) -> int:
-    """The length of a file without what is torn at its end."""
-    start = end = 0
-    for start, size in _members(descriptor, file):
-        end = start + size
-    # After a power cut a member may have its length and not its bytes.
-    return end if not end or _unpacked(os.pread(descriptor, end - start, start)) else start
-
-
-def _unpacked(member: bytes) -> bytes:
-    """The record in a member; nothing where it is damaged."""
-    unpacker = zlib.decompressobj(31)
-    try:
-        content = unpacker.decompress(member)
-    except zlib.error:
-        return b""
-    return content if unpacker.eof else b""
-
-
-def _head(descriptor: int, offset: int) -> dict[str, str]:
-    """The WARC fields of a record by lower-case name."""
-    try:
-        text = zlib.decompressobj(31).decompress(os.pread(descriptor, _HEAD, offset), _HEAD)
-    except zlib.error:
-        return {}
-    lines = text.partition(b"\r\n\r\n")[0].decode("utf-8", "replace").split("\r\n")
-    fields = (line.partition(":") for line in lines)
-    return {name.lower(): value.strip() for name, _, value in fields}
+def _fp_of(fields: Mapping[str, str]) -> bytes:
+    """The fingerprint of the request behind a response; empty for other records."""
+    return _hex(fields.get(IDENTITY.lower(), "")) if fields.get("warc-type") == "response" else b""
 
 
 def _read(descriptor: int, offset: int, size: int) -> ArchivedPage | None:
     """The response at an offset; None for other records and for damaged ones."""
-    content = _unpacked(os.pread(descriptor, size, offset)) if size else b""
+    content = members.unpacked(os.pread(descriptor, size, offset)) if size else b""
     record = (
         next(iter(warcio().archiveiterator.ArchiveIterator(io.BytesIO(content))), None) if content else None
     )

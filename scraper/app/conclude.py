@@ -5,6 +5,7 @@ import shutil
 from collections.abc import Mapping
 from dataclasses import fields
 from itertools import islice
+from pathlib import Path
 from typing import Any
 
 from scraper import notify
@@ -12,8 +13,10 @@ from scraper.app.journal import Course, Exporter
 from scraper.app.options import Prepared
 from scraper.app.publish import publish
 from scraper.app.summary import End, facts_of, judgement_of, summary_of
+from scraper.archive import Archives, run_folders
 from scraper.engine.domain import Tally
 from scraper.engine.engine import Stop
+from scraper.errors import ScraperError
 from scraper.files import RunFiles
 from scraper.model import Verdict
 from scraper.report import Report, render
@@ -123,5 +126,21 @@ def _forget_old_runs(prepared: Prepared, store: Store, files: RunFiles, found: R
     keep = prepared.settings.retention
     if len(store.runs(found.spider, keep + 1)) <= keep:
         return
-    for run_id in store.prune(found.spider, keep):
-        shutil.rmtree(files.folder.parent / run_id, ignore_errors=True)
+    old = [files.folder.parent / run_id for run_id in store.prune(found.spider, keep)]
+    _carry_pages(store, files, found.spider, old)
+    for folder in old:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _carry_pages(store: Store, files: RunFiles, spider: str, old: list[Path]) -> None:
+    """Save what an archive that is about to go has of pages that did not change since."""
+    folders = run_folders(files.home)
+    if not set(old) & set(folders):
+        return
+    archives = Archives(folders)
+    try:
+        archives.carry(old, files.folder, lambda fp: store.lookup(spider, fp) is not None)
+    except ScraperError as error:
+        files.log({"event": "note", "text": f"archived pages were not carried over: {error}"})
+    finally:
+        archives.close()

@@ -64,8 +64,10 @@ def check(prepared: Prepared, store: Store) -> Iterator[Checked]:
     Changes run from the saved records to the new ones. Memory: about the size of the spider's records.
     """
     spider = prepared.loaded.name
-    accepted = [one for one in store.runs(spider, 100_000) if one.is_accepted]
-    named = {one.id for one in accepted}
+    runs = store.runs(spider, 100_000)
+    accepted = [one for one in runs if one.is_accepted]
+    # Also of runs that were not accepted: a reparse that was may have parsed their pages.
+    named = {one.id for one in runs if accepted and one.number <= accepted[0].number}
     folders = [one for one in archives_of(prepared.options.data, spider) if one.name in named]
     if not folders:
         raise UsageError(f"no run of {spider} that is archived has been accepted")

@@ -135,15 +135,39 @@ def test_pages_that_a_later_run_found_unchanged_are_read_from_the_earlier_archiv
 
 
 def test_a_run_broken_by_its_spider_is_mended_by_reparse(project: Project, shop: Site) -> None:
-    project.spider(
-        "shop", SPIDER.format(url=shop.url(), query="title::text").replace("yield {", "1/0; yield {")
-    )
+    source = SPIDER.format(url=shop.url(), query="title::text")
+    broken = source.replace("yield {", 'page.url[-2:] in ("/a", "/b") and 1 / 0; yield {')
+    project.spider("shop", broken)
     assert project.run("run", "shop", "--archive").code == 1
     write_spider(project, shop)
     asked = len(shop.arrivals)
     ended = project.run("reparse", "shop", "--json")
-    assert ended.summary["pages"] == 1  # the home page; what it leads to was never fetched
-    assert len(shop.arrivals) == asked
+    assert (ended.code, ended.summary["verdict"]) == (0, "OK"), ended.text
+    assert (titles(project)["a"], len(shop.arrivals)) == ("A", asked)
+    assert project.run("check", "shop").code == 0
+
+
+def test_what_did_not_change_outlives_the_run_that_archived_it(project: Project, site: Site) -> None:
+    def tagged(arrival: Any) -> Reply:
+        is_known = "if-none-match" in arrival.headers
+        return Reply(304 if is_known else 200, "<title>old</title>", {"ETag": '"1"'})
+
+    site["/"] = page("/old", "/gone", title="1")
+    site["/old"] = tagged
+    site["/gone"] = page(title="gone")
+    write_spider(project, site)
+    for title in "1234":
+        site["/"] = page("/old", *(["/gone"] if title == "1" else []), title=title)
+        assert project.run("run", "shop", "--archive", "--set", "retention=2").code == 0
+    assert len(project.runs("shop")) == 2
+    assert sorted(archived(project)) == [
+        ("pages-0.warc.gz", site.url("/old")),
+        ("pages.warc.gz", site.url("/")),
+        ("pages.warc.gz", site.url("/")),
+    ]
+    ended = project.run("reparse", "shop", "--json")
+    assert (ended.code, ended.summary["pages"], ended.summary["failed"]) == (0, 2, 0), ended.text
+    assert titles(project) == {"": "4", "old": "old"}
 
 
 def test_a_run_that_has_not_ended_is_not_finished_offline(project: Project, shop: Site) -> None:

@@ -1,0 +1,78 @@
+"""Files of gzip members, one a record, of which each tells its own length.
+
+The length stands in the extra field `sl` of gzip's header, which the WARC 0.9 draft (9.2) proposed and every
+gzip reader passes over: so finding the end of a file, or one record, does not mean unpacking all before it.
+"""
+
+import os
+import struct
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+
+from scraper.errors import StoreError
+
+LEVEL = 6
+
+_MEMBER = struct.Struct("<4sIBBH2sHII")  # gzip's header with one extra field: sl, member and content length
+_MAGIC = b"\x1f\x8b\x08\x04"
+_HEAD = 8192  # bytes that hold the head of any record: a URL has 2,000 characters at most
+
+
+def packed(content: bytes) -> bytes:
+    """A record as one member."""
+    packer = zlib.compressobj(LEVEL, zlib.DEFLATED, -zlib.MAX_WBITS)
+    body = packer.compress(content) + packer.flush()
+    size = _MEMBER.size + len(body) + 8
+    head = _MEMBER.pack(_MAGIC, 0, 0, 255, 12, b"sl", 8, size, len(content) & 0xFFFFFFFF)
+    return head + body + struct.pack("<II", zlib.crc32(content), len(content) & 0xFFFFFFFF)
+
+
+def size_at(descriptor: int, offset: int) -> int | None:
+    """The length of the member at an offset; None where there is none of ours."""
+    head = os.pread(descriptor, _MEMBER.size, offset)
+    if len(head) < _MEMBER.size:
+        return None
+    magic, _, _, _, _, name, _, size, _ = _MEMBER.unpack(head)
+    return size if (magic, name) == (_MAGIC, b"sl") and size > _MEMBER.size else None
+
+
+def listed(descriptor: int, file: Path) -> Iterator[tuple[int, int]]:
+    """Offset and length of each whole member; a torn one ends the file."""
+    end = os.fstat(descriptor).st_size
+    if end and size_at(descriptor, 0) is None and end >= _MEMBER.size:
+        raise StoreError(f"{file} was not written by this program", "move it elsewhere")
+    offset = 0
+    while (size := size_at(descriptor, offset)) is not None and offset + size <= end:
+        yield offset, size
+        offset += size
+
+
+def whole(descriptor: int, file: Path) -> int:
+    """The length of a file without what is torn at its end."""
+    start = end = 0
+    for start, size in listed(descriptor, file):
+        end = start + size
+    # After a power cut a member may have its length and not its bytes.
+    return end if not end or unpacked(os.pread(descriptor, end - start, start)) else start
+
+
+def unpacked(member: bytes) -> bytes:
+    """The record in a member; nothing where it is damaged."""
+    unpacker = zlib.decompressobj(31)
+    try:
+        content = unpacker.decompress(member)
+    except zlib.error:
+        return b""
+    return content if unpacker.eof else b""
+
+
+def head(descriptor: int, offset: int) -> dict[str, str]:
+    """The WARC fields of a record by lower-case name."""
+    try:
+        text = zlib.decompressobj(31).decompress(os.pread(descriptor, _HEAD, offset), _HEAD)
+    except zlib.error:
+        return {}
+    lines = text.partition(b"\r\n\r\n")[0].decode("utf-8", "replace").split("\r\n")
+    fields = (line.partition(":") for line in lines)
+    return {name.lower(): value.strip() for name, _, value in fields}
