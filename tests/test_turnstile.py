@@ -3,7 +3,7 @@
 import threading
 from collections.abc import Callable
 
-from scraper.turnstile import Turnstile
+from scraper.turnstile import Turnstile, Turnstiles
 
 
 class Sleepy:
@@ -103,3 +103,27 @@ def test_a_longer_delay_counts_from_the_last_send_already() -> None:
     gate.enter()
     gate.slow_to(10.0)
     assert gate.due == 110.0
+
+
+def test_who_asks_another_domain_meets_the_clock_of_who_holds_it() -> None:
+    clock = Sleepy()
+    gates = Turnstiles(clock, 1.0)
+    gates.of("a.example").enter()
+    held = Turnstile(clock, 1.0)
+    gates.hold("a.example", held)
+    assert held.due == 101.0 and gates.of("a.example") is held
+    held.rest_until(500.0)
+    gates.let_go("a.example")
+    assert gates.of("a.example").due == 500.0
+
+
+def test_clocks_that_have_run_out_are_not_kept_without_end() -> None:
+    clock = Sleepy()
+    gates = Turnstiles(clock, 1.0)
+    for number in range(3000):
+        gate = Turnstile(clock, 1.0)
+        gates.hold(f"{number}.example", gate)
+        gate.enter()
+        gates.let_go(f"{number}.example")
+        clock.moment += 10.0
+    assert len(gates._lent) <= 1001
