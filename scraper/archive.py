@@ -8,6 +8,7 @@ are kept decoded, so Content-Encoding and Transfer-Encoding are left out as well
 """
 
 import datetime
+import heapq
 import io
 import os
 import re
@@ -253,23 +254,22 @@ class Archives:
         keys, places = array("Q"), array("Q")
         for folder in self._folders:
             # A domain may go from one process to another within a run, so its files are one by date.
-            for _, key, place in sorted(self._heads(folder)):
+            for _, key, place in heapq.merge(*map(self._heads, _files(folder))):
                 keys.append(key)
                 places.append(place)
         order = sorted(range(len(keys)), key=keys.__getitem__)  # stable: the last of equals is the newest
         last = [at for n, at in enumerate(order) if n + 1 == len(order) or keys[order[n + 1]] != keys[at]]
         return array("Q", map(keys.__getitem__, last)), array("Q", map(places.__getitem__, last))
 
-    def _heads(self, folder: Path) -> Iterator[tuple[str, int, int]]:
-        """Date, key and place of each response in a folder."""
-        for file in _files(folder):
-            opened = _opened(file)
-            self._files.append(opened)
-            number = len(self._files) - 1 << _PLACES
-            for offset, _ in members.listed(opened.fileno(), file):
-                fields = members.head(opened.fileno(), offset)
-                if fp := _fp_of(fields):
-                    yield fields.get("warc-date", ""), _key(fp), number | offset
+    def _heads(self, file: Path) -> Iterator[tuple[str, int, int]]:
+        """Date, key and place of each response in a file."""
+        opened = _opened(file)
+        self._files.append(opened)
+        number = len(self._files) - 1 << _PLACES
+        for offset, _ in members.listed(opened.fileno(), file):
+            fields = members.head(opened.fileno(), offset)
+            if fp := _fp_of(fields):
+                yield fields.get("warc-date", ""), _key(fp), number | offset
 
 
 def run_folders(home: Path) -> list[Path]:
