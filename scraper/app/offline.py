@@ -83,11 +83,12 @@ class Offline:
         is_wanted = False
         while not (is_wanted or self._is_stopped or self._is_full()):
             visits: list[Visit] = []
+            settle_by = self._clock.now() + BEAT_EVERY
             for entry in self._store.take(self._run, lease, IN_HAND):
                 visits.append(self._visit(entry))
                 tally.count(visits[-1])
                 is_wanted |= self._beat() >= {lease.domain}
-                if self._is_stopped or self._is_full():
+                if self._is_stopped or self._is_full() or self._clock.now() >= settle_by:
                     break
             if not visits:
                 break
