@@ -78,6 +78,13 @@ class TestDelay:
         crawl(Walk, web, concurrency=3)
         assert min(web.gaps("a.test")) >= 1.0
 
+    def test_a_slow_site_with_several_in_the_air_is_not_slowed_by_their_wait_for_each_other(self) -> None:
+        names = [str(number) for number in range(20)]
+        web = FakeWeb({A: links(*names), **{A + name: links() for name in names}}, latency=0.5)
+        result = crawl(Walk, web, concurrency=4)
+        assert len(result.pages) == 21
+        assert max(web.gaps("a.test")) <= 1.5
+
     def test_a_crawl_delay_is_kept(self) -> None:
         web = FakeWeb(
             {A + "robots.txt": (200, {}, "User-agent: *\nCrawl-delay: 7"), A: links("b"), A + "b": links()}

@@ -6,13 +6,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from scraper.engine.domain import Tally, total
+from scraper.engine.domain import REJECTED, Tally, total
 from scraper.engine.engine import Stop
 from scraper.health import Facts, Fill, Health, Judgement, judge
 from scraper.model import Verdict
 from scraper.store import Run
 
 _GONE = {"status 404", "status 410"}
+_NO_PAGES = _GONE | {REJECTED}
 _LIMITS = {Stop.PAGES: "max_pages", Stop.TIME: "max_time"}
 
 
@@ -40,7 +41,7 @@ class End:
 def facts_of(tallies: Mapping[str, Tally], fill: Fill, end: End) -> Facts:
     """What the health policy looks at."""
     whole = total(list(tallies.values()))
-    elsewhere = whole.raised.keys() | whole.refused.keys() | _GONE
+    elsewhere = whole.raised.keys() | whole.refused.keys() | _NO_PAGES
     return Facts(
         pages=whole.pages,
         unchanged=whole.unchanged,

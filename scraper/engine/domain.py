@@ -27,6 +27,7 @@ from scraper.throttle import Pace, State
 from scraper.turnstile import Turnstile
 
 MOST_EXAMPLES = 20
+REJECTED = "rejected record"
 
 
 @dataclass(slots=True)
@@ -79,7 +80,7 @@ class Tally:
             self.refused[kind] = self.refused.get(kind, 0) + 1
         self.rejected += len(visit.rejected)
         for text in visit.rejected:
-            self.note("rejected record", f"{visit.entry.url}: {text}")
+            self.note(REJECTED, f"{visit.entry.url}: {text}")
         self._count_outcome(visit.entry.url, visit.outcome)
 
     def _count_outcome(self, url: str, outcome: Outcome) -> None:

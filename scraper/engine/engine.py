@@ -370,12 +370,12 @@ class Engine:
         domain.session.disconnect()
 
     # dispatch ------------------------------------------------------------------------------------------
-    def _schedule(self, domain: Domain) -> None:
+    def _schedule(self, domain: Domain, earliest: float = 0.0) -> None:
         """Put a domain where it comes due, if it can take another turn."""
         if domain.is_left or len(domain.turns) >= throttle.width(domain.state, self._plan.concurrency):
             return
         domain.ticket = next(self._tickets)
-        heapq.heappush(self._heap, (domain.due, domain.ticket, domain))
+        heapq.heappush(self._heap, (max(domain.due, earliest), domain.ticket, domain))
 
     def _dispatch(self) -> None:
         now = self._clock.now()
@@ -402,7 +402,8 @@ class Engine:
         domain.turns.add(turn)
         self.in_flight += 1
         self._crew.submit(turn)
-        self._schedule(domain)
+        # The turn has yet to take its slot; another one now would only wait in the gate, and hold a thread.
+        self._schedule(domain, now + domain.pace.delay)
 
     def _closed(self, domain: Domain, now: float) -> bool:
         """Whether the domain is left alone: too long a delay or wait, or outside its hours."""

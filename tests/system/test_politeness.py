@@ -202,3 +202,15 @@ def test_with_several_in_the_air_nothing_is_sent_into_a_rest(project: Project, n
     inside = [one.at - answered[0] for one in site.arrivals if 0.05 < one.at - answered[0] < 1.0]
     assert inside == []
     assert len(set(site.paths())) == 11
+
+
+def test_slow_answers_with_several_in_the_air_do_not_slow_each_other_down(
+    project: Project, new_site: NewSite
+) -> None:
+    links = [f"/{number}" for number in range(12)]
+    slow = Reply(200, "", {"Content-Type": "text/html"}, wait=0.2)
+    site = new_site({"/": page(*links), "*": slow, "/robots.txt": 404}, host=host())
+    project.spider("walk", SPIDER.format(starts=[site.url()]))
+    assert project.run("run", "walk", *sets("delay=0.05", "concurrency=4")).code == 0
+    assert max(site.gaps()) < 0.6
+    assert project.runs("walk")[-1]["min_gap_s"] >= 0.05
