@@ -267,3 +267,27 @@ def test_a_changed_spider_asks_conditionally_and_parses_what_is_archived(
     again = project.run("run", "shop", "--archive", "--json")
     assert (again.summary["pages"], again.summary["unchanged"]) == (0, 3)
     assert len(archived(project)) == size
+
+
+def test_what_lies_beyond_a_declared_limit_is_no_failure(project: Project, shop: Site) -> None:
+    source = SPIDER.format(url=shop.url(), query="title::text")
+    project.spider("shop", source.replace('"delay": 0', '"delay": 0, "max_pages": 3'))
+    assert project.run("run", "shop", "--archive").code == 0
+    before = project.records("shop")
+    ended = project.run("reparse", "shop", "--json")
+    assert (ended.code, ended.summary["pages"], ended.summary["failed"]) == (0, 3, 0), ended.text
+    assert project.records("shop") == before
+
+
+def test_a_reparse_that_was_killed_can_be_begun_anew_or_finished_online(project: Project, shop: Site) -> None:
+    assert project.run("run", "shop", "--archive").code == 0
+    before = project.records("shop")
+    source = SPIDER.format(url=shop.url(), query="title::text")
+    die = 'page.url.endswith("/b") and __import__("os").kill(__import__("os").getpid(), 9); yield {'
+    project.spider("shop", source.replace("yield {", die))
+    assert project.run("reparse", "shop").code == -signal.SIGKILL
+    write_spider(project, shop)
+    refused = project.run("reparse", "shop")
+    assert refused.code == 2 and "--fresh gives it up" in refused.err
+    assert project.run("reparse", "shop", "--fresh").code == 0
+    assert project.records("shop") == before
