@@ -7,6 +7,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, BinaryIO
 
+from scraper.disk import one_line
+
 Keyed = Iterable[tuple[str, str]]
 _EXAMPLES = 5
 
@@ -27,7 +29,7 @@ class Change:
     def line(self) -> str:
         """One line of changes.jsonl."""
         as_dict = {"change": self.change, "key": self.key, "before": self.before, "after": self.after}
-        return json.dumps(as_dict, ensure_ascii=False, separators=(",", ":"))
+        return one_line(json.dumps(as_dict, ensure_ascii=False, separators=(",", ":")))
 
 
 class Diff:

@@ -2,6 +2,7 @@
 
 import errno
 import os
+import re
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -12,6 +13,8 @@ from scraper.errors import ScraperError, StoreFull, UsageError
 
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 _CLOSED = frozenset({errno.EACCES, errno.EPERM, errno.EROFS})
+# Python's splitlines, JavaScript and some editors end a line at these; JSON itself does not.
+_LINE_ENDS = re.compile("[\x85\u2028\u2029]")
 
 
 def explain(error: OSError, path: Path) -> ScraperError:
@@ -33,6 +36,11 @@ def explained(path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise explain(error, path) from error
+
+
+def one_line(text: str) -> str:
+    """JSON text that is one line to every reader."""
+    return _LINE_ENDS.sub(lambda end: f"\\u{ord(end[0]):04x}", text)
 
 
 def encode(text: str) -> bytes:

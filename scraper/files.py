@@ -12,7 +12,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from scraper.disk import encode, explained, replace, sync_folder
+from scraper.disk import encode, explained, one_line, replace, sync_folder
 from scraper.errors import SpiderError
 
 _BLOCK = 64 * 1024
@@ -149,5 +149,5 @@ def _replace_lines(path: Path, lines: Iterable[str]) -> int:
 
 
 def _as_json(value: Mapping[str, Any], indent: int | None = None) -> str:
-    """JSON text; what JSON has no word for is written as text."""
-    return json.dumps(value, ensure_ascii=False, default=str, indent=indent)
+    """JSON text without strange line ends; what JSON has no word for is written as text."""
+    return one_line(json.dumps(value, ensure_ascii=False, default=str, indent=indent))

@@ -16,6 +16,7 @@ from pathlib import PurePath
 from typing import Any, NotRequired, Required, get_type_hints, is_typeddict
 from uuid import UUID
 
+from scraper.disk import one_line
 from scraper.errors import RecordError, SpiderError
 from scraper.model import RecordLine
 
@@ -52,7 +53,7 @@ def line_of(record: Any, key: Sequence[str] = (), schema: Schema | None = None) 
         record = _clean_fields(record, "", 0)
         line = _encode(record)
     if not line.isascii():
-        line = _scalar(line)
+        line = one_line(_scalar(line))
     return RecordLine(_key(record, key) if key else _hash(line), line)
 
 

@@ -52,6 +52,13 @@ def data(record: Any, **rules: Any) -> Any:
     return json.loads(line_of(record, **rules).line)
 
 
+def test_a_line_is_one_line_to_every_reader() -> None:
+    record = {"text": "a\x85b\u2028c\u2029d\x0be\x0cf\x1cg\r\nh"}
+    line = line_of(record).line
+    assert len(line.splitlines()) == 1
+    assert json.loads(line) == record
+
+
 def test_a_line_is_compact_readable_and_in_the_order_of_the_spider() -> None:
     line = line_of({"z": "Zoë", "a": [1, 2.5, None, True], "m": {"x": "y"}}).line
     assert line == '{"z":"Zoë","a":[1,2.5,null,true],"m":{"x":"y"}}'
