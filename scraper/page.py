@@ -3,7 +3,7 @@
 import json
 import re
 import threading
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from functools import lru_cache
 from typing import Any
 
@@ -32,6 +32,7 @@ _RELS: Any = etree.XPath("//a[@href]|//area[@href]")
 _METAS: Any = etree.XPath("//meta[@name and @content]")
 _BASE: Any = etree.XPath("string(//base[@href][1]/@href)", smart_strings=False)
 _WEB = ("https://", "http://")
+_MOST_FORMS = 50  # looked at for the one that has the fields
 _CACHED_LINKS = 20_000  # about 6 MB; most links of a site are on many of its pages
 _LONGEST_CACHED = 300  # characters; no page shall fill the cache with megabytes
 
@@ -239,14 +240,21 @@ class Page:
         return any(word in self._lower for word in words)
 
     # forms ------------------------------------------------------------------------------------------------
-    def form(self, query: str = "form") -> Form:
-        """The first form that a CSS query selects; SpiderError where there is none."""
+    def form(self, query: str = "form", names: Collection[str] = ()) -> Form:
+        """The first form that a CSS query selects and that has fields of these names, else the first.
+
+        SpiderError where there is none.
+        """
         found = [one for one in self.css(query) if getattr(one.root, "tag", "") == "form"]
         if not found:
             there = ", ".join(dict.fromkeys(_form_name(form) for form in self.tree.iter("form"))) or "none"
             place = self.url.partition("?")[0][:200]
             raise SpiderError(f"{place} has no form {query!r} (status {self.status})", f"it has {there}")
-        return read(found[0].root, self.base, self.url, self.encoding)
+        forms = (read(one.root, self.base, self.url, self.encoding) for one in found[:_MOST_FORMS])
+        first = next(forms)
+        if set(names) <= set(first.names):
+            return first
+        return next((form for form in forms if set(names) <= set(form.names)), first)
 
     @property
     def session(self) -> Any:

@@ -284,12 +284,12 @@ class DomainSession(requests.Session):
     ) -> requests.Response:
         """Fill in and send a form of a page (or of the page at a URL) as a browser does.
 
-        `form`: a CSS query. Hidden fields and tokens stay as they are. `fields`: for names that are no
-        Python names. Raises SpiderError for a form, field or choice that is not there.
+        `form`: a CSS query; of several the first that has the fields. Hidden fields and tokens stay as they
+        are. `fields`: for names that are no Python names. Raises SpiderError for what is not there.
         """
         page = self._page(page)
-        found = page.form(form)
         given = {**(fields or {}), **values}
+        found = page.form(form, given)
         self.secrets.update(str(given[name]) for name in found.secrets if given.get(name))
         if self._login is not None:
             self._login.pages.add(_page_key(page.url))

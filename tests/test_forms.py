@@ -128,6 +128,13 @@ def test_a_form_that_is_not_there_is_told_with_those_that_are() -> None:
         page_of("nothing").form()
 
 
+def test_of_several_forms_the_first_that_has_the_fields_is_meant() -> None:
+    page = page_of("<form action=/a><input name=q></form><form action=/b><input name=user></form>")
+    assert page.form().action == "https://a.example/a"
+    assert page.form(names=["user"]).action == "https://a.example/b"
+    assert page.form(names=["pasword"]).action == "https://a.example/a"
+
+
 def test_a_hostile_form_costs_little() -> None:
     nested = "<fieldset>" * 200 + "<input name=a>" * 9000
     assert form_of(nested).names == ("a",)
