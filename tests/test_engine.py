@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from scraper import Page, Request, Spider
-from scraper.engine.engine import Stop
+from scraper.engine.plan import Stop
 from scraper.errors import LoginFailed
 from scraper.model import Verdict
 from scraper.testing import Asked, CrawlResult, FakeWeb, crawl

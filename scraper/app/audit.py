@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from scraper.clock import SystemClock
-from scraper.engine.domain import Tally
+from scraper.engine.tally import Tally
 from scraper.store import Run, Store
 
 

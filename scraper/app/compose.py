@@ -15,8 +15,9 @@ from scraper.app.options import Prepared
 from scraper.archive import Archives, run_folders
 from scraper.clock import Clock
 from scraper.engine.crew import ThreadCrew
-from scraper.engine.engine import Engine, Plan
+from scraper.engine.engine import Engine
 from scraper.engine.permits import Permits
+from scraper.engine.plan import Plan
 from scraper.errors import UsageError
 from scraper.events import Listener
 from scraper.fetcher import Fetcher, Habits

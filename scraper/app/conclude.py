@@ -14,8 +14,8 @@ from scraper.app.options import Prepared
 from scraper.app.publish import publish
 from scraper.app.summary import End, facts_of, judgement_of, summary_of
 from scraper.archive import Archives, run_folders
-from scraper.engine.domain import Tally
-from scraper.engine.engine import Stop
+from scraper.engine.plan import Stop
+from scraper.engine.tally import Tally
 from scraper.errors import ScraperError
 from scraper.files import RunFiles
 from scraper.model import Verdict

@@ -8,9 +8,12 @@ from collections.abc import Sequence
 
 from scraper.archive import Archives
 from scraper.clock import Clock
-from scraper.engine.domain import Tally
-from scraper.engine.engine import BEAT_EVERY, IN_HAND, SETTLE_EVERY, Stop
+from scraper.engine.engine import BEAT_EVERY
+from scraper.engine.group import SETTLE_EVERY
 from scraper.engine.permits import Permit, permit_of
+from scraper.engine.picker import IN_HAND
+from scraper.engine.plan import Stop
+from scraper.engine.tally import Tally
 from scraper.events import Event, Listener, Settled, Ticked, Visited
 from scraper.fetcher import Fetcher
 from scraper.model import Denied, Entry, Failed, Fetched, Outcome, Visit

@@ -13,7 +13,7 @@ from scraper.app.summary import End, unstarted
 from scraper.app.workers import Workers
 from scraper.archive import writing
 from scraper.clock import Clock, SystemClock
-from scraper.engine.engine import Stop
+from scraper.engine.plan import Stop
 from scraper.errors import StoreError
 from scraper.events import Listener, RunBegan
 from scraper.files import RunFiles

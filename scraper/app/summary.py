@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from scraper.engine.domain import REJECTED, Tally, total
-from scraper.engine.engine import Stop
+from scraper.engine.plan import Stop
+from scraper.engine.tally import REJECTED, Tally, total
 from scraper.health import Facts, Fill, Health, Judgement, judge
 from scraper.model import Verdict
 from scraper.store import Run

@@ -10,7 +10,9 @@ from typing import IO, Any
 
 from scraper.app.options import Prepared
 from scraper.clock import Clock
-from scraper.engine.engine import BEAT_EVERY, SETTLE_EVERY, Stop
+from scraper.engine.engine import BEAT_EVERY
+from scraper.engine.group import SETTLE_EVERY
+from scraper.engine.plan import Stop
 from scraper.errors import StoreError
 from scraper.events import DomainState, Listener, Noted, Settled, Ticked
 from scraper.spider import Rules
@@ -19,7 +21,7 @@ from scraper.store import Run, Store
 # A worker that was killed is replaced, but one that cannot live is not replaced for ever.
 MOST_DEATHS = 5
 # The strongest reason first: a signal ends the run for all.
-_STRENGTH = (Stop.SIGNAL, Stop.TIME, Stop.PAGES, Stop.DEFERRED, Stop.LOGIN, Stop.DONE)
+_STRENGTH = (Stop.SIGNAL, Stop.TIME, Stop.PAGES, Stop.DEFERRED, Stop.DONE)
 
 
 class Workers:

@@ -1,157 +1,18 @@
 """A leased domain in the owner's hands: its URLs, its session, its clock and its counts."""
 
-import json
-from collections import Counter, deque
-from dataclasses import asdict, dataclass, field, fields, replace
-from typing import Any, assert_never
+from collections import deque
+from dataclasses import replace
 
 from scraper import throttle
 from scraper.engine.crew import Errand, Turn
-from scraper.engine.membership import Membership
+from scraper.engine.membership import Membership, Step
 from scraper.engine.permits import Permit
-from scraper.model import (
-    Deferred,
-    Denied,
-    Entry,
-    Failed,
-    Fetched,
-    Outcome,
-    Redirected,
-    Retry,
-    Unchanged,
-    Visit,
-)
+from scraper.engine.tally import Tally
+from scraper.model import Entry, Failed, Visit
 from scraper.session import DomainSession
 from scraper.store import DomainUpdate, Lease
 from scraper.throttle import Pace, State
 from scraper.turnstile import Turnstile
-
-MOST_EXAMPLES = 20
-REJECTED = "rejected record"
-
-
-@dataclass(slots=True)
-class Tally:
-    """A run's counts on one domain; sizes in bytes, times in seconds."""
-
-    requests: int = 0
-    pages: int = 0
-    unchanged: int = 0
-    redirected: int = 0
-    records: int = 0
-    rejected: int = 0
-    failed: int = 0
-    gone: int = 0
-    parse_errors: int = 0
-    denied: int = 0
-    retries: int = 0
-    refusals: int = 0
-    bytes: int = 0
-    connections: int = 0
-    logins: int = 0
-    breaches: int = 0
-    min_gap_s: float | None = None
-    delay_s: float = 0.0
-    delay_source: str = ""
-    robots: dict[str, str] = field(default_factory=dict)
-    errors: dict[str, int] = field(default_factory=dict)
-    raised: dict[str, int] = field(default_factory=dict)
-    refused: dict[str, int] = field(default_factory=dict)
-    examples: dict[str, str] = field(default_factory=dict)
-    left: str = ""
-    closed: str = ""
-    login: str = ""
-    is_refused: bool = False
-
-    @property
-    def down(self) -> str:
-        """Why the domain could not be reached at all; empty if something came of it."""
-        if self.pages or self.unchanged or self.redirected or self.parse_errors or self.gone or self.refusals:
-            return ""
-        return self.closed or (max(self.errors, key=lambda kind: self.errors[kind]) if self.failed else "")
-
-    def count(self, visit: Visit) -> None:
-        """Count a visit."""
-        exchange = visit.exchange
-        if exchange is not None:
-            self.bytes += exchange.size
-        if kind := visit.reaction.refusal:
-            self.refusals += 1
-            self.refused[kind] = self.refused.get(kind, 0) + 1
-        self.rejected += len(visit.rejected)
-        for text in visit.rejected:
-            self.note(REJECTED, f"{visit.entry.url}: {text}")
-        self._count_outcome(visit.entry.url, visit.outcome)
-
-    def _count_outcome(self, url: str, outcome: Outcome) -> None:
-        match outcome:
-            case Fetched(records=records):
-                self.pages += 1
-                self.records += len(records)
-            case Unchanged():
-                self.unchanged += 1
-            case Redirected():
-                self.redirected += 1
-            case Retry():
-                self.retries += 1
-            case Denied():
-                self.denied += 1
-            case Failed():
-                self._count_failure(url, outcome)
-            case Deferred():
-                pass
-            case _:
-                assert_never(outcome)
-
-    def _count_failure(self, url: str, outcome: Failed) -> None:
-        kind = outcome.error or outcome.reason
-        self.failed += 1
-        self.gone += outcome.is_gone
-        self.parse_errors += outcome.is_parse
-        self.note(kind, f"{url}: {outcome.reason}")
-        if outcome.is_parse and kind in self.errors:
-            self.raised[kind] = self.raised.get(kind, 0) + 1
-
-    def note(self, kind: str, example: str) -> None:
-        """Count a kind of trouble and keep its first example."""
-        if kind in self.errors or len(self.errors) < MOST_EXAMPLES:
-            self.errors[kind] = self.errors.get(kind, 0) + 1
-            self.examples.setdefault(kind, example[:500])
-
-    def to_json(self) -> str:
-        """The counts as text for the store."""
-        return json.dumps(asdict(self), separators=(",", ":"))
-
-    @classmethod
-    def from_json(cls, text: str) -> "Tally":
-        """The counts that `to_json` wrote; empty for empty text."""
-        kept: dict[str, Any] = json.loads(text) if text else {}
-        names = {one.name for one in fields(cls)}
-        return cls(**{name: value for name, value in kept.items() if name in names})
-
-
-def total(tallies: list[Tally]) -> Tally:
-    """The sum over domains; the smallest gap is the smallest of all."""
-    whole = Tally()
-    errors: Counter[str] = Counter()
-    raised: Counter[str] = Counter()
-    refused: Counter[str] = Counter()
-    for tally in tallies:
-        for one in fields(Tally):
-            value = getattr(tally, one.name)
-            if type(value) is int:
-                setattr(whole, one.name, getattr(whole, one.name) + value)
-        errors.update(tally.errors)
-        raised.update(tally.raised)
-        refused.update(tally.refused)
-        for kind, example in tally.examples.items():
-            whole.examples.setdefault(kind, example)
-        if tally.min_gap_s is not None:
-            whole.min_gap_s = min(tally.min_gap_s, whole.min_gap_s or tally.min_gap_s)
-    whole.errors = dict(errors.most_common())
-    whole.raised = dict(raised.most_common())
-    whole.refused = dict(refused.most_common())
-    return whole
 
 
 class Domain:
@@ -206,7 +67,41 @@ class Domain:
         self.tally.delay_source = pace.source
         return is_news
 
-    def update(self, due: float) -> DomainUpdate:
+    def end_turns(self) -> None:
+        """Ask the threads at work here to stop after the request in the air."""
+        for turn in self.turns:
+            turn.is_over = True
+
+    def logged_in(self) -> None:
+        """Note that a login went through."""
+        self.needs_login = False
+        self.membership.renewed()
+        self.tally.logins += self.session.has_login
+
+    def missed(self, visit: Visit) -> Visit | None:
+        """What becomes of a page that no longer knows us; None where it stays in hand and comes first.
+
+        Where the login is given up, `tally.login` says why.
+        """
+        match self.membership.missed(visit.entry.id):
+            case Step.RENEW:
+                self.needs_login, self.session.is_logged_in = True, False
+                self.again.append(visit.entry)
+                return None
+            case Step.STRANGE:
+                return replace(visit, outcome=Failed("asks for a login even right after one", "logged out"))
+            case Step.GIVE_UP:
+                self.give_up_login("still logged out right after a login")
+            case Step.LATER:
+                pass
+        return visit
+
+    def give_up_login(self, reason: str) -> None:
+        """Note that nobody will log in here any more in this run."""
+        self.session.is_logged_in = False
+        self.tally.login = reason
+
+    def update(self) -> DomainUpdate:
         """What the store is to keep of the domain."""
         gap = self.gate.min_gap
         if gap != float("inf"):
@@ -215,7 +110,7 @@ class Domain:
         self.tally.breaches, self.gate.breaches = self.tally.breaches + self.gate.breaches, 0
         self._count_traffic()
         state = throttle.to_json(self.state)
-        return DomainUpdate(self.lease, due, state, self.session.dump_changes(), self.tally.to_json())
+        return DomainUpdate(self.lease, self.due, state, self.session.dump_changes(), self.tally.to_json())
 
     def _count_traffic(self) -> None:
         """Count what passed the gate, whoever sent it: pages, robots.txt, logins, callbacks."""

@@ -14,9 +14,10 @@ from scraper import settings as settings_of
 from scraper.app.compose import plan_of, session_opener
 from scraper.app.summary import End, facts_of, judgement_of, summary_of
 from scraper.engine.crew import Post, Turn, Work, do
-from scraper.engine.domain import Tally
-from scraper.engine.engine import Engine, Stop
+from scraper.engine.engine import Engine
 from scraper.engine.permits import Permits
+from scraper.engine.plan import Stop
+from scraper.engine.tally import Tally
 from scraper.events import DomainLeft, Event, Listener, Refused, Visited
 from scraper.fetcher import Fetcher, Habits
 from scraper.health import Fill, Judgement

@@ -1,0 +1,37 @@
+"""What the crawl loop obeys, and why it ends."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Stop(StrEnum):
+    """Why the loop ended."""
+
+    DONE = "done"
+    DEFERRED = "deferred"
+    PAGES = "max_pages"
+    TIME = "max_time"
+    SIGNAL = "signal"
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """The settings that the loop obeys; see DESIGN 3.5 for their meaning and units.
+
+    `token` is our product token in robots.txt; `sockets` how many idle connections may be kept open.
+    """
+
+    token: str
+    delay: float = 1.0
+    delay_factor: float = 1.0
+    max_delay: float = 120.0
+    max_wait: float = 300.0
+    max_attempts: int = 4
+    concurrency: int = 1
+    max_pages: int | None = None
+    max_time: float | None = None
+    max_age: float = 0.0
+    active_hours: tuple[tuple[int, int], ...] = ()
+    has_login: bool = False
+    allowed_domains: frozenset[str] = frozenset()
+    sockets: int = 1000
