@@ -93,3 +93,18 @@ def test_every_setting_that_the_politeness_page_names_exists() -> None:
     text = (ROOT / "docs" / "politeness.md").read_text("utf-8")
     named = set(re.findall(r"setting `(\w+)`", text))
     assert named and named <= set(settings.names())
+
+
+@pytest.mark.parametrize("file", [file for file in DOCS if "docs" in file.parts], ids=lambda file: file.name)
+def test_classes_and_their_members_are_where_the_documentation_says(file: Path) -> None:
+    text = file.read_text("utf-8")
+    sources: dict[str, str] = {}
+    for path in ROOT.glob("scraper/**/*.py"):
+        name = path.parent.name if path.stem == "__init__" else path.stem
+        sources[name] = sources.get(name, "") + "\n" + path.read_text("utf-8")
+    for owner, member in re.findall(r"`(?:[a-z_]+\.)*([A-Z]\w+)\.(\w+)", text):
+        homes = [source for source in sources.values() if f"\nclass {owner}" in source]
+        assert any(re.search(rf"\b{member}\b", home) for home in homes), f"{owner}.{member}"
+    for module, name in re.findall(r"`(?:[a-z_]+\.)*([a-z_]+)\.([A-Z]\w+)", text):
+        is_there = re.search(rf"^(?:class )?{name}\b", sources.get(module, ""), re.MULTILINE)
+        assert is_there or module == "requests", f"{module}.{name}"
