@@ -19,7 +19,7 @@ from benchmarks.server import Hit, Site
 
 FOLDER = ROOT / "build" / "benchmarks" / "politeness"
 DOCUMENT = ROOT / "docs" / "politeness.md"
-_MARKERS = re.compile(r"(<!-- conformance -->\n).*?(<!-- /?conformance -->)", re.DOTALL)
+_MARKERS = re.compile(r"<!-- conformance -->\n(.*?<!-- /conformance -->\n)?", re.DOTALL)
 _AT_ONCE = 3
 _DELAY = 1.0
 
@@ -189,13 +189,12 @@ def _table(titles: Sequence[str], rows: Sequence[Sequence[Cell]]) -> str:
 
 
 def write(table: str, document: Path = DOCUMENT) -> bool:
-    """Put the table between the markers of a document; False where it has none."""
+    """Put the table between the markers of a document, or after the only one; False: no marker."""
     text = document.read_text("utf-8") if document.exists() else ""
     if not _MARKERS.search(text):
         return False
-    document.write_text(
-        _MARKERS.sub(lambda found: f"{found[1]}\n{table}\n{found[2]}", text, count=1), "utf-8"
-    )
+    marked = f"<!-- conformance -->\n\n{table}\n<!-- /conformance -->\n"
+    document.write_text(_MARKERS.sub(lambda _: marked, text, count=1), "utf-8")
     return True
 
 

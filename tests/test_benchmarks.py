@@ -164,6 +164,15 @@ def test_the_conformance_table_goes_between_its_markers(tmp_path: Path) -> None:
     assert text.startswith("# A\n") and text.endswith("<!-- /conformance -->\n\nZ\n")
 
 
+def test_a_marker_that_stands_alone_gets_its_end(tmp_path: Path) -> None:
+    document = tmp_path / "politeness.md"
+    document.write_text("# A\n\n<!-- conformance -->\n\nZ\n")
+    assert politeness.write("| new |", document)
+    assert politeness.write("| newer |", document)
+    text = document.read_text()
+    assert text == "# A\n\n<!-- conformance -->\n\n| newer |\n<!-- /conformance -->\n\nZ\n"
+
+
 def test_without_markers_a_document_stays_as_it_is(tmp_path: Path) -> None:
     document = tmp_path / "politeness.md"
     document.write_text("# A\n")
