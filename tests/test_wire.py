@@ -1,8 +1,11 @@
 """TLS and the wire's own bounds, against a real server with certificates of its own."""
 
+import contextlib
 import shutil
+import socket
 import ssl
 import subprocess
+import threading
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -157,3 +160,59 @@ def test_the_process_keeps_files_free_for_itself(monkeypatch: pytest.MonkeyPatch
     for soft, most in ((64, 2), (1024, 1024 - wire.FILES), (resource.RLIM_INFINITY, wire.MANY_SOCKETS)):
         monkeypatch.setattr(resource, "getrlimit", lambda _, soft=soft: (soft, soft))
         assert wire.most_sockets() == most
+
+
+# SOCKS ------------------------------------------------------------------------------------------------------
+def _relay(source: socket.socket, target: socket.socket) -> None:
+    with contextlib.suppress(OSError):
+        while data := source.recv(65536):
+            target.sendall(data)
+        target.shutdown(socket.SHUT_WR)
+
+
+def _serve_socks(client: socket.socket) -> None:
+    """SOCKS 5 without authentication, CONNECT to an IPv4 address or a name (RFC 1928)."""
+    stream = client.makefile("rb")
+    stream.read(stream.read(2)[1])
+    client.sendall(b"\x05\x00")
+    kind = stream.read(4)[3]
+    host = socket.inet_ntoa(stream.read(4)) if kind == 1 else stream.read(stream.read(1)[0]).decode()
+    server = socket.create_connection((host, int.from_bytes(stream.read(2))))
+    client.sendall(b"\x05\x00\x00\x01" + bytes(6))
+    threading.Thread(target=_relay, args=(server, client), daemon=True).start()
+    _relay(client, server)
+
+
+@pytest.fixture
+def socks() -> Iterator[tuple[str, list[int]]]:
+    listener = socket.create_server(("127.0.0.1", 0))
+    accepted: list[int] = []
+
+    def accept() -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                client, _ = listener.accept()
+                accepted.append(1)
+                threading.Thread(target=_serve_socks, args=(client,), daemon=True).start()
+
+    threading.Thread(target=accept, daemon=True).start()
+    yield f"socks5h://127.0.0.1:{listener.getsockname()[1]}", accepted
+    listener.shutdown(socket.SHUT_RDWR)
+    listener.close()
+
+
+@pytest.mark.parametrize("scheme", ["http", "https"])
+def test_socks_is_one_kept_connection_behind_the_gate(
+    site: Site, tls_site: Callable[..., Site], certificate: Path, socks: tuple[str, list[int]], scheme: str
+) -> None:
+    pytest.importorskip("socks")
+    proxy, accepted = socks
+    far = tls_site({"*": page()}) if scheme == "https" else site
+    far["*"] = page()
+    session = session_of(0.05, home=Terms(proxy=proxy, verify=str(certificate)))
+    url = secure(far) if scheme == "https" else far.url()
+    for _ in range(3):
+        answer = session.exchange("GET", url)
+        assert answer.response is not None, answer.error
+    assert session.get(url).ok
+    assert len(accepted) == 1 and min(far.gaps()) >= 0.05

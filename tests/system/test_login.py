@@ -254,6 +254,8 @@ def test_a_named_login_host_is_asked_by_its_own_rules_and_gets_nothing_of_ours(
     assert min(other.gaps()) >= 0.2 and min(site.gaps()) >= 0.2
     sent = [json.dumps(dict(arrival.headers)) for arrival in other.arrivals]
     assert not [one for one in sent if "secret" in one or "authorization" in one or "session=" in one]
+    kept = [path for path in project.data().rglob("*") if path.is_file()]
+    assert kept and not [path for path in kept if b"secret-" in path.read_bytes()]
     own = [arrival for arrival in site.arrivals if arrival.path == "/p/0"]
     assert own[0].headers["x-token"] == "secret-token" and own[0].headers["authorization"].startswith("Basic")
 
