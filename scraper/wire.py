@@ -214,6 +214,12 @@ def _load_authorities(context: ssl.SSLContext, place: str) -> None:
         context.load_verify_locations(capath=place)
 
 
+def _check_files(url: str, verify: Verify, cert: Cert) -> None:
+    """Raise OSError that names the bundle or certificate that is not there, as `requests` does."""
+    check: Any = HTTPAdapter().cert_verify
+    check(SimpleNamespace(), url, verify, cert)
+
+
 class Wire(HTTPAdapter):
     """The adapter of a session: for each origin one pool, shared by the fast and the ordinary way."""
 
@@ -251,8 +257,7 @@ class Wire(HTTPAdapter):
         place = urllib3.util.parse_url(origin)
         host = place.host or ""
         if place.scheme == "https":
-            # Says in words which file is missing.
-            HTTPAdapter.cert_verify(self, SimpleNamespace(), origin, verify, cert)  # type: ignore[no-untyped-call]
+            _check_files(origin, verify, cert)
             return _TlsPool(
                 host,
                 place.port,
@@ -270,6 +275,15 @@ class Wire(HTTPAdapter):
         place = urllib3.util.parse_url(request.url)
         origin = f"{place.scheme}://{place.netloc.rpartition('@')[2]}" if place.netloc else request.url
         return self.pool(origin, verify, cert)
+
+    def build_connection_pool_key_attributes(self, request: Any, verify: Any, cert: Any = None) -> Any:
+        """As in `requests`, with our own context, so that reads behind a proxy have a deadline too."""
+        host, given = super().build_connection_pool_key_attributes(request, verify, cert)
+        if host["scheme"] != "https":
+            return host, given
+        _check_files(request.url, verify, cert)
+        required = given.get("cert_reqs", "CERT_REQUIRED")
+        return host, {"cert_reqs": required, "ssl_context": tls_context(verify, cert)}
 
     def proxy_manager_for(self, proxy: str, **proxy_kwargs: Any) -> Any:
         return _gated_proxies(super().proxy_manager_for, proxy, **proxy_kwargs)

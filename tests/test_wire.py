@@ -16,7 +16,7 @@ import requests
 
 from scraper import wire
 from scraper.clock import SystemClock
-from scraper.errors import TlsFailed
+from scraper.errors import TimedOut, TlsFailed
 from scraper.session import DomainSession
 from scraper.terms import Terms
 from scraper.turnstile import Turnstile
@@ -216,3 +216,14 @@ def test_socks_is_one_kept_connection_behind_the_gate(
         assert answer.response is not None, answer.error
     assert session.get(url).ok
     assert len(accepted) == 1 and min(far.gaps()) >= 0.05
+
+
+def test_a_drip_through_a_proxy_ends_at_the_deadline_too(
+    tls_site: Callable[..., Site], certificate: Path, socks: tuple[str, list[int]]
+) -> None:
+    pytest.importorskip("socks")
+    site = tls_site({"/": Reply(200, "x" * 500, drip=0.01)})
+    session = session_of(home=Terms(proxy=socks[0], verify=str(certificate)))
+    session.timeout = (1.0, 0.1)
+    assert isinstance(session.exchange("GET", secure(site)).error, TimedOut)
+    assert isinstance(session_of(home=Terms(proxy=socks[0])).exchange("GET", secure(site)).error, TlsFailed)
