@@ -19,6 +19,7 @@ from scraper.model import Deferred, Exchange
 
 MAX_FAILURES = 5
 MAX_REFUSALS = 3
+MAX_TRIPS = 3
 # In delays, because the delay says how fast a site is; and at least so many seconds.
 BREAKER, LEAST_BREAKER = 30, 5.0
 REFUSAL_REST, LEAST_REFUSAL_REST = 10, 2.0
@@ -174,6 +175,11 @@ def recovered(state: State, now: float) -> State:
 def is_ended(state: State, run: str) -> bool:
     """Whether the domain refused so often that it is left alone for the rest of this run."""
     return state.run == run and state.refusals >= MAX_REFUSALS
+
+
+def is_parked(state: State, now: float) -> bool:
+    """Whether the breaker opened so often, and is open still, that a later run is to try again."""
+    return state.trips >= MAX_TRIPS and now < state.rest_until
 
 
 def _doubled(base: float, times: int) -> float:

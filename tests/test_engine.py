@@ -215,8 +215,11 @@ class TestRest:
         web = FakeWeb({A: links(*names), **{A + name: 503 for name in names}})
         result = crawl(Walk, web)
         assert result.stop is Stop.DEFERRED
-        assert sorted(web.gaps("a.test"))[-3:] == [60.0, 120.0, 240.0]
-        assert "failures in a row" in result.left["a.test"]
+        assert sorted(web.gaps("a.test"))[-2:] == [30.0, 60.0]
+        assert "7 failures in a row" in result.left["a.test"]
+        web.clock.sleep(120)
+        again = crawl(Walk, web, store=result.store)
+        assert len(again.requests) == 1, "one probe, and the breaker opens again"
 
 
 class TestRobots:

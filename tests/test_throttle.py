@@ -11,6 +11,7 @@ from scraper.throttle import (
     failed,
     from_json,
     is_ended,
+    is_parked,
     next_at,
     pace,
     recovered,
@@ -126,6 +127,14 @@ def test_each_failed_probe_doubles_the_rest_up_to_an_hour() -> None:
         state = failed(state, now, 1.0)
         rests.append(state.rest_until - now)
     assert rests == [120, 240, 480, 960, 1920, 3600, 3600, 3600]
+
+
+def test_after_three_times_an_open_breaker_is_left_to_another_run() -> None:
+    state = open_breaker()
+    for _ in range(2):
+        assert not is_parked(state, state.rest_until - 1)
+        state = failed(state, state.rest_until, 1.0)
+    assert is_parked(state, state.rest_until - 1) and not is_parked(state, state.rest_until)
 
 
 def test_in_trouble_one_request_at_a_time_probes_the_domain() -> None:

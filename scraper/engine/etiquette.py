@@ -69,6 +69,8 @@ class Etiquette:
         decision = throttle.decide(domain.state, domain.pace, now, self.max_delay, self._plan.max_wait)
         if isinstance(decision, Deferred):
             return decision.reason
+        if throttle.is_parked(domain.state, now):
+            return f"{domain.state.reason}: a later run tries again"
         if throttle.is_ended(domain.state, self._run_id):
             domain.tally.is_refused = True
             return f"refused {throttle.MAX_REFUSALS} times in a row: {domain.state.reason}"
