@@ -61,7 +61,8 @@ class Facts:
     `pages` were fetched and parsed, `unchanged` stand as they were; `errors` counts the pages whose callback
     raised, by error, `failures` the URLs given up, by reason, `gone` the 404 and 410, `denied` those
     that may not be fetched, by rule. By domain: `refused` counts URLs not fetched because the domain refuses
-    us, `down` is the reason why a domain could not be reached at all, `auth` the reason why a login failed.
+    us, `blocked` names those left alone for it, `down` is the reason why a domain could not be reached at all,
+    `auth` the reason why a login failed.
     `filled` counts records by field that is not empty. `stopped`: why the run ended before its work was done
     ("SIGTERM", "example.org asks to wait until 14:00"), empty otherwise. `is_limited`: a limit that the user
     set for this run alone was reached, so its totals are not held against other runs.
@@ -74,6 +75,7 @@ class Facts:
     errors: Mapping[str, int] = field(default_factory=dict)
     failures: Mapping[str, int] = field(default_factory=dict)
     refused: Mapping[str, int] = field(default_factory=dict)
+    blocked: frozenset[str] = frozenset()
     denied: Mapping[str, int] = field(default_factory=dict)
     down: Mapping[str, str] = field(default_factory=dict)
     auth: Mapping[str, str] = field(default_factory=dict)
@@ -173,10 +175,20 @@ def _auth(facts: Facts) -> Iterator[Finding]:
 def _blocked(facts: Facts, health: Health) -> Iterator[Finding]:
     refused = sum(facts.refused.values())
     asked = _answered(facts) + sum(facts.failures.values()) + refused
-    if refused and (not _answered(facts) or refused / asked > health.max_failed):
+    if _is_blocked(facts, health):
         worst = sorted(facts.refused.items(), key=lambda each: -each[1])
         told = ", ".join(f"{domain} ({count})" for domain, count in worst[:_SHOWN])
         yield Verdict.BLOCKED, f"{refused} of {asked} URLs were refused by their site: {told}{_more(worst)}"
+
+
+def _is_blocked(facts: Facts, health: Health) -> bool:
+    """Whether refusals decide: nothing else came, or too many domains were left alone, or URLs refused."""
+    refused, answered = sum(facts.refused.values()), _answered(facts)
+    if not refused:
+        return False
+    is_left = len(facts.blocked) > health.max_failed * max(facts.domains, 1)
+    asked = answered + sum(facts.failures.values()) + refused
+    return not answered or is_left or refused / asked > health.max_failed
 
 
 def _broken(facts: Facts, health: Health) -> Iterator[Finding]:
@@ -233,7 +245,10 @@ def _degraded(facts: Facts, past: Sequence[Mapping[str, Any]], health: Health) -
 
 def _unreached(facts: Facts, health: Health) -> Iterator[str]:
     """Domains and pages that failed, where others did not."""
-    answered, failed = _answered(facts), sum(facts.failures.values())
+    answered, causes = _answered(facts), {**facts.failures}
+    if facts.refused and not _is_blocked(facts, health):
+        causes["refused by the site"] = sum(facts.refused.values())
+    failed = sum(causes.values())
     if not answered:
         return
     if len(facts.down) / max(facts.domains, len(facts.down), 1) > health.max_failed:
@@ -243,7 +258,7 @@ def _unreached(facts: Facts, health: Health) -> Iterator[str]:
         told = (
             f"{_percent(failed / (answered + failed))} of the pages failed ({failed} of {answered + failed})"
         )
-        yield f"{told}, at most {_percent(health.max_failed)} may: {_causes(facts.failures)}"
+        yield f"{told}, at most {_percent(health.max_failed)} may: {_causes(causes)}"
 
 
 def _few(facts: Facts, past: Sequence[Mapping[str, Any]], health: Health) -> Iterator[str]:

@@ -47,7 +47,7 @@ def conclude(
     summary = summary_of(found, tallies, exporter.fill, judgement, end)
     is_accepted = judgement.verdict is Verdict.OK
     # Also of a run that is not accepted now: a person may accept it later.
-    is_whole = end.stop is Stop.DONE
+    is_whole = end.stop is Stop.DONE and not end.pending
     if is_accepted:
         summary |= publish(store, found, files, prepared.spider, is_whole=is_whole)
     if summary["exit_code"] == 0:

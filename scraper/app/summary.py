@@ -50,6 +50,7 @@ def facts_of(tallies: Mapping[str, Tally], fill: Fill, end: End) -> Facts:
         errors=whole.raised,
         failures={kind: n for kind, n in whole.errors.items() if kind not in elsewhere},
         refused={name: tally.refusals for name, tally in tallies.items() if tally.refusals},
+        blocked=frozenset(name for name, tally in tallies.items() if tally.is_refused),
         denied={"robots.txt": whole.denied} if whole.denied else {},
         down={name: reason for name, tally in tallies.items() if (reason := tally.down)},
         auth={name: tally.login for name, tally in tallies.items() if tally.login},

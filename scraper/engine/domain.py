@@ -52,6 +52,11 @@ class Domain:
         return max(self.gate.due, self.state.rest_until)
 
     @property
+    def is_left_for_good(self) -> bool:
+        """Whether the domain refused us, or our login: no later part of this run can go on with it."""
+        return self.is_left and bool(self.tally.is_refused or self.tally.login)
+
+    @property
     def is_idle(self) -> bool:
         """Nothing in the air, nothing in hand, nothing unsettled."""
         return not (self.turns or self.buffer or self.errands or self.unsettled)

@@ -103,7 +103,9 @@ class Engine:
         if progress.pending == 0:
             return Stop.DONE
         if progress.next_due is None:
-            return Stop.DEFERRED if self._holdings else None
+            # What is left because it refuses us is not worth another run; it is no longer waited for.
+            is_for_good = all(domain.is_left_for_good for domain in self._holdings)
+            return (Stop.DONE if is_for_good else Stop.DEFERRED) if self._holdings else None
         return Stop.DEFERRED if progress.next_due > self._clock.now() + self._plan.max_wait else None
 
     def _patience(self) -> float:
