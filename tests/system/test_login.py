@@ -141,6 +141,18 @@ def test_a_401_and_a_page_that_says_so_renew_it_too(project: Project, site: Site
     assert len(club.logins) == 3
 
 
+def test_with_several_requests_in_the_air_it_is_renewed_alone_and_nothing_is_lost(
+    project: Project, site: Site
+) -> None:
+    club = Club(site, good_for=20)
+    write(project, site, delay=0.01)
+    ended = run(project, "opensesame", "--set", "concurrency=4")
+    assert ended.code == 0, ended.text
+    records = [record["url"] for record in project.records("members")]
+    assert len(records) == len(set(records)) and set(records) == whole(site)
+    assert 3 <= len(club.logins) <= 5
+
+
 def test_the_next_run_does_not_log_in_again(project: Project, site: Site) -> None:
     club = Club(site)
     write(project, site)
