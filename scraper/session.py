@@ -344,10 +344,12 @@ class DomainSession(requests.Session):
         connects = wire.current.connects
         answered = 0.0
         response, error = None, None
-        gate = self.gate if self.gates is None else self._gate_of(url)
-        wire.within(4 * self.timeout[1], self.max_body, gate, self.meter)
+        gate = self.gate
         try:
-            raw = self._open(method, url, headers, body)
+            place = self._place(url)
+            gate = gate if place.is_home else self._gate_of(url)
+            wire.within(4 * self.timeout[1], self.max_body, gate, self.meter)
+            raw = self._open(place, method, url, headers, body)
             answered = self.clock.now()
             response = self._read(raw, url, answered - begun)
         except Exception as trouble:
@@ -366,9 +368,8 @@ class DomainSession(requests.Session):
         return Answer(exchange, response, error, was_idle=wire.current.is_reused and not answered)
 
     def _open(
-        self, method: str, url: str, headers: Mapping[str, str] | None, body: bytes | None
+        self, place: _Place, method: str, url: str, headers: Mapping[str, str] | None, body: bytes | None
     ) -> urllib3.BaseHTTPResponse:
-        place = self._place(url)
         if (
             self.auth
             or place.needs_more
