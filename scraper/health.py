@@ -62,9 +62,10 @@ class Facts:
     raised, by error, `failures` the URLs given up, by reason, `gone` the 404 and 410, `denied` those that may
     not be fetched, by rule. By domain: `refused` counts URLs not fetched because the domain refuses us,
     `blocked` names those left alone for it, `down` is the reason why a domain could not be reached at all,
-    `auth` the reason why a login failed. `filled` counts records by field that is not empty. `stopped`: why the run ended before its work was done
-    ("SIGTERM", "example.org asks to wait until 14:00"), empty otherwise. `is_limited`: a limit that the user
-    set for this run alone was reached, so its totals are not held against other runs.
+    `auth` the reason why a login failed. `filled` counts records by field that is not empty. `stopped`: why
+    the run ended before its work was done ("SIGTERM", "example.org asks to wait until 14:00"), empty
+    otherwise. `is_limited`: a limit that the user set for this run alone was reached, so its totals are not
+    held against other runs.
     """
 
     pages: int = 0

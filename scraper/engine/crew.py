@@ -13,8 +13,6 @@ from scraper.model import Entry, Visit
 from scraper.session import Answer, DomainSession
 
 POST_EVERY = 0.05
-AT_ONCE = 6  # turns that are let in together
-SLOW = 0.05  # seconds after which a turn waits for its server and no longer for the interpreter
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +40,6 @@ class Turn:
     errand: Errand | None = None
     login: bool = False
     is_over: bool = False
-    is_back: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,8 +76,9 @@ class Crew(Protocol):
         """Hand out a turn; it comes back in posts."""
         ...
 
-    def room(self) -> float:
-        """Seconds until another turn is welcome; 0.0 now."""
+    @property
+    def has_room(self) -> bool:
+        """Whether another turn is welcome now; if not, it is when one has come back."""
         ...
 
     def collect(self, timeout: float) -> list[Post]:
@@ -123,11 +121,7 @@ def _visits(turn: Turn, work: Work, post: Callable[[Post], None]) -> Iterable[Vi
 
 
 class ThreadCrew:
-    """Threads that grow with need: many wait for slow servers, few at a time are given fast ones.
-
-    Only one thread at a time has the interpreter, and each more that wants it costs all the others: 500
-    domains at a request a second went from 230 to 480 requests/s when 6 instead of 64 were let in at once.
-    """
+    """Threads that grow with need: a new one only when a turn finds none idle."""
 
     def __init__(self, work: Work, most: int) -> None:
         self._work = work
@@ -136,21 +130,13 @@ class ThreadCrew:
         self._posts: SimpleQueue[Post] = SimpleQueue()
         self._threads = 0
         self._busy = 0
-        self._young: deque[tuple[float, Turn]] = deque()
 
-    def room(self) -> float:
-        now = monotonic()
-        while self._young and (self._young[0][1].is_back or now - self._young[0][0] >= SLOW):
-            self._young.popleft()
-        if self._busy >= self._most:
-            return SLOW
-        if sum(not turn.is_back for _, turn in self._young) < AT_ONCE:
-            return 0.0
-        return self._young[0][0] + SLOW - now
+    @property
+    def has_room(self) -> bool:
+        return self._busy < self._most
 
     def submit(self, turn: Turn) -> None:
         self._busy += 1
-        self._young.append((monotonic(), turn))
         if self._busy > self._threads and self._threads < self._most:
             self._threads += 1
             # Daemons: after a signal the process ends in time, whatever a slow server does.
@@ -169,10 +155,7 @@ class ThreadCrew:
                 posts.append(self._posts.get_nowait())
         except Empty:
             pass
-        for post in posts:
-            if post.ends:
-                self._busy -= 1
-                post.turn.is_back = True
+        self._busy -= sum(post.ends for post in posts)
         return posts
 
     def close(self) -> None:

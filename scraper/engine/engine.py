@@ -112,8 +112,8 @@ class Engine:
         """Seconds until the next thing to do."""
         now = self._clock.now()
         moments = [self._beat_at, self._look_at]
-        if (due := self._holdings.next_due) is not None:
-            moments.append(max(due, now + self._crew.room()))
+        if (due := self._holdings.next_due) is not None and self._crew.has_room:
+            moments.append(due)
         if self._group:
             moments.append(self._group.settle_by)
         return max(0.0, min(moments) - now)
@@ -196,7 +196,7 @@ class Engine:
     # dispatch ------------------------------------------------------------------------------------------
     def _dispatch(self) -> None:
         now = self._clock.now()
-        while self._stop is None and not self._crew.room():
+        while self._stop is None and self._crew.has_room:
             domain = self._holdings.pop_due(now)
             if domain is None:
                 return

@@ -202,9 +202,10 @@ class InlineCrew:
         self._turns: deque[Turn] = deque()
         self._idle = 0
 
-    def room(self) -> float:
-        """Always room."""
-        return 0.0
+    @property
+    def has_room(self) -> bool:
+        """Always."""
+        return True
 
     def submit(self, turn: Turn) -> None:
         """Keep a turn for `collect`."""
