@@ -43,13 +43,14 @@ class Domain:
         self.again: list[Entry] = []
         self.leased_at = 0.0
         self.ticket = 0
+        self.promised = 0.0
         self._counted = (0, 0)
         self.visit_window: tuple[int, int] | None = None
 
     @property
     def due(self) -> float:
-        """The next slot: the pace and the rest that was asked for."""
-        return max(self.gate.due, self.state.rest_until)
+        """The next slot: the pace, the rest that was asked for, and the slot that a turn has yet to take."""
+        return max(self.gate.due, self.state.rest_until, self.promised)
 
     @property
     def is_left_for_good(self) -> bool:

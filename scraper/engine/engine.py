@@ -217,8 +217,9 @@ class Engine:
         domain.turns.add(turn)
         self._in_flight += 1
         self._crew.submit(turn)
-        # The turn has yet to take its slot; another one now would only wait in the gate, and hold a thread.
-        self._holdings.schedule(domain, now + domain.pace.delay)
+        # Its thread has yet to take the slot; another turn would only wait in the gate, and hold a thread.
+        domain.promised = now + domain.pace.delay
+        self._holdings.schedule(domain)
 
     def _run_dry(self, domain: Domain) -> None:
         if domain.errands or (domain.buffer and not domain.asking and self._picker.has_room):

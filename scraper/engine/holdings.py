@@ -107,12 +107,12 @@ class Holdings:
         )
 
     # waiting ------------------------------------------------------------------------------------------
-    def schedule(self, domain: Domain, earliest: float = 0.0) -> None:
+    def schedule(self, domain: Domain) -> None:
         """Put a domain where it comes due, if it can take another turn."""
         if domain.is_left or len(domain.turns) >= throttle.width(domain.state, self._plan.concurrency):
             return
         domain.ticket = next(self._tickets)
-        heapq.heappush(self._heap, (max(domain.due, earliest), domain.ticket, domain))
+        heapq.heappush(self._heap, (domain.due, domain.ticket, domain))
 
     @property
     def next_due(self) -> float | None:

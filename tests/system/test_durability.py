@@ -13,7 +13,7 @@ import pytest
 from tests.project import ROOT, Project, read_jsonl
 from tests.site import Arrival, Reply, Site, page
 
-SIZE = 120
+SIZE = 100
 SPIDER = """
 from scraper import Spider
 
@@ -112,13 +112,13 @@ def test_a_server_that_is_silent_does_not_hold_up_a_signal_and_a_second_one_ends
 
 
 def test_a_second_run_of_a_spider_touches_nothing(project: Project, walk: Site) -> None:
-    first = project.start("run", "walk", "--set", "delay=0.02")
+    first = project.start("run", "walk", "--set", "delay=0.01")
     wait_for(walk, 20)
     second = project.run("run", "walk", "--set", "delay=0")
     assert second.code == 75 and "already running" in second.err
     assert first.wait().code == 0
     assert_whole(project, walk)
-    assert min(walk.gaps()) >= 0.02
+    assert min(walk.gaps()) >= 0.01
 
 
 def test_a_full_disk_is_told_and_the_run_goes_on_when_there_is_space(project: Project, walk: Site) -> None:

@@ -110,7 +110,6 @@ def test_a_rest_holds_for_robots_txt_too(rested: tuple[Project, Mapping[str, Sit
     ("robots", "pages"),
     [
         (404, {"/a": Reply(429, "", {"Retry-After": "3600"})}),
-        (404, {"/a": Reply(503, "", {"Retry-After": "99999999999"})}),
         (404, {"/a": Reply(503, "", {"Retry-After": "Fri, 31 Dec 2100 23:59:59 GMT"})}),
         (Reply(503, "", {"Retry-After": "3600"}), {}),
         (Reply(200, "User-agent: *\nCrawl-delay: 200"), {}),
@@ -136,7 +135,6 @@ def test_a_wait_that_is_too_long_ends_the_run_at_once_and_is_kept(
         ("Crawl-delay: 0.4", 0.1, 0.4),
         ("Crawl-delay: 0.4", 0, 0.4),
         ("Request-rate: 5/2s", 0.1, 0.4),
-        ("", 0.3, 0.3),
     ],
 )
 def test_the_longest_delay_counts_from_the_first_request_on(
@@ -166,21 +164,21 @@ def test_the_next_run_keeps_the_delay_to_the_last_request(project: Project, site
     site.pages |= tree(2)
     project.spider("walk", SPIDER.format(starts=[site.url("/0")]))
     for _ in range(2):
-        assert project.run("run", "walk", *sets("delay=0.8")).code == 0
-    assert len(site.arrivals) == 5 and min(site.gaps()) >= 0.8
+        assert project.run("run", "walk", *sets("delay=0.5")).code == 0
+    assert len(site.arrivals) == 5 and min(site.gaps()) >= 0.5
 
 
 def test_two_spiders_in_two_processes_keep_the_delay_of_their_domain(
     project: Project, new_site: NewSite
 ) -> None:
-    site = new_site(tree(30, "a") | tree(30, "b"), host=host())
+    site = new_site(tree(20, "a") | tree(20, "b"), host=host())
     for name in "ab":
         project.spider(name, SPIDER.format(starts=[site.url(f"/{name}0")]))
     both = [project.start("run", name, *sets("delay=0.05", "delay_factor=0")) for name in "ab"]
     assert [one.wait().code for one in both] == [0, 0]
     assert min(site.gaps()) >= 0.05
     assert sorted(site.paths()) == sorted(path for path in site.pages if path != "/robots.txt")
-    assert [len(project.records(name)) for name in "ab"] == [30, 30]
+    assert [len(project.records(name)) for name in "ab"] == [20, 20]
     assert site.paths(robots=True).count("/robots.txt") == 1
 
 
