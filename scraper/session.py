@@ -36,6 +36,20 @@ class Answer:
     was_idle: bool = False
 
 
+@dataclass(slots=True)
+class Asked:
+    """A request on its way: `begun` on the clock's line, over a `line` of ours or answered as `raw`."""
+
+    url: str
+    begun: float
+    connects: int
+    gate: wire.Gate | None
+    line: wire.Line | None = None
+    raw: Any = None
+    trouble: Exception | None = None
+    is_reused: bool = False
+
+
 @dataclass(frozen=True, slots=True)
 class _Place:
     """What holds for an origin; `asked`: the session's `verify` when this was found out.
@@ -340,44 +354,64 @@ class DomainSession(requests.Session):
         self, method: str, url: str, headers: Mapping[str, str] | None = None, body: bytes | None = None
     ) -> Answer:
         """One request, one answer, no redirect followed. Nothing that a site can do raises."""
-        begun = self.clock.now()
-        connects = wire.current.connects
-        answered = 0.0
-        response, error = None, None
-        gate = self.gate
+        return self.hear(self.ask(method, url, headers, body))
+
+    def ask(
+        self, method: str, url: str, headers: Mapping[str, str] | None = None, body: bytes | None = None
+    ) -> Asked:
+        """Send a request; `hear` must follow on the same thread before the next is sent."""
+        asked = Asked(url, self.clock.now(), wire.current.connects, self.gate)
         try:
             place = self._place(url)
-            gate = gate if place.is_home else self._gate_of(url)
-            wire.within(4 * self.timeout[1], self.max_body, gate, self.meter)
-            raw = self._open(place, method, url, headers, body)
-            answered = self.clock.now()
-            response = self._read(raw, url, answered - begun)
+            asked.gate = self.gate if place.is_home else self._gate_of(url)
+            wire.within(4 * self.timeout[1], self.max_body, asked.gate, self.meter)
+            if self._is_ordinary(place, url):
+                asked.raw = self._open_ordinarily(method, url, headers, body)
+            else:
+                asked.line = self._send_line(place, method, url, headers, body)
+        except Exception as trouble:
+            asked.trouble = trouble
+        asked.is_reused = wire.current.is_reused
+        return asked
+
+    def hear(self, asked: Asked) -> Answer:
+        """Read the answer to what was asked."""
+        answered = 0.0
+        response = None
+        error = translate(asked.trouble) if asked.trouble is not None else None
+        try:
+            if error is None:
+                wire.within(4 * self.timeout[1], self.max_body, asked.gate, self.meter)
+                raw = asked.raw if asked.line is None else asked.line.answer(self.timeout[1])
+                answered = self.clock.now()
+                response = self._read(raw, asked, answered - asked.begun)
         except Exception as trouble:
             error = translate(trouble)
-            if not answered and gate is not None:
-                gate.failed()
+        if not answered and asked.gate is not None:
+            asked.gate.failed()
+        if asked.line is not None:
+            asked.line.end(is_whole=response is not None)
         ended = self.clock.now()
         exchange = Exchange(
-            sent_at=begun,
+            sent_at=asked.begun,
             first_byte_at=answered or ended,
             ended_at=ended,
             status=response.status if response else 0,
             size=len(response.content) if response else 0,
-            connected=wire.current.connects > connects,
+            connected=wire.current.connects > asked.connects,
         )
-        return Answer(exchange, response, error, was_idle=wire.current.is_reused and not answered)
+        return Answer(exchange, response, error, was_idle=asked.is_reused and not answered)
 
-    def _open(
+    def _is_ordinary(self, place: _Place, url: str) -> bool:
+        """Whether only the way of `requests` knows what this takes."""
+        is_plain = not (self.auth or place.needs_more or self.hooks["response"])
+        return not is_plain or super().get_adapter(url) is not self.wire
+
+    def _send_line(
         self, place: _Place, method: str, url: str, headers: Mapping[str, str] | None, body: bytes | None
-    ) -> urllib3.BaseHTTPResponse:
-        if (
-            self.auth
-            or place.needs_more
-            or super().get_adapter(url) is not self.wire
-            or self.hooks["response"]
-        ):
-            return self._open_ordinarily(method, url, headers, body)
-        # `requests` spends 250 us a page on preparing what never changes within a session.
+    ) -> wire.Line:
+        # `requests` spends 250 us a page on preparing what never changes within a session, and the pool of
+        # urllib3 60 us on what a single connection does not need.
         end = url.find("/", 8)
         lines: dict[str, Any] = dict(self.headers)
         if not place.is_home:
@@ -387,22 +421,13 @@ class DomainSession(requests.Session):
             lay_over(lines, headers)
         if self.cookies and (cookie := self.cookies.header_for(url, self.clock.wall())):
             lines.setdefault("Cookie", cookie)
-        pool = self.wire.pool(url[:end], place.verify, self.cert if place.is_home else None)
-        raw = pool.urlopen(
-            method,
-            url[end:],
-            body=body,
-            headers=lines,
-            redirect=False,
-            assert_same_host=False,
-            retries=False,
-            timeout=urllib3.Timeout(connect=self.timeout[0], read=self.timeout[1]),
-            preload_content=False,
-            decode_content=False,
-        )
-        if cookies := raw.headers.getlist("set-cookie"):
-            self.cookies.store(cookies, url, self.clock.wall())
-        return raw
+        line = wire.Line(self.wire.pool(url[:end], place.verify, self.cert if place.is_home else None))
+        try:
+            line.send(method, url[end:], lines, body, self.timeout[0])
+        except BaseException:
+            line.end(is_whole=False)
+            raise
+        return line
 
     def _open_ordinarily(
         self, method: str, url: str, headers: Mapping[str, str] | None, body: bytes | None
@@ -447,15 +472,17 @@ class DomainSession(requests.Session):
             self.verify, settings["verify"], terms.lines(), digest, self._is_home(origin), needs_more
         )
 
-    def _read(self, raw: urllib3.BaseHTTPResponse, url: str, elapsed: float) -> Response:
+    def _read(self, raw: Any, asked: Asked, elapsed: float) -> Response:
         headers = Headers(raw.headers.items())
+        if asked.line is not None and (cookies := headers.getall("set-cookie")):
+            self.cookies.store(cookies, asked.url, self.clock.wall())
         try:
             content = read_body(raw, headers.get("content-encoding", ""), self.max_body)
         except BaseException:
             raw.close()  # what is left of the answer must not stand before the next one
             raise
         raw.release_conn()
-        return Response(url, raw.status, headers, content, self.clock.wall(), elapsed)
+        return Response(asked.url, raw.status, headers, content, self.clock.wall(), elapsed)
 
     # what is kept --------------------------------------------------------------------------------------
 

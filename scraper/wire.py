@@ -8,6 +8,7 @@ import math
 import socket
 import ssl
 import threading
+from collections.abc import Mapping
 from functools import lru_cache, partial
 from types import SimpleNamespace
 from typing import Any, Protocol
@@ -218,6 +219,35 @@ def _check_files(url: str, verify: Verify, cert: Cert) -> None:
     """Raise OSError that names the bundle or certificate that is not there, as `requests` does."""
     check: Any = HTTPAdapter().cert_verify
     check(SimpleNamespace(), url, verify, cert)
+
+
+class Line:
+    """One request and its answer over a connection of a pool, which is given back at the end."""
+
+    def __init__(self, pool: HTTPConnectionPool) -> None:
+        self._pool = pool
+        self._connection: Any = pool._get_conn()
+
+    def send(
+        self, method: str, target: str, headers: Mapping[str, str], body: bytes | None, timeout: float
+    ) -> None:
+        """Send a request; `timeout` (s) is for the connection."""
+        connection = self._connection
+        connection.timeout = timeout
+        connection.request(
+            method, target, body=body, headers=headers, preload_content=False, decode_content=False
+        )
+
+    def answer(self, timeout: float) -> urllib3.HTTPResponse:
+        """The answer's head; `timeout` (s) is for each read."""
+        self._connection.timeout = timeout
+        return self._connection.getresponse()  # type: ignore[no-any-return]
+
+    def end(self, *, is_whole: bool) -> None:
+        """Give the connection back; what is left of a broken answer must not stand before the next one."""
+        if not is_whole:
+            self._connection.close()
+        self._pool._put_conn(self._connection)
 
 
 class Wire(HTTPAdapter):

@@ -2,7 +2,7 @@
 
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from queue import Empty, SimpleQueue
 from typing import Protocol
@@ -56,8 +56,10 @@ class Post:
 class Work(Protocol):
     """What the threads do: see `Fetcher`."""
 
-    def visit(self, session: DomainSession, entry: Entry) -> Visit:
-        """Fetch and parse one URL."""
+    def visits(
+        self, session: DomainSession, entries: deque[Entry], goes_on: Callable[[], bool]
+    ) -> Iterator[Visit]:
+        """Fetch and parse URLs one after the other, while it goes on."""
         ...
 
     def errand(self, session: DomainSession, url: str, headers: tuple[tuple[str, str], ...]) -> Answer:
@@ -108,8 +110,7 @@ def do(turn: Turn, work: Work, post: Callable[[Post], None]) -> None:
 def _visits(turn: Turn, work: Work, post: Callable[[Post], None]) -> Iterable[Visit]:
     group: list[Visit] = []
     posted = monotonic()
-    while turn.entries and not turn.is_over:
-        visit = work.visit(turn.session, turn.entries.popleft())
+    for visit in work.visits(turn.session, turn.entries, lambda: not turn.is_over):
         group.append(visit)
         if not visit.reaction.is_plain:
             break

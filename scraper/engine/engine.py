@@ -1,7 +1,7 @@
 """The crawl loop: one owner thread keeps the store, the heap of due domains and the group commit.
 
 The life of a URL: `add` makes it pending; its domain is leased (`Holdings`); the domain comes due and the URL
-is picked, if robots.txt permits (`Picker`); a thread fetches and parses it (`Crew`, `Fetcher.visit`); what
+is picked, if robots.txt permits (`Picker`); a thread fetches and parses it (`Crew`, `Fetcher.visits`); what
 its answer means for the domain is heeded (`Etiquette`); its visit waits for the next settlement (`Group`),
 which writes records, links, cookies, clock and the URL's end in one transaction; now its links are pending.
 """
