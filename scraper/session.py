@@ -374,6 +374,11 @@ class DomainSession(requests.Session):
         asked.is_reused = wire.current.is_reused
         return asked
 
+    def await_answer(self, asked: Asked) -> None:
+        """Wait until the answer begins to arrive, or its time is over; `hear` tells what became of it."""
+        if asked.line is not None:
+            asked.line.wait(self.timeout[1])
+
     def hear(self, asked: Asked) -> Answer:
         """Read the answer to what was asked."""
         answered = 0.0

@@ -9,6 +9,7 @@ import socket
 import ssl
 import threading
 from collections.abc import Mapping
+from contextlib import suppress
 from functools import lru_cache, partial
 from types import SimpleNamespace
 from typing import Any, Protocol
@@ -21,6 +22,7 @@ from requests.utils import select_proxy
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.util.ssl_ import create_urllib3_context
+from urllib3.util.wait import wait_for_read
 
 from scraper.clock import monotonic
 
@@ -237,6 +239,13 @@ class Line:
         connection.request(
             method, target, body=body, headers=headers, preload_content=False, decode_content=False
         )
+
+    def wait(self, timeout: float) -> None:
+        """Wait for the first byte of the answer, `timeout` seconds at most."""
+        sock = self._connection.sock
+        with suppress(OSError, ValueError):  # a connection that broke tells so when it is read
+            if sock is not None:
+                wait_for_read(sock, timeout)
 
     def answer(self, timeout: float) -> urllib3.HTTPResponse:
         """The answer's head; `timeout` (s) is for each read."""
