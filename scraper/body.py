@@ -3,16 +3,17 @@
 import zlib
 from typing import Any
 
-from scraper.errors import BadAnswer, TooLarge
+from scraper.errors import BadAnswer, TooLarge, Unreadable
 
 CHUNK = 65_536
 GZIP = b"\x1f\x8b"
 
 
-def read_body(raw: Any, coding: str, limit: float) -> bytes:
+def read_body(raw: Any, coding: str, limit: float, *, is_cut: bool = False) -> bytes:
     """The body, decoded by its Content-Encoding, never more than `limit` bytes of it in memory.
 
-    Raises TooLarge and BadAnswer (truncated or undecodable).
+    With `is_cut` the first `limit` bytes of a longer one; else that raises TooLarge. Raises BadAnswer where it
+    is truncated or damaged, Unreadable where the coding was not asked for.
     """
     decoder = _decoder(coding)
     chunks: list[bytes] = []
@@ -22,6 +23,8 @@ def read_body(raw: Any, coding: str, limit: float) -> bytes:
         if decoder is not None:
             chunk = decoder.feed(chunk, int(limit - size) + 1)
         size += len(chunk)
+        if max(size, received) > limit and is_cut:
+            return b"".join([*chunks, chunk])[: int(limit)]
         if max(size, received) > limit:
             raise TooLarge(f"body over {limit / 2**20:g} MiB")
         chunks.append(chunk)
@@ -86,4 +89,4 @@ def _decoder(coding: str) -> _Inflate | None:
         return None
     if len(codings) == 1 and codings[0] in ("gzip", "x-gzip", "deflate"):
         return _Inflate(codings[0])
-    raise BadAnswer(f"Content-Encoding {coding[:40]!r} was not asked for")
+    raise Unreadable(f"Content-Encoding {coding[:40]!r} was not asked for")

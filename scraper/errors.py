@@ -17,6 +17,7 @@ ScraperError
     ├── TlsFailed           a certificate or handshake that does not hold
     ├── TimedOut            connect, read or the total deadline
     ├── BadAnswer           truncated, undecodable, not HTTP
+    ├── Unreadable          what another try will not make readable
     └── TooLarge            a body over max_body, or headers over their limit
 """
 
@@ -99,6 +100,12 @@ class TimedOut(FetchError):
 
 class BadAnswer(FetchError):
     """An answer that is truncated, cannot be decoded or is not HTTP."""
+
+
+class Unreadable(FetchError):
+    """An answer that would be the same next time: a coding that was not asked for, headers without end."""
+
+    is_transient = False
 
 
 class TooLarge(FetchError):

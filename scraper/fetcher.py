@@ -12,7 +12,7 @@ from hashlib import blake2b
 from typing import Any
 from urllib.parse import urlencode
 
-from scraper import freshness, redirects, retry
+from scraper import freshness, redirects, retry, robots
 from scraper.archive import Archives
 from scraper.clock import Clock
 from scraper.errors import BadAnswer, ConnectFailed, FetchError, LoginFailed, ScraperError
@@ -165,7 +165,7 @@ class Fetcher:
 
     def errand(self, session: DomainSession, url: str, headers: tuple[tuple[str, str], ...]) -> Answer:
         """Ask for one robots.txt; what it means is decided where the rules are kept."""
-        return session.exchange("GET", url, dict(headers))
+        return session.exchange("GET", url, dict(headers), most=robots.MAX_BODY + 1)
 
     def login(self, session: DomainSession) -> None:
         """Log in with the spider's own method; raises LoginFailed whatever went wrong."""

@@ -48,6 +48,7 @@ class Asked:
     raw: Any = None
     trouble: Exception | None = None
     is_reused: bool = False
+    most: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -351,10 +352,21 @@ class DomainSession(requests.Session):
     # the engine's way ----------------------------------------------------------------------------------
 
     def exchange(
-        self, method: str, url: str, headers: Mapping[str, str] | None = None, body: bytes | None = None
+        self,
+        method: str,
+        url: str,
+        headers: Mapping[str, str] | None = None,
+        body: bytes | None = None,
+        *,
+        most: int | None = None,
     ) -> Answer:
-        """One request, one answer, no redirect followed. Nothing that a site can do raises."""
-        return self.hear(self.ask(method, url, headers, body))
+        """One request, one answer, no redirect followed. Nothing that a site can do raises.
+
+        `most`: bytes of the body that are wanted; what is beyond them is left unread.
+        """
+        asked = self.ask(method, url, headers, body)
+        asked.most = most
+        return self.hear(asked)
 
     def ask(
         self, method: str, url: str, headers: Mapping[str, str] | None = None, body: bytes | None = None
@@ -372,6 +384,7 @@ class DomainSession(requests.Session):
         except Exception as trouble:
             asked.trouble = trouble
         asked.is_reused = wire.current.is_reused
+        asked.begun += wire.current.waited  # a wait for our slot is not the server's doing
         return asked
 
     def await_answer(self, asked: Asked) -> None:
@@ -395,7 +408,8 @@ class DomainSession(requests.Session):
         if not answered and asked.gate is not None:
             asked.gate.failed()
         if asked.line is not None:
-            asked.line.end(is_whole=response is not None)
+            is_whole = response is not None and (asked.most is None or len(response.content) < asked.most)
+            asked.line.end(is_whole=is_whole)
         ended = self.clock.now()
         exchange = Exchange(
             sent_at=asked.begun,
@@ -482,10 +496,14 @@ class DomainSession(requests.Session):
         if asked.line is not None and (cookies := headers.getall("set-cookie")):
             self.cookies.store(cookies, asked.url, self.clock.wall())
         try:
-            content = read_body(raw, headers.get("content-encoding", ""), self.max_body)
+            is_cut = asked.most is not None
+            limit = self.max_body if asked.most is None else asked.most
+            content = read_body(raw, headers.get("content-encoding", ""), limit, is_cut=is_cut)
         except BaseException:
             raw.close()  # what is left of the answer must not stand before the next one
             raise
+        if asked.most is not None and len(content) >= asked.most:
+            raw.close()
         raw.release_conn()
         return Response(asked.url, raw.status, headers, content, self.clock.wall(), elapsed)
 

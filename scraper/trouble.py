@@ -10,7 +10,7 @@ from typing import Any
 import urllib3
 from urllib3.exceptions import HTTPError as WireError
 
-from scraper.errors import BadAnswer, ConnectFailed, FetchError, TimedOut, TlsFailed, TooLarge
+from scraper.errors import BadAnswer, ConnectFailed, FetchError, TimedOut, TlsFailed, TooLarge, Unreadable
 
 
 def translate(trouble: Exception) -> FetchError:
@@ -46,6 +46,12 @@ def _certificate(cause: Any) -> FetchError:
     return TlsFailed(f"certificate: {getattr(cause, 'verify_message', '') or _short(cause)}")
 
 
+def _not_http(cause: Any) -> FetchError:
+    if str(cause).startswith("got more than"):
+        return Unreadable("more than 100 header lines")
+    return BadAnswer(f"not HTTP: {_short(cause)}")
+
+
 _KINDS: list[tuple[type | tuple[type, ...], Callable[[Any], FetchError]]] = [
     (FetchError, lambda cause: cause),
     (ssl.SSLCertVerificationError, _certificate),
@@ -61,7 +67,7 @@ _KINDS: list[tuple[type | tuple[type, ...], Callable[[Any], FetchError]]] = [
         (http.client.IncompleteRead, urllib3.exceptions.IncompleteRead),
         lambda cause: BadAnswer("the body ends too early"),
     ),
-    (http.client.HTTPException, lambda cause: BadAnswer(f"not HTTP: {_short(cause)}")),
+    (http.client.HTTPException, _not_http),
     (zlib.error, lambda cause: BadAnswer("the compressed body is damaged")),
     (OSError, lambda cause: ConnectFailed(cause.strerror or _short(cause))),
     (WireError, lambda cause: BadAnswer(_short(cause))),

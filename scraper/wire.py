@@ -4,6 +4,7 @@ urllib3 offers no way to hand an exchange's own limits down to its socket, so th
 is local to the thread that does the exchange.
 """
 
+import http.client
 import math
 import socket
 import ssl
@@ -80,6 +81,7 @@ class Limits(threading.local):
     meter: Meter | None = None
     connects = 0
     is_reused = False
+    waited = 0.0
 
 
 current = Limits()
@@ -108,8 +110,42 @@ def _shorten(sock: socket.socket) -> None:
         sock.settimeout(left)
 
 
+class _Watched:
+    """The answer's stream while its head is read: remembers the last line."""
+
+    def __init__(self, stream: Any) -> None:
+        self._stream = stream
+        self.last = b""
+
+    def readline(self, limit: int = -1) -> bytes:
+        self.last = self._stream.readline(limit)
+        return self.last
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+
+class _Head(http.client.HTTPResponse):
+    """An answer whose head must be whole: the standard library takes a cut one for an empty page."""
+
+    def begin(self) -> None:
+        stream: Any = self.fp
+        if stream is None or self.headers is not None:
+            return super().begin()
+        watched: Any = _Watched(stream)
+        self.fp = watched
+        super().begin()
+        if self.fp is watched:
+            self.fp = stream
+        if watched.last not in (b"\r\n", b"\n"):
+            raise http.client.IncompleteRead(watched.last)
+        return None
+
+
 class _Gated(HTTPConnection):
     """A connection that passes the gate once it is open, right before the request's first byte."""
+
+    response_class = _Head
 
     def _new_conn(self) -> socket.socket:
         current.connects += 1
@@ -135,7 +171,8 @@ class _Gated(HTTPConnection):
             self.connect()
         began = monotonic()
         gate.enter()
-        current.deadline += waited + monotonic() - began
+        current.waited = waited + monotonic() - began
+        current.deadline += current.waited
         super().request(*args, **kwargs)
 
     def getresponse(self) -> urllib3.HTTPResponse:  # type: ignore[override]  # urllib3 differs from http.client
@@ -390,6 +427,7 @@ def within(seconds: float, max_body: float, gate: Gate | None, meter: Meter | No
     current.gate = gate
     current.meter = meter
     current.is_reused = False
+    current.waited = 0.0
 
 
 def most_sockets() -> int:

@@ -25,6 +25,7 @@ from scraper.errors import (
     SpiderError,
     TimedOut,
     TooLarge,
+    Unreadable,
 )
 from scraper.session import DomainSession
 from scraper.terms import Terms
@@ -250,11 +251,12 @@ ENDLESS = Reply(raw=b"HTTP/1.1 200 OK\r\n\r\n" + b"x" * 4_000_000)
         (Reply(200, BOMB, GZ), TooLarge, "over 1 MiB"),
         (Reply(200, gzip.compress(b"x" * 9000)[:-9], GZ), BadAnswer, "ends too early"),
         (Reply(200, b"\x1f\x8b\x08\x00 no gzip at all", GZ), BadAnswer, "damaged"),
-        (Reply(200, "plain", {"Content-Encoding": "br"}), BadAnswer, "was not asked for"),
+        (Reply(200, "plain", {"Content-Encoding": "br"}), Unreadable, "was not asked for"),
         (ENDLESS, TooLarge, "over 1 MiB"),
         (Reply(200, "x" * 500, drip=0.01), TimedOut, "timed out"),
         (Reply(raw=b"HTTP/1.1 200 OK\r\nX: " + b"y" * 2**20 + b"\r\n\r\n"), TooLarge, "header line"),
-        (Reply(raw=b"HTTP/1.1 200 OK\r\n" + b"X: y\r\n" * 5000 + b"\r\n"), BadAnswer, "not HTTP"),
+        (Reply(raw=b"HTTP/1.1 200 OK\r\n" + b"X: y\r\n" * 5000 + b"\r\n"), Unreadable, "100 header lines"),
+        (Reply(raw=b"HTTP/1.1 200 OK\r\nContent-Le"), BadAnswer, "ends too early"),
         (Reply(raw=b"220 ftp.example ready\r\n"), BadAnswer, ""),
         (Reply(200, "x" * 100, cut=50), BadAnswer, "ends too early"),
         (Reply(200, "x", {"Content-Length": "-5"}), FetchError, ""),
@@ -275,6 +277,17 @@ def test_a_hostile_answer_is_one_error_with_a_reason(
         assert reply.headers == {"Content-Length": "-5"}  # read to the end of the connection, as browsers do
         return
     assert isinstance(answer.error, error) and words in str(answer.error), repr(answer.error)
+    site["/ok"] = page()
+    assert session.exchange("GET", site.url("/ok")).response is not None
+
+
+def test_the_start_of_a_long_answer_is_enough_where_no_more_is_wanted(site: Site) -> None:
+    site["/robots.txt"] = Reply(200, b"a" * 2_000_000)
+    site["/zipped"] = Reply(200, BOMB, GZ)
+    session = session_of(max_body=2**20)
+    for path in ("/robots.txt", "/zipped"):
+        answer = session.exchange("GET", site.url(path), most=1000)
+        assert answer.response is not None and len(answer.response.content) == 1000
     site["/ok"] = page()
     assert session.exchange("GET", site.url("/ok")).response is not None
 

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
-from scraper import redirects, retry, throttle
+from scraper import redirects, retry, robots, throttle
 from scraper import settings as settings_of
 from scraper.app.compose import session_opener, worker_name
 from scraper.app.reading import PROBE
@@ -91,7 +91,7 @@ class Probe:
         return found
 
     def _ask_robots(self, held: _Held, errand: Errand) -> Permit | Errand | None:
-        answer = held.session.exchange("GET", errand.url, dict(errand.headers))
+        answer = held.session.exchange("GET", errand.url, dict(errand.headers), most=robots.MAX_BODY + 1)
         self._account(held, answer)
         return self._permits.learn(errand, answer, is_last=True)
 

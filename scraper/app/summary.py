@@ -51,7 +51,7 @@ def facts_of(tallies: Mapping[str, Tally], fill: Fill, end: End) -> Facts:
         failures={kind: n for kind, n in whole.errors.items() if kind not in elsewhere},
         refused={name: tally.refusals for name, tally in tallies.items() if tally.refusals},
         blocked=frozenset(name for name, tally in tallies.items() if tally.is_refused),
-        denied={"robots.txt": whole.denied} if whole.denied else {},
+        denied=whole.denials,
         down={name: reason for name, tally in tallies.items() if (reason := tally.down)},
         auth={name: tally.login for name, tally in tallies.items() if tally.login},
         gone=whole.gone,

@@ -66,7 +66,8 @@ class Group:
                 domain.held.discard(visit.entry.id)
         if settled.refused and touched:
             # Links that are not followed belong to no leased domain; they are counted where they were found.
-            touched[0].tally.denied += len(settled.refused)
+            for refusal in settled.refused:
+                touched[0].tally.deny(refusal.reason)
         for refusal in settled.refused:
             self._tell(Refused(refusal.url, refusal.reason))
         self._tell(Settled(len(visits)))

@@ -84,7 +84,7 @@ class Passport:
         url: str | None = f"{origin}/robots.txt"
         answer: Answer | None = None
         for _ in range(redirects.MAX_ROBOTS_HOPS + 1):
-            answer = self._session.exchange("GET", url) if url else None
+            answer = self._session.exchange("GET", url, most=robots.MAX_BODY + 1) if url else None
             url = _next(answer, url or "")
             if url is None:
                 break

@@ -1,6 +1,7 @@
 """A run's counts on one domain, and their sum over all."""
 
 import json
+import re
 from collections import Counter
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any, assert_never
@@ -8,6 +9,7 @@ from typing import Any, assert_never
 from scraper.model import Deferred, Denied, Failed, Fetched, Outcome, Redirected, Retry, Unchanged, Visit
 
 MOST_EXAMPLES = 20
+_FIGURES = re.compile(r" (?:line )?[0-9]+")
 REJECTED = "rejected record"
 
 
@@ -38,6 +40,7 @@ class Tally:
     errors: dict[str, int] = field(default_factory=dict)
     raised: dict[str, int] = field(default_factory=dict)
     refused: dict[str, int] = field(default_factory=dict)
+    denials: dict[str, int] = field(default_factory=dict)
     examples: dict[str, str] = field(default_factory=dict)
     left: str = ""
     closed: str = ""
@@ -75,8 +78,8 @@ class Tally:
                 self.redirected += 1
             case Retry():
                 self.retries += 1
-            case Denied():
-                self.denied += 1
+            case Denied(reason=reason):
+                self.deny(reason)
             case Failed():
                 self._count_failure(url, outcome)
             case Deferred():
@@ -92,6 +95,13 @@ class Tally:
         self.note(kind, f"{url}: {outcome.reason}")
         if outcome.is_parse and kind in self.errors:
             self.raised[kind] = self.raised.get(kind, 0) + 1
+
+    def deny(self, reason: str) -> None:
+        """Count a URL that a rule keeps us from, by the kind of the rule."""
+        self.denied += 1
+        kind = _FIGURES.sub("", reason.partition(":")[0])[:60]
+        if kind in self.denials or len(self.denials) < MOST_EXAMPLES:
+            self.denials[kind] = self.denials.get(kind, 0) + 1
 
     def note(self, kind: str, example: str) -> None:
         """Count a kind of trouble and keep its first example."""
@@ -117,6 +127,7 @@ def total(tallies: list[Tally]) -> Tally:
     errors: Counter[str] = Counter()
     raised: Counter[str] = Counter()
     refused: Counter[str] = Counter()
+    denials: Counter[str] = Counter()
     for tally in tallies:
         for one in fields(Tally):
             value = getattr(tally, one.name)
@@ -125,6 +136,7 @@ def total(tallies: list[Tally]) -> Tally:
         errors.update(tally.errors)
         raised.update(tally.raised)
         refused.update(tally.refused)
+        denials.update(tally.denials)
         for kind, example in tally.examples.items():
             whole.examples.setdefault(kind, example)
         if tally.min_gap_s is not None:
@@ -132,4 +144,5 @@ def total(tallies: list[Tally]) -> Tally:
     whole.errors = dict(errors.most_common())
     whole.raised = dict(raised.most_common())
     whole.refused = dict(refused.most_common())
+    whole.denials = dict(denials.most_common())
     return whole
