@@ -12,8 +12,8 @@ GZIP = b"\x1f\x8b"
 def read_body(raw: Any, coding: str, limit: float, *, is_cut: bool = False) -> bytes:
     """The body, decoded by its Content-Encoding, never more than `limit` bytes of it in memory.
 
-    With `is_cut` the first `limit` bytes of a longer one; else that raises TooLarge. Raises BadAnswer where it
-    is truncated or damaged, Unreadable where the coding was not asked for.
+    With `is_cut` the first `limit` bytes of a longer one; else that raises TooLarge. BadAnswer where it is
+    truncated or damaged, Unreadable where the coding was not asked for.
     """
     decoder = _decoder(coding)
     chunks: list[bytes] = []
