@@ -100,7 +100,9 @@ def rules_of(
     named = allowed_domains or spider.allowed_domains
     if isinstance(named, str):
         named = (named,)
-    domains = map(_domain, named) if named else (domain_of(first.url) for first in _first(spider))
+    domains = (
+        map(_domain, named) if named else (domain_of(join(None, first.url) or "") for first in _first(spider))
+    )
     return Rules(
         allowed_domains=frozenset(domains),
         max_depth=max_depth,

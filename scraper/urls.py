@@ -63,12 +63,23 @@ def origin_of(url: str) -> str:
 def domain_of(url: str) -> str:
     """The registered domain of a URL or bare host: public suffix + 1, private suffixes counted.
 
-    Always lower-case ASCII (`xn--` for other scripts), so that both spellings are one domain. For an IP (IPv6
-    without brackets), a single label, a public suffix or a name with empty labels: the host. Under a top
-    level that is on no list: its last two labels (publicsuffix.org, rule `*`). Empty for a URL without host.
+    Lower case, and in ASCII (`xn--`) for every URL that `join` gave; a name that is given in another script
+    is answered in it, as the suffix list's own tests have it. For an IP (IPv6 without brackets), a single
+    label, a public suffix or a name with empty labels: the host. Under a top level that is on no list: its
+    last two labels (publicsuffix.org, rule `*`). Empty for a URL without host.
     """
-    host = host_of(url if "://" in url else f"http://{url}")
-    return _registered(host) if len(host) <= _LONGEST_HOST else host
+    whole = url if "://" in url else f"http://{url}"
+    host = host_of(whole)
+    domain = _registered(host) if len(host) <= _LONGEST_HOST else host
+    return domain if url.isascii() else _as_given(domain, whole)
+
+
+def _as_given(domain: str, url: str) -> str:
+    """The domain in the script in which its URL spells it; in ASCII where that is not plain to see."""
+    given = re.split(r"[/?#\\]", url.partition("://")[2], maxsplit=1)[0].rpartition("@")[2]
+    labels = given.partition(":")[0].lower().removesuffix(".").split(".")
+    spelled = ".".join(labels[-domain.count(".") - 1 :])
+    return spelled if not spelled.isascii() and host_of(f"http://{spelled}/") == domain else domain
 
 
 @lru_cache(maxsize=8192)
