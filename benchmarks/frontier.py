@@ -15,7 +15,11 @@ from scraper.urls import fingerprint
 
 _SMALL = 10_000
 _DOMAINS = 100
+_BULK = 20_000
 _BATCH = 2_000
+_BATCHES = 10
+_LINKS = 40
+_RECENT = 2_000
 _GROUP = 100
 _GROUPS = 20
 
@@ -35,23 +39,30 @@ class _Scale:
         self._store.join("benchmark")
         self._run: Run = self._store.start_run("benchmark", "")
         self._leases: list[Lease] = []
-        self._known = 0
+        self.known = 0
         self._random = random.Random(1)
 
-    def grow(self, known: int) -> float:
-        """Add URLs until so many are known; microseconds for one of the last batches."""
-        spent: list[float] = []
-        while self._known < known:
-            urls = [_url(self._known + place) for place in range(min(_BATCH, known - self._known))]
-            begun = time.perf_counter()
-            self._store.add(self._run, urls)
-            spent.append((time.perf_counter() - begun) / len(urls))
-            self._known += len(urls)
-        last = sorted(spent[-20:])
-        return 1e6 * last[len(last) // 2]
+    def grow(self, known: int) -> None:
+        """Add URLs until so many are known."""
+        while self.known < known:
+            self._add(min(_BULK, known - self.known))
 
-    def work(self) -> tuple[float, float]:
-        """Take and settle groups of pages; microseconds for one of each."""
+    def add(self) -> float:
+        """Add a few batches more; microseconds for one URL."""
+        return 1e6 * sum(self._add(_BATCH) for _ in range(_BATCHES)) / (_BATCH * _BATCHES)
+
+    def _add(self, count: int) -> float:
+        urls = [_url(self.known + place) for place in range(count)]
+        begun = time.perf_counter()
+        self._store.add(self._run, urls)
+        self.known += count
+        return time.perf_counter() - begun
+
+    def work(self, seen: int) -> tuple[float, float]:
+        """Take and settle groups of pages; microseconds for one of each.
+
+        So many of a page's links stand on many other pages too; the others are any of those known.
+        """
         if not self._leases:
             self._leases = self._store.lease(self._run, _DOMAINS, float("inf"))
         taking = settling = 0.0
@@ -59,7 +70,7 @@ class _Scale:
             begun = time.perf_counter()
             entries = self._store.take(self._run, lease, _GROUP)
             taken = time.perf_counter()
-            visits = [Visit(entry, self._fetched(entry)) for entry in entries]
+            visits = [Visit(entry, self._fetched(entry, seen)) for entry in entries]
             ready = time.perf_counter()
             self._store.settle(self._run, visits, [DomainUpdate(lease, 0.0)])
             taking += taken - begun
@@ -68,8 +79,10 @@ class _Scale:
         pages = _GROUP * _GROUPS
         return 1e6 * taking / pages, 1e6 * settling / pages
 
-    def _fetched(self, entry: Entry) -> Fetched:
-        links = tuple(_url(self._random.randrange(self._known)) for _ in range(40))
+    def _fetched(self, entry: Entry, seen: int) -> Fetched:
+        recent = [self.known - 1 - self._random.randrange(_RECENT) for _ in range(seen)]
+        others = [self._random.randrange(self.known) for _ in range(_LINKS - seen)]
+        links = tuple(map(_url, recent + others))
         line = json.dumps({"url": entry.url, "title": "The title of an article", "price": "10.00"})
         return Fetched(Known(0, etag='"abc"'), (RecordLine(entry.url, line),), links)
 
@@ -90,14 +103,17 @@ def _measure(folder: Path, known: int) -> Iterator[dict[str, float]]:
     folder.mkdir(parents=True)
     scale = _Scale(folder / "scraper.db")
     for size in (_SMALL, known):
-        add = scale.grow(size)
-        take, settle = scale.work()
+        scale.grow(size)
+        add = scale.add()
+        take, settle = scale.work(seen=_LINKS - 2)
+        _, strange = scale.work(seen=0)
         yield {
             "known": size,
             "add": add,
             "take": take,
             "settle": settle,
-            "bytes": scale.size() / size,
+            "settle_strange": strange,
+            "bytes": scale.size() / scale.known,
             "memory": _memory(),
         }
 

@@ -5,23 +5,23 @@ the statements inside a transaction cannot deadlock; they are sorted to touch ne
 """
 
 import sqlite3
+from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from scraper.errors import LeaseLost
 from scraper.model import NewUrl
+from scraper.store.sqlite import known
 from scraper.store.sqlite.database import many, storable
+from scraper.store.sqlite.known import STEM, Key
 
 PENDING, DONE, FAILED, DENIED, REDIRECTED = range(5)
 _REMEMBERED = 200_000
 
-_FIND = "SELECT id, run, state FROM urls WHERE queue = ? AND fp = ?"
-_FIND_MANY = """WITH wanted(queue, fp) AS (VALUES {}) SELECT u.queue, u.fp, u.id, u.run, u.state
-    FROM wanted w CROSS JOIN urls u ON u.queue = w.queue AND u.fp = w.fp"""
-_TOGETHER = 200
-_FIND_BY_ID = "SELECT queue, run, state FROM urls WHERE id = ?"
-_INSERT = """INSERT INTO urls(id, queue, fp, url, request, prio, depth, hops, run, seq)
+_STATE = "SELECT state FROM urls WHERE id = ?"
+_FIND_BY_ID = "SELECT queue, fp, run FROM urls WHERE id = ?"
+_INSERT = """INSERT OR ROLLBACK INTO urls(id, queue, fp, url, request, prio, depth, hops, run, seq)
     VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"""
 _OPEN = """UPDATE urls SET url = ?, request = ?, prio = ?, depth = ?, hops = ?, run = ?, seq = ?,
     state = 0, attempts = 0, reason = NULL WHERE id = ?"""
@@ -30,20 +30,18 @@ _OPEN_AS_IT_WAS = (
 )
 _WAKE = "UPDATE queues SET run = ? WHERE id = ? AND run IS NOT ?"
 
-Place = tuple[str, bytes]
-"""Domain and fingerprint: what a spider knows a URL by."""
-
 
 @dataclass(slots=True)
 class Seen:
-    """What this process knows without asking: queues by name, and URLs that the run has met.
+    """What this process knows without asking: queues by name, and URLs that the run has met, by queue.
 
     Ids never change and a URL's run only grows while the run is open, so an answer from here cannot be
     outdated by another process. It must be cleared when a transaction fails and when another run begins.
     """
 
     queues: dict[tuple[str, str], int] = field(default_factory=dict)
-    urls: dict[Place, int] = field(default_factory=dict)
+    # Stems within a queue: a pair of both as the key would take twice the memory, and time to collect.
+    urls: defaultdict[int, dict[bytes, int]] = field(default_factory=lambda: defaultdict(dict))
     ids: set[int] = field(default_factory=set)
     refused: set[bytes] = field(default_factory=set)
     run: int = 0
@@ -72,7 +70,7 @@ class Seen:
 
     def trim(self) -> None:
         """Stay bounded. Starting anew is cheaper than keeping an order of use."""
-        if max(len(self.urls), len(self.ids), len(self.refused), len(self.queues)) > _REMEMBERED:
+        if max(len(self.ids), len(self.refused), len(self.queues)) > _REMEMBERED:
             self.clear()
 
 
@@ -104,10 +102,12 @@ class Change:
         self._spider, self._seen = spider, seen
         self._tick = int(connection.execute("SELECT v FROM meta WHERE k = 'tick'").fetchone()[0])
         self._reopened = 0
-        self._fresh: dict[Place, int] = {}
-        self._looked_up: dict[Place, tuple[int, int, int] | None] = {}
+        self._queues: dict[str, int] = {}
+        self._fresh: dict[Key, int] = {}
+        self._looked_up: dict[Key, tuple[int, int] | None] = {}
         self._inserts: list[tuple[object, ...]] = []
         self._opens: list[tuple[object, ...]] = []
+        self._met: list[tuple[int, bytes, int, int]] = []
         self._woken: set[int] = set()
 
     def tick(self) -> int:
@@ -120,41 +120,24 @@ class Change:
 
         `again` reopens what the run has finished; a redirect hop reopens what ended as a redirect itself.
         """
-        place = (url.domain, url.fp)
-        if not (url.again or is_hop) and (known := self._seen.urls.get(place)) is not None:
-            return known
-        if (known := self._fresh.get(place)) is not None:
-            return known
-        queue = self._queue(url.domain)
-        if place in self._looked_up:
-            row = self._looked_up[place]
-        else:
-            row = self.connection.execute(_FIND, (queue, url.fp)).fetchone()
-        if row is None:
-            found = self._insert(queue, url)
-        else:
-            found, met, state = row
-            is_ended = (
-                met == self.run and (url.again or (is_hop and state == REDIRECTED)) and state != PENDING
-            )
-            if met < self.run or is_ended:
-                self._open(queue, found, url)
-                self._reopened += is_ended
-        self._seen.urls[place] = found
+        queue, stem = key = self._key(url)
+        seen = self._seen.urls[queue]
+        if not (url.again or is_hop) and (found := seen.get(stem)) is not None:
+            return found
+        if (found := self._fresh.get(key)) is not None:
+            return found
+        if key not in self._looked_up:
+            self._looked_up[key] = known.find(self.connection, [key]).get(key)
+        found = seen[stem] = self._open_unless_met(key, url, is_hop=is_hop)
         self._seen.ids.add(found)
         return found
 
     def look_up(self, urls: Iterable[NewUrl]) -> None:
-        """Read what `meet` needs of many URLs at once; nothing else may change their rows in between."""
-        places = {(url.domain, url.fp) for url in urls if not url.again} - self._seen.urls.keys()
-        domains = {self._queue(domain): domain for domain, _ in places}
-        rows = [(self._queue(domain), fp) for domain, fp in places]
-        self._looked_up.update(dict.fromkeys(places))
-        for start in range(0, len(rows), _TOGETHER):
-            some = rows[start : start + _TOGETHER]
-            sql = _FIND_MANY.format(", ".join(["(?, ?)"] * len(some)))
-            for queue, fp, *row in self.connection.execute(sql, [value for place in some for value in place]):
-                self._looked_up[domains[queue], fp] = (row[0], row[1], row[2])
+        """Read what `meet` needs of many URLs at once."""
+        seen = self._seen.urls
+        keys = {key for url in urls if not url.again and (key := self._key(url))[1] not in seen[key[0]]}
+        self._looked_up.update(dict.fromkeys(keys))
+        self._looked_up.update(known.find(self.connection, keys))
 
     def meet_again(self, ids: Iterable[int]) -> None:
         """Make the links of an unchanged page pending, as they were, unless this run has them already."""
@@ -164,17 +147,16 @@ class Change:
                 continue
             seen.add(found)
             row = self.connection.execute(_FIND_BY_ID, (found,)).fetchone()
-            if row is None or row[1] >= self.run:
+            if row is None or row[2] >= self.run:
                 continue
-            # At once: the same link may come under its fingerprint later in this transaction.
             self.connection.execute(_OPEN_AS_IT_WAS, (self.run, self.tick(), found))
-            self._woken.add(row[0])
-            self.new += 1
+            self._opened((row[0], row[1][:STEM]), found)
 
     def write(self) -> None:
         """Write what was gathered, wake the queues, and keep the run's counts."""
-        many(self.connection, _INSERT, sorted(self._inserts, key=lambda row: (row[1], row[2])))
+        many(self.connection, _INSERT, self._inserts)
         many(self.connection, _OPEN, self._opens)
+        known.note(self.connection, self._met)
         many(self.connection, _WAKE, [(self.run, queue, self.run) for queue in self._woken])
         self.connection.execute("UPDATE meta SET v = ? WHERE k = 'tick'", (self._tick,))
         self.connection.execute(
@@ -183,40 +165,47 @@ class Change:
         )
         self._seen.trim()
 
-    def _queue(self, domain: str) -> int:
-        place = (self._spider, domain)
-        queue = self._seen.queues.get(place)
+    def _key(self, url: NewUrl) -> Key:
+        queue = self._queues.get(url.domain)
         if queue is None:
-            queue = self._seen.queues[place] = queue_of(self.connection, self._spider, domain)
-        return queue
+            place = (self._spider, url.domain)
+            queue = self._seen.queues.get(place)
+            if queue is None:
+                queue = self._seen.queues[place] = queue_of(self.connection, *place)
+            self._queues[url.domain] = queue
+        return queue, url.fp[:STEM]
 
-    def _insert(self, queue: int, url: NewUrl) -> int:
-        found = self.tick()
-        values = (
-            storable(url.url),
-            url.request and storable(url.request),
-            url.priority,
-            url.depth,
-            url.hops,
-            self.run,
-        )
-        self._inserts.append((found, queue, url.fp, *values, found))
-        self._opened(queue, url, found)
+    def _open_unless_met(self, key: Key, url: NewUrl, *, is_hop: bool) -> int:
+        row = self._looked_up[key]
+        if row is None:
+            return self._insert(key, url)
+        found, met = row
+        is_ended = met == self.run and (url.again or is_hop) and self._may_reopen(found, is_hop=not url.again)
+        if met < self.run or is_ended:
+            self._open(key, found, url)
+            self._reopened += is_ended
         return found
 
-    def _open(self, queue: int, found: int, url: NewUrl) -> None:
-        values = (
-            storable(url.url),
-            url.request and storable(url.request),
-            url.priority,
-            url.depth,
-            url.hops,
-            self.run,
-        )
-        self._opens.append((*values, self.tick(), found))
-        self._opened(queue, url, found)
+    def _may_reopen(self, found: int, *, is_hop: bool) -> bool:
+        (state,) = self.connection.execute(_STATE, (found,)).fetchone()
+        return bool(state == REDIRECTED if is_hop else state != PENDING)
 
-    def _opened(self, queue: int, url: NewUrl, found: int) -> None:
-        self._fresh[url.domain, url.fp] = found
-        self._woken.add(queue)
+    def _insert(self, key: Key, url: NewUrl) -> int:
+        found = self.tick()
+        self._inserts.append((found, key[0], url.fp, *self._values(url), found))
+        self._opened(key, found)
+        return found
+
+    def _open(self, key: Key, found: int, url: NewUrl) -> None:
+        self._opens.append((*self._values(url), self.tick(), found))
+        self._opened(key, found)
+
+    def _values(self, url: NewUrl) -> tuple[object, ...]:
+        request = url.request and storable(url.request)
+        return storable(url.url), request, url.priority, url.depth, url.hops, self.run
+
+    def _opened(self, key: Key, found: int) -> None:
+        self._fresh[key] = found
+        self._met.append((*key, found, self.run))
+        self._woken.add(key[0])
         self.new += 1

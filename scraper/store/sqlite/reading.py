@@ -8,6 +8,7 @@ from typing import Any
 
 from scraper.store import Kept, RobotsCopy
 from scraper.store.sqlite.database import Database
+from scraper.store.sqlite.known import STEM
 
 _RECORDS = """SELECT v.id, u.url, r.key, r.line
     FROM visits v JOIN records r ON r.version = v.version JOIN urls u ON u.id = v.url
@@ -23,7 +24,8 @@ _CURRENT = """WITH counted AS (SELECT number FROM runs
 _STATES = ("pending", "done", "failed", "denied", "redirected")
 _LOOKUP = """SELECT u.url, u.state, u.reason, u.attempts, u.depth, u.hops, u.run, r.id, p.fetched_at,
     p.fresh_until, p.etag, p.last_modified, p.facts, u.request
-    FROM queues q JOIN urls u ON u.queue = q.id AND u.fp = ? LEFT JOIN pages p ON p.url = u.id
+    FROM queues q JOIN known k ON k.queue = q.id AND k.stem = ? JOIN urls u ON u.id = k.url
+    LEFT JOIN pages p ON p.url = u.id
     LEFT JOIN runs r ON r.number = u.run WHERE q.spider = ? LIMIT 1"""
 _LOOKUP_NAMES = (
     *("url", "state", "reason", "attempts", "depth", "hops", "run_number", "run"),
@@ -51,7 +53,7 @@ def current(database: Database, spider: str, coming: int | None, *, whole: bool)
 
 def lookup(database: Database, spider: str, fp: bytes) -> Mapping[str, Any] | None:
     """One URL of a spider. Asks each of its queues: for people, not for the hot path."""
-    row = database.row(_LOOKUP, fp, spider)
+    row = database.row(_LOOKUP, fp[:STEM], spider)
     if row is None:
         return None
     found = dict(zip(_LOOKUP_NAMES, row, strict=True))

@@ -8,6 +8,7 @@ from typing import Any
 
 from scraper.errors import LeaseLost, StoreBusy, StoreError
 from scraper.store import Run
+from scraper.store.sqlite import known
 from scraper.store.sqlite.database import many
 
 _COLUMNS = "id, number, spider, code, started_at, state, ended_at, accepted, whole, summary"
@@ -176,10 +177,15 @@ def _forget_urls(connection: sqlite3.Connection, spider: str, first: int) -> Non
 
     The latter matter: such a version could come back as unchanged and name links that are forgotten here.
     """
-    spiders = "SELECT u.id FROM urls u JOIN queues q ON q.id = u.queue WHERE q.spider = ?"
-    connection.execute(f"DELETE FROM pages WHERE checked < ? AND url IN ({spiders})", (first, spider))
-    gone = connection.execute(f"{spiders} AND u.run < ?", (spider, first)).fetchall()
-    many(connection, "DELETE FROM urls WHERE id = ?", gone)
+    spiders = "FROM urls u JOIN queues q ON q.id = u.queue WHERE q.spider = ?"
+    connection.execute(
+        f"DELETE FROM pages WHERE checked < ? AND url IN (SELECT u.id {spiders})", (first, spider)
+    )
+    gone = connection.execute(
+        f"SELECT u.id, u.queue, u.fp {spiders} AND u.run < ?", (spider, first)
+    ).fetchall()
+    many(connection, "DELETE FROM urls WHERE id = ?", [(found,) for found, _, _ in gone])
+    known.forget(connection, [(queue, fp[: known.STEM]) for _, queue, fp in gone])
 
 
 def _loads(summary: str) -> Mapping[str, Any]:

@@ -43,10 +43,22 @@ _FIRST = (
         id INTEGER PRIMARY KEY, queue INTEGER NOT NULL, fp BLOB NOT NULL, url TEXT NOT NULL, request TEXT,
         prio INTEGER NOT NULL, depth INTEGER NOT NULL, hops INTEGER NOT NULL,
         attempts INTEGER NOT NULL DEFAULT 0, run INTEGER NOT NULL,
-        state INTEGER NOT NULL DEFAULT 0, seq INTEGER NOT NULL, reason TEXT,
-        UNIQUE(queue, fp)
+        state INTEGER NOT NULL DEFAULT 0, seq INTEGER NOT NULL, reason TEXT
     )""",
     "CREATE INDEX urls_pending ON urls(queue, run, prio DESC, seq) WHERE state = 0",
+    # What finds a URL by its fingerprint; see known.py. levels: the rows of a table, and how far they sank.
+    *(
+        f"""CREATE TABLE {table}(
+            queue INTEGER NOT NULL, stem BLOB NOT NULL, url INTEGER NOT NULL, run INTEGER NOT NULL,
+            PRIMARY KEY(queue, stem)
+        ) WITHOUT ROWID"""
+        for table in ("fresh", "recent", "settled")
+    ),
+    "CREATE VIEW known AS SELECT * FROM fresh UNION ALL SELECT * FROM recent UNION ALL SELECT * FROM settled",
+    """CREATE TABLE levels(
+        name TEXT PRIMARY KEY, rows INTEGER NOT NULL, queue INTEGER NOT NULL, stem BLOB NOT NULL
+    ) WITHOUT ROWID""",
+    "INSERT INTO levels VALUES ('fresh', 0, -1, x''), ('recent', 0, -1, x'')",
     # version: the visit that parsed the page; run: that visit's run; checked: the last run that read it.
     """CREATE TABLE pages(
         url INTEGER PRIMARY KEY, version INTEGER NOT NULL, run INTEGER NOT NULL, checked INTEGER NOT NULL,
