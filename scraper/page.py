@@ -12,6 +12,7 @@ from lxml import etree, html
 from parsel import Selector, SelectorList
 from parsel.csstranslator import GenericTranslator, HTMLTranslator
 
+from scraper import sitemap
 from scraper.encoding import decode, encoding_of
 from scraper.errors import SpiderError
 from scraper.forms import Form, read
@@ -32,6 +33,7 @@ _RELS: Any = etree.XPath("//a[@href]|//area[@href]")
 _METAS: Any = etree.XPath("//meta[@name and @content]")
 _BASE: Any = etree.XPath("string(//base[@href][1]/@href)", smart_strings=False)
 _WEB = ("https://", "http://")
+_GZIP = b"\x1f\x8b"
 _MOST_FORMS = 50  # looked at for the one that has the fields
 _CACHED_LINKS = 20_000  # about 6 MB; most links of a site are on many of its pages
 _LONGEST_CACHED = 300  # characters; no page shall fill the cache with megabytes
@@ -169,7 +171,14 @@ class Page:
 
     # links ------------------------------------------------------------------------------------------------
     def links(self) -> list[str]:
-        """The http(s) URLs that the page links to, in its order, each once, without fragments."""
+        """The http(s) URLs that the page links to, in its order, each once, without fragments.
+
+        Of a sitemap, also a gzipped one, and of a feed: the URLs that it lists, further sitemaps first.
+        """
+        if self._is_xml() or self.content.startswith(_GZIP):
+            listed = sitemap.parse(self.content, self.url, self._content_type())
+            if urls := (*listed.sitemaps, *listed.urls):
+                return list(dict.fromkeys(self._absolute(urls)))
         hrefs = _FEED_HREFS if self._is_xml() else _HREFS
         return list(dict.fromkeys(self._absolute(hrefs(self.tree))))
 

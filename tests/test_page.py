@@ -1,3 +1,4 @@
+import gzip
 import threading
 from collections.abc import Iterable
 from typing import Any
@@ -109,6 +110,16 @@ def test_xml_is_read_as_xml() -> None:
     got = page(feed, kind="application/rss+xml")
     assert got.css("item pubDate::text").get() == "né"
     assert got.links() == ["https://example.org/a"]
+
+
+def test_the_links_of_a_sitemap_are_what_it_lists_gzipped_or_not() -> None:
+    text = (
+        '<?xml version="1.0"?><urlset xmlns="http://www.sitemaps.org/schemas/sitemap/0.9">'
+        "<url><loc> https://shop.test/a?x=1&amp;y=2 </loc></url><url><loc>https://shop.test/b</loc></url></urlset>"
+    )
+    urls = ["https://shop.test/a?x=1&y=2", "https://shop.test/b"]
+    assert page(text, kind="application/xml").links() == urls
+    assert page(gzip.compress(text.encode()), kind="application/gzip").links() == urls
 
 
 def test_xml_entities_are_not_expanded() -> None:
