@@ -16,6 +16,7 @@ from scraper import freshness, redirects, retry, robots
 from scraper.archive import Archives
 from scraper.clock import Clock
 from scraper.errors import BadAnswer, ConnectFailed, FetchError, LoginFailed, ScraperError
+from scraper.exchange import Answer, Asked, ask, await_answer, exchange, hear
 from scraper.model import (
     PLAIN,
     Denied,
@@ -38,7 +39,7 @@ from scraper.page import Page
 from scraper.ratelimit import rate_limits, spread
 from scraper.refusals import refusal
 from scraper.scope import refusal as out_of_scope
-from scraper.session import Answer, Asked, DomainSession
+from scraper.session import DomainSession
 from scraper.spider import Rules, Spider, harvest, request_of, request_text
 from scraper.urls import canonical, domain_of, fingerprint, join
 
@@ -103,9 +104,9 @@ class Fetcher:
             if isinstance(sent, Visit):
                 yield sent
                 continue
-            session.await_answer(sent.asked)
+            await_answer(session, sent.asked)
             with self._floor():
-                answer = session.hear(sent.asked)
+                answer = hear(session, sent.asked)
                 reaction = self._reaction(session, sent.entry, answer.response) if answer.response else None
                 if reaction is PLAIN and entries and not session.has_login and goes_on():
                     ahead = self._send(session, entries.popleft())
@@ -131,7 +132,7 @@ class Fetcher:
             entry, known = replace(entry, known=None), None
         if known is not None and request.method in ("GET", "HEAD"):
             headers.update(freshness.conditional_headers(known.etag, known.last_modified))
-        return _Sent(entry, request, session.ask(request.method, entry.url, headers, body))
+        return _Sent(entry, request, ask(session, request.method, entry.url, headers, body))
 
     def _conclude(
         self, session: DomainSession, sent: "_Sent", answer: Answer, reaction: Reaction | None
@@ -165,7 +166,7 @@ class Fetcher:
 
     def errand(self, session: DomainSession, url: str, headers: tuple[tuple[str, str], ...]) -> Answer:
         """Ask for one robots.txt; what it means is decided where the rules are kept."""
-        return session.exchange("GET", url, dict(headers), most=robots.MAX_BODY + 1)
+        return exchange(session, "GET", url, dict(headers), most=robots.MAX_BODY + 1)
 
     def login(self, session: DomainSession) -> None:
         """Log in with the spider's own method; raises LoginFailed whatever went wrong."""

@@ -7,52 +7,24 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import requests
-import urllib3
 from requests.adapters import BaseAdapter, HTTPAdapter
 from requests.auth import AuthBase, HTTPDigestAuth
 from requests.cookies import cookiejar_from_dict, merge_cookies
 
 from scraper import redirects, retry, wire
-from scraper.body import read_body
 from scraper.clock import Clock, SystemClock
 from scraper.cookies import Jar
-from scraper.errors import FetchError, LoginFailed
-from scraper.model import Exchange, Headers, Request, Response
+from scraper.errors import LoginFailed
+from scraper.model import Headers, Request, Response
 from scraper.page import Page
 from scraper.terms import Terms, lay_over
-from scraper.trouble import translate
 from scraper.urls import domain_of, host_of, is_public_suffix
 
 MOST_PLACES = 1000  # a hostile domain has origins without end
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
-    """One exchange: a response or the error that took its place; `was_idle`: a kept connection broke."""
-
-    exchange: Exchange
-    response: Response | None = None
-    error: FetchError | None = None
-    was_idle: bool = False
-
-
-@dataclass(slots=True)
-class Asked:
-    """A request on its way: `begun` on the clock's line, over a `line` of ours or answered as `raw`."""
-
-    url: str
-    begun: float
-    connects: int
-    gate: wire.Gate | None
-    line: wire.Line | None = None
-    raw: Any = None
-    trouble: Exception | None = None
-    is_reused: bool = False
-    most: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class _Place:
+class Place:
     """What holds for an origin; `asked`: the session's `verify` when this was found out.
 
     `lines`: header fields of the settings, basic and bearer credentials among them. `is_home`: it belongs to
@@ -88,7 +60,7 @@ class DomainSession(requests.Session):
     `timeout`: (connect, read) in seconds; an exchange as a whole ends after 4 x read. `max_body`: bytes after
     decompression. `check(url)` may raise to refuse a URL (scope, robots) before anything is sent. `terms`:
     what the settings say for a host. `gates`: the turnstiles of other domains, where a login leads there.
-    Everything that people know of a `requests.Session` works on it; `exchange` is the engine's own way.
+    Everything that people know of a `requests.Session` works on it; the engine's own way is `exchange`.
     """
 
     def __init__(
@@ -126,12 +98,12 @@ class DomainSession(requests.Session):
         self._login: _Login | None = None
         self._login_pages: frozenset[str] = frozenset()
         self._terms: dict[str, Terms] = {}
-        self._places: dict[str, _Place] = {}
+        self._places: dict[str, Place] = {}
         self._dumped: tuple[Any, ...] = (0, False)
         if headers:
             self.headers.update(headers)
         # What says who we are goes wherever a login leads; all that is added later stays with the domain.
-        self._identity = frozenset(name.lower() for name in self.headers)
+        self.identity = frozenset(name.lower() for name in self.headers)
         if domain:
             self.max_redirects = redirects.MAX_HOPS
 
@@ -158,7 +130,7 @@ class DomainSession(requests.Session):
             self._adjust(request, kwargs)
         if kwargs.get("timeout") is None:
             kwargs["timeout"] = self.timeout
-        gate = self._gate_of(url)
+        gate = self.gate_of(url)
         wire.within(4 * self.timeout[1], self.max_body, gate, self.meter)
         if self._login is not None:
             self._login.note(request)
@@ -174,7 +146,7 @@ class DomainSession(requests.Session):
         """Whether hosts differ for this session; for one without a domain or settings they do not."""
         return bool(self.domain) or self.terms is not None
 
-    def _gate_of(self, url: str) -> wire.Gate | None:
+    def gate_of(self, url: str) -> wire.Gate | None:
         if self.gates is None or self._is_home(url):
             return self.gate
         return self.gates(domain_of(url))
@@ -190,9 +162,9 @@ class DomainSession(requests.Session):
 
     def _adjust(self, request: requests.PreparedRequest, kwargs: dict[str, Any]) -> None:
         """Verify a hop to another host by that host's own settings, and show it no certificate of ours."""
-        place = self._place(request.url or "")
+        place = self.place(request.url or "")
         origin = getattr(request, "came_from", None)
-        if origin is not None and kwargs.get("verify") == self._place(origin).verify:
+        if origin is not None and kwargs.get("verify") == self.place(origin).verify:
             kwargs["verify"] = place.verify
         if not place.is_home and kwargs.get("cert") == self.cert:
             kwargs["cert"] = None
@@ -210,13 +182,13 @@ class DomainSession(requests.Session):
         return prepared
 
     def _with_terms(self, request: requests.Request) -> requests.Request:
-        place = self._place(str(request.url))
+        place = self.place(str(request.url))
         request = copy(request)
         lines: dict[str, Any] = {}
         auth = request.auth or place.digest
         if not place.is_home:
             # `requests` takes None for "leave it out".
-            lines = {name: None for name in self.headers if name.lower() not in self._identity}
+            lines = {name: None for name in self.headers if name.lower() not in self.identity}
             auth = auth or _unchanged
             request.params = _without(self.params, request.params)
         lay_over(lines, place.lines)
@@ -235,17 +207,17 @@ class DomainSession(requests.Session):
             setattr(prepared_request, "came_from", old)  # noqa: B010 - its class knows no such attribute
             if old == new and "Set-Cookie" not in response.headers:
                 setattr(prepared_request, "is_loop", prepared_request.method == response.request.method)  # noqa: B010
-            if self._place(old) is not self._place(new):
-                self._readdress(prepared_request, self._place(old), self._place(new))
+            if self.place(old) is not self.place(new):
+                self._readdress(prepared_request, self.place(old), self.place(new))
 
-    def _readdress(self, prepared: requests.PreparedRequest, old: _Place, new: _Place) -> None:
+    def _readdress(self, prepared: requests.PreparedRequest, old: Place, new: Place) -> None:
         headers: Any = prepared.headers
         for name, value in old.lines.items():
             if headers.get(name) == value:
                 del headers[name]
         if not new.is_home:
             for name in list(headers):
-                if not _may_leave(name.lower(), self._identity):
+                if not _may_leave(name.lower(), self.identity):
                     del headers[name]
         if old.digest is not new.digest or not new.is_home:
             hooks = prepared.hooks["response"]
@@ -284,7 +256,7 @@ class DomainSession(requests.Session):
         if isinstance(adapter, HTTPAdapter):
             wire.put_behind_gate(adapter)
             return adapter
-        return wire.Guarded(adapter, self._gate_of(url) or self.gate)
+        return wire.Guarded(adapter, self.gate_of(url) or self.gate)
 
     # forms and logins ----------------------------------------------------------------------------------
 
@@ -349,115 +321,7 @@ class DomainSession(requests.Session):
         """Whether a form was submitted from this address, or something posted to it, to log in."""
         return bool(self._login_pages) and _page_key(url) in self._login_pages
 
-    # the engine's way ----------------------------------------------------------------------------------
-
-    def exchange(
-        self,
-        method: str,
-        url: str,
-        headers: Mapping[str, str] | None = None,
-        body: bytes | None = None,
-        *,
-        most: int | None = None,
-    ) -> Answer:
-        """One request, one answer, no redirect followed. Nothing that a site can do raises.
-
-        `most`: bytes of the body that are wanted; what is beyond them is left unread.
-        """
-        asked = self.ask(method, url, headers, body)
-        asked.most = most
-        return self.hear(asked)
-
-    def ask(
-        self, method: str, url: str, headers: Mapping[str, str] | None = None, body: bytes | None = None
-    ) -> Asked:
-        """Send a request; `hear` must follow on the same thread before the next is sent."""
-        asked = Asked(url, self.clock.now(), wire.current.connects, self.gate)
-        try:
-            place = self._place(url)
-            asked.gate = self.gate if place.is_home else self._gate_of(url)
-            wire.within(4 * self.timeout[1], self.max_body, asked.gate, self.meter)
-            if self._is_ordinary(place, url):
-                asked.raw = self._open_ordinarily(method, url, headers, body)
-            else:
-                asked.line = self._send_line(place, method, url, headers, body)
-        except Exception as trouble:
-            asked.trouble = trouble
-        asked.is_reused = wire.current.is_reused
-        asked.begun += wire.current.waited  # a wait for our slot is not the server's doing
-        return asked
-
-    def await_answer(self, asked: Asked) -> None:
-        """Wait until the answer begins to arrive, or its time is over; `hear` tells what became of it."""
-        if asked.line is not None:
-            asked.line.wait(self.timeout[1])
-
-    def hear(self, asked: Asked) -> Answer:
-        """Read the answer to what was asked."""
-        answered = 0.0
-        response = None
-        error = translate(asked.trouble) if asked.trouble is not None else None
-        try:
-            if error is None:
-                wire.within(4 * self.timeout[1], self.max_body, asked.gate, self.meter)
-                raw = asked.raw if asked.line is None else asked.line.answer(self.timeout[1])
-                answered = self.clock.now()
-                response = self._read(raw, asked, answered - asked.begun)
-        except Exception as trouble:
-            error = translate(trouble)
-        if not answered and asked.gate is not None:
-            asked.gate.failed()
-        if asked.line is not None:
-            is_whole = response is not None and (asked.most is None or len(response.content) < asked.most)
-            asked.line.end(is_whole=is_whole)
-        ended = self.clock.now()
-        exchange = Exchange(
-            sent_at=asked.begun,
-            first_byte_at=answered or ended,
-            ended_at=ended,
-            status=response.status if response else 0,
-            size=len(response.content) if response else 0,
-            connected=wire.current.connects > asked.connects,
-        )
-        return Answer(exchange, response, error, was_idle=asked.is_reused and not answered)
-
-    def _is_ordinary(self, place: _Place, url: str) -> bool:
-        """Whether only the way of `requests` knows what this takes."""
-        is_plain = not (self.auth or place.needs_more or self.hooks["response"])
-        return not is_plain or super().get_adapter(url) is not self.wire
-
-    def _send_line(
-        self, place: _Place, method: str, url: str, headers: Mapping[str, str] | None, body: bytes | None
-    ) -> wire.Line:
-        # `requests` spends 250 us a page on preparing what never changes within a session, and the pool of
-        # urllib3 60 us on what a single connection does not need.
-        end = url.find("/", 8)
-        lines: dict[str, Any] = dict(self.headers)
-        if not place.is_home:
-            lines = {name: value for name, value in lines.items() if name.lower() in self._identity}
-        lay_over(lines, place.lines)
-        if headers:
-            lay_over(lines, headers)
-        if self.cookies and (cookie := self.cookies.header_for(url, self.clock.wall())):
-            lines.setdefault("Cookie", cookie)
-        line = wire.Line(self.wire.pool(url[:end], place.verify, self.cert if place.is_home else None))
-        try:
-            line.send(method, url[end:], lines, body, self.timeout[0])
-        except BaseException:
-            line.end(is_whole=False)
-            raise
-        return line
-
-    def _open_ordinarily(
-        self, method: str, url: str, headers: Mapping[str, str] | None, body: bytes | None
-    ) -> urllib3.BaseHTTPResponse:
-        request = requests.Request(method, url, headers=dict(headers or {}), data=body)
-        settings = self.merge_environment_settings(url, {}, True, None, None)
-        settings["stream"] = True
-        answer = super().send(
-            self.prepare_request(request), allow_redirects=False, timeout=self.timeout, **settings
-        )
-        return answer.raw
+    # places ------------------------------------------------------------------------------------------
 
     def _terms_of(self, url: str) -> Terms:
         if self.terms is None:
@@ -469,7 +333,7 @@ class DomainSession(requests.Session):
             self.secrets.update(found.secrets)
         return found
 
-    def _place(self, url: str) -> _Place:
+    def place(self, url: str) -> Place:
         # Reading the environment for every page would cost as much as the request.
         end = url.find("/", 8)
         origin = url[:end] if end > 0 else url
@@ -481,31 +345,15 @@ class DomainSession(requests.Session):
             found = self._places[origin] = self._new_place(origin)
         return found
 
-    def _new_place(self, origin: str) -> _Place:
+    def _new_place(self, origin: str) -> Place:
         terms = self._terms_of(origin)
         settings = self.merge_environment_settings(origin, {}, None, None, None)
         auth = terms.auth
         digest = HTTPDigestAuth(auth.user, auth.password) if auth and auth.kind == "digest" else None
         needs_more = digest is not None or bool(settings["proxies"])
-        return _Place(
+        return Place(
             self.verify, settings["verify"], terms.lines(), digest, self._is_home(origin), needs_more
         )
-
-    def _read(self, raw: Any, asked: Asked, elapsed: float) -> Response:
-        headers = Headers(raw.headers.items())
-        if asked.line is not None and (cookies := headers.getall("set-cookie")):
-            self.cookies.store(cookies, asked.url, self.clock.wall())
-        try:
-            is_cut = asked.most is not None
-            limit = self.max_body if asked.most is None else asked.most
-            content = read_body(raw, headers.get("content-encoding", ""), limit, is_cut=is_cut)
-        except BaseException:
-            raw.close()  # what is left of the answer must not stand before the next one
-            raise
-        if asked.most is not None and len(content) >= asked.most:
-            raw.close()
-        raw.release_conn()
-        return Response(asked.url, raw.status, headers, content, self.clock.wall(), elapsed)
 
     # what is kept --------------------------------------------------------------------------------------
 

@@ -27,6 +27,7 @@ from scraper.errors import (
     TooLarge,
     Unreadable,
 )
+from scraper.exchange import exchange
 from scraper.session import DomainSession
 from scraper.terms import Terms
 from scraper.turnstile import Turnstile, Turnstiles
@@ -55,7 +56,7 @@ def test_one_connection_serves_every_page_both_ways(site: Site) -> None:
     site["*"] = page()
     session = session_of()
     for number in range(10):
-        assert session.exchange("GET", site.url(f"/{number}")).response is not None
+        assert exchange(session, "GET", site.url(f"/{number}")).response is not None
         assert session.get(site.url(f"/x{number}")).ok
     assert {arrival.connection for arrival in site.arrivals} == {1}
     assert session.meter.connects == 1
@@ -64,11 +65,11 @@ def test_one_connection_serves_every_page_both_ways(site: Site) -> None:
 def test_after_disconnect_the_next_request_opens_its_own(site: Site) -> None:
     site["/"] = page()
     session = session_of()
-    session.exchange("GET", site.url())
+    exchange(session, "GET", site.url())
     assert session.is_connected
     session.disconnect()
     assert not session.is_connected
-    assert session.exchange("GET", site.url()).exchange.connected
+    assert exchange(session, "GET", site.url()).exchange.connected
     assert session.meter.connects == 2
 
 
@@ -76,7 +77,7 @@ def test_a_connection_closed_while_idle_is_replaced_without_a_word(site: Site) -
     site["*"] = Reply(200, "x", close=True)
     session = session_of()
     for _ in range(3):
-        answer = session.exchange("GET", site.url())
+        answer = exchange(session, "GET", site.url())
         time_to_notice()
         assert answer.response is not None and answer.response.content == b"x"
         assert session.get(site.url()).ok
@@ -92,7 +93,7 @@ def time_to_notice() -> None:
 def test_one_closed_while_we_wait_for_our_slot_is_replaced_and_keeps_the_delay(site: Site) -> None:
     site["*"] = Reply(200, "x", close=True)
     session = session_of(delay=0.1)
-    answers = [session.exchange("POST", site.url(), {}, b"once") for _ in range(3)]
+    answers = [exchange(session, "POST", site.url(), {}, b"once") for _ in range(3)]
     assert all(answer.response is not None for answer in answers)
     assert len(site.arrivals) == 3 and min(site.gaps()) >= 0.1
 
@@ -100,13 +101,13 @@ def test_one_closed_while_we_wait_for_our_slot_is_replaced_and_keeps_the_delay(s
 def test_a_kept_connection_that_breaks_is_told_apart(site: Site) -> None:
     site["*"] = [Reply(200, "x"), Reply(0, reset=True), Reply(200, "y")]
     session = session_of()
-    session.exchange("GET", site.url())
-    broken = session.exchange("GET", site.url())
+    exchange(session, "GET", site.url())
+    broken = exchange(session, "GET", site.url())
     assert broken.was_idle and isinstance(broken.error, ConnectFailed)
-    session.exchange("GET", site.url())
+    exchange(session, "GET", site.url())
     site["/new"] = Reply(0, reset=True)
     session.disconnect()
-    assert not session.exchange("GET", site.url("/new")).was_idle
+    assert not exchange(session, "GET", site.url("/new")).was_idle
 
 
 def test_requests_made_by_hand_survive_a_broken_kept_connection_unless_they_change_something(
@@ -125,7 +126,7 @@ def test_requests_made_by_hand_survive_a_broken_kept_connection_unless_they_chan
 def test_origins_without_end_do_not_hold_connections_without_end(new_site: Callable[..., Site]) -> None:
     session = session_of()
     for _ in range(12):
-        assert session.exchange("GET", new_site({"/": page()}).url()).response is not None
+        assert exchange(session, "GET", new_site({"/": page()}).url()).response is not None
     assert len(session.wire.poolmanager.pools) == 8
 
 
@@ -141,12 +142,12 @@ def test_nothing_of_ours_goes_to_another_domain_also_after_redirects(new_site: C
     session.params = {"api": "secret-param"}
     assert session.get(home.url("/"), headers={"X-Own": "secret-own"}).text == "away"
     session.get(away.url("/?direct"))
-    session.exchange("GET", away.url("/robots.txt"))
+    exchange(session, "GET", away.url("/robots.txt"))
     seen = "".join(f"{one.path} {json.dumps(dict(one.headers))}" for one in away.arrivals)
     assert len(away.arrivals) == 3 and "secret" not in seen and "authorization" not in seen
     assert all(one.headers["user-agent"] == "bot/1" for one in away.arrivals)
     session.auth, session.params = None, {}
-    session.exchange("GET", home.url("/stay"))
+    exchange(session, "GET", home.url("/stay"))
     sent = home.arrivals[-1].headers
     assert (sent["x-key"], sent["x-token"], sent["cookie"]) == (
         "secret-key",
@@ -200,7 +201,7 @@ def test_digest_answers_the_challenge_through_the_gate(site: Site, way: str) -> 
         if way == "get":
             assert session.get(site.url(path)).text == "in"
         else:
-            response = session.exchange("GET", site.url(path)).response
+            response = exchange(session, "GET", site.url(path)).response
             assert response is not None and response.content == b"in"
     assert len(site.arrivals) == 3 and min(site.gaps()) >= 0.05
 
@@ -208,7 +209,7 @@ def test_digest_answers_the_challenge_through_the_gate(site: Site, way: str) -> 
 def test_a_field_of_the_request_replaces_that_of_the_session_in_any_case(site: Site) -> None:
     site["/"] = page()
     session = session_of(terms=terms(home=Terms({"accept-language": "de"})))
-    session.exchange("GET", site.url(), {"Accept-Language": "fr", "user-agent": "other/1"})
+    exchange(session, "GET", site.url(), {"Accept-Language": "fr", "user-agent": "other/1"})
     raw = site.arrivals[0].headers
     assert (raw["accept-language"], raw["user-agent"]) == ("fr", "other/1")
 
@@ -220,7 +221,7 @@ def test_a_proxy_is_used_and_the_delay_counts_for_the_domain(site: Site, way: st
     session = session_of(0.05, terms=lambda host: Terms(proxy=site.url("")))
     for path in ("/1", "/2"):
         url = f"http://{HOME}:9{path}"
-        assert session.get(url).ok if way == "get" else session.exchange("GET", url).response
+        assert session.get(url).ok if way == "get" else exchange(session, "GET", url).response
     assert [arrival.path for arrival in site.arrivals] == [f"http://{HOME}:9/1", f"http://{HOME}:9/2"]
     assert min(site.gaps()) >= 0.05 and session.meter.connects == 1
 
@@ -235,7 +236,7 @@ def test_the_environments_proxy_does_not_replace_ours(site: Site, monkeypatch: p
 def test_a_proxy_that_is_down_is_named_as_the_cause() -> None:
     session = session_of(terms=lambda host: Terms(proxy="http://ada:secret@127.0.0.1:9"))
     for url in (f"http://{HOME}/", f"https://{HOME}/"):
-        error = session.exchange("GET", url).error
+        error = exchange(session, "GET", url).error
         assert isinstance(error, ConnectFailed) and str(error) == "the proxy did not connect"
 
 
@@ -271,14 +272,14 @@ def test_a_hostile_answer_is_one_error_with_a_reason(
     site["/"] = reply
     session = session_of(timeout=(1.0, 0.1), max_body=2**20)
     began = time.monotonic()
-    answer = session.exchange("GET", site.url())
+    answer = exchange(session, "GET", site.url())
     assert time.monotonic() - began < 1.0
     if answer.error is None:
         assert reply.headers == {"Content-Length": "-5"}  # read to the end of the connection, as browsers do
         return
     assert isinstance(answer.error, error) and words in str(answer.error), repr(answer.error)
     site["/ok"] = page()
-    assert session.exchange("GET", site.url("/ok")).response is not None
+    assert exchange(session, "GET", site.url("/ok")).response is not None
 
 
 def test_the_start_of_a_long_answer_is_enough_where_no_more_is_wanted(site: Site) -> None:
@@ -286,17 +287,17 @@ def test_the_start_of_a_long_answer_is_enough_where_no_more_is_wanted(site: Site
     site["/zipped"] = Reply(200, BOMB, GZ)
     session = session_of(max_body=2**20)
     for path in ("/robots.txt", "/zipped"):
-        answer = session.exchange("GET", site.url(path), most=1000)
+        answer = exchange(session, "GET", site.url(path), most=1000)
         assert answer.response is not None and len(answer.response.content) == 1000
     site["/ok"] = page()
-    assert session.exchange("GET", site.url("/ok")).response is not None
+    assert exchange(session, "GET", site.url("/ok")).response is not None
 
 
 @pytest.mark.parametrize("body", [b"plain text", gzip.compress(b"plain text"), zlib.compress(b"plain text")])
 def test_a_coding_that_lies_does_no_harm(site: Site, body: bytes) -> None:
     label = "deflate" if body[:2] == zlib.compress(b"")[:2] else "gzip"
     site["/"] = Reply(200, body, {"Content-Encoding": label})
-    response = session_of().exchange("GET", site.url()).response
+    response = exchange(session_of(), "GET", site.url()).response
     assert response is not None and response.content == b"plain text"
 
 
@@ -308,10 +309,10 @@ def test_cookies_without_measure_are_bounded(site: Site) -> None:
     session = session_of()
     for number in range(120):
         site[f"/{number}"] = Reply(200, "", [("Set-Cookie", f"k{number}-{n}=1; Path=/") for n in range(90)])
-        session.exchange("GET", site.url(f"/{number}"))
-    assert session.exchange("GET", site.url("/huge")).response is not None
+        exchange(session, "GET", site.url(f"/{number}"))
+    assert exchange(session, "GET", site.url("/huge")).response is not None
     assert len(session.cookies) <= 180 and "big" not in session.cookies
-    assert session.exchange("GET", site.url("/many")).response is not None
+    assert exchange(session, "GET", site.url("/many")).response is not None
     assert len(json.dumps(session.dump_changes())) < 100_000
 
 

@@ -17,6 +17,7 @@ import requests
 from scraper import wire
 from scraper.clock import SystemClock
 from scraper.errors import TimedOut, TlsFailed
+from scraper.exchange import exchange
 from scraper.session import DomainSession
 from scraper.terms import Terms
 from scraper.turnstile import Turnstile
@@ -77,7 +78,7 @@ def test_one_handshake_serves_every_page(tls_site: Callable[..., Site], certific
     site = tls_site({"*": page()})
     session = session_of(home=Terms(verify=str(certificate)))
     for number in range(5):
-        assert session.exchange("GET", secure(site, f"/{number}")).response is not None
+        assert exchange(session, "GET", secure(site, f"/{number}")).response is not None
         assert session.get(secure(site, f"/x{number}")).ok
     assert {arrival.connection for arrival in site.arrivals} == {1}
 
@@ -88,21 +89,21 @@ def test_a_server_that_closes_idle_connections_costs_no_page(
 ) -> None:
     site = tls_site({"*": Reply(200, "x", close=True)})
     session = session_of(delay, home=Terms(verify=str(certificate)))
-    answers = [session.exchange("GET", secure(site)) for _ in range(4)]
+    answers = [exchange(session, "GET", secure(site)) for _ in range(4)]
     broken = [answer for answer in answers if answer.response is None]
     assert all(answer.was_idle for answer in broken) and (not broken or not delay)
     assert min(site.gaps()) >= delay
 
 
 def test_an_unknown_authority_is_refused_with_its_reason(tls_site: Callable[..., Site]) -> None:
-    error = session_of().exchange("GET", secure(tls_site({"/": page()}))).error
+    error = exchange(session_of(), "GET", secure(tls_site({"/": page()}))).error
     assert isinstance(error, TlsFailed) and "self-signed certificate" in str(error)
     assert not error.is_transient
 
 
 def test_a_certificate_for_another_name_is_refused(tls_site: Callable[..., Site], certificate: Path) -> None:
     site = tls_site({"/": page()}, host="127.0.0.2")
-    error = session_of(away=Terms(verify=str(certificate))).exchange("GET", secure(site)).error
+    error = exchange(session_of(away=Terms(verify=str(certificate))), "GET", secure(site)).error
     assert isinstance(error, TlsFailed) and "127.0.0.2" in str(error)
     assert not site.arrivals
 
@@ -112,7 +113,7 @@ def test_verify_off_for_one_host_is_off_for_no_other(tls_site: Callable[..., Sit
     away = tls_site({"/": page()}, host="127.0.0.2")
     home = tls_site({"/": redirect(secure(away)), "/ok": page()})
     session = session_of(home=Terms(verify=False))
-    assert session.exchange("GET", secure(home, "/ok")).response is not None
+    assert exchange(session, "GET", secure(home, "/ok")).response is not None
     assert session.get(secure(home, "/ok")).ok
     with pytest.raises(requests.exceptions.SSLError):
         session.get(secure(home))
@@ -129,7 +130,7 @@ def test_the_environments_bundle_does_not_override_a_verify_that_was_set(
     def is_trusted(terms: Terms) -> bool:
         session = session_of(home=terms)
         if way == "exchange":
-            return session.exchange("GET", secure(site)).response is not None
+            return exchange(session, "GET", secure(site)).response is not None
         try:
             return session.get(secure(site)).ok
         except requests.exceptions.SSLError:
@@ -212,7 +213,7 @@ def test_socks_is_one_kept_connection_behind_the_gate(
     session = session_of(0.05, home=Terms(proxy=proxy, verify=str(certificate)))
     url = secure(far) if scheme == "https" else far.url()
     for _ in range(3):
-        answer = session.exchange("GET", url)
+        answer = exchange(session, "GET", url)
         assert answer.response is not None, answer.error
     assert session.get(url).ok
     assert len(accepted) == 1 and min(far.gaps()) >= 0.05
@@ -225,5 +226,5 @@ def test_a_drip_through_a_proxy_ends_at_the_deadline_too(
     site = tls_site({"/": Reply(200, "x" * 500, drip=0.01)})
     session = session_of(home=Terms(proxy=socks[0], verify=str(certificate)))
     session.timeout = (1.0, 0.1)
-    assert isinstance(session.exchange("GET", secure(site)).error, TimedOut)
-    assert isinstance(session_of(home=Terms(proxy=socks[0])).exchange("GET", secure(site)).error, TlsFailed)
+    assert isinstance(exchange(session, "GET", secure(site)).error, TimedOut)
+    assert isinstance(exchange(session_of(home=Terms(proxy=socks[0])), "GET", secure(site)).error, TlsFailed)

@@ -12,9 +12,10 @@ from scraper.clock import SystemClock, second_of_day
 from scraper.engine.crew import Errand
 from scraper.engine.permits import Permit, Permits
 from scraper.errors import StoreBusy
+from scraper.exchange import Answer, exchange
 from scraper.model import Deferred, Denied, Entry, NewUrl, Response, Visit
 from scraper.refusals import refusal
-from scraper.session import Answer, DomainSession
+from scraper.session import DomainSession
 from scraper.settings import Settings
 from scraper.store import DomainUpdate, Lease, Run, Store
 from scraper.throttle import Pace, State
@@ -91,7 +92,7 @@ class Probe:
         return found
 
     def _ask_robots(self, held: _Held, errand: Errand) -> Permit | Errand | None:
-        answer = held.session.exchange("GET", errand.url, dict(errand.headers), most=robots.MAX_BODY + 1)
+        answer = exchange(held.session, "GET", errand.url, dict(errand.headers), most=robots.MAX_BODY + 1)
         self._account(held, answer)
         return self._permits.learn(errand, answer, is_last=True)
 
@@ -105,7 +106,7 @@ class Probe:
         held = self._hold(url, permit)
         if isinstance(held, Step):
             return held
-        answer = held.session.exchange("GET", url)
+        answer = exchange(held.session, "GET", url)
         self._account(held, answer)
         if answer.response is None:
             return Step(url, error=answer.error.message if answer.error else "no answer")

@@ -9,8 +9,9 @@ from typing import Protocol
 
 from scraper.clock import monotonic
 from scraper.errors import ScraperError
+from scraper.exchange import Answer
 from scraper.model import Entry, Visit
-from scraper.session import Answer, DomainSession
+from scraper.session import DomainSession
 
 POST_EVERY = 0.05
 

@@ -6,9 +6,10 @@ from scraper import redirects, robots
 from scraper.clock import Clock
 from scraper.engine.permits import Permit
 from scraper.errors import RequestDenied
+from scraper.exchange import Answer, exchange
 from scraper.robots import Access
 from scraper.scope import is_inside
-from scraper.session import Answer, DomainSession
+from scraper.session import DomainSession
 from scraper.turnstile import Turnstile
 from scraper.urls import domain_of, host_of, origin_of
 
@@ -84,7 +85,7 @@ class Passport:
         url: str | None = f"{origin}/robots.txt"
         answer: Answer | None = None
         for _ in range(redirects.MAX_ROBOTS_HOPS + 1):
-            answer = self._session.exchange("GET", url, most=robots.MAX_BODY + 1) if url else None
+            answer = exchange(self._session, "GET", url, most=robots.MAX_BODY + 1) if url else None
             url = _next(answer, url or "")
             if url is None:
                 break

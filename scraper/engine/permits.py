@@ -6,8 +6,8 @@ from dataclasses import dataclass, replace
 from scraper import freshness, redirects, robots
 from scraper.clock import Clock
 from scraper.engine.crew import Errand
+from scraper.exchange import Answer
 from scraper.robots import Access, Robots
-from scraper.session import Answer
 from scraper.store import RobotsCopy, Store
 from scraper.urls import domain_of
 
