@@ -21,7 +21,7 @@ from scraper.files import RunFiles
 from scraper.model import Verdict
 from scraper.report import Report, render
 from scraper.settings import Settings
-from scraper.store import Run, Store
+from scraper.store import UNMET, Run, Store
 
 MOST_HISTORY = 40
 MOST_CHANGES = 50
@@ -48,6 +48,8 @@ def conclude(
     is_accepted = judgement.verdict is Verdict.OK
     # Also of a run that is not accepted now: a person may accept it later.
     is_whole = end.stop is Stop.DONE and not end.pending
+    if is_whole and (standing := store.let_stand(found)):
+        files.log({"event": "note", "text": f"{standing} pages stand as they were: {UNMET}"})
     if is_accepted:
         summary |= publish(store, found, files, prepared.spider, is_whole=is_whole)
     if summary["exit_code"] == 0:

@@ -17,6 +17,8 @@ from typing import Any, Protocol
 
 from scraper.model import Entry, NewUrl, Refusal, Visit
 
+UNMET = "nothing that leads there could be read"
+
 
 @dataclass(frozen=True, slots=True)
 class Run:
@@ -231,6 +233,14 @@ class Store(Protocol):
         * Retry stays pending, attempts + 1 if it `counts`, and goes behind its equals.
         * Deferred stays pending, at its place.
         * Denied and Failed are done with their reason; what stood for the page stands, unless `is_gone`.
+        """
+        ...
+
+    def let_stand(self, run: Run) -> int:
+        """Let current pages that only unread ones lead to stand as they were; how many.
+
+        For the end of a whole run: a list that could not be read today must not take away all that is behind
+        it. Found by the links of the last versions, for as long as these are kept. Safe to repeat.
         """
         ...
 

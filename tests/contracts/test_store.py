@@ -730,6 +730,20 @@ class TestSecondVisits:
             crawl(store, run, {"1": Unchanged(Known(0))})
         assert keys(store.records(run)) == ["1"]
 
+    def test_a_link_of_an_unchanged_and_of_a_read_page_is_met_once(self, world: World) -> None:
+        store = world.worker("w1")
+        both = page("one", links=(url("x"),))
+        run_through(store, {"1": both, "2": both}, "1", "2")
+        for first, second in (("1", "2"), ("2", "1")):
+            run = store.start_run("news", "code")
+            store.add(run, [url(first), url(second)])
+            (lease,) = store.lease(run, 1, FOREVER)
+            one, two = store.take(run, lease, 2)
+            assert settle(store, run, lease, (one, Unchanged(Known(0))), (two, both)).new == 1
+            assert (store.progress(run).pending, store.progress(run).done) == (1, 2)
+            store.release([DomainUpdate(lease, 0.0)])
+            store.end_run(run, {}, accepted=True, whole=True)
+
     def test_records_are_read_by_whole_visits(self, world: World) -> None:
         store = world.worker("w1")
         run = store.start_run("news", "code")
@@ -771,6 +785,30 @@ class TestCurrentRecords:
             run_through(store, {"1": Failed("500"), "2": Denied("robots")}, "1", "2", "3")
         assert self.current(store) == ["1", "2", "3"]
         assert keys(store.records(store.runs("news")[0])) == ["3"]
+
+    def test_what_only_an_unread_page_leads_to_stands_for_as_long_as_its_links_are_known(
+        self, world: World
+    ) -> None:
+        def links(*paths: str) -> tuple[NewUrl, ...]:
+            return tuple(map(url, paths))
+
+        store = world.worker("w1")
+        first = {"list": page(links=links("gone", "1", "2")), "1": page("1", links=links("1b", "list"))}
+        run_through(store, first, "list", "3")
+        run_through(store, {**first, "list": page(links=links("1", "2")), "3": page("3")}, "list", "3")
+        for day in range(3):
+            run = store.start_run("news", "code")
+            store.add(run, [url("list"), url("3")])
+            asked = crawl(store, run, {"list": Failed("500"), "3": page(links=links("2"))})
+            assert sorted(asked) == ["2", "3", "list"]
+            assert [store.let_stand(run) for _ in range(2)] == [2, 0], "1 and 1b"
+            assert keys(store.records(run)) == ["2"]
+            store.end_run(run, {}, accepted=day != 1, whole=True)
+            assert self.current(store) == ["1", "1b", "2"]
+        store.prune("news", keep=1)
+        assert self.current(store) == ["1", "1b", "2"]
+        run_through(store, {"list": Failed("500")}, "list")
+        assert self.current(store) == []
 
     @pytest.mark.parametrize("whole", [True, False])
     def test_those_of_a_run_that_is_yet_to_be_accepted_are_known_before(

@@ -162,7 +162,7 @@ def disturb(project: Project, web: Web, dice: random.Random, command: list[str],
     while not is_over(project):
         running = project.start("run", "walk", *command)
         for _ in range(dice.choice((1, 1, 2))):
-            if len(blows.told) < MOST_BLOWS:
+            if len(blows.told) < MOST_BLOWS and running.process.returncode is None:
                 wait_for(web, running, dice)
                 strike(running, dice, workers, blows)
         if running.process.returncode is None:

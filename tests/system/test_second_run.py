@@ -98,6 +98,26 @@ def test_pages_change_vanish_break_and_come_anew(project: Project, daily: Site) 
     assert len(titles(project)) == SIZE
 
 
+def test_a_list_that_fails_takes_away_nothing_that_is_behind_it(project: Project, daily: Site) -> None:
+    lists = [f"/list{number}" for number in range(12)]
+    daily["/"] = tagged(page(*lists, title="start"), "start 2")
+    for number, path in enumerate(lists):
+        daily[path] = tagged(page(f"/{number}", f"/{number + 12}", title=path), path)
+    assert run(project).code == 0
+    before = titles(project)
+    daily["/list3"], daily["/5"] = 500, leaf(5, "changed")
+    for _ in range(2):
+        ended = run(project)
+        assert ended.code == 0, ended.text
+        assert titles(project) == before | {"5": "changed"}
+    assert changes(project) == {}
+    notes = [line["text"] for line in project.log("daily") if line["event"] == "note"]
+    assert notes == ["2 pages stand as they were: nothing that leads there could be read"] * 2
+    daily["/list3"] = tagged(page("/3", title="/list3"), "well")
+    assert run(project).code == 0
+    assert changes(project) == {"15": "removed"}
+
+
 def test_what_is_fresh_is_not_asked_for(project: Project, site: Site) -> None:
     def fresh(reply: Reply) -> Reply:
         return replace(reply, headers={"Content-Type": "text/html", "Cache-Control": "max-age=600"})

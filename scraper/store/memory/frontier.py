@@ -18,7 +18,7 @@ from scraper.model import (
     Unchanged,
     Visit,
 )
-from scraper.store import Kept, Run
+from scraper.store import UNMET, Kept, Run
 from scraper.store.memory.tables import Domain, Look, Page, Tables, Url
 
 
@@ -127,6 +127,27 @@ class Frontier:
             return False
         self._data.urls[found] = Url(found, url.spider, url.new, run.number, self._data.next(), 0)
         return True
+
+    def let_stand(self, run: Run, base: int) -> int:
+        unread = [look.url for look in self._data.looks if look.run == run.number and not look.is_read]
+        count = 0
+        for source in unread:  # grows
+            page = self._data.pages.get(source)
+            for found in page.links if page else ():
+                version = self._current(found, base)
+                url = self._data.urls.get(found)
+                if url is not None and url.run != run.number and version is not None:
+                    url.run, url.state, url.reason = run.number, "failed", UNMET
+                    self._look(run, found, version, is_read=False)
+                    unread.append(found)
+                    count += 1
+        return count
+
+    def _current(self, url: int, base: int) -> int | None:
+        for look in reversed(self._data.looks):
+            if look.url == url and look.run >= base and self._data.runs[look.run].is_accepted:
+                return look.version
+        return None
 
     def refuse(self, run: Run, visit: Visit) -> list[Refusal]:
         if not isinstance(visit.outcome, Fetched):

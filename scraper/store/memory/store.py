@@ -196,6 +196,10 @@ class MemoryStore:
             self._update(run, update)
         return Settled(new, frozenset(named - ours), tuple(refused))
 
+    def let_stand(self, run: Run) -> int:
+        self._check_held(run)
+        return self._frontier.let_stand(run, self._base(run.spider))
+
     def release(self, domains: Sequence[DomainUpdate]) -> None:
         for update in domains:
             if self._is_ours(update.lease):
@@ -232,7 +236,7 @@ class MemoryStore:
 
     def current(self, spider: str, coming: Run | None = None, *, whole: bool = False) -> Iterator[Kept]:
         accepted = [run for run in self.runs(spider, limit=1_000_000) if run.is_accepted]
-        base = max((run.number for run in accepted if run.is_whole), default=0)
+        base = self._base(spider)
         if coming is not None:
             accepted.append(coming)
             base = coming.number if whole else base
@@ -301,6 +305,10 @@ class MemoryStore:
                 self._free(domain)
         self._data.held = {run: held for run, held in self._data.held.items() if held[0] != worker}
         self._data.workers.pop(worker, None)
+
+    def _base(self, spider: str) -> int:
+        runs = self.runs(spider, limit=1_000_000)
+        return max((run.number for run in runs if run.is_accepted and run.is_whole), default=0)
 
     def _begin(self, spider: str) -> Run:
         self._data.started += 1

@@ -10,7 +10,7 @@ from scraper.clock import Clock, SystemClock, boot_id, offset
 from scraper.errors import StoreBusy
 from scraper.model import Entry, Known, NewUrl, Visit
 from scraper.store import DomainUpdate, Kept, Lease, Progress, RobotsCopy, Run, Settled
-from scraper.store.sqlite import ownership, reading, runs
+from scraper.store.sqlite import ownership, reading, runs, standing
 from scraper.store.sqlite.database import Database, many
 from scraper.store.sqlite.frontier import Change, Seen, queue_of
 from scraper.store.sqlite.locks import Locks
@@ -191,6 +191,16 @@ class SqliteStore:
             self._taken.get(visit.entry.domain, {}).pop(visit.entry.id, None)
         named = {visit.entry.domain for visit in visits} | {update.lease.domain for update in domains}
         return Settled(change.new, frozenset(named - ours.keys()), tuple(settlement.refused))
+
+    def let_stand(self, run: Run) -> int:
+        after, count = 0, 0
+        while True:
+            with self._database.write() as connection:
+                runs.check_held(connection, run, self._workers.me)
+                found, after = standing.let_stand(connection, run, after)
+            count += found
+            if not after:
+                return count
 
     def release(self, domains: Sequence[DomainUpdate]) -> None:
         run = self._run
