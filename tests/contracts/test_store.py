@@ -733,7 +733,8 @@ class TestSecondVisits:
     def test_a_link_of_an_unchanged_and_of_a_read_page_is_met_once(self, world: World) -> None:
         store = world.worker("w1")
         both = page("one", links=(url("x"),))
-        run_through(store, {"1": both, "2": both}, "1", "2")
+        answers: dict[str, Outcome] = {"1": both, "2": both}
+        run_through(store, answers, "1", "2")
         for first, second in (("1", "2"), ("2", "1")):
             run = store.start_run("news", "code")
             store.add(run, [url(first), url(second)])
