@@ -47,7 +47,7 @@ _GONE = frozenset({404, 410})
 _OVERLOAD = frozenset({429, 503})
 _PART = 206  # never asked for
 _JSON = "application/json"
-PATIENCE = 0.02  # seconds; a body or a callback that takes long does not hold up the others for longer
+PATIENCE = 0.25  # seconds; a body or a callback that takes long does not hold up the others for longer
 _COOKIES = frozenset({"set-cookie", "set-cookie2"})
 SHORTEST_SECRET = 4
 _LEAVES = re.compile(r"[/=](?:log|sign)[-_]?(?:out|off)(?:\.\w+)?/?(?:[?&#]|$)", re.IGNORECASE)
