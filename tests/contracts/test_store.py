@@ -794,7 +794,10 @@ class TestCurrentRecords:
             return tuple(map(url, paths))
 
         store = world.worker("w1")
-        first = {"list": page(links=links("gone", "1", "2")), "1": page("1", links=links("1b", "list"))}
+        first: dict[str, Outcome] = {
+            "list": page(links=links("gone", "1", "2")),
+            "1": page("1", links=links("1b", "list")),
+        }
         run_through(store, first, "list", "3")
         run_through(store, {**first, "list": page(links=links("1", "2")), "3": page("3")}, "list", "3")
         for day in range(3):
