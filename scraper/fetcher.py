@@ -314,6 +314,11 @@ class Fetcher:
             )
         )
 
+    @staticmethod
+    def _robots_usage(page: Page) -> str | None:
+        session = page.session if page.has_session else None
+        return session.usage(page.url) if session is not None and session.usage is not None else None
+
     def _parse(self, entry: Entry, page: Page) -> tuple[Outcome, tuple[str, ...]]:
         response = page.response
         digest = _digest(response)
@@ -331,7 +336,7 @@ class Fetcher:
             return Unchanged(replace(known, version=before.version)), ()
         try:
             found = harvest(self._spider, page, self._rules)
-            facts = page.facts()
+            facts = page.facts(self._robots_usage(page))
         except Exception as error:
             return Failed(_where(error), type(error).__name__, is_parse=True), ()
         return Fetched(known, found.records, found.links, found.refused, facts), found.rejected

@@ -266,6 +266,11 @@ class Page:
         return next((form for form in forms if set(names) <= set(form.names)), first)
 
     @property
+    def has_session(self) -> bool:
+        """Whether the page came over a session, and not out of an archive or a test."""
+        return self._session is not None
+
+    @property
     def session(self) -> Any:
         """The session of the page's domain (a `requests.Session`): its calls wait and obey like any other."""
         if self._session is None:
@@ -310,14 +315,14 @@ class Page:
             named[is_nofollow(link.get("rel", ""))].append(link.get("href"))
         return frozenset(self._absolute(named[True])) - frozenset(self._absolute(named[False]))
 
-    def facts(self) -> dict[str, Any]:
+    def facts(self, robots_usage: str | None = None) -> dict[str, Any]:
         """What the site says about the use of this page; empty where it says nothing.
 
-        `noindex`, `noarchive`, `noai` ...: True; `usage`: {"train-ai": "disallow"} (Content-Usage);
-        `tdm_reservation`: 0 or 1, and `tdm_policy` (TDMRep).
+        `noindex`, `noarchive`, `noai` ...: True; `usage`: {"train-ai": "disallow"} (Content-Usage, the field and
+        `robots_usage`, what robots.txt says); `tdm_reservation`: 0 or 1, and `tdm_policy` (TDMRep).
         """
         facts: dict[str, Any] = dict.fromkeys(sorted(self.directives - {"nofollow"}), True)
-        usage = content_usage(*self.headers.getall("content-usage"))
+        usage = content_usage(*self.headers.getall("content-usage"), robots_usage)
         if usage:
             facts["usage"] = usage
         metas = self._metas("tdm-reservation")

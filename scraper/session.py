@@ -85,6 +85,7 @@ class DomainSession(requests.Session):
         self.gates = gates
         self.clock = clock or SystemClock()
         self.check = check
+        self.usage: Callable[[str], str | None] | None = None
         self.terms = terms
         self.cookies: Jar = Jar(is_public_suffix, domain, self.clock.wall)
         self.wire = wire.Wire(connections)

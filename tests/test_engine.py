@@ -7,7 +7,8 @@ import pytest
 from scraper import Page, Request, Spider
 from scraper.engine.plan import Stop
 from scraper.errors import LoginFailed
-from scraper.model import Verdict
+from scraper.events import Event, Visited
+from scraper.model import Fetched, Verdict
 from scraper.testing import Asked, CrawlResult, FakeWeb, crawl
 from scraper.testing.web import Scripted
 
@@ -493,6 +494,20 @@ class TestPages:
         assert parsed == [A, A + "b"]
         assert second.summary["unchanged"] == 2
         assert second.records == first.records
+
+
+class TestFacts:
+    def test_what_robots_txt_says_about_use_stands_with_the_page(self) -> None:
+        rules = "User-agent: *\nContent-Usage: train-ai=n\nContent-Usage: /open train-ai=y"
+        web = FakeWeb({A + "robots.txt": (200, {}, rules), A: links("open"), A + "open": links()})
+        facts: dict[str, Any] = {}
+
+        def note(event: Event) -> None:
+            if isinstance(event, Visited) and isinstance(event.visit.outcome, Fetched):
+                facts[event.visit.entry.url] = event.visit.outcome.facts
+
+        crawl(Walk, web, listeners=[note])
+        assert facts == {A: {"usage": {"train-ai": "disallow"}}, A + "open": {"usage": {"train-ai": "allow"}}}
 
 
 class TestLogin:

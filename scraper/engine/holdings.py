@@ -102,9 +102,10 @@ class Holdings:
         session, plan = domain.session, self._plan
         allowed = plan.allowed_domains or frozenset({domain.name})
         session.gates = self._gates.of
-        session.check = Passport(
+        passport = Passport(
             session, domain.permits, self._permits.exempted, plan.token, allowed, plan.max_wait, self._clock
         )
+        session.check, session.usage = passport, passport.usage
 
     # waiting ------------------------------------------------------------------------------------------
     def schedule(self, domain: Domain) -> None:

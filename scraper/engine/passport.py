@@ -55,6 +55,11 @@ class Passport:
         if reason is not None:
             raise RequestDenied(f"{bare}: {reason}")
 
+    def usage(self, url: str) -> str | None:
+        """What robots.txt says about the use of a page (Content-Usage), as far as its origin is known."""
+        permit = self._known.get(origin_of(url)) if self._known else None
+        return permit.usage(self._token, url) if permit is not None else None
+
     def _check_wait(self, url: str, bare: str) -> None:
         gate = self._gate(url)
         wait = gate.due - self._clock.now() if gate is not None else 0.0

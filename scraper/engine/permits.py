@@ -28,6 +28,11 @@ class Permit:
     checked_at: float = 0.0
     closed: str = ""
     exempt: str = ""
+    speaks_of_use: bool = False
+
+    def usage(self, token: str, url: str) -> str | None:
+        """What the file says about the use of a URL (Content-Usage); None where it says nothing."""
+        return self.robots.content_usage(token, url) if self.speaks_of_use else None
 
     def refusal(self, token: str, url: str) -> str | None:
         """Why a URL may not be fetched; None where it may."""
@@ -130,7 +135,8 @@ def permit_of(copy: RobotsCopy, now: float) -> Permit:
         closed = _closed("no answer" if copy.status is None else f"status {copy.status}")
         return Permit(copy.origin, robots.DISALLOW_ALL, copy.until, copy.status, copy.checked_at, closed)
     rules = robots.parse(copy.body) if access is Access.PARSE else robots.ALLOW_ALL
-    return Permit(copy.origin, rules, copy.until, copy.status, copy.checked_at)
+    speaks_of_use = b"content-usage" in copy.body.lower()
+    return Permit(copy.origin, rules, copy.until, copy.status, copy.checked_at, speaks_of_use=speaks_of_use)
 
 
 def _closed(reason: str) -> str:
