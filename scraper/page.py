@@ -318,8 +318,8 @@ class Page:
     def facts(self, robots_usage: str | None = None) -> dict[str, Any]:
         """What the site says about the use of this page; empty where it says nothing.
 
-        `noindex`, `noarchive`, `noai` ...: True; `usage`: {"train-ai": "disallow"} (Content-Usage, the field and
-        `robots_usage`, what robots.txt says); `tdm_reservation`: 0 or 1, and `tdm_policy` (TDMRep).
+        `noindex`, `noarchive`, `noai` ...: True; `usage`: {"train-ai": "disallow"} (Content-Usage, the field
+        and `robots_usage`, what robots.txt says); `tdm_reservation`: 0 or 1, and `tdm_policy` (TDMRep).
         """
         facts: dict[str, Any] = dict.fromkeys(sorted(self.directives - {"nofollow"}), True)
         usage = content_usage(*self.headers.getall("content-usage"), robots_usage)
