@@ -90,6 +90,12 @@ def test_every_command_has_help_with_an_example(call: Call) -> None:
         assert f"python -m scraper {name}" in said.out
 
 
+def test_without_a_command_the_overview_is_shown(call: Call) -> None:
+    said = call()
+    assert (said.code, said.err) == (0, "")
+    assert all(f"  {name} " in said.out for name in COMMANDS)
+
+
 @pytest.mark.parametrize(
     ("words", "hint"),
     [
@@ -314,6 +320,27 @@ def test_a_spider_keeps_its_delay_from_the_last_request_of_a_faster_one(call: Ca
 
 
 # records ----------------------------------------------------------------------------------------------------
+def test_a_run_without_records_replaces_them_only_when_it_is_named_itself(call: Call, shop: Site) -> None:
+    file = write("shop", shop.url("/"))
+    current = Path("data/shop/records.jsonl")
+    assert call("run", "shop", "--quiet").code == 0
+    file.write_text(file.read_text("utf-8").replace("yield {", "_ = {"), "utf-8")
+    assert call("run", "shop", "--quiet").code == 1
+    said = call("accept", "shop")
+    assert said.code == 2 and "no records" in said.err and current.read_text()
+    run_id = said.err.split()[2]
+    assert f"accept {run_id}" in said.err
+    assert call("accept", run_id).code == 0 and not current.read_text()
+
+
+def test_a_check_without_saved_pages_says_so(call: Call, site: Site) -> None:
+    site["/"] = "<title>front</title>", 200, {"Content-Type": "text/html", "X-Robots-Tag": "noarchive"}
+    write("shop", site.url("/"))
+    assert call("run", "shop", "--quiet", "--archive").code == 0
+    said = call("check", "shop")
+    assert said.code == 0 and "no page is saved" in said.out
+
+
 def test_a_degraded_run_can_be_accepted_after_a_look(call: Call, shop: Site) -> None:
     write("shop", shop.url())
     assert call("run", "shop").code == 0

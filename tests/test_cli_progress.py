@@ -136,7 +136,18 @@ def test_with_worker_processes_their_sums_are_shown() -> None:
         counts(tick)
         narrator(tick)
     assert (counts.pages, counts.records, counts.failed) == (7, 6, 1)
-    assert lines == ["shop.test: setting delay 1 s"]
+    assert lines == ["shop.test: 1 request every 1 s (default delay)"]
+
+
+@pytest.mark.parametrize(
+    ("reason", "told"),
+    [("robots Crawl-delay 10 s", ["shop.test: robots Crawl-delay 10 s"]), ("backoff after failure 1", [])],
+)
+def test_the_rule_of_a_domain_that_is_waited_for_is_told_and_a_rest_only_once(
+    reason: str, told: list[str]
+) -> None:
+    tick = Ticked(0, 0, 0, 0, 1, (DomainState("shop.test", 0, 8.0, reason, 0, 1),), 1)
+    assert said([tick, tick]) == told
 
 
 def test_progress_comes_now_and_then_and_names_what_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,7 +9,7 @@ import click
 from scraper.cli.faults import Caller, guarded
 
 COMMANDS = {
-    "run": ("running", "Crawl with a spider: begin a run, or go on with one that did not end."),
+    "run": ("running", "Crawl: begin a run, or go on with one that did not end."),
     "list": ("spiders", "The spiders that can be run, with their last run and its verdict."),
     "new": ("spiders", "Write a spider file and its test, ready to edit."),
     "fetch": ("probing", "Send one polite request: status, headers and body."),
@@ -24,7 +24,7 @@ COMMANDS = {
     "accept": ("records", "Take over the records of a run that was not OK, after a look at it."),
     "cookies": ("upkeep", "List, import or forget the cookies of a spider."),
     "cron": ("upkeep", "The crontab line that runs a spider, or its systemd timer."),
-    "doctor": ("upkeep", "Is this machine ready: Python, packages, data folder, contact, cron."),
+    "doctor": ("upkeep", "Is this machine ready: Python, packages, data, contact, cron."),
 }
 
 EPILOG = """\b
@@ -32,7 +32,7 @@ Begin with:
   python -m scraper run bookshop                    a shop on this machine, no network
   python -m scraper new shop https://shop.example/  a spider of your own
 \b
-Exit codes: 0 healthy, 1 not healthy, 2 could not start, 75 try again later, 77 login lost."""
+Exit codes: 0 healthy, 1 not healthy, 2 could not start, 75 try again later, 77 login refused."""
 
 
 class Commands(click.Group):
@@ -112,5 +112,5 @@ def main() -> NoReturn:
 def invoke(arguments: list[str], caller: Caller) -> Any:
     """Run a command; what it raises goes on."""
     # Not `commands.main`: that ends the process itself where a pipe is closed.
-    with commands.make_context(caller.short_program, list(arguments), obj=caller) as context:
+    with commands.make_context(caller.short_program, list(arguments) or ["--help"], obj=caller) as context:
         return commands.invoke(context)

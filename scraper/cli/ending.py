@@ -11,6 +11,7 @@ from scraper.model import Verdict
 MOST_CAUSES = 6
 MOST_LINES = 10
 MOST_REASONS = 4
+REJECTED = "rejected record"  # as the tally names it
 
 Summary = Mapping[str, Any]
 
@@ -88,7 +89,8 @@ def _failures(summary: Summary) -> Iterator[str]:
     """What went wrong, grouped by cause, with an example of each."""
     errors: Mapping[str, int] = summary.get("errors", {})
     for cause, number in list(errors.items())[:MOST_CAUSES]:
-        yield f"  {'failed':<9} {number:,} x {text.cut(cause, 60)}, for example:"
+        name, kind = ("not kept", "record") if cause == REJECTED else ("failed", text.cut(cause, 60))
+        yield f"  {name:<9} {number:,} x {kind}, for example:"
         yield f"  {'':<9} {text.cut(summary['examples'].get(cause, ''), 200)}"
     if len(errors) > MOST_CAUSES:
         yield f"  {'':<9} and {len(errors) - MOST_CAUSES} more causes"
@@ -146,10 +148,16 @@ def _next(summary: Summary, place: Place) -> Iterator[tuple[str, str]]:
             yield "go on", command_line("run", spider, data=data)
         case Verdict.DEGRADED | Verdict.EMPTY | Verdict.BROKEN:
             yield "look", show
-            if summary["records"]:
-                yield "if right", command_line("accept", run_id, data=data)
+            yield from _doubts(summary, data)
         case Verdict.BLOCKED:
             yield "look", command_line("audit", run_id, data=data)
             yield "", "ask less often (setting delay), or ask the site's owner"
         case Verdict.AUTH:
-            yield "look", f"the credentials of login() in the spider {spider}; then run it again"
+            yield "look", f"login() in the spider {spider}, and what it is given (--param); then run it again"
+
+
+def _doubts(summary: Summary, data: Path) -> Iterator[tuple[str, str]]:
+    if summary["verdict"] == Verdict.EMPTY:
+        yield "compare", f"{command_line('fetch', 'URL', '--body', data=data)}  (with what parse() looks for)"
+    elif summary["records"]:
+        yield "if right", command_line("accept", summary["run_id"], data=data)

@@ -19,7 +19,9 @@ from scraper.store import Run, Store
 @click.command("runs")
 @click.argument("spider", required=False)
 @place_options
-@click.option("-n", "limit", metavar="N", default=20, show_default=True, type=click.IntRange(1))
+@click.option(
+    "-n", "limit", metavar="N", default=20, show_default=True, type=click.IntRange(1), help="How many."
+)
 @json_option("One JSON object a run, newest first.")
 def runs_command(spider: str | None, data: Path, store: str | None, limit: int, as_json: bool) -> None:
     """The last runs, newest first.

@@ -70,5 +70,5 @@ def _line(domain: DomainState, since: float, name_width: int, width: int) -> str
     if wait >= 1 and not domain.in_flight:
         does = f"waits {text.duration(wait)}: {domain.reason}"
     else:
-        does = f"{text.count(domain.pages, 'page')} so far: {domain.reason}"
+        does = f"{text.count(domain.pages, 'page')} ({domain.reason})"
     return text.cut_columns(f"  {text.cut(domain.name, name_width).ljust(name_width)}  {does}", width)

@@ -6,13 +6,24 @@ from dataclasses import dataclass, field
 
 from scraper.cli import text
 from scraper.clock import monotonic
-from scraper.events import DomainLeft, Event, Noted, PaceSet, RestBegan, RunBegan, Ticked, Visited
+from scraper.events import (
+    DomainLeft,
+    DomainState,
+    Event,
+    Noted,
+    PaceSet,
+    RestBegan,
+    RunBegan,
+    Ticked,
+    Visited,
+)
 from scraper.model import Denied, Failed, Fetched, Retry, Unchanged, Visit
 
 RECENT = 20.0  # seconds over which the speed is measured
 SOON, LATER = 10.0, 30.0  # seconds between lines of progress: in the first minute, and after it
 MOST_OF_A_KIND = 3
 MOST_DOMAINS = 12
+_RULES = ("robots ", "RateLimit", "delay_factor ")  # what sets a pace, other than our own setting
 
 
 @dataclass(slots=True)
@@ -109,7 +120,7 @@ class Narrator:
                 self._begin(event)
             case Ticked(domains=domains) if not self._counts.has_visits:
                 for state in domains:
-                    self._announce_rule(state.name, state.reason)
+                    self._announce_state(state)
 
     def _tell_domain(self, event: PaceSet | RestBegan | DomainLeft) -> None:
         name = event.domain
@@ -135,10 +146,14 @@ class Narrator:
             self._announced[domain] = pace.delay
             self._say_some(f"{domain} pace", f"{domain}: now {interval(pace)}")
 
-    def _announce_rule(self, domain: str, rule: str) -> None:
-        if domain not in self._announced and len(self._announced) < MOST_DOMAINS:
-            self._announced[domain] = 0.0
-            self._say(f"{domain}: {rule}")
+    def _announce_state(self, state: DomainState) -> None:
+        """The same for a domain of which nothing has come yet, or that a worker process has in hand."""
+        if state.reason.startswith("setting delay "):
+            self._announce(state.name)
+        elif state.reason.startswith(_RULES) and state.name not in self._announced:
+            self._announced[state.name] = 0.0
+            if len(self._announced) <= MOST_DOMAINS:
+                self._say(f"{state.name}: {state.reason}")
 
     def _announce(self, domain: str) -> None:
         """Say at its first request how fast a domain is asked, and who wants it so."""

@@ -12,9 +12,10 @@ import click
 from scraper.app.reading import find_run, needed_store
 from scraper.app.records import accept, changes_since, current_file, export, lines_of
 from scraper.cli import text
-from scraper.cli.options import json_option, place_options
+from scraper.cli.options import command_line, json_option, place_options
 from scraper.errors import UsageError
 from scraper.sinks import STDOUT, sink_for
+from scraper.store import Run
 
 _SIGNS = {"added": "+", "changed": "~", "removed": "-"}
 
@@ -79,7 +80,14 @@ def _value(value: object) -> str:
     required=True,
     help=".jsonl .jsonl.gz .json .csv .parquet .sqlite, or - (standard output). Repeatable.",
 )
-@click.option("--data", metavar="DIR", default="data", show_default=True, type=click.Path(path_type=Path))
+@click.option(
+    "--data",
+    metavar="DIR",
+    default="data",
+    show_default=True,
+    type=click.Path(path_type=Path),
+    help="Folder of database, records and runs.",
+)
 def export_command(spider: str, output: tuple[str, ...], data: Path) -> None:
     """Write a spider's current records to a file of any format.
 
@@ -101,6 +109,7 @@ def accept_command(run: str, data: Path, store: str | None) -> None:
     """Take over the records of a run that was not OK, after a look at it.
 
     RUN is the id of a run, or a spider's name for its last run. Its records become the current ones.
+    A run without any records is taken by its id only.
 
     \b
     python -m scraper show 20260102-030405-7
@@ -108,7 +117,17 @@ def accept_command(run: str, data: Path, store: str | None) -> None:
     """
     with closing(needed_store(data, store)) as found:
         known = find_run(found, run)
+        _check_meant(run, known, data)
         counts = accept(found, known, data)
     told = ", ".join(f"{number:,} {kind}" for kind, number in counts.items())
     click.echo(f"accepted: {known.spider}, run {known.id}: {told}")
     click.echo(f"  files     {data / known.spider / 'records.jsonl'}")
+
+
+def _check_meant(given: str, run: Run, data: Path) -> None:
+    """A name alone does not take over nothing in place of something: there is no way back."""
+    if given != run.id and run.state == "ended" and not run.summary.get("records"):
+        raise UsageError(
+            f"run {run.id} of {run.spider} brought no records: it would remove all that are there",
+            f"if that is meant: {command_line('accept', run.id, data=data)}",
+        )

@@ -109,9 +109,15 @@ def _checked(options: Options, as_json: bool) -> int:
                 for line in _lines(page):
                     click.echo(line)
     if not as_json:
-        told = f"{differing:,} differ from their records" if differing else "all give the records they gave"
-        click.echo(f"{prepared.loaded.name}: {text.count(pages, 'saved page')} parsed, {told}")
+        click.echo(f"{prepared.loaded.name}: {_told(pages, differing)}")
     return differing
+
+
+def _told(pages: int, differing: int) -> str:
+    if not pages:
+        return "no page is saved (run --archive saves what a site sends; what did not change is not sent)"
+    told = f"{differing:,} differ from their records" if differing else "all give the records they gave"
+    return f"{text.count(pages, 'saved page')} parsed, {told}"
 
 
 def _facts(spider: str, page: Checked) -> dict[str, Any]:

@@ -48,7 +48,11 @@ class Manner:
 )
 @click.option("--set", "sets", metavar="NAME=VALUE", multiple=True, help="Change a setting. Repeatable.")
 @click.option(
-    "--param", "params", metavar="NAME=VALUE", multiple=True, help="A value for the spider's params."
+    "--param",
+    "params",
+    metavar="NAME=VALUE",
+    multiple=True,
+    help="A value for the spider's self.params. Repeatable.",
 )
 @click.option("--max-pages", metavar="N", help="Stop after N pages; the same command goes on from there.")
 @click.option("--max-time", metavar="TIME", help="Stop after a time such as 50m; the same command goes on.")
@@ -74,7 +78,7 @@ def run_command(
     quiet: bool,
     as_json: bool,
 ) -> int:
-    """Crawl with a spider: begin a run, or go on with one that did not end.
+    """Crawl: begin a run, or go on with one that did not end.
 
     SPIDER is a name (spiders/NAME.py) or a file.
 

@@ -1,6 +1,7 @@
 """`list` and `new`: the spiders of a project."""
 
 import json
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -68,5 +69,6 @@ def new_command(name: str, url: str) -> None:
     spider, test = write_spider(Path.cwd(), name, url)
     click.echo(f"written: {spider.relative_to(Path.cwd())} and {test.relative_to(Path.cwd())}")
     click.echo("  look at   what the page is made of, and say in parse() what a record is")
-    click.echo(f"  test it   {caller().python} -m pytest {test.relative_to(Path.cwd())}")
+    pytest = "" if find_spec("pytest") else f"{caller().python} -m pip install pytest && "
+    click.echo(f"  test it   {pytest}{caller().python} -m pytest {test.relative_to(Path.cwd())}")
     click.echo(f"  try it    {command_line('run', name)} --max-pages 3 -o -")

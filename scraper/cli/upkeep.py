@@ -158,7 +158,7 @@ def _print_units(job: cron.Job) -> None:
 @click.command("doctor")
 @place_options
 def doctor_command(data: Path, store: str | None) -> int:
-    """Is this machine ready: Python, packages, data folder, contact, cron.
+    """Is this machine ready: Python, packages, data, contact, cron.
 
     Exit 1 if something is BAD.
 
