@@ -108,7 +108,7 @@ def frontier(folder: Path, *, known: int) -> Table:
     rows.append(["ratio", *(f"{last[step] / first[step]:.2f}" for step in steps), "", ""])
     text = (
         "The store alone, in a process of its own: new URLs are added 2,000 at a time, URLs are taken by the "
-        "hundred, pages are settled in groups of a hundred, with a record and 40 links each: 38 of them seen a "
+        "hundred, pages are settled in groups of a hundred, a record and 40 links each: 38 of them seen a "
         "moment ago as on most sites, or all 40 at random among all that are known (*a stranger*)."
     )
     return Table("frontier", "The store at scale", text, rows)
