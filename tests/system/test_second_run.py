@@ -174,6 +174,20 @@ def forget_robots(project: Project) -> None:
     database.close()
 
 
+def test_runs_that_are_forgotten_leave_their_room_to_the_next(project: Project, daily: Site) -> None:
+    sizes = []
+    for day in range(7):
+        for number in range(SIZE):
+            daily[f"/{number}"] = tagged(page(title=f"day {day} " + "x" * 20_000), f"day {day}")
+        ended = run(project, "--set", "retention=2")
+        assert ended.code == 0, ended.text
+        sizes.append(project.data("scraper.db").stat().st_size)
+    assert len(list(project.data("daily", "runs").iterdir())) == len(project.runs("daily")) == 2
+    assert max(sizes[3:]) <= 1.05 * sizes[3] < 5 * sizes[0]
+    assert not list(project.root.rglob("*.part"))
+    assert list(changes(project).values()) == ["changed"] * SIZE
+
+
 def test_a_limited_run_removes_nothing_and_the_next_one_goes_on(project: Project, daily: Site) -> None:
     daily["/1"] = leaf(1, "changed")
     ended = run(project, "--max-pages", "4")
