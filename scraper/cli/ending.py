@@ -105,7 +105,10 @@ def _politeness(summary: Summary, exempt: Mapping[str, str]) -> Iterator[str]:
         )
         closest = domains[name]
         gap = text.duration(closest["min_gap_s"])
-        yield f"  {'polite':<9} smallest gap {gap} at {name} ({closest['delay_source'] or 'no delay known'})"
+        source = closest["delay_source"] or "no delay known"
+        # A delay that grew later says nothing about the gaps before it.
+        when = "by the end: " if closest["min_gap_s"] < closest["delay_s"] else ""
+        yield f"  {'polite':<9} smallest gap {gap} at {name} ({when}{source})"
     breaches = sum(one.get("breaches", 0) for one in domains.values())
     if breaches:
         yield f"  {'':<9} {breaches} of the gaps were shorter than the delay: this is a bug"
