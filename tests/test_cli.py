@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import click
 import pytest
 
 from scraper.cli import COMMANDS, commands, ending, invoke, text
@@ -302,6 +303,22 @@ def test_the_reason_for_leaving_robots_out_is_shown(call: Call, shop: Site) -> N
     said = call("run", "shop", "--set", 'robots_exempt={"127.0.0.1" = "our own server, agreed today"}')
     assert said.code == 0 and said.err.count("our own server, agreed today") >= 2
     assert "/robots.txt" not in shop.paths(robots=True)
+
+
+def test_a_run_goes_on_when_nobody_reads_its_log_any_more(
+    call: Call, shop: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    echo = click.echo
+
+    def broken(message: str, err: bool = False) -> None:
+        if re.match(r"\d\d:\d\d:\d\d ", message):
+            raise BrokenPipeError
+        echo(message, err=err)
+
+    monkeypatch.setattr("scraper.cli.running.click.echo", broken)
+    write("shop", shop.url())
+    said = call("run", "shop")
+    assert said.code == 0 and "shop: OK" in said.err and "begins" not in said.err
 
 
 def test_a_site_cannot_move_the_cursor_of_the_terminal(call: Call, site: Site) -> None:

@@ -6,12 +6,12 @@ from typing import Any
 
 from scraper.cli import text
 from scraper.cli.options import Place, command_line
+from scraper.engine.tally import REJECTED
 from scraper.model import Verdict
 
 MOST_CAUSES = 6
 MOST_LINES = 10
 MOST_REASONS = 4
-REJECTED = "rejected record"  # as the tally names it
 
 Summary = Mapping[str, Any]
 

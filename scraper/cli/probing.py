@@ -138,8 +138,8 @@ def explain_command(
         if looked is not None:
             looked.close()
     for gate in gates:
-        mark = {True: "yes", False: text.colour("no", "red"), None: "-"}[gate.is_open]
-        click.echo(f"{gate.name:<7} {mark:<4} {text.clean(gate.told)}")
+        mark = {True: "yes ", False: text.colour("no  ", "red"), None: "-   "}[gate.is_open]
+        click.echo(f"{gate.name:<7} {mark} {text.clean(gate.told)}")
     click.echo(_answer(gates))
 
 

@@ -3,7 +3,7 @@
 import json
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -171,7 +171,9 @@ def _note_fetching(event: Event) -> None:
 
 def _log(line: str) -> None:
     now = datetime.fromtimestamp(SystemClock(0.0).wall())
-    click.echo(f"{now:%H:%M:%S} {text.clean(line)}", err=True)
+    # Who read along may be gone (`2>&1 | head`), or the disk be full under the log: no matter of the run's.
+    with suppress(OSError):
+        click.echo(f"{now:%H:%M:%S} {text.clean(line)}", err=True)
 
 
 def _already_running(error: StoreBusy, store: Store, spider: str) -> StoreBusy:
