@@ -56,7 +56,13 @@ def origin_of(url: str) -> str:
     plain = _PLAIN.match(url)
     if plain and not plain[3] and "xn--" not in plain[2]:
         return plain[0]
-    parsed = _parse(url)
+    end = url.find("/", 8) + 1
+    return _parsed_origin(url[:end]) if 0 < end <= _LONGEST_HOST else _parsed_origin.__wrapped__(url)
+
+
+@lru_cache(maxsize=8192)
+def _parsed_origin(start: str) -> str:
+    parsed = _parse(start)
     return parsed.origin if parsed and parsed.origin != "null" else ""
 
 

@@ -40,7 +40,7 @@ class Seen:
     """
 
     queues: dict[tuple[str, str], int] = field(default_factory=dict)
-    # Stems within a queue: a pair of both as the key would take twice the memory, and time to collect.
+    # Fingerprints within a queue: a pair of both as the key would take twice the memory, and time to collect.
     urls: defaultdict[int, dict[bytes, int]] = field(default_factory=lambda: defaultdict(dict))
     ids: set[int] = field(default_factory=set)
     refused: set[bytes] = field(default_factory=set)
@@ -120,22 +120,26 @@ class Change:
 
         `again` reopens what the run has finished; a redirect hop reopens what ended as a redirect itself.
         """
-        queue, stem = key = self._key(url)
+        queue = self._queue(url.domain)
         seen = self._seen.urls[queue]
-        if not (url.again or is_hop) and (found := seen.get(stem)) is not None:
+        if not (url.again or is_hop) and (found := seen.get(url.fp)) is not None:
             return found
+        key = (queue, url.fp[:STEM])
         if (found := self._fresh.get(key)) is not None:
             return found
         if key not in self._looked_up:
             self._looked_up[key] = known.find(self.connection, [key]).get(key)
-        found = seen[stem] = self._open_unless_met(key, url, is_hop=is_hop)
+        found = seen[url.fp] = self._open_unless_met(key, url, is_hop=is_hop)
         self._seen.ids.add(found)
         return found
 
     def look_up(self, urls: Iterable[NewUrl]) -> None:
         """Read what `meet` needs of many URLs at once."""
-        seen = self._seen.urls
-        keys = {key for url in urls if not url.again and (key := self._key(url))[1] not in seen[key[0]]}
+        keys: set[Key] = set()
+        for url in urls:
+            queue = self._queue(url.domain)
+            if url.fp not in self._seen.urls[queue] and not url.again:
+                keys.add((queue, url.fp[:STEM]))
         self._looked_up.update(dict.fromkeys(keys))
         self._looked_up.update(known.find(self.connection, keys))
 
@@ -165,15 +169,15 @@ class Change:
         )
         self._seen.trim()
 
-    def _key(self, url: NewUrl) -> Key:
-        queue = self._queues.get(url.domain)
+    def _queue(self, domain: str) -> int:
+        queue = self._queues.get(domain)
         if queue is None:
-            place = (self._spider, url.domain)
+            place = (self._spider, domain)
             queue = self._seen.queues.get(place)
             if queue is None:
                 queue = self._seen.queues[place] = queue_of(self.connection, *place)
-            self._queues[url.domain] = queue
-        return queue, url.fp[:STEM]
+            self._queues[domain] = queue
+        return queue
 
     def _open_unless_met(self, key: Key, url: NewUrl, *, is_hop: bool) -> int:
         row = self._looked_up[key]
