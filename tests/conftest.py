@@ -8,6 +8,14 @@ import pytest
 from tests.project import Project
 from tests.site import Scripted, Site
 
+# More than there are cores: the system tests mostly wait.
+PROCESSES = 4
+
+
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    """Several processes for the whole suite; one for a part of it, which is over before they have started."""
+    return PROCESSES if config.args_source is pytest.Config.ArgsSource.TESTPATHS else 0
+
 
 @pytest.fixture
 def site() -> Iterator[Site]:

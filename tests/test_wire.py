@@ -173,6 +173,11 @@ def _relay(source: socket.socket, target: socket.socket) -> None:
 
 def _serve_socks(client: socket.socket) -> None:
     """SOCKS 5 without authentication, CONNECT to an IPv4 address or a name (RFC 1928)."""
+    with contextlib.suppress(OSError, IndexError):  # the client left
+        _greet_and_relay(client)
+
+
+def _greet_and_relay(client: socket.socket) -> None:
     stream = client.makefile("rb")
     stream.read(stream.read(2)[1])
     client.sendall(b"\x05\x00")
@@ -225,6 +230,6 @@ def test_a_drip_through_a_proxy_ends_at_the_deadline_too(
     pytest.importorskip("socks")
     site = tls_site({"/": Reply(200, "x" * 500, drip=0.01)})
     session = session_of(home=Terms(proxy=socks[0], verify=str(certificate)))
-    session.timeout = (1.0, 0.1)
+    session.timeout = (5.0, 0.1)
     assert isinstance(exchange(session, "GET", secure(site)).error, TimedOut)
     assert isinstance(exchange(session_of(home=Terms(proxy=socks[0])), "GET", secure(site)).error, TlsFailed)

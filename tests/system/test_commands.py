@@ -27,9 +27,9 @@ SPIDER = """
 """
 
 
-def shop(project: Project, site: Site, delay: float = 0.0) -> None:
-    site["/"] = page(*(f"/{number}" for number in range(30)))
-    for number in range(30):
+def shop(project: Project, site: Site, delay: float = 0.0, size: int = 30) -> None:
+    site["/"] = page(*(f"/{number}" for number in range(size)))
+    for number in range(size):
         site[f"/{number}"] = page(title=str(number))
     project.spider("shop", SPIDER.format(url=site.url(), delay=delay))
 
@@ -59,7 +59,7 @@ def test_a_second_run_says_who_runs_the_spider_and_touches_nothing(project: Proj
 
 
 def test_a_request_by_hand_waits_for_the_run_that_has_the_domain(project: Project, site: Site) -> None:
-    shop(project, site, delay=0.1)
+    shop(project, site, delay=0.1, size=10)
     first = project.start("run", "shop", "--quiet")
     while not site.paths():
         assert first.process.poll() is None
@@ -131,7 +131,7 @@ def test_data_that_is_no_folder_or_from_a_newer_program_is_refused_in_a_line(
 
 
 def test_progress_is_lines_where_no_terminal_is(project: Project, site: Site) -> None:
-    shop(project, site)
+    shop(project, site, size=10)
     site["/robots.txt"] = (
         "User-agent: *\nCrawl-delay: 0.03\nDisallow: /3\n",
         200,

@@ -15,8 +15,8 @@ import pytest
 from tests.project import Ended, Project, read_jsonl
 from tests.site import Arrival, Reply, Scripted, Site, page, redirect
 
-DELAY = 0.2
-SETTINGS = ("delay=0.2", "timeout=0.5", "max_attempts=2", "max_body=1000000", "max_wait=5")
+DELAY = 0.1
+SETTINGS = (f"delay={DELAY}", "timeout=0.5", "max_attempts=2", "max_body=1000000", "max_wait=5")
 HTML = {"Content-Type": "text/html"}
 OK = "HTTP/1.1 200 OK\r\n"
 
