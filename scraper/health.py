@@ -62,7 +62,8 @@ class Facts:
     raised, by error, `failures` the URLs given up, by reason, `gone` the 404 and 410, `denied` those that may
     not be fetched, by rule. By domain: `refused` counts URLs not fetched because the domain refuses us,
     `blocked` names those left alone for it, `down` is the reason why a domain could not be reached at all,
-    `auth` the reason why a login failed. `filled` counts records by field that is not empty. `stopped`: why
+    `auth` the reason why a login failed. `filled` counts records by field that is not empty,
+    `rejected` those that were not as the spider declares them. `stopped`: why
     the run ended before its work was done ("SIGTERM", "example.org asks to wait until 14:00"), empty
     otherwise. `is_limited`: a limit that the user set for this run alone was reached, so its totals are not
     held against other runs.
@@ -79,6 +80,7 @@ class Facts:
     denied: Mapping[str, int] = field(default_factory=dict)
     down: Mapping[str, str] = field(default_factory=dict)
     auth: Mapping[str, str] = field(default_factory=dict)
+    rejected: int = 0
     gone: int = 0
     domains: int = 1
     deferred: int = 0
@@ -235,7 +237,7 @@ def _empty(facts: Facts, health: Health) -> Iterator[Finding]:
 
 
 def _degraded(facts: Facts, past: Sequence[Mapping[str, Any]], health: Health) -> Iterator[Finding]:
-    reasons = [*_unreached(facts, health)]
+    reasons = [*_unreached(facts, health), *_rejected(facts, health)]
     if facts.records:
         if not facts.is_limited:
             reasons += [*_few(facts, past, health)]
@@ -259,6 +261,13 @@ def _unreached(facts: Facts, health: Health) -> Iterator[str]:
             f"{_percent(failed / (answered + failed))} of the pages failed ({failed} of {answered + failed})"
         )
         yield f"{told}, at most {_percent(health.max_failed)} may: {_causes(causes)}"
+
+
+def _rejected(facts: Facts, health: Health) -> Iterator[str]:
+    share = facts.rejected / max(facts.records + facts.rejected, 1)
+    if share > health.max_failed:
+        told = f"{_percent(share)} of the records are not as the spider declares them ({facts.rejected})"
+        yield f"{told}, at most {_percent(health.max_failed)} may: the log names each"
 
 
 def _few(facts: Facts, past: Sequence[Mapping[str, Any]], health: Health) -> Iterator[str]:

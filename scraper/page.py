@@ -352,6 +352,10 @@ _joined = lru_cache(maxsize=_CACHED_LINKS)(_web_url)
 
 def _href(target: Any) -> str | None:
     """The href in what a spider follows: text, a selector, or an element of lxml or BeautifulSoup."""
+    if isinstance(target, SelectorList | list | tuple):
+        raise SpiderError(
+            "follow takes one link, not a list of them", "write yield from page.follow_all(...)"
+        )
     if isinstance(target, Selector):
         target = target.root
     if isinstance(target, str):

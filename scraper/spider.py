@@ -123,7 +123,9 @@ def _domain(named: str) -> str:
 def callbacks(spider: Spider) -> list[str]:
     """Names of the methods that can parse a page."""
     cls = type(spider)
-    names = (name for name in dir(cls) if not name.startswith("_") and name not in _NO_CALLBACKS)
+    # The parse of this class is there to say that there is none.
+    lacking = {"parse"} if cls.parse is Spider.parse else set()
+    names = (name for name in dir(cls) if not name.startswith("_") and name not in _NO_CALLBACKS | lacking)
     members = ((name, getattr(cls, name)) for name in names)
     return [name for name, member in members if callable(member) and not isinstance(member, type)]
 
@@ -138,6 +140,8 @@ def callback_of(spider: Spider, name: str) -> Callable[[Page], Any]:
 
 
 def _no_callback(name: str, known: Collection[str]) -> SpiderError:
+    if name == "parse":
+        return SpiderError("the spider has no parse(self, page)", "write it, or name another callback")
     near = difflib.get_close_matches(name, known, 1)
     hint = f"did you mean {near[0]}?" if near else f"there is {', '.join(sorted(known))}"
     return SpiderError(f"the spider has no callback {name!r}", hint)

@@ -57,8 +57,10 @@ _KINDS: list[tuple[type | tuple[type, ...], Callable[[Any], FetchError]]] = [
     (ssl.SSLCertVerificationError, _certificate),
     (urllib3.exceptions.NameResolutionError, lambda cause: ConnectFailed("the name does not resolve")),
     (urllib3.exceptions.ProxyError, lambda cause: ConnectFailed("the proxy did not connect")),
-    ((TimeoutError, urllib3.exceptions.TimeoutError), lambda cause: TimedOut("timed out")),
     (ConnectionRefusedError, lambda cause: ConnectFailed("connection refused")),
+    # urllib3 counts it among its timeouts, whatever it was that failed.
+    (urllib3.exceptions.NewConnectionError, lambda cause: ConnectFailed(_short(cause).rpartition(": ")[2])),
+    ((TimeoutError, urllib3.exceptions.TimeoutError), lambda cause: TimedOut("timed out")),
     (http.client.RemoteDisconnected, lambda cause: ConnectFailed("closed without an answer")),
     (ConnectionError, lambda cause: ConnectFailed("connection reset")),
     (ssl.SSLError, lambda cause: ConnectFailed(f"TLS: {getattr(cause, 'reason', '') or _short(cause)}")),

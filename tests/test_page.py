@@ -281,3 +281,10 @@ def test_pages_are_parsed_by_many_threads_at_once() -> None:
     for thread in threads:
         thread.join()
     assert sorted(set(map(tuple, found))) == [(f"https://example.org/{n}",) for n in range(4)]
+
+
+def test_follow_takes_one_link_and_says_so() -> None:
+    got = page("<a href='/a'>a</a>")
+    for many in (got.css("a"), got.css("a.nope"), ["/a"]):
+        with pytest.raises(SpiderError, match="follow_all"):
+            got.follow(many)

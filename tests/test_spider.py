@@ -95,6 +95,8 @@ def test_a_spider_without_parse_says_so() -> None:
     spider = type("Empty", (Spider,), {"start_urls": ["https://example.org/"]})()
     with pytest.raises(SpiderError, match="has no parse"):
         harvest(spider, page(), rules_of(spider))
+    with pytest.raises(SpiderError, match="has no parse"):
+        seeds(spider, rules_of(spider))
 
 
 # what a callback yields

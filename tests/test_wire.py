@@ -16,7 +16,7 @@ import requests
 
 from scraper import wire
 from scraper.clock import SystemClock
-from scraper.errors import TimedOut, TlsFailed
+from scraper.errors import ConnectFailed, TimedOut, TlsFailed
 from scraper.exchange import exchange
 from scraper.session import DomainSession
 from scraper.terms import Terms
@@ -233,3 +233,8 @@ def test_a_drip_through_a_proxy_ends_at_the_deadline_too(
     session.timeout = (5.0, 0.1)
     assert isinstance(exchange(session, "GET", secure(site)).error, TimedOut)
     assert isinstance(exchange(session_of(home=Terms(proxy=socks[0])), "GET", secure(site)).error, TlsFailed)
+
+
+def test_a_refused_connection_is_called_so() -> None:
+    error = exchange(session_of(), "GET", "http://127.0.0.1:9/").error
+    assert isinstance(error, ConnectFailed) and str(error) == "connection refused"

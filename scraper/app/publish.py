@@ -9,6 +9,8 @@ from scraper.files import RunFiles
 from scraper.spider import Spider
 from scraper.store import Kept, Run, Store
 
+MOST_DOUBLES = 100
+
 
 def publish(store: Store, run: Run, files: RunFiles, spider: Spider, *, is_whole: bool) -> dict[str, Any]:
     """Write changes.jsonl and records.jsonl; the counts for the summary.
@@ -17,15 +19,26 @@ def publish(store: Store, run: Run, files: RunFiles, spider: Spider, *, is_whole
     a run could not read stands as it was, and so does what one that is not whole did not visit.
     """
 
+    doubles: dict[str, int] = {}
+
     def after() -> Iterator[Kept]:
+        doubles.clear()
         records = store.current(run.spider, run, whole=is_whole)
-        return _unique(records) if spider.key else records
+        return _unique(records, doubles) if spider.key else records
 
     before = ((kept.key, kept.line) for kept in store.current(run.spider))
     changes = diff(before, ((kept.key, kept.line) for kept in after()), whole=is_whole)
     files.publish_changes(change.line() for change in changes)
     files.publish(kept.line for kept in after())
-    return {"added": changes.added, "changed": changes.changed, "removed": changes.removed}
+    if doubles:
+        text = f"{sum(doubles.values())} records have the key of another; the first stands: "
+        files.log({"event": "note", "text": text + ", ".join(list(doubles)[:5])})
+    return {
+        "added": changes.added,
+        "changed": changes.changed,
+        "removed": changes.removed,
+        "duplicates": sum(doubles.values()),
+    }
 
 
 def everything(store: Store, run: Run) -> Iterator[Kept]:
@@ -36,14 +49,17 @@ def everything(store: Store, run: Run) -> Iterator[Kept]:
         cursor = kept[-1].cursor
 
 
-def _unique(records: Iterator[Kept]) -> Iterator[Kept]:
-    """Of records with the same key the first stands."""
+def _unique(records: Iterator[Kept], doubles: dict[str, int]) -> Iterator[Kept]:
+    """Of records with the same key the first stands; the others are counted, by key while those are few."""
     seen: set[bytes] = set()
     for kept in records:
         digest = _digest(kept.key)
         if digest not in seen:
             seen.add(digest)
             yield kept
+        else:
+            name = kept.key[:200] if len(doubles) < MOST_DOUBLES else "others"
+            doubles[name] = doubles.get(name, 0) + 1
 
 
 def _digest(text: str) -> bytes:

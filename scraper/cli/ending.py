@@ -59,7 +59,8 @@ def headline(summary: Summary) -> str:
 def _figures(summary: Summary) -> Iterator[tuple[str, str]]:
     changes = f"{summary['added']:,} added, {summary['changed']:,} changed, {summary['removed']:,} removed"
     rejected = f"; {summary['rejected']:,} not kept" if summary.get("rejected") else ""
-    yield "records", f"{summary['records']:,}: {changes}{rejected}"
+    doubled = f"; {summary['duplicates']:,} with the key of another" if summary.get("duplicates") else ""
+    yield "records", f"{summary['records']:,}: {changes}{rejected}{doubled}"
     told = [f"{summary['pages']:,} fetched"]
     for name, word in (
         ("unchanged", "unchanged"),
