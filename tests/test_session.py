@@ -302,7 +302,11 @@ def test_the_start_of_a_long_answer_is_enough_where_no_more_is_wanted(site: Site
     assert exchange(session, "GET", site.url("/ok")).response is not None
 
 
-@pytest.mark.parametrize("body", [b"plain text", gzip.compress(b"plain text"), zlib.compress(b"plain text")])
+@pytest.mark.parametrize(
+    "body",
+    [b"plain text", gzip.compress(b"plain text"), zlib.compress(b"plain text")],
+    ids=["plain", "gzip", "deflate"],
+)
 def test_a_coding_that_lies_does_no_harm(site: Site, body: bytes) -> None:
     label = "deflate" if body[:2] == zlib.compress(b"")[:2] else "gzip"
     site["/"] = Reply(200, body, {"Content-Encoding": label})
