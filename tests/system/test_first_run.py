@@ -2,6 +2,7 @@
 
 import shutil
 import socket
+from operator import itemgetter
 from pathlib import Path
 
 import pytest
@@ -44,7 +45,8 @@ def test_a_second_run_finds_nothing_new(project: Project, port: int) -> None:
     before = project.records("bookshop")
     again = project.run(*arguments)
     assert again.code == 0, again.text
-    assert project.records("bookshop") == before
+    # The order is that of the commits: a page that had to be asked for twice may come later.
+    assert sorted(project.records("bookshop"), key=itemgetter("url")) == sorted(before, key=itemgetter("url"))
     assert (again.summary["added"], again.summary["changed"], again.summary["removed"]) == (0, 0, 0)
     assert again.summary["unchanged"] > 200
 
