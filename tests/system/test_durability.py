@@ -10,6 +10,7 @@ from dataclasses import replace
 
 import pytest
 
+from scraper.engine.engine import LEAVE_WITHIN
 from tests.project import ROOT, Project, read_jsonl
 from tests.site import Arrival, Reply, Site, page
 
@@ -94,14 +95,14 @@ def test_a_server_that_is_silent_does_not_hold_up_a_signal_and_a_second_one_ends
     project: Project, walk: Site
 ) -> None:
     well = walk.pages["/0"]
-    for most in (5.0, 1.0):
+    for most in (5.0, LEAVE_WITHIN):
         walk["/0"] = Reply(wait=30)
         before = len(walk.arrivals)
         running = project.start("run", "walk", "--set", "delay=0")
         wait_for(walk, before + (2 if before == 0 else 1))
         began = time.monotonic()
         running.signal(signal.SIGTERM)
-        if most == 1.0:
+        if most == LEAVE_WITHIN:
             time.sleep(0.1)
             running.signal(signal.SIGTERM)
         assert running.wait().code == 143
