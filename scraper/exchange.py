@@ -1,14 +1,16 @@
 """The engine's way over a session: one request, one answer, nothing that a site can do raises."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import requests
 
-from scraper import wire
+from scraper import connection
 from scraper.body import read_body
+from scraper.clock import monotonic
 from scraper.errors import FetchError
+from scraper.line import Line
 from scraper.model import Exchange, Headers, Response
 from scraper.session import DomainSession, Place
 from scraper.terms import lay_over
@@ -27,17 +29,45 @@ class Answer:
 
 @dataclass(slots=True)
 class Asked:
-    """A request on its way: `begun` on the clock's line, over a `line` of ours or answered as `raw`."""
+    """A request on its way: `begun` on the clock's line, over a `line` of ours or answered as `raw`.
+
+    `deadline`: when the exchange has to be over, on this process's own line. `first_byte_at`: 0 until then.
+    """
 
     url: str
     begun: float
-    connects: int
-    gate: wire.Gate | None
-    line: wire.Line | None = None
+    gate: connection.Gate | None
+    line: Line | None = None
     raw: Any = None
     trouble: Exception | None = None
+    deadline: float = 0.0
+    first_byte_at: float = 0.0
     is_reused: bool = False
+    is_connected: bool = False
     most: int | None = None
+
+    def answered(self, now: float) -> None:
+        """Note the first byte of the answer: the domain's next slot counts from it."""
+        self.first_byte_at = now
+        if self.gate is not None and self.line is not None:  # over another way the gate was told already
+            self.gate.answered()
+
+
+@dataclass(frozen=True, slots=True)
+class Until:
+    """The domain's slot has not come; `moment` on the clock's line."""
+
+    moment: float
+
+
+@dataclass(frozen=True, slots=True)
+class Blocks:
+    """What comes next may take long: a connection to open, a login, an answer that cannot be watched."""
+
+
+BLOCKS = Blocks()
+Wait = Until | Blocks | Asked
+"""What stands between two steps of a request: its slot, something that takes long, its answer."""
 
 
 def exchange(
@@ -58,6 +88,23 @@ def exchange(
     return hear(session, asked)
 
 
+def hindrance(session: DomainSession, url: str) -> Until | Blocks | None:
+    """What a request to a URL would have to wait for; None where it can be sent at once."""
+    place = session.place(url)
+    if _is_ordinary(session, place, url) or not session.wire.is_open(*_route(session, place, url)):
+        return BLOCKS
+    gate = session.gate if place.is_home else session.gate_of(url)
+    return Until(gate.due) if gate is not None and gate.due > session.clock.now() else None
+
+
+def clear(session: DomainSession, url: str, goes_on: Callable[[], bool]) -> Iterator[Wait]:
+    """What to wait for until a request to a URL can be sent, or until it is not to be."""
+    while (wait := hindrance(session, url)) is not None:
+        yield wait
+        if wait is BLOCKS or not goes_on():
+            return
+
+
 def ask(
     session: DomainSession,
     method: str,
@@ -65,43 +112,40 @@ def ask(
     headers: Mapping[str, str] | None = None,
     body: bytes | None = None,
 ) -> Asked:
-    """Send a request; `hear` must follow on the same thread before the next is sent."""
-    asked = Asked(url, session.clock.now(), wire.current.connects, session.gate)
+    """Send a request; `hear` must follow before the session sends the next, on whichever thread."""
+    connects = connection.current.connects
+    asked = Asked(url, session.clock.now(), session.gate)
     try:
         place = session.place(url)
         asked.gate = session.gate if place.is_home else session.gate_of(url)
-        wire.within(4 * session.timeout[1], session.max_body, asked.gate, session.meter)
+        connection.within(4 * session.timeout[1], session.max_body, asked.gate, session.meter)
         if _is_ordinary(session, place, url):
             asked.raw = _open_ordinarily(session, method, url, headers, body)
         else:
             asked.line = _send_line(session, place, method, url, headers, body)
     except Exception as trouble:
         asked.trouble = trouble
-    asked.is_reused = wire.current.is_reused
-    asked.begun += wire.current.waited  # a wait for our slot is not the server's doing
+    asked.is_reused = connection.current.is_reused
+    asked.is_connected = connection.current.connects > connects
+    asked.begun += connection.current.waited  # a wait for our slot is not the server's doing
+    asked.deadline = connection.current.deadline
     return asked
 
 
-def await_answer(session: DomainSession, asked: Asked) -> None:
-    """Wait until the answer begins to arrive, or its time is over; `hear` tells what became of it."""
-    if asked.line is not None:
-        asked.line.wait(session.timeout[1])
-
-
 def hear(session: DomainSession, asked: Asked) -> Answer:
-    """Read the answer to what was asked."""
-    answered = 0.0
+    """Read the answer to what was asked; waits for what has not come yet."""
     response = None
     error = translate(asked.trouble) if asked.trouble is not None else None
     try:
         if error is None:
-            wire.within(4 * session.timeout[1], session.max_body, asked.gate, session.meter)
+            connection.within(asked.deadline - monotonic(), session.max_body)
             raw = asked.raw if asked.line is None else asked.line.answer(session.timeout[1])
-            answered = session.clock.now()
-            response = _read(session, raw, asked, answered - asked.begun)
+            if not asked.first_byte_at:
+                asked.answered(session.clock.now())
+            response = _read(session, raw, asked, asked.first_byte_at - asked.begun)
     except Exception as trouble:
         error = translate(trouble)
-    if not answered and asked.gate is not None:
+    if response is None and asked.gate is not None:
         asked.gate.failed()
     if asked.line is not None:
         is_whole = response is not None and (asked.most is None or len(response.content) < asked.most)
@@ -109,19 +153,24 @@ def hear(session: DomainSession, asked: Asked) -> Answer:
     ended = session.clock.now()
     exchange = Exchange(
         sent_at=asked.begun,
-        first_byte_at=answered or ended,
+        first_byte_at=asked.first_byte_at or ended,
         ended_at=ended,
         status=response.status if response else 0,
         size=len(response.content) if response else 0,
-        connected=wire.current.connects > asked.connects,
+        connected=asked.is_connected,
     )
-    return Answer(exchange, response, error, was_idle=asked.is_reused and not answered)
+    return Answer(exchange, response, error, was_idle=asked.is_reused and not asked.first_byte_at)
 
 
 def _is_ordinary(session: DomainSession, place: Place, url: str) -> bool:
     """Whether only the way of `requests` knows what this takes."""
     is_plain = not (session.auth or place.needs_more or session.hooks["response"])
     return not is_plain or requests.Session.get_adapter(session, url) is not session.wire
+
+
+def _route(session: DomainSession, place: Place, url: str) -> tuple[str, connection.Verify, connection.Cert]:
+    """What tells one connection from another."""
+    return url[: url.find("/", 8)], place.verify, session.cert if place.is_home else None
 
 
 def _send_line(
@@ -131,10 +180,9 @@ def _send_line(
     url: str,
     headers: Mapping[str, str] | None,
     body: bytes | None,
-) -> wire.Line:
+) -> Line:
     # `requests` spends 250 us a page on preparing what never changes within a session, and the pool of
     # urllib3 60 us on what a single connection does not need.
-    end = url.find("/", 8)
     lines: dict[str, Any] = dict(session.headers)
     if not place.is_home:
         lines = {name: value for name, value in lines.items() if name.lower() in session.identity}
@@ -143,9 +191,10 @@ def _send_line(
         lay_over(lines, headers)
     if session.cookies and (cookie := session.cookies.header_for(url, session.clock.wall())):
         lines.setdefault("Cookie", cookie)
-    line = wire.Line(session.wire.pool(url[:end], place.verify, session.cert if place.is_home else None))
+    origin, verify, cert = _route(session, place, url)
+    line = Line(session.wire.pool(origin, verify, cert))
     try:
-        line.send(method, url[end:], lines, body, session.timeout[0])
+        line.send(method, url[len(origin) :], lines, body, session.timeout[0])
     except BaseException:
         line.end(is_whole=False)
         raise

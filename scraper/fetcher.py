@@ -2,11 +2,9 @@
 
 import json
 import re
-import threading
 import traceback
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from hashlib import blake2b
 from typing import Any
@@ -16,7 +14,7 @@ from scraper import freshness, redirects, retry, robots
 from scraper.archive import Archives
 from scraper.clock import Clock
 from scraper.errors import BadAnswer, ConnectFailed, FetchError, LoginFailed, ScraperError
-from scraper.exchange import Answer, Asked, ask, await_answer, exchange, hear
+from scraper.exchange import BLOCKS, Answer, Asked, Wait, ask, clear, hear, hindrance
 from scraper.model import (
     PLAIN,
     Denied,
@@ -47,7 +45,6 @@ _GONE = frozenset({404, 410})
 _OVERLOAD = frozenset({429, 503})
 _PART = 206  # never asked for
 _JSON = "application/json"
-PATIENCE = 0.25  # seconds; a body or a callback that takes long does not hold up the others for longer
 _COOKIES = frozenset({"set-cookie", "set-cookie2"})
 SHORTEST_SECRET = 4
 _LEAVES = re.compile(r"[/=](?:log|sign)[-_]?(?:out|off)(?:\.\w+)?/?(?:[?&#]|$)", re.IGNORECASE)
@@ -85,42 +82,37 @@ class Fetcher:
         self._habits = habits
         self._clock = clock
         self._archives = archives
-        # All threads wait for servers at the same time, but one reads and parses at a time: several would
-        # wait for the interpreter at every step. 500 domains at a request a second: 480 requests/s, not 280.
-        self._working = threading.Lock()
 
     def visits(
         self, session: DomainSession, entries: deque[Entry], goes_on: Callable[[], bool]
-    ) -> Iterator[Visit]:
-        """Fetch and parse URLs one after the other, while it `goes_on`.
+    ) -> Iterator[Visit | Wait]:
+        """Fetch and parse URLs one after the other, while it `goes_on`; tells what has to be waited for.
 
         Where there are several (without a delay), the next request is sent as soon as an answer is here whole
         and shows no trouble: the server works on it while we parse. Still only one is ever in the air.
         """
-        ahead: _Sent | Visit | None = None
-        while ahead is not None or (entries and goes_on()):
-            sent = ahead or self._send(session, entries.popleft())
-            ahead = None
+        sent: _Sent | Visit | None = None
+        while sent is not None or (entries and goes_on()):
+            if sent is None:
+                yield from clear(session, entries[0].url, goes_on)
+                if not goes_on():
+                    return
+                sent = self._send(session, entries.popleft())
             if isinstance(sent, Visit):
                 yield sent
+                sent = None
                 continue
-            await_answer(session, sent.asked)
-            with self._floor():
-                answer = hear(session, sent.asked)
-                reaction = self._reaction(session, sent.entry, answer.response) if answer.response else None
-                if reaction is PLAIN and entries and not session.has_login and goes_on():
-                    ahead = self._send(session, entries.popleft())
-                visit = self._conclude(session, sent, answer, reaction)
-            yield visit
+            yield sent.asked
+            answer = hear(session, sent.asked)
+            reaction = self._reaction(session, sent.entry, answer.response) if answer.response else None
+            following = None
+            if reaction is PLAIN and entries and not session.has_login and goes_on():
+                following = self._send_ahead(session, entries)
+            yield self._conclude(session, sent, answer, reaction)
+            sent = following
 
-    @contextmanager
-    def _floor(self) -> Iterator[None]:
-        is_ours = self._working.acquire(timeout=PATIENCE)
-        try:
-            yield
-        finally:
-            if is_ours:
-                self._working.release()
+    def _send_ahead(self, session: DomainSession, entries: deque[Entry]) -> "_Sent | Visit | None":
+        return None if hindrance(session, entries[0].url) else self._send(session, entries.popleft())
 
     def _send(self, session: DomainSession, entry: Entry) -> "_Sent | Visit":
         request = request_of(entry)
@@ -164,12 +156,24 @@ class Fetcher:
         outcome, rejected = self._judge(entry, page, PLAIN)
         return Visit(entry, outcome, None, PLAIN, rejected)
 
-    def errand(self, session: DomainSession, url: str, headers: tuple[tuple[str, str], ...]) -> Answer:
+    def errand(
+        self,
+        session: DomainSession,
+        url: str,
+        headers: tuple[tuple[str, str], ...],
+        goes_on: Callable[[], bool],
+    ) -> Iterator[Answer | Wait]:
         """Ask for one robots.txt; what it means is decided where the rules are kept."""
-        return exchange(session, "GET", url, dict(headers), most=robots.MAX_BODY + 1)
+        yield from clear(session, url, goes_on)
+        if goes_on():
+            asked = ask(session, "GET", url, dict(headers))
+            asked.most = robots.MAX_BODY + 1
+            yield asked
+            yield hear(session, asked)
 
-    def login(self, session: DomainSession) -> None:
+    def login(self, session: DomainSession) -> Iterator[Wait]:
         """Log in with the spider's own method; raises LoginFailed whatever went wrong."""
+        yield BLOCKS
         try:
             session.log_in(self._spider.login)
         except LoginFailed as error:

@@ -7,9 +7,13 @@ MOST_REPEATS = 3  # of one path segment; more is a trap that links to itself
 
 
 def refusal(
-    url: str, allowed_domains: frozenset[str], depth: int = 0, max_depth: int | None = None
+    url: str,
+    allowed_domains: frozenset[str],
+    depth: int = 0,
+    max_depth: int | None = None,
+    host: str | None = None,
 ) -> str | None:
-    """Why an absolute URL is not followed; None where it may be.
+    """Why an absolute URL is not followed; None where it may be. `host`: that of the URL, where it is known.
 
     `allowed_domains`: registered domains or hosts in lower-case ASCII; what is below one is inside.
     """
@@ -21,7 +25,7 @@ def refusal(
     path = rest.partition("?")[0]
     if "@" in path and "@" in path.partition("/")[0]:
         return "credentials in the URL"
-    host = host_of(url)
+    host = host_of(url) if host is None else host
     if not is_inside(host, allowed_domains):
         return f"outside allowed_domains: {host[:100]}"
     return _trap(path, depth, max_depth)

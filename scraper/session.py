@@ -11,7 +11,7 @@ from requests.adapters import BaseAdapter, HTTPAdapter
 from requests.auth import AuthBase, HTTPDigestAuth
 from requests.cookies import cookiejar_from_dict, merge_cookies
 
-from scraper import redirects, retry, wire
+from scraper import connection, redirects, retry, wire
 from scraper.clock import Clock, SystemClock
 from scraper.cookies import Jar
 from scraper.errors import LoginFailed
@@ -32,7 +32,7 @@ class Place:
     """
 
     asked: Any
-    verify: wire.Verify
+    verify: connection.Verify
     lines: Mapping[str, str]
     digest: HTTPDigestAuth | None
     is_home: bool
@@ -71,11 +71,11 @@ class DomainSession(requests.Session):
         timeout: tuple[float, float] = (10.0, 30.0),
         max_body: float = 32 * 2**20,
         connections: int = 1,
-        gate: wire.Gate | None = None,
+        gate: connection.Gate | None = None,
         clock: Clock | None = None,
         check: Callable[[str], None] | None = None,
         terms: Callable[[str], Terms] | None = None,
-        gates: Callable[[str], wire.Gate] | None = None,
+        gates: Callable[[str], connection.Gate] | None = None,
     ) -> None:
         super().__init__()
         self.domain = domain
@@ -91,7 +91,7 @@ class DomainSession(requests.Session):
         self.wire = wire.Wire(connections)
         self.mount("https://", self.wire)
         self.mount("http://", self.wire)
-        self.meter = wire.Meter()
+        self.meter = connection.Meter()
         self.is_logged_in = False
         self.has_login = False
         self.secrets: set[str] = set()
@@ -132,7 +132,7 @@ class DomainSession(requests.Session):
         if kwargs.get("timeout") is None:
             kwargs["timeout"] = self.timeout
         gate = self.gate_of(url)
-        wire.within(4 * self.timeout[1], self.max_body, gate, self.meter)
+        connection.within(4 * self.timeout[1], self.max_body, gate, self.meter)
         if self._login is not None:
             self._login.note(request)
         response = super().send(request, **kwargs)
@@ -147,7 +147,7 @@ class DomainSession(requests.Session):
         """Whether hosts differ for this session; for one without a domain or settings they do not."""
         return bool(self.domain) or self.terms is not None
 
-    def gate_of(self, url: str) -> wire.Gate | None:
+    def gate_of(self, url: str) -> connection.Gate | None:
         if self.gates is None or self._is_home(url):
             return self.gate
         return self.gates(domain_of(url))
@@ -155,7 +155,7 @@ class DomainSession(requests.Session):
     def _is_home(self, url: str) -> bool:
         return not self.domain or domain_of(url) == self.domain
 
-    def _heed(self, response: requests.Response, gate: wire.Gate) -> None:
+    def _heed(self, response: requests.Response, gate: connection.Gate) -> None:
         """A wait that the site asks for holds for its whole domain, whoever hears of it."""
         wait = retry.asked_wait(response.status_code, Headers(response.headers.items()), self.clock.wall())
         if wait:
@@ -243,7 +243,7 @@ class DomainSession(requests.Session):
             verify = self.verify
         elif verify is None and terms.verify is not None:
             # A plain True would be overridden by REQUESTS_CA_BUNDLE.
-            verify = wire.AUTHORITIES if terms.verify is True else terms.verify
+            verify = connection.AUTHORITIES if terms.verify is True else terms.verify
         if terms.proxy and not proxies:
             proxies = {"http": terms.proxy, "https": terms.proxy}
         return super().merge_environment_settings(url, proxies, stream, verify, cert)

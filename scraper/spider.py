@@ -14,7 +14,7 @@ from scraper.model import Entry, NewUrl, RecordLine, Refusal, Request
 from scraper.page import Page
 from scraper.records import Schema, is_record, key_fields, line_of, schema_of
 from scraper.scope import LONGEST_URL, refusal
-from scraper.urls import canonical, domain_of, fingerprint, host_of, join, with_params
+from scraper.urls import canonical, domain_of, domain_of_host, fingerprint, host_of, join, read, with_params
 
 _METHODS = frozenset(("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"))
 _WEB = ("https://", "http://")
@@ -284,16 +284,18 @@ def _link(rules: Rules, url: str, depth: int, request: Request) -> NewUrl | Refu
         raise _no_callback(request.callback, rules.callbacks)
     if request.method not in _METHODS:
         raise SpiderError(f"a Request has the method {request.method!r:.40}")
-    asked = _absolute(url)
-    url = _absolute(with_params(asked, request.params)) if request.params else asked
-    identity = canonical(url) if url else None
-    if identity is None:
+    found = read(url)
+    asked = found[0] if found else ""
+    if found and request.params:
+        found = read(with_params(asked, request.params))
+    if found is None:
         return Refusal(request.url[:LONGEST_URL], "not a URL")
-    reason = refusal(url, rules.allowed_domains, depth, rules.max_depth)
+    url, host, identity = found
+    reason = refusal(url, rules.allowed_domains, depth, rules.max_depth, host)
     if reason is not None:
         return Refusal(url[:LONGEST_URL], reason)
     return NewUrl(
-        domain=domain_of(url),
+        domain=domain_of_host(host),
         fp=fingerprint(request.method, identity, _body(request)),
         url=url,
         request=request_text(request if request.url == asked else replace(request, url=asked), url),
@@ -301,11 +303,6 @@ def _link(rules: Rules, url: str, depth: int, request: Request) -> NewUrl | Refu
         depth=depth,
         again=request.dont_filter,
     )
-
-
-def _absolute(url: str) -> str:
-    """A URL in the parser's spelling, without its fragment; empty for what is none."""
-    return (join(None, url) or "").partition("#")[0]
 
 
 # requests ---------------------------------------------------------------------------------------------------

@@ -31,9 +31,9 @@ class Turnstile:
         self._rest = 0.0
         self._lock = threading.Lock()
 
-    def wait(self) -> bool:
-        """Sleep until the next slot is there, without taking it; whether that took any time."""
-        wait = self.due - self._clock.now()
+    def wait(self, ahead: float = 0.0) -> bool:
+        """Sleep until `ahead` seconds before the next slot, without taking it; whether that took any time."""
+        wait = self.due - ahead - self._clock.now()
         if wait <= 0:
             return False
         self._clock.sleep(wait)

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import requests
 
-from scraper import wire
+from scraper import connection, wire
 from scraper.clock import SystemClock
 from scraper.errors import ConnectFailed, TimedOut, TlsFailed
 from scraper.exchange import exchange
@@ -147,8 +147,8 @@ def test_the_environments_bundle_does_not_override_a_verify_that_was_set(
 
 
 def test_a_context_is_loaded_once_for_all_connections(certificate: Path) -> None:
-    assert wire.tls_context(str(certificate), None) is wire.tls_context(str(certificate), None)
-    assert wire.tls_context(True, None) is not wire.tls_context(False, None)
+    assert connection.tls_context(str(certificate), None) is connection.tls_context(str(certificate), None)
+    assert connection.tls_context(True, None) is not connection.tls_context(False, None)
 
 
 def test_a_missing_bundle_is_named() -> None:

@@ -15,10 +15,10 @@ from scraper.app.offline import Offline
 from scraper.app.options import Prepared
 from scraper.archive import Archives, run_folders
 from scraper.clock import Clock
-from scraper.engine.crew import ThreadCrew
 from scraper.engine.engine import Engine
 from scraper.engine.permits import Permits
 from scraper.engine.plan import Plan
+from scraper.engine.threads import ThreadCrew
 from scraper.errors import UsageError
 from scraper.events import Listener
 from scraper.fetcher import Fetcher, Habits
@@ -57,7 +57,7 @@ def compose(
     return Engine(
         store,
         found,
-        ThreadCrew(fetcher, threads_of(settings)),
+        ThreadCrew(fetcher, threads_of(settings), clock),
         Permits(store, clock, settings.robots_exempt),
         session_opener(settings, clock),
         plan_of(settings, token, prepared.spider, rules.allowed_domains),

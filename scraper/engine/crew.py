@@ -1,15 +1,12 @@
-"""The crew: threads that fetch and parse. They share nothing with the owner but a turn and two queues."""
+"""The crew, where turns are done: what passes between it and the owner, and a turn's way step by step."""
 
-import threading
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from queue import Empty, SimpleQueue
 from typing import Protocol
 
 from scraper.clock import monotonic
-from scraper.errors import ScraperError
-from scraper.exchange import Answer
+from scraper.exchange import Answer, Wait
 from scraper.model import Entry, Visit
 from scraper.session import DomainSession
 
@@ -55,25 +52,33 @@ class Post:
 
 
 class Work(Protocol):
-    """What the threads do: see `Fetcher`."""
+    """What is done in a turn, see `Fetcher`: each yields what it got, and what has to be waited for."""
 
     def visits(
         self, session: DomainSession, entries: deque[Entry], goes_on: Callable[[], bool]
-    ) -> Iterator[Visit]:
+    ) -> Iterator[Visit | Wait]:
         """Fetch and parse URLs one after the other, while it goes on."""
         ...
 
-    def errand(self, session: DomainSession, url: str, headers: tuple[tuple[str, str], ...]) -> Answer:
-        """Ask for one robots.txt."""
+    def errand(
+        self,
+        session: DomainSession,
+        url: str,
+        headers: tuple[tuple[str, str], ...],
+        goes_on: Callable[[], bool],
+    ) -> Iterator[Answer | Wait]:
+        """Ask for one robots.txt, if it goes on."""
         ...
 
-    def login(self, session: DomainSession) -> None:
+    def login(self, session: DomainSession) -> Iterator[Wait]:
         """Log in; raises LoginFailed."""
         ...
 
 
 class Crew(Protocol):
-    """Where turns are done."""
+    """Where turns are done. `early`: seconds before its domain is due that a turn is welcome."""
+
+    early: float
 
     def submit(self, turn: Turn) -> None:
         """Hand out a turn; it comes back in posts."""
@@ -93,73 +98,54 @@ class Crew(Protocol):
         ...
 
 
-def do(turn: Turn, work: Work, post: Callable[[Post], None]) -> None:
-    """Do one turn; visits are posted in groups, because waking the owner for each costs both threads."""
-    try:
-        if turn.login:
-            work.login(turn.session)
-        if turn.errand is not None:
-            answer = work.errand(turn.session, turn.errand.url, turn.errand.headers)
-            return post(Post(turn, answer=answer))
-        post(Post(turn, tuple(_visits(turn, work, post))))
-    except BaseException as error:  # the owner decides; a thread that died silently would stall the domain
-        post(Post(turn, error=error))
-        if not isinstance(error, (Exception, ScraperError)):
-            raise
+class Task:
+    """A turn on its way. `posts`: what it has for the owner, to be taken by whoever called `advance`."""
 
+    def __init__(self, turn: Turn, work: Work) -> None:
+        self.turn = turn
+        self.posts: list[Post] = []
+        self._steps = _steps(turn, work)
+        self._visits: list[Visit] = []
+        self._posted = monotonic()
 
-def _visits(turn: Turn, work: Work, post: Callable[[Post], None]) -> Iterable[Visit]:
-    group: list[Visit] = []
-    posted = monotonic()
-    for visit in work.visits(turn.session, turn.entries, lambda: not turn.is_over):
-        group.append(visit)
-        if not visit.reaction.is_plain:
-            break
-        if turn.entries and monotonic() - posted > POST_EVERY:
-            post(Post(turn, tuple(group), ends=False))
-            group = []
-            posted = monotonic()
-    return group
-
-
-class ThreadCrew:
-    """Threads that grow with need: a new one only when a turn finds none idle."""
-
-    def __init__(self, work: Work, most: int) -> None:
-        self._work = work
-        self._most = most
-        self._turns: SimpleQueue[Turn | None] = SimpleQueue()
-        self._posts: SimpleQueue[Post] = SimpleQueue()
-        self._threads = 0
-        self._busy = 0
-
-    @property
-    def has_room(self) -> bool:
-        return self._busy < self._most
-
-    def submit(self, turn: Turn) -> None:
-        self._busy += 1
-        if self._busy > self._threads and self._threads < self._most:
-            self._threads += 1
-            # Daemons: after a signal the process ends in time, whatever a slow server does.
-            threading.Thread(target=self._serve, name=f"fetch-{self._threads}", daemon=True).start()
-        self._turns.put(turn)
-
-    def _serve(self) -> None:
-        while (turn := self._turns.get()) is not None:
-            do(turn, self._work, self._posts.put)
-
-    def collect(self, timeout: float) -> list[Post]:
-        posts: list[Post] = []
+    def advance(self) -> Wait | None:
+        """Go on until there is something to wait for; None at the turn's end, or where it broke."""
         try:
-            posts.append(self._posts.get(timeout=timeout) if timeout > 0 else self._posts.get_nowait())
-            while True:
-                posts.append(self._posts.get_nowait())
-        except Empty:
-            pass
-        self._busy -= sum(post.ends for post in posts)
-        return posts
+            return self._advance()
+        except BaseException as error:  # the owner decides; a turn that ended silently would stall its domain
+            self.posts.append(Post(self.turn, error=error))
+            return None
 
-    def close(self) -> None:
-        for _ in range(self._threads):
-            self._turns.put(None)
+    def _advance(self) -> Wait | None:
+        answer = None
+        for step in self._steps:
+            if isinstance(step, Visit):
+                self._visits.append(step)
+                if not step.reaction.is_plain:
+                    break
+                self._post_some()
+            elif isinstance(step, Answer):
+                answer = step
+            else:
+                return step
+        self.posts.append(Post(self.turn, tuple(self._visits), answer))
+        return None
+
+    def _post_some(self) -> None:
+        """Visits are posted in groups: waking the owner for each costs both threads."""
+        if self.turn.entries and monotonic() - self._posted > POST_EVERY:
+            self.posts.append(Post(self.turn, tuple(self._visits), ends=False))
+            self._visits = []
+            self._posted = monotonic()
+
+
+def _steps(turn: Turn, work: Work) -> Iterator[Visit | Answer | Wait]:
+    def goes_on() -> bool:
+        return not turn.is_over
+
+    if turn.login:
+        yield from work.login(turn.session)
+    if turn.errand is not None:
+        yield from work.errand(turn.session, turn.errand.url, turn.errand.headers, goes_on)
+    else:
+        yield from work.visits(turn.session, turn.entries, goes_on)

@@ -113,7 +113,7 @@ class Engine:
         now = self._clock.now()
         moments = [self._beat_at, self._look_at]
         if (due := self._holdings.next_due) is not None and self._crew.has_room:
-            moments.append(due)
+            moments.append(due - self._crew.early)
         if self._group:
             moments.append(self._group.settle_by)
         return max(0.0, min(moments) - now)
@@ -195,7 +195,8 @@ class Engine:
 
     # dispatch ------------------------------------------------------------------------------------------
     def _dispatch(self) -> None:
-        now = self._clock.now()
+        # Before its slot: what has to come first, as a connection, then takes nothing from the domain's time.
+        now = self._clock.now() + self._crew.early
         while self._stop is None and self._crew.has_room:
             domain = self._holdings.pop_due(now)
             if domain is None:
@@ -214,11 +215,13 @@ class Engine:
         turn = self._picker.next_turn(domain)
         if turn is None:
             return self._run_dry(domain)
+        # The turn is early, and the gate alone decides when it may send.
+        domain.gate.rest_until(domain.state.rest_until)
         domain.turns.add(turn)
         self._in_flight += 1
         self._crew.submit(turn)
-        # Its thread has yet to take the slot; another turn would only wait in the gate, and hold a thread.
-        domain.promised = now + domain.pace.delay
+        # The turn has yet to take the slot; another would only wait for the one behind it.
+        domain.promised = max(domain.due, self._clock.now()) + domain.pace.delay
         self._holdings.schedule(domain)
 
     def _run_dry(self, domain: Domain) -> None:
@@ -248,6 +251,8 @@ class Engine:
         domain.again.clear()
         if post.error is not None:
             self._take_error(domain, post.error)
+        elif post.turn.errand is not None and post.answer is None:
+            domain.errands.appendleft(post.turn.errand)  # it was told to end before it could ask
         elif post.turn.errand is not None:
             self._take_robots(domain, post.turn.errand, post)
         elif post.turn.login:

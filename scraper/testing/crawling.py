@@ -13,12 +13,13 @@ from scraper import health
 from scraper import settings as settings_of
 from scraper.app.compose import plan_of, session_opener
 from scraper.app.summary import End, facts_of, judgement_of, summary_of
-from scraper.engine.crew import Post, Turn, Work, do
+from scraper.engine.crew import Post, Task, Turn, Work
 from scraper.engine.engine import Engine
 from scraper.engine.permits import Permits
 from scraper.engine.plan import Stop
 from scraper.engine.tally import Tally
 from scraper.events import DomainLeft, Event, Listener, Refused, Visited
+from scraper.exchange import Until
 from scraper.fetcher import Fetcher, Habits
 from scraper.health import Fill, Judgement
 from scraper.model import Denied, Failed, Fetched, Unchanged, Verdict
@@ -196,6 +197,8 @@ def _opener(
 class InlineCrew:
     """A `Crew` of nobody: each turn is done where posts are collected; waiting moves the clock."""
 
+    early = 0.0
+
     def __init__(self, work: Work, clock: FakeClock) -> None:
         self._work = work
         self._clock = clock
@@ -215,7 +218,11 @@ class InlineCrew:
         """Do all turns that are there; without any, let `timeout` seconds pass."""
         posts: list[Post] = []
         while self._turns:
-            do(self._turns.popleft(), self._work, posts.append)
+            task = Task(self._turns.popleft(), self._work)
+            while (wait := task.advance()) is not None:
+                if isinstance(wait, Until):
+                    self._clock.sleep(wait.moment - self._clock.now())
+            posts += task.posts
         self._idle = 0 if posts or timeout > 0 else self._idle + 1
         if self._idle > MOST_IDLE:
             raise AssertionError("the engine goes round without anything to do")
