@@ -18,7 +18,7 @@ from scraper.errors import SpiderError
 from scraper.forms import Form, read
 from scraper.model import Headers, Request, Response
 from scraper.signals import content_usage, is_nofollow, robots_directives, tdm_reservation
-from scraper.urls import join, origin_of
+from scraper.urls import is_plain_target, join, origin_of
 
 _XML_TYPE = re.compile(r"(?:text|application)/xml|.+\+xml")
 _XML_ENCODING = re.compile(rb"""<\?xml[^>]{0,200}?encoding\s*=\s*["']([\w.:-]{1,40})["']""")
@@ -57,6 +57,7 @@ class Page:
         self._tree: Any = None
         self._soup: Any = None
         self._lower: str | None = None
+        self._kind: str | None = None
         self._base: str | None = None
         self._directives: frozenset[str] | None = None
 
@@ -146,8 +147,10 @@ class Page:
         return self._soup
 
     def _content_type(self) -> str:
-        fields = self.headers.getall("content-type")
-        return fields[-1].lower() if fields else ""
+        if self._kind is None:
+            fields = self.headers.getall("content-type")
+            self._kind = fields[-1].lower() if fields else ""
+        return self._kind
 
     def _is_xml(self) -> bool:
         kind = self._content_type().partition(";")[0].strip()
@@ -226,7 +229,9 @@ class Page:
         for href in hrefs:
             if not href:
                 continue
-            if len(href) > _LONGEST_CACHED:
+            if href[0] == "/" and is_plain_target(href):
+                url: str | None = origin + href
+            elif len(href) > _LONGEST_CACHED:
                 url = _web_url(base, href)
             elif href[0] == "/":
                 url = _joined(origin, href)

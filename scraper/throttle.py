@@ -188,7 +188,7 @@ def _doubled(base: float, times: int) -> float:
 
 def to_json(state: State) -> str:
     """The state as text for the store."""
-    return json.dumps(asdict(state), separators=(",", ":"))
+    return json.dumps({name: getattr(state, name) for name in _FRESH}, separators=(",", ":"))
 
 
 def from_json(text: str) -> State:

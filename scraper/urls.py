@@ -30,7 +30,7 @@ def join(base: str | None, href: str) -> str | None:
     """The absolute URL of `href` seen from `base`; None where the URL Standard reports failure."""
     if base is None and _NORMAL.fullmatch(href) and "xn--" not in href:
         return href
-    if base is not None and _NORMAL_TARGET.fullmatch(href) and (plain := _plain(base)):
+    if base is not None and is_plain_target(href) and (plain := _plain(base)):
         return plain[0] + href
     try:
         if base is None:
@@ -38,6 +38,11 @@ def join(base: str | None, href: str) -> str | None:
         return ada_url.join_url(_scalar(base), _scalar(href))
     except ValueError:
         return None
+
+
+def is_plain_target(href: str) -> bool:
+    """Whether a link is a path (and query) that stands behind its origin as it is."""
+    return _NORMAL_TARGET.fullmatch(href) is not None
 
 
 def _plain(url: str) -> re.Match[str] | None:

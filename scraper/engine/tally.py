@@ -3,7 +3,7 @@
 import json
 import re
 from collections import Counter
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import dataclass, field, fields
 from typing import Any, assert_never
 
 from scraper.model import Deferred, Denied, Failed, Fetched, Outcome, Redirected, Retry, Unchanged, Visit
@@ -111,14 +111,16 @@ class Tally:
 
     def to_json(self) -> str:
         """The counts as text for the store."""
-        return json.dumps(asdict(self), separators=(",", ":"))
+        return json.dumps({name: getattr(self, name) for name in _NAMES}, separators=(",", ":"))
 
     @classmethod
     def from_json(cls, text: str) -> "Tally":
         """The counts that `to_json` wrote; empty for empty text."""
         kept: dict[str, Any] = json.loads(text) if text else {}
-        names = {one.name for one in fields(cls)}
-        return cls(**{name: value for name, value in kept.items() if name in names})
+        return cls(**{name: value for name, value in kept.items() if name in _NAMES})
+
+
+_NAMES = tuple(one.name for one in fields(Tally))
 
 
 def total(tallies: list[Tally]) -> Tally:

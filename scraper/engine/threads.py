@@ -17,7 +17,7 @@ from scraper.engine.crew import Post, Task, Turn, Work
 from scraper.exchange import Asked, Until, Wait
 from scraper.framing import Part
 
-EARLY = 0.05
+EARLY = 0.2  # seconds; longer than the owner takes to settle a group, and may have to wait for the store
 PATIENCE = 0.1  # seconds; a callback that takes longer does not hold up the others
 LOOK_EVERY = 0.25  # seconds between looks for answers whose time is over
 MOST_POSTS = 8  # posts that may wait while there is more to do

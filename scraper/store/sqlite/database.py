@@ -7,15 +7,20 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from scraper.clock import SystemClock, monotonic
 from scraper.errors import StoreError, StoreFull, StoreTooNew
 from scraper.store.sqlite import schema
 
 _NO_ROOM = {sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_READONLY}
 _BROKEN = {sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT}
 
+LOCKED = 30.0  # seconds that a lock is waited for
+ASK_EVERY = 0.002
+_WAIT = f"PRAGMA busy_timeout = {LOCKED * 1000:.0f}"
+
 # auto_vacuum has to come before the first table; the mode of -wal and -shm follows the file's.
 _PRAGMAS = (
-    "PRAGMA busy_timeout = 30000",
+    _WAIT,
     "PRAGMA auto_vacuum = INCREMENTAL",
     "PRAGMA journal_mode = WAL",
     "PRAGMA synchronous = NORMAL",
@@ -42,7 +47,7 @@ class Database:
         """One writing transaction: all of it or nothing."""
         self._check_process()
         with self._translated():
-            self._connection.execute("BEGIN IMMEDIATE")
+            self._begin()
             try:
                 yield self._connection
                 self._connection.execute("COMMIT")
@@ -51,6 +56,28 @@ class Database:
                 if self._connection.in_transaction:
                     self._connection.execute("ROLLBACK")
                 raise
+
+    def _begin(self) -> None:
+        """Get the lock that all writers share by asking often.
+
+        SQLite's own wait asks more and more seldom: of two busy processes one waited a tenth of a second.
+        """
+        until = monotonic() + LOCKED
+        self._connection.execute("PRAGMA busy_timeout = 0")
+        try:
+            while not self._is_ours(until):
+                SystemClock(0.0).sleep(ASK_EVERY)
+        finally:
+            self._connection.execute(_WAIT)
+
+    def _is_ours(self, until: float) -> bool:
+        try:
+            self._connection.execute("BEGIN IMMEDIATE")
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or monotonic() > until:
+                raise
+            return False
+        return True
 
     @contextmanager
     def read(self) -> Iterator[sqlite3.Connection]:
@@ -159,30 +186,31 @@ def _translate(path: Path, error: sqlite3.Error) -> StoreError:
     if code in _BROKEN:
         return StoreError(f"{path} is no usable database: {error}", "move it away or restore a copy")
     if code == sqlite3.SQLITE_BUSY:
-        return StoreError(f"{path} stayed locked for 30 s: {error}", "find the program that holds it open")
+        return StoreError(
+            f"{path} stayed locked for {LOCKED:.0f} s: {error}", "find the program that holds it open"
+        )
     return StoreError(f"{path}: {error}")
 
 
-GROUP = 20  # rows; SQLite takes 32,766 values in one statement
+GROUPS = (512, 64, 8)  # rows of one statement; few sizes, because each is a statement of its own to prepare
 
 
 def many(connection: sqlite3.Connection, sql: str, rows: Sequence[Sequence[Any]]) -> None:
     """Run one statement for many rows; nothing for none.
 
-    Rows of an INSERT go in groups of one statement each: at every statement the interpreter is given up, and
-    while threads parse it takes long to get it back.
+    Where its values are those of `VALUES (...)`, many rows go into one statement each: at every statement the
+    interpreter is given up, and while a thread parses it takes long to get it back.
     """
-    head, values, tail = sql.partition(" VALUES (")
-    if not values or len(rows) < 2:
-        if rows:
-            connection.executemany(sql, rows)
-        return
-    group, _, tail = tail.partition(")")
-    whole = len(rows) - len(rows) % GROUP
-    for start in range(0, whole, GROUP):
-        flat = [value for row in rows[start : start + GROUP] for value in row]
-        connection.execute(f"{head} VALUES {', '.join([f'({group})'] * GROUP)}{tail}", flat)
-    connection.executemany(sql, rows[whole:])
+    head, values, tail = sql.partition("VALUES (")
+    group, end, tail = tail.partition(")")
+    start = 0
+    for size in GROUPS if values else ():
+        while len(rows) - start >= size:
+            flat = [value for row in rows[start : start + size] for value in row]
+            connection.execute(f"{head}{values}{group}{f'), ({group}' * (size - 1)}{end}{tail}", flat)
+            start += size
+    if start < len(rows):
+        connection.executemany(sql, rows[start:] if start else rows)
 
 
 def storable(text: str) -> str:

@@ -28,7 +28,9 @@ _OPEN = """UPDATE urls SET url = ?, request = ?, prio = ?, depth = ?, hops = ?, 
 _OPEN_AS_IT_WAS = (
     "UPDATE urls SET run = ?, seq = ?, state = 0, attempts = 0, hops = 0, reason = NULL WHERE id = ?"
 )
-_WAKE = "UPDATE queues SET run = ? WHERE id = ? AND run IS NOT ?"
+_WAKE = (
+    "UPDATE queues SET run = column1 FROM (VALUES (?, ?)) AS given WHERE id = column2 AND run IS NOT column1"
+)
 
 
 @dataclass(slots=True)
@@ -161,7 +163,7 @@ class Change:
         many(self.connection, _INSERT, self._inserts)
         many(self.connection, _OPEN, self._opens)
         known.note(self.connection, self._met)
-        many(self.connection, _WAKE, [(self.run, queue, self.run) for queue in self._woken])
+        many(self.connection, _WAKE, [(self.run, queue) for queue in self._woken])
         self.connection.execute("UPDATE meta SET v = ? WHERE k = 'tick'", (self._tick,))
         self.connection.execute(
             "UPDATE runs SET pending = pending + ?, done = done + ? WHERE number = ?",

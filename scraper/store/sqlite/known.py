@@ -24,7 +24,8 @@ _TABLES = ("fresh", "recent", "settled")
 # Rows: what a table may hold before its rows sink. Ratios of 20 keep neighbours dense in the table below.
 _ROOM = {"fresh": 20_000, "recent": 400_000}
 _SINK = 1_000
-_TOGETHER = 200
+_SIZES = (1, 8, 64, 512)
+_TOGETHER = _SIZES[-1]
 
 _FIND = """WITH wanted(queue, stem) AS (VALUES {}) SELECT k.queue, k.stem, k.url, k.run
     FROM wanted w CROSS JOIN {} k ON k.queue = w.queue AND k.stem = w.stem"""
@@ -94,4 +95,7 @@ def _sink(connection: sqlite3.Connection, level: int, after: Key) -> tuple[Key, 
 
 
 def _groups(keys: Sequence[Key]) -> Iterator[Sequence[Key]]:
-    return (keys[start : start + _TOGETHER] for start in range(0, len(keys), _TOGETHER))
+    """The keys in groups of few sizes, each a statement of its own to prepare; the last one is filled up."""
+    for start in range(0, len(keys), _TOGETHER):
+        group = list(keys[start : start + _TOGETHER])
+        yield group + group[-1:] * (next(size for size in _SIZES if size >= len(group)) - len(group))

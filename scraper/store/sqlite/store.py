@@ -28,8 +28,9 @@ _TAKE = """SELECT u.id, u.fp, u.url, u.request, u.depth, u.hops, u.attempts, u.p
     WHERE q.id = ?3 AND d.owner = ?4 AND d.epoch = ?5
     ORDER BY u.prio DESC, u.seq LIMIT ?6"""
 _OWNED = "SELECT id, name, epoch FROM domains WHERE +owner = ? AND name IN ({})"
-_LEAVE_DOMAIN = """UPDATE domains SET due = ?, state = coalesce(?, state),
-    crashes = CASE ? WHEN 1 THEN 0 ELSE crashes END WHERE id = ?"""
+_LEAVE_DOMAIN = """UPDATE domains SET due = column1, state = coalesce(column2, state),
+    crashes = CASE column3 WHEN 1 THEN 0 ELSE crashes END
+    FROM (VALUES (?, ?, ?, ?)) AS given WHERE id = column4"""
 _LEAVE_SESSION = "UPDATE queues SET session = ? WHERE spider = ? AND domain = ?"
 _LEAVE_TALLY = "INSERT OR REPLACE INTO tallies VALUES (?, ?, ?)"
 _KEEP_ROBOTS = "INSERT OR REPLACE INTO robots VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
