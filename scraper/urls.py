@@ -78,7 +78,8 @@ def origin_of(url: str) -> str:
     if plain := _plain(url):
         return plain[0]
     end = url.find("/", 8) + 1
-    return _parsed_origin(url[:end]) if 0 < end <= _LONGEST_HOST else _parsed_origin.__wrapped__(url)
+    start = _parsed_origin(url[:end]) if 0 < end <= _LONGEST_HOST else ""
+    return start or _parsed_origin.__wrapped__(url)  # the slash was not the end of the host
 
 
 @lru_cache(maxsize=8192)

@@ -226,7 +226,10 @@ def test_what_a_server_says_beyond_its_answer_is_not_the_next_answer(
     site = new_site({"/": Reply(raw=(honest + forged).encode()), "/next": page(title="next")})
     one = crowd()
     one.send(site.url("/"), site.url("/next"))
-    assert fetched(*one.ends()) == ['{"title":"mine"}', '{"title":"next"}']
+    first, second = one.ends()
+    assert fetched(first) == ['{"title":"mine"}']
+    # The site closes the connection after it; whether we know that in time is chance.
+    assert isinstance(second, Retry) or fetched(second) == ['{"title":"next"}']
 
 
 def test_a_body_larger_than_is_read_ahead_arrives_whole(

@@ -1,6 +1,7 @@
 import subprocess
 import sys
 
+import ada_url
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -14,6 +15,7 @@ from scraper.urls import (
     is_public_suffix,
     join,
     origin_of,
+    read,
     with_params,
 )
 
@@ -238,6 +240,43 @@ def test_a_fingerprint_is_sixteen_bytes_of_method_url_and_body() -> None:
     assert {len(one) for one in several} == {16}
     # Stores keep fingerprints for years.
     assert fingerprint("GET", url) == bytes.fromhex("7d98e8f6cfa7b80bba014ca5cd30796a")
+
+
+HOSTS = (
+    *("a.com", "a_b.c-d.org", "-a-.com", "a..b", "a.b.", "A.com", "xn--a.com", "é.com", "com", ""),
+    *("127.0.0.1", "1.2.3.256", "01.2.3.4", "127.1", "1.2.3.4.com", "x.1", "0x7f.1", "a.0x1", "999"),
+)
+PORTS = ("", ":", ":80", ":443", ":080", ":8080", ":0", ":41233", ":64999", ":65535", ":65536", ":99999")
+TARGETS = st.text("aZ09-_.~!$&'()*+,;=:@/?%#\\ \"<>{}|^`\t\n[]é", max_size=12)
+
+
+@settings(max_examples=1500, deadline=None)
+@given(
+    st.sampled_from(("http://", "https://", "ftp://", "//")),
+    st.sampled_from(HOSTS),
+    st.sampled_from(PORTS),
+    st.sampled_from(("/", "", "?", "//", "/a/")),
+    TARGETS,
+)
+def test_the_short_way_of_plain_urls_leads_where_the_full_parser_does(
+    scheme: str, host: str, port: str, start: str, target: str
+) -> None:
+    def by_parser(base: str | None, href: str) -> str | None:
+        try:
+            return ada_url.join_url(base, href) if base else ada_url.normalize_url(href)
+        except ValueError:
+            return None
+
+    url, href = f"{scheme}{host}{port}/{target}", start + target
+    assert join(None, url) == by_parser(None, url)
+    assert join(url, href) == by_parser(url, href)
+    found, whole = read(url), by_parser(None, url)
+    assert (found is None) == (whole is None)
+    if found is not None and whole is not None:
+        parsed = ada_url.URL(url)
+        assert found[0] == whole.partition("#")[0] and found[1] == parsed.hostname.strip("[]")
+        assert origin_of(url) == ("" if parsed.origin == "null" else parsed.origin)
+        assert found[2] == canonical(found[0]) == canonical(whole + "#fragment")
 
 
 @pytest.mark.parametrize(
