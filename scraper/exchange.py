@@ -17,6 +17,9 @@ from scraper.terms import lay_over
 from scraper.trouble import translate
 
 
+LOOK_AGAIN = 1.0  # seconds that a turn waits for its slot before it looks whether it is still wanted
+
+
 @dataclass(frozen=True, slots=True)
 class Answer:
     """One exchange: a response or the error that took its place; `was_idle`: a kept connection broke."""
@@ -55,7 +58,7 @@ class Asked:
 
 @dataclass(frozen=True, slots=True)
 class Until:
-    """The domain's slot has not come; `moment` on the clock's line."""
+    """The domain's slot has not come; `moment`, on the clock's line, is when to look again."""
 
     moment: float
 
@@ -94,7 +97,8 @@ def hindrance(session: DomainSession, url: str) -> Until | Blocks | None:
     if _is_ordinary(session, place, url) or not session.wire.is_open(*_route(session, place, url)):
         return BLOCKS
     gate = session.gate if place.is_home else session.gate_of(url)
-    return Until(gate.due) if gate is not None and gate.due > session.clock.now() else None
+    now = session.clock.now()
+    return Until(min(gate.due, now + LOOK_AGAIN)) if gate is not None and gate.due > now else None
 
 
 def clear(session: DomainSession, url: str, goes_on: Callable[[], bool]) -> Iterator[Wait]:

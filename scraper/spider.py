@@ -20,7 +20,7 @@ _METHODS = frozenset(("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"
 _WEB = ("https://", "http://")
 _DEFAULTS = {one.name: one.default for one in fields(Request) if one.name != "url"}
 _SCHEME = re.compile(r"[a-zA-Z][a-zA-Z0-9+.-]*:(?![0-9])")  # a digit: host and port
-_CACHED_LINKS = 20_000  # about 10 MB; most links of a site are on many of its pages
+_CACHED_LINKS = 100_000  # about 30 MB; most links of a site are on many of its pages, and sites are many
 _LONGEST_CACHED = 300  # characters; no page shall fill the cache with megabytes
 
 
@@ -68,7 +68,10 @@ _NO_CALLBACKS = frozenset(name for name in vars(Spider) if name != "parse")
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Rules:
-    """What a spider and its settings say about links and records. `known`: links that need no second look."""
+    """What a spider and its settings say about links and records.
+
+    `known`: links that need no second look, by URL for each callback and depth.
+    """
 
     allowed_domains: frozenset[str]
     max_depth: int | None = None
@@ -76,7 +79,7 @@ class Rules:
     key: tuple[str, ...] = ()
     schema: Schema | None = None
     callbacks: frozenset[str] = frozenset(("parse",))
-    known: dict[tuple[str, str, int], NewUrl | Refusal] = field(default_factory=dict)
+    known: dict[tuple[str, int], dict[str, NewUrl | Refusal]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -235,12 +238,13 @@ class _Basket:
         # Frozen values, so all pages that have this link share them. The frontier keeps the depth at which it
         # met a URL first, so the first page's depth serves for all, unless depth decides what is followed.
         rules = self._rules
-        place = (url, request.callback, self._depth if rules.max_depth is not None else 0)
-        link = rules.known.get(place)
+        place = request.callback, self._depth if rules.max_depth is not None else 0
+        known = rules.known.get(place) or rules.known.setdefault(place, {})
+        link = known.get(url)
         if link is None:
-            if len(rules.known) >= _CACHED_LINKS:
-                rules.known.clear()
-            link = rules.known[place] = _link(rules, url, self._depth, request)
+            if len(known) >= _CACHED_LINKS:
+                known.clear()
+            link = known[url] = _link(rules, url, self._depth, request)
         return link
 
     def harvest(self) -> Harvest:

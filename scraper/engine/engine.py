@@ -14,7 +14,7 @@ from scraper.engine.crew import Crew, Errand, Post
 from scraper.engine.domain import Domain
 from scraper.engine.etiquette import Etiquette
 from scraper.engine.group import Group
-from scraper.engine.holdings import Holdings, SessionMaker
+from scraper.engine.holdings import MOST_AT_ONCE, Holdings, SessionMaker
 from scraper.engine.permits import Permit, Permits
 from scraper.engine.picker import Picker
 from scraper.engine.plan import Plan, Stop
@@ -167,8 +167,9 @@ class Engine:
         now = self._clock.now()
         if now < self._look_at:
             return
-        self._look_at = now + LOOK_EVERY
-        for domain in self._holdings.take_more():
+        taken = self._holdings.take_more()
+        self._look_at = now if len(taken) >= MOST_AT_ONCE else now + LOOK_EVERY
+        for domain in taken:
             if domain.state.delay > self._etiquette.max_delay and domain.due > now:
                 longest = f"max_delay {self._etiquette.max_delay:g} s"
                 self._leave(domain, f"its delay of {domain.state.delay:g} s is longer than {longest}")

@@ -18,6 +18,7 @@ from scraper.turnstile import Turnstile, Turnstiles
 from scraper.urls import domain_of
 
 MOST_DOMAINS = 2000
+MOST_AT_ONCE = 50  # domains taken in one look; opening thousands would hold up those that are open
 MOST_NAMED = 10_000
 MOST_IDLE = 15.0  # seconds that a connection is kept without use
 
@@ -67,7 +68,7 @@ class Holdings:
         """Lease what has pending URLs, or an errand that leads to it; the domains that are new in hand."""
         leases = [self._store.lease_domain(self._run, name) for name in list(self.errands)]
         taken = [self._open(lease) for lease in leases if lease is not None]
-        room = MOST_DOMAINS - len(self._domains)
+        room = min(MOST_AT_ONCE, MOST_DOMAINS - len(self._domains))
         if room > 0:
             before = self._clock.now() + self._plan.max_wait
             taken += [self._open(lease) for lease in self._store.lease(self._run, room, before)]

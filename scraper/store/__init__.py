@@ -18,6 +18,7 @@ from typing import Any, Protocol
 from scraper.model import Entry, NewUrl, Refusal, Visit
 
 UNMET = "nothing that leads there could be read"
+LEFT_TO_OTHERS = 3.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,7 +201,8 @@ class Store(Protocol):
 
         Skips domains with a live owner, but notes that we wait for them (their owner's heartbeat tells): for
         any that another run holds, and inside a run for what a worker holds above its fair share. A domain
-        given back while a run waits for it goes to that run first. LeaseLost if we were taken for dead.
+        given back while a run waits for it goes to that run first; inside the run it is left to those below
+        their share, unless it has been due for `LEFT_TO_OTHERS` seconds. LeaseLost if we were taken for dead.
         """
         ...
 

@@ -496,10 +496,23 @@ class TestOwnership:
             world.clock.sleep(2.0)
         asked = one.heartbeat()
         assert len(asked) == 3
-        one.release([DomainUpdate(leases[name], 0.0) for name in asked])
+        one.release([DomainUpdate(leases[name], world.clock.now()) for name in asked])
+        assert lease_all(one, run) == {}, "they are for the other"
         assert lease_all(two, run).keys() == asked
         world.clock.sleep(2.0)
         assert lease_all(two, run) == {} and one.heartbeat() == frozenset()
+
+    def test_what_the_others_leave_lying_is_for_whoever_is_there(self, world: World) -> None:
+        one, two = world.worker("w1"), world.worker("w2")
+        run = one.start_run("news", "code")
+        two.join_run(run.id)
+        one.add(run, [url("1", f"{i}.example") for i in range(4)])
+        leases = lease_all(one, run)
+        assert len(leases) == 4, "new ones have been due for ever"
+        one.release([DomainUpdate(lease, world.clock.now()) for lease in leases.values()])
+        assert len(lease_all(one, run)) == 1
+        world.clock.sleep(5.0)
+        assert len(lease_all(one, run)) == 3
 
 
 class TestCrashes:

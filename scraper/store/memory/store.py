@@ -11,7 +11,7 @@ from typing import Any
 from scraper.clock import Clock, offset
 from scraper.errors import LeaseLost, StoreBusy, StoreError
 from scraper.model import Entry, NewUrl, Visit
-from scraper.store import DomainUpdate, Kept, Lease, Progress, RobotsCopy, Run, Settled
+from scraper.store import LEFT_TO_OTHERS, DomainUpdate, Kept, Lease, Progress, RobotsCopy, Run, Settled
 from scraper.store.memory.frontier import Frontier
 from scraper.store.memory.tables import Domain, Tables
 
@@ -139,12 +139,16 @@ class MemoryStore:
         self._check_alive()
         now = self._clock.now()
         leases: list[Lease] = []
+        room = self._room(run, n)
         due = sorted(self._data.domains.items(), key=lambda item: item[1].due)
-        for name, domain in due:
-            is_promised = domain.wanted not in (None, run.number) and domain.wanted_until > now
-            is_free = domain.owner is None and domain.due < before and not is_promised
-            if is_free and len(leases) < n and self._has_pending(run.number, name):
-                leases.append(self._own(run, name))
+        for is_within_share in (True, False):
+            for name, domain in due:
+                is_promised = domain.wanted not in (None, run.number) and domain.wanted_until > now
+                is_free = domain.owner is None and domain.due < before and not is_promised
+                is_ours = room > 0 if is_within_share else domain.due < now - LEFT_TO_OTHERS
+                if is_free and is_ours and len(leases) < n and self._has_pending(run.number, name):
+                    leases.append(self._own(run, name))
+                    room -= 1
         self._ask(run, n - len(leases))
         return leases
 
@@ -390,6 +394,14 @@ class MemoryStore:
             self._data.sessions[run.spider, name] = update.session
         if update.tally is not None:
             self._data.tallies[run.number, name] = update.tally
+
+    def _room(self, run: Run, n: int) -> int:
+        owners = [row.owner for row in self._data.domains.values()]
+        keeper, _ = self._data.held.get(run.number, ("", 0.0))
+        team = [name for name, number in self._data.workers.items() if number == run.number]
+        working = [name for name in team if name in (self._me, *owners) or name != keeper]
+        held = sum(owner in team for owner in owners if owner)
+        return n if len(working) < 2 else held // len(working) + 1 - owners.count(self._me)
 
     def _ask(self, run: Run, n: int) -> None:
         now, workers = self._clock.now(), self._data.workers

@@ -32,6 +32,8 @@ _HELD_BY_OTHER_RUNS = """SELECT d.id FROM queues q JOIN domains d ON d.id = q.do
     JOIN workers w ON w.id = d.owner
     WHERE q.run = ?1 AND q.free = 0 AND w.run IS NOT ?1 AND (d.wanted IS NULL OR d.wanted_until < ?2)
     LIMIT ?3"""
+_COUNT_HELD = """SELECT count(*), total(d.owner = ?) FROM workers w CROSS JOIN domains d ON d.owner = w.id
+    WHERE w.run = ?"""
 _HELD_BY_RUN = """SELECT d.owner, d.id, d.wanted IS NOT NULL AND d.wanted_until >= ?2
     FROM queues q JOIN domains d ON d.id = q.domain JOIN workers w ON w.id = d.owner
     WHERE q.run = ?1 AND q.free = 0 AND w.run = ?1"""
@@ -54,6 +56,15 @@ def ready(connection: sqlite3.Connection, seeker: Seeker, before: float, n: int)
     """Own up to `n` free domains of the run, the earliest first."""
     rows = connection.execute(_READY, (seeker.run, before, seeker.now, n)).fetchall()
     return [_own(connection, seeker, row) for row in rows]
+
+
+def room(connection: sqlite3.Connection, seeker: Seeker) -> int | None:
+    """How many domains more are our fair share of those that our run holds; None where it is ours alone."""
+    workers = connection.execute(_WORKING, (seeker.run, seeker.worker)).fetchall()
+    if len(workers) < 2:
+        return None
+    held, mine = connection.execute(_COUNT_HELD, (seeker.worker, seeker.run)).fetchone()
+    return max(0, held // len(workers) + 1 - mine)
 
 
 def named(connection: sqlite3.Connection, seeker: Seeker, queue: int) -> Lease | None:

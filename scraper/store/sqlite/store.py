@@ -9,7 +9,7 @@ from typing import Any
 from scraper.clock import Clock, SystemClock, boot_id, offset
 from scraper.errors import StoreBusy
 from scraper.model import Entry, Known, NewUrl, Visit
-from scraper.store import DomainUpdate, Kept, Lease, Progress, RobotsCopy, Run, Settled
+from scraper.store import LEFT_TO_OTHERS, DomainUpdate, Kept, Lease, Progress, RobotsCopy, Run, Settled
 from scraper.store.sqlite import ownership, reading, runs, standing
 from scraper.store.sqlite.database import Database, many
 from scraper.store.sqlite.frontier import Change, Seen, queue_of
@@ -151,7 +151,11 @@ class SqliteStore:
         if is_any_ready:
             with self._database.write() as connection:
                 self._workers.check(connection)
-                leases = ownership.ready(connection, seeker, before, n)
+                room = ownership.room(connection, seeker)
+                leases = ownership.ready(connection, seeker, before, n if room is None else min(n, room))
+                if room is not None:
+                    before = min(before, seeker.now - LEFT_TO_OTHERS)
+                    leases += ownership.ready(connection, seeker, before, n - len(leases))
         if len(leases) < n and seeker.now - self._asked_at >= _ASK_AGAIN:
             self._asked_at = seeker.now
             self._ask(seeker, n - len(leases))
