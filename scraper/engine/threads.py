@@ -20,7 +20,7 @@ from scraper.framing import Part
 EARLY = 0.2  # seconds; longer than the owner takes to settle a group, and may have to wait for the store
 PATIENCE = 0.1  # seconds; a callback that takes longer does not hold up the others
 LOOK_EVERY = 0.25  # seconds between looks for answers whose time is over
-MOST_POSTS = 8  # posts that may wait while there is more to do
+HAND_IN_EVERY = 0.01  # seconds; each time wakes the owner
 
 _NEW = Until(0.0)
 
@@ -93,6 +93,7 @@ class Desk:
         self._over_at: dict[Task, float] = {}
         self._ready: deque[Task] = deque()
         self._outbox: list[Post] = []
+        self._hand_in_by = 0.0
         self._tasks = 0
         self._look_at = 0.0
         self._jobs: SimpleQueue[Task | None] = SimpleQueue()
@@ -193,6 +194,8 @@ class Desk:
     def _put(self, task: Task, wait: Wait | None) -> None:
         """Put a task where it is found when its wait is over."""
         if task.posts:
+            if not self._outbox:
+                self._hand_in_by = monotonic() + HAND_IN_EVERY
             self._outbox += task.posts
             task.posts.clear()
         if wait is None:
@@ -225,8 +228,9 @@ class Desk:
     def _watch(self) -> None:
         """Read what comes of answers; where there is nothing else to do, sleep until something does."""
         events = self._selector.select(0)
-        if len(self._outbox) >= MOST_POSTS or not (events or self._ready):
-            self._hand_in()
+        if self._outbox and (monotonic() >= self._hand_in_by or not (events or self._ready)):
+            self._posts.put(self._outbox)
+            self._outbox = []
         if not (events or self._ready):
             self._is_asleep = True
             events = self._selector.select(0 if self._inbox or self._is_closed else self._patience())
@@ -238,11 +242,6 @@ class Desk:
                 self._pull(key.data)
         if monotonic() >= self._look_at:
             self._end_overdue()
-
-    def _hand_in(self) -> None:
-        if self._outbox:
-            self._posts.put(self._outbox)
-            self._outbox = []
 
     def _patience(self) -> float | None:
         """Seconds until the next slot, or the next look for what is overdue."""
