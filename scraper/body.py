@@ -18,7 +18,8 @@ def read_body(raw: Any, coding: str, limit: float, *, is_cut: bool = False) -> b
     decoder = _decoder(coding)
     chunks: list[bytes] = []
     received = size = 0
-    while chunk := raw.read(CHUNK, decode_content=False):
+    # At the end of a known length another read would find nothing, and take its time.
+    while raw.length_remaining != 0 and (chunk := raw.read(CHUNK, decode_content=False)):
         received += len(chunk)
         if decoder is not None:
             chunk = decoder.feed(chunk, int(limit - size) + 1)

@@ -29,8 +29,13 @@ def boot_id() -> str:
         return ""
 
 
-def _uptime() -> float:
-    return time.clock_gettime(time.CLOCK_BOOTTIME) if hasattr(time, "CLOCK_BOOTTIME") else time.monotonic()
+if hasattr(time, "CLOCK_BOOTTIME"):
+
+    def _uptime() -> float:
+        return time.clock_gettime(time.CLOCK_BOOTTIME)
+
+else:
+    _uptime = time.monotonic
 
 
 def offset() -> float:

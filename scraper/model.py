@@ -28,6 +28,11 @@ class Headers(Mapping[str, str]):
     def __len__(self) -> int:
         return len(self._fields)
 
+    def get(self, name: str, default: Any = None) -> Any:
+        """As in any mapping, without an exception on the way: most fields that are asked for are not there."""
+        fields = self._fields.get(name.lower())
+        return default if fields is None else ", ".join([value for _, value in fields])
+
     def getall(self, name: str) -> list[str]:
         """Every value of a field, in order of arrival."""
         return [value for _, value in self._fields.get(name.lower(), ())]

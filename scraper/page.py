@@ -58,6 +58,8 @@ class Page:
         self._soup: Any = None
         self._lower: str | None = None
         self._kind: str | None = None
+        self._has_xml: bool | None = None
+        self._root: Selector | None = None
         self._base: str | None = None
         self._directives: frozenset[str] | None = None
 
@@ -153,11 +155,15 @@ class Page:
         return self._kind
 
     def _is_xml(self) -> bool:
-        kind = self._content_type().partition(";")[0].strip()
-        return _XML_TYPE.fullmatch(kind) is not None and kind != "application/xhtml+xml"
+        if self._has_xml is None:
+            kind = self._content_type().partition(";")[0].strip()
+            self._has_xml = _XML_TYPE.fullmatch(kind) is not None and kind != "application/xhtml+xml"
+        return self._has_xml
 
     def _selector(self) -> Selector:
-        return Selector(root=self.tree, type="xml" if self._is_xml() else "html")
+        if self._root is None:
+            self._root = Selector(root=self.tree, type="xml" if self._is_xml() else "html")
+        return self._root
 
     @property
     def tree(self) -> Any:

@@ -64,7 +64,7 @@ def room(connection: sqlite3.Connection, seeker: Seeker) -> int | None:
     if len(workers) < 2:
         return None
     held, mine = connection.execute(_COUNT_HELD, (seeker.worker, seeker.run)).fetchone()
-    return max(0, held // len(workers) + 1 - mine)
+    return max(0, int(held) // len(workers) + 1 - int(mine))
 
 
 def named(connection: sqlite3.Connection, seeker: Seeker, queue: int) -> Lease | None:
