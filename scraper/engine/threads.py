@@ -220,10 +220,12 @@ class Desk:
         self._jobs.put(task)
 
     def _start_due(self) -> None:
-        """Let those go on whose slots have come, as many as may be at work at once."""
+        """Let those go on whose slots have come, as many as may be at work at once, before all else."""
+        due: list[Task] = []
         now = self._clock.now()
         while self._slots and self._slots[0][0] <= now and self._tasks - len(self._slots) < self._most:
-            self._ready.append(heapq.heappop(self._slots)[2])
+            due.append(heapq.heappop(self._slots)[2])
+        self._ready.extendleft(reversed(due))
 
     def _watch(self) -> None:
         """Read what comes of answers; where there is nothing else to do, sleep until something does."""
