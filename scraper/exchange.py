@@ -16,7 +16,6 @@ from scraper.session import DomainSession, Place
 from scraper.terms import lay_over
 from scraper.trouble import translate
 
-
 LOOK_AGAIN = 1.0  # seconds that a turn waits for its slot before it looks whether it is still wanted
 
 

@@ -22,6 +22,7 @@ from scraper.session import DomainSession
 from scraper.terms import Terms
 from scraper.turnstile import Turnstile
 from tests.site import Reply, Site, page, redirect
+from tests.test_threads import Crowd, fetched
 
 pytestmark = pytest.mark.skipif(shutil.which("openssl") is None, reason="needs openssl for certificates")
 CLOCK = SystemClock()
@@ -80,6 +81,20 @@ def test_one_handshake_serves_every_page(tls_site: Callable[..., Site], certific
     for number in range(5):
         assert exchange(session, "GET", secure(site, f"/{number}")).response is not None
         assert session.get(secure(site, f"/x{number}")).ok
+    assert {arrival.connection for arrival in site.arrivals} == {1}
+
+
+def test_answers_over_tls_are_watched_like_others(tls_site: Callable[..., Site], certificate: Path) -> None:
+    large = b"<title>large</title>" + b"x" * 300_000
+    html = {"Content-Type": "text/html"}
+    drip = Reply(200, b"<title>drip</title>", html, drip=0.005)
+    site = tls_site({"/": page(title="first"), "/large": Reply(200, large, html), "/drip": drip})
+    crowd = Crowd()
+    session = session_of(home=Terms(verify=str(certificate)))
+    for path, title in (("/", "first"), ("/large", "large"), ("/drip", "drip"), ("/", "first")):
+        crowd.send(secure(site, path), session=session)
+        assert fetched(*crowd.ends()) == [f'{{"title":"{title}"}}']
+    crowd.crew.close()
     assert {arrival.connection for arrival in site.arrivals} == {1}
 
 
