@@ -29,7 +29,7 @@ class Headers(Mapping[str, str]):
         return len(self._fields)
 
     def get(self, name: str, default: Any = None) -> Any:
-        """As in any mapping, without an exception on the way: most fields that are asked for are not there."""
+        """As in any mapping, without an exception on the way: most fields asked for are not there."""
         fields = self._fields.get(name.lower())
         return default if fields is None else ", ".join([value for _, value in fields])
 
