@@ -3,10 +3,13 @@
 import json
 import random
 import shutil
+import sqlite3
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
+from statistics import median
 
 from scraper.model import Entry, Fetched, Known, NewUrl, RecordLine, Visit
 from scraper.store import DomainUpdate, Lease, Run
@@ -14,59 +17,104 @@ from scraper.store.sqlite import SqliteStore
 from scraper.urls import fingerprint
 
 _SMALL = 10_000
+_ROUNDS = 9
 _DOMAINS = 100
 _BULK = 20_000
 _BATCH = 2_000
-_BATCHES = 10
+_BATCHES = 5
 _LINKS = 40
 _RECENT = 2_000
 _GROUP = 100
 _GROUPS = 20
 
+Figures = dict[str, float]
 
-def _url(number: int) -> NewUrl:
-    domain = f"site{number % _DOMAINS}.test"
+
+def _by_page(number: int) -> NewUrl:
+    """URLs as a crawl finds them: a page's links together, all of one domain."""
+    return _url(f"shop{number // _LINKS % _DOMAINS}.test", number)
+
+
+def _scattered(number: int) -> NewUrl:
+    """The worst case: each URL of another domain than the one before."""
+    return _url(f"site{number % _DOMAINS}.test", number)
+
+
+def _url(domain: str, number: int) -> NewUrl:
     url = f"https://{domain}/articles/{number // _DOMAINS}/the-title-of-article-{number}"
     return NewUrl(domain, fingerprint("GET", url), url)
 
 
 class _Scale:
-    """A store that grows, measured where it stands."""
+    """A store that grows, measured where it stands: one half of its URLs by page, the other half scattered."""
 
     def __init__(self, path: Path) -> None:
+        shutil.rmtree(path.parent, ignore_errors=True)
+        path.parent.mkdir(parents=True)
         self._path = path
         self._store = SqliteStore(path)
         self._store.join("benchmark")
         self._run: Run = self._store.start_run("benchmark", "")
-        self._leases: list[Lease] = []
-        self.known = 0
+        self._counts = {_by_page: 0, _scattered: 0}
         self._random = random.Random(1)
+
+    @property
+    def known(self) -> int:
+        """How many URLs it knows."""
+        return sum(self._counts.values())
 
     def grow(self, known: int) -> None:
         """Add URLs until so many are known."""
         while self.known < known:
-            self._add(min(_BULK, known - self.known))
+            for order in self._counts:
+                self._add(order, min(_BULK, known // 2))
 
-    def add(self) -> float:
-        """Add a few batches more; microseconds for one URL."""
-        return 1e6 * sum(self._add(_BATCH) for _ in range(_BATCHES)) / (_BATCH * _BATCHES)
+    def lease(self) -> None:
+        """Own all domains, those of both halves."""
+        leases = self._store.lease(self._run, 2 * _DOMAINS, float("inf"))
+        self._shops = [lease for lease in leases if lease.domain.startswith("shop")]
+        self._sites = [lease for lease in leases if lease.domain.startswith("site")]
 
-    def _add(self, count: int) -> float:
-        urls = [_url(self.known + place) for place in range(count)]
+    def measure(self) -> Figures:
+        """Microseconds for each step: one URL, or one page with its links."""
+        figures = {"add": self._adding(_by_page), "add_scattered": self._adding(_scattered)}
+        figures["take"], figures["settle"] = self._work(self._shops, seen=_LINKS - 2)
+        figures["take_scattered"], figures["settle_strange"] = self._work(self._sites, seen=0)
+        return figures | {"memory": _memory(), "bytes": self._size() / self.known}
+
+    def close(self) -> None:
+        """Leave the store."""
+        self._store.leave()
+        self._store.close()
+
+    def _adding(self, order: Callable[[int], NewUrl]) -> float:
+        """Add a few batches, down to the file itself, not just to its log."""
+        self._checkpoint()
+        spent = sum(self._add(order, _BATCH) for _ in range(_BATCHES))
+        return 1e6 * (spent + self._checkpoint()) / (_BATCH * _BATCHES)
+
+    def _add(self, order: Callable[[int], NewUrl], count: int) -> float:
+        urls = [order(self._counts[order] + place) for place in range(count)]
         begun = time.perf_counter()
         self._store.add(self._run, urls)
-        self.known += count
+        self._counts[order] += count
         return time.perf_counter() - begun
 
-    def work(self, seen: int) -> tuple[float, float]:
-        """Take and settle groups of pages; microseconds for one of each.
+    def _checkpoint(self) -> float:
+        connection = sqlite3.connect(self._path)
+        begun = time.perf_counter()
+        connection.execute("PRAGMA wal_checkpoint")
+        spent = time.perf_counter() - begun
+        connection.close()
+        return spent
+
+    def _work(self, leases: list[Lease], *, seen: int) -> tuple[float, float]:
+        """Take and settle groups of pages, those of the next domains.
 
         So many of a page's links stand on many other pages too; the others are any of those known.
         """
-        if not self._leases:
-            self._leases = self._store.lease(self._run, _DOMAINS, float("inf"))
         taking = settling = 0.0
-        for lease in self._leases[:_GROUPS]:
+        for lease in leases[:_GROUPS]:
             begun = time.perf_counter()
             entries = self._store.take(self._run, lease, _GROUP)
             taken = time.perf_counter()
@@ -75,19 +123,22 @@ class _Scale:
             self._store.settle(self._run, visits, [DomainUpdate(lease, 0.0)])
             taking += taken - begun
             settling += time.perf_counter() - ready
-        self._leases = self._leases[_GROUPS:] + self._leases[:_GROUPS]
+        leases[:] = leases[_GROUPS:] + leases[:_GROUPS]
         pages = _GROUP * _GROUPS
         return 1e6 * taking / pages, 1e6 * settling / pages
 
     def _fetched(self, entry: Entry, seen: int) -> Fetched:
-        recent = [self.known - 1 - self._random.randrange(_RECENT) for _ in range(seen)]
-        others = [self._random.randrange(self.known) for _ in range(_LINKS - seen)]
-        links = tuple(map(_url, recent + others))
+        links = [self._any(recent=_RECENT) for _ in range(seen)]
+        links += [self._any() for _ in range(_LINKS - seen)]
         line = json.dumps({"url": entry.url, "title": "The title of an article", "price": "10.00"})
-        return Fetched(Known(0, etag='"abc"'), (RecordLine(entry.url, line),), links)
+        return Fetched(Known(0, etag='"abc"'), (RecordLine(entry.url, line),), tuple(links))
 
-    def size(self) -> int:
-        """Bytes on disk, the log of the database included."""
+    def _any(self, recent: int = 0) -> NewUrl:
+        order = self._random.choice((_by_page, _scattered))
+        count = self._counts[order]
+        return order(count - 1 - self._random.randrange(recent or count))
+
+    def _size(self) -> int:
         return sum(path.stat().st_size for path in self._path.parent.glob(self._path.name + "*"))
 
 
@@ -98,25 +149,32 @@ def _memory() -> int:
     return 0
 
 
-def _measure(folder: Path, known: int) -> Iterator[dict[str, float]]:
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
-    scale = _Scale(folder / "scraper.db")
-    for size in (_SMALL, known):
-        scale.grow(size)
-        add = scale.add()
-        take, settle = scale.work(seen=_LINKS - 2)
-        _, strange = scale.work(seen=0)
-        yield {
-            "known": size,
-            "add": add,
-            "take": take,
-            "settle": settle,
-            "settle_strange": strange,
-            "bytes": scale.size() / scale.known,
-            "memory": _memory(),
-        }
+def _small(folder: Path) -> Figures:
+    """A round with few URLs: in a new store each time, since a round makes it larger."""
+    scale = _Scale(folder / "small" / "scraper.db")
+    scale.grow(_SMALL)
+    scale.lease()
+    figures = scale.measure()
+    scale.close()
+    return figures
+
+
+def _medians(rounds: Sequence[Figures]) -> Figures:
+    return {name: median(figures[name] for figures in rounds) for name in rounds[0]}
+
+
+def _measure(folder: Path, known: int) -> list[Figures]:
+    large = _Scale(folder / "large" / "scraper.db")
+    large.grow(known)
+    large.lease()
+    smalls, larges = [], []
+    # By turns, and the small one in a process of its own: the machine is the same for both, memory is not.
+    with ProcessPoolExecutor(1, max_tasks_per_child=1) as process:
+        for _ in range(_ROUNDS):
+            smalls.append(process.submit(_small, folder).result())
+            larges.append(large.measure())
+    return [_medians(smalls) | {"known": _SMALL}, _medians(larges) | {"known": known}]
 
 
 if __name__ == "__main__":
-    print(json.dumps(list(_measure(Path(sys.argv[1]), int(sys.argv[2])))))
+    print(json.dumps(_measure(Path(sys.argv[1]), int(sys.argv[2]))))
