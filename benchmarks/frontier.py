@@ -46,7 +46,7 @@ def _url(domain: str, number: int) -> NewUrl:
 
 
 class _Scale:
-    """A store that grows, measured where it stands: one half of its URLs by page, the other half scattered."""
+    """A store that grows, measured where it stands: half of its URLs by page, the other half scattered."""
 
     def __init__(self, path: Path) -> None:
         shutil.rmtree(path.parent, ignore_errors=True)

@@ -139,7 +139,7 @@ def broad(
 
     def measure(contestant: Contestant) -> _Held:
         job = Job(starts, folder / contestant.name, delay=1, is_broad=True)
-        enough = _after(site, _WARM_UP + seconds)
+        enough = _after(site, f"/{kind.folder}/", _WARM_UP + seconds)
         found = crawl(site, contestant, job, limit=_WARM_UP + seconds + 30, is_enough=enough)
         return _held(found, hosts, seconds)
 
@@ -164,8 +164,8 @@ def _host(place: int) -> str:
     return f"127.30.{place // 250}.{place % 250 + 1}"
 
 
-def _after(site: Site, seconds: float) -> Callable[[], bool]:
-    """Tells when the first page was asked for so long ago; asks the site seldom."""
+def _after(site: Site, pages: str, seconds: float) -> Callable[[], bool]:
+    """Tells when the first page (not robots.txt) was asked for so long ago; asks the site seldom."""
     until = 0.0
     asked = 0.0
 
@@ -174,7 +174,7 @@ def _after(site: Site, seconds: float) -> Callable[[], bool]:
         now = time.monotonic()
         if not until and now - asked > 0.1:
             asked = now
-            until = now + seconds if site.count() else 0.0
+            until = now + seconds if site.count(pages) else 0.0
         return bool(until) and now >= until
 
     return is_enough
