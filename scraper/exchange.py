@@ -92,9 +92,12 @@ def exchange(
 
 def hindrance(session: DomainSession, url: str) -> Until | Blocks | None:
     """What a request to a URL would have to wait for; None where it can be sent at once."""
-    place = session.place(url)
-    if _is_ordinary(session, place, url) or not session.wire.is_open(*_route(session, place, url)):
-        return BLOCKS
+    try:
+        place = session.place(url)
+        if _is_ordinary(session, place, url) or not session.wire.is_open(*_route(session, place, url)):
+            return BLOCKS
+    except Exception:
+        return BLOCKS  # asking tells what is wrong
     gate = session.gate if place.is_home else session.gate_of(url)
     now = session.clock.now()
     return Until(min(gate.due, now + LOOK_AGAIN)) if gate is not None and gate.due > now else None

@@ -18,6 +18,7 @@ from scraper import connection, wire
 from scraper.clock import SystemClock
 from scraper.errors import ConnectFailed, TimedOut, TlsFailed
 from scraper.exchange import exchange
+from scraper.model import Failed, Retry
 from scraper.session import DomainSession
 from scraper.terms import Terms
 from scraper.turnstile import Turnstile
@@ -96,6 +97,15 @@ def test_answers_over_tls_are_watched_like_others(tls_site: Callable[..., Site],
         assert fetched(*crowd.ends()) == [f'{{"title":"{title}"}}']
     crowd.crew.close()
     assert {arrival.connection for arrival in site.arrivals} == {1}
+
+
+def test_an_authority_that_is_not_there_fails_its_page_and_not_the_run(tls_site: Callable[..., Site]) -> None:
+    crowd = Crowd()
+    session = session_of(home=Terms(verify="/no/such/authority.pem"))
+    crowd.send(secure(tls_site({"/": page()})), session=session)
+    (outcome,) = crowd.ends()
+    crowd.crew.close()
+    assert isinstance(outcome, Failed | Retry) and "authority.pem" in outcome.reason
 
 
 @pytest.mark.parametrize("delay", [0.0, 0.08])
