@@ -87,11 +87,19 @@ class Wire(HTTPAdapter):
     def send(self, request: Any, *args: Any, **kwargs: Any) -> Any:
         """As `HTTPAdapter.send`; a kept connection that breaks is replaced once where that does no harm."""
         try:
-            return super().send(request, *args, **kwargs)
+            return self._send(request, *args, **kwargs)
         except requests.ConnectionError:
             if not (current.is_reused and request.method in _REPEATABLE and request.body is None):
                 raise
+            return self._send(request, *args, **kwargs)
+
+    def _send(self, request: Any, *args: Any, **kwargs: Any) -> Any:
+        try:
             return super().send(request, *args, **kwargs)
+        except requests.RequestException:
+            if current.gate is not None:
+                current.gate.failed()  # the site may notice the request up to this moment
+            raise
 
     def _new_pool(self, origin: str, verify: Verify, cert: Cert) -> HTTPConnectionPool:
         place = urllib3.util.parse_url(origin)

@@ -133,6 +133,14 @@ def test_requests_made_by_hand_survive_a_broken_kept_connection_unless_they_chan
     assert len(site.arrivals) == 4
 
 
+def test_a_request_without_an_answer_counts_from_its_end(site: Site) -> None:
+    site["*"] = [Reply(200, "x"), Reply(0, reset=True, wait=0.1), Reply(200, "y")]
+    session = session_of(delay=0.05)
+    assert session.get(site.url()).text == "x"
+    assert session.get(site.url()).text == "y"
+    assert site.gaps()[1] >= 0.15
+
+
 def test_origins_without_end_do_not_hold_connections_without_end(new_site: Callable[..., Site]) -> None:
     session = session_of()
     for _ in range(12):
