@@ -122,6 +122,7 @@ def frontier(folder: Path, *, known: int) -> Table:
         "together and all of one domain, or *scattered*, each of another domain than the one before, "
         "which is the worst case. They are taken by the hundred from a domain whose URLs came in that "
         "way. Pages are settled in groups of a hundred, a record and 40 links each: 38 of them seen a "
-        "moment ago as on most sites, or all 40 at random among all that are known (*a stranger*)."
+        "moment ago as on most sites, or all 40 at random among all that are known (*a stranger*). Before "
+        "each round the file is read through once: this is about the store, not about the disk."
     )
     return Table("frontier", "The store at scale", text, rows)

@@ -77,10 +77,17 @@ class _Scale:
 
     def measure(self) -> Figures:
         """Microseconds for each step: one URL, or one page with its links."""
+        self._warm()
         figures = {"add": self._adding(_by_page), "add_scattered": self._adding(_scattered)}
         figures["take"], figures["settle"] = self._work(self._shops, seen=_LINKS - 2)
         figures["take_scattered"], figures["settle_strange"] = self._work(self._sites, seen=0)
         return figures | {"memory": _memory(), "bytes": self._size() / self.known}
+
+    def _warm(self) -> None:
+        """Have the system hold the file in its memory: some let go of what lay idle while it grew."""
+        with self._path.open("rb") as file:
+            while file.read(1 << 20):
+                pass
 
     def close(self) -> None:
         """Leave the store."""

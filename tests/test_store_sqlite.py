@@ -6,7 +6,7 @@ import sqlite3
 import stat
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Collection, Iterator
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,8 @@ from scraper.clock import SystemClock
 from scraper.errors import LeaseLost, StoreError, StoreFull, StoreTooNew
 from scraper.model import Fetched, Known, NewUrl, RecordLine, Unchanged, Visit
 from scraper.store import DomainUpdate, Run
-from scraper.store.sqlite import SqliteStore, known, schema
+from scraper.store.sqlite import SqliteStore, known, schema, sieve
+from tests.contracts import test_store as contract
 
 FOREVER = 1e12
 
@@ -37,6 +38,12 @@ while crawl_step(store, run):
     steps += 1
     if steps == 3:
         print("begun", flush=True)
+"""
+
+# The same for a worker that knows few URLs as for one that knows millions.
+SMALL = """
+from tests.test_store_sqlite import shrink
+shrink(setattr)
 """
 
 # Stops outside a transaction: inside one it would hold up every writer of the file.
@@ -120,9 +127,10 @@ def sums(path: Path) -> dict[str, int]:
 
 
 class TestKill:
-    def test_a_crawl_killed_again_and_again_keeps_its_sums(self, path: Path) -> None:
+    @pytest.mark.parametrize("rooms", ["", SMALL], ids=["as they are", "small"])
+    def test_a_crawl_killed_again_and_again_keeps_its_sums(self, path: Path, rooms: str) -> None:
         for turn in range(4):
-            with start(path, f"w{turn}") as process:
+            with start(path, f"w{turn}", rooms + CRAWLER) as process:
                 assert process.stdout is not None and process.stdout.readline() == b"begun\n"
                 process.send_signal(signal.SIGKILL)
                 process.wait()
@@ -187,12 +195,13 @@ def start(path: Path, worker: str, script: str = CRAWLER, *arguments: str) -> "s
 
 
 class TestManyProcesses:
+    @pytest.mark.parametrize("rooms", ["", SMALL], ids=["as they are", "small"])
     def test_workers_that_crawl_at_once_do_each_page_once_though_one_is_killed(
-        self, path: Path, store: SqliteStore
+        self, path: Path, store: SqliteStore, rooms: str
     ) -> None:
         run = store.start_run("news", "code")
         store.add(run, [url(0)])
-        processes = [start(path, f"child{i}", HAND, run.id) for i in range(3)]
+        processes = [start(path, f"child{i}", rooms + HAND, run.id) for i in range(3)]
         assert processes[0].stdout is not None and processes[0].stdout.readline() == b"begun\n"
         processes[0].kill()
         codes = []
@@ -220,7 +229,7 @@ class TestFile:
         connection = sqlite3.connect(path)
         connection.execute("PRAGMA user_version = 7")
         connection.close()
-        with pytest.raises(StoreTooNew, match=r"schema 7, this program knows 1\) \(update the program"):
+        with pytest.raises(StoreTooNew, match=r"schema 7, this program knows 2\) \(update the program"):
             SqliteStore(path)
 
     def test_an_older_file_is_brought_up_to_date(self, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -328,14 +337,15 @@ store.leave()
         processes = [subprocess.Popen([*arguments, f"w{i}"], cwd=root) for i in range(5)]
         assert [process.wait() for process in processes] == [0] * 5
 
-    def test_a_dropped_run_gives_its_room_back(self, path: Path, store: SqliteStore) -> None:
+    def test_the_room_of_a_dropped_run_is_used_again(self, store: SqliteStore) -> None:
         run = store.start_run("news", "code")
-        store.add(run, [url(n) for n in range(40_000)])
+        store.add(run, [url(n) for n in range(10_000)])
         store.end_run(run, {}, accepted=False, whole=False)
         before = execute(store, "PRAGMA page_count")
         store.end_run(store.start_run("news", "code"), {}, accepted=True, whole=True)
         assert store.prune("news", keep=1) == [run.id]
-        assert execute(store, "PRAGMA page_count") < before / 4
+        store.add(store.start_run("news", "code"), [url(n) for n in range(10_000, 20_000)])
+        assert execute(store, "PRAGMA page_count") < before * 1.1
 
 
 def execute(store: SqliteStore, sql: str) -> Any:
@@ -361,11 +371,21 @@ class TestTime:
         store.close()
 
 
+def shrink(setattr: Callable[[object, str, object], None]) -> None:
+    """Make the tables of fingerprints so small that a few URLs sink to the last, and a sieve for so few."""
+    setattr(known, "_ROOM", {"fresh": 4, "recent": 12})
+    setattr(known, "_SINK", 3)
+    setattr(sieve, "_WORTHWHILE", 30)
+    setattr(sieve, "_SIZE", 1 << 14)
+    setattr(sieve, "_PARTS", 4)
+    setattr(sieve, "_STRETCH", 40)
+    setattr(sieve, "_KEEP", 60)
+
+
 @pytest.fixture
 def small_levels(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Tables of fingerprints so small that a few URLs sink to the last of them."""
-    monkeypatch.setattr(known, "_ROOM", {"fresh": 4, "recent": 12})
-    monkeypatch.setattr(known, "_SINK", 3)
+    """Let a few URLs do what millions do."""
+    shrink(monkeypatch.setattr)
 
 
 @pytest.mark.usefixtures("small_levels")
@@ -413,6 +433,125 @@ class TestKnown:
 
 
 @pytest.mark.usefixtures("small_levels")
+class TestSieve:
+    """New URLs are not looked for; none that is known may be taken for new, whatever happened before."""
+
+    @pytest.fixture
+    def asked(self, monkeypatch: pytest.MonkeyPatch) -> list[int]:
+        """How many URLs were looked for, at each time."""
+        asked: list[int] = []
+        find = known.find
+
+        def count_and_find(connection: sqlite3.Connection, keys: Collection[known.Key]) -> Any:
+            asked.append(len(keys))
+            return find(connection, keys)
+
+        monkeypatch.setattr(known, "find", count_and_find)
+        return asked
+
+    @pytest.fixture
+    def run(self, store: SqliteStore) -> Run:
+        """A run that knows URLs 0 to 99, and has kept a sieve that lacks the last of them."""
+        run = store.start_run("news", "code")
+        for start in range(0, 100, 20):
+            assert add(store, run, range(start, start + 20)) == 20
+        assert 60 <= execute(store, "SELECT v FROM meta WHERE k = 'sieve'") < 100
+        return run
+
+    @pytest.fixture
+    def other(self, path: Path, run: Run) -> Iterator[SqliteStore]:
+        """Another process that works on the run."""
+        other = SqliteStore(path)
+        other.join("other")
+        other.join_run(run.id)
+        yield other
+        other.close()
+
+    def test_few_of_the_new_are_looked_for_and_all_of_the_known(
+        self, store: SqliteStore, run: Run, asked: list[int]
+    ) -> None:
+        assert add(store, run, range(100, 400)) == 300 and add(store, run, range(400)) == 0
+        assert asked[0] < 15 and asked[1] == 400
+
+    def test_what_another_process_has_added_is_known(
+        self, store: SqliteStore, other: SqliteStore, run: Run, asked: list[int]
+    ) -> None:
+        for start in range(100, 410, 31):
+            assert add(other, run, range(start, start + 30)) == 30
+            assert add(store, run, range(start, start + 31)) == 1
+            assert add(other, run, range(start, start + 31)) == 0
+        assert add(store, run, range(410)) == add(other, run, range(410)) == 0
+        assert min(asked) < 5, "both have used a sieve"
+
+    def test_numbers_that_a_failed_transaction_gave_back_hide_nothing(
+        self, store: SqliteStore, other: SqliteStore, run: Run
+    ) -> None:
+        execute(store, "CREATE TRIGGER no BEFORE UPDATE ON runs BEGIN SELECT RAISE(ABORT, 'no'); END")
+        with pytest.raises(StoreError, match="no"):
+            add(store, run, range(100, 130))
+        execute(store, "DROP TRIGGER no")
+        assert add(other, run, range(200, 240)) == 40
+        assert add(store, run, range(200, 250)) == 10 and add(store, run, range(100, 130)) == 30
+
+    def test_a_file_opened_again_knows_what_it_knew(
+        self, path: Path, store: SqliteStore, run: Run, asked: list[int]
+    ) -> None:
+        store.close()
+        again = SqliteStore(path)
+        again.join("again")
+        run = again.start_run("news", "code")
+        asked.clear()
+        assert add(again, run, range(130)) == 30 and asked[0] < 105
+        again.close()
+
+    def test_a_file_without_a_sieve_gets_one_by_and_by(
+        self, run: Run, other: SqliteStore, asked: list[int]
+    ) -> None:
+        execute(other, "DELETE FROM meta WHERE k = 'sieve'")
+        execute(other, "DELETE FROM sieve")
+        for number in range(4):
+            asked.clear()
+            assert add(other, run, range(101 + number)) == 1
+            assert (asked[0] < 101 + number) == (number >= 2), "40 rows are taken in at each time"
+
+    def test_a_new_run_meets_old_urls_again(self, store: SqliteStore, run: Run) -> None:
+        store.end_run(run, {}, accepted=True, whole=True)
+        later = store.start_run("news", "code")
+        assert add(store, later, range(100)) == 100 == store.progress(later).pending
+        assert execute(store, "SELECT count(*) FROM urls") == 100
+
+    def test_what_is_pruned_is_new_again(self, store: SqliteStore, run: Run) -> None:
+        store.end_run(run, {}, accepted=True, whole=True)
+        for _ in range(2):
+            later = store.start_run("news", "code")
+            add(store, later, range(40))
+            store.end_run(later, {}, accepted=True, whole=True)
+        assert store.prune("news", keep=1) == [run.id, f"{later.id[:-1]}2"]
+        last = store.start_run("news", "code")
+        assert add(store, last, range(40, 100)) == 60 and add(store, last, range(100)) == 40
+        assert execute(store, "SELECT count(*) FROM urls") == 100
+
+    def test_a_small_file_does_without(self, store: SqliteStore, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(sieve, "_WORTHWHILE", 500)
+        run = store.start_run("news", "code")
+        for start in range(0, 400, 20):
+            add(store, run, range(start, start + 20))
+        assert not store._seen.sieve._bits
+        assert execute(store, "SELECT count(*) FROM sieve") == 0
+
+
+def add(store: SqliteStore, run: Run, numbers: range) -> int:
+    """How many of these URLs are new to the file, whatever this process has seen itself."""
+    store._seen.clear()
+    return store.add(run, [url(n) for n in numbers])
+
+
+@pytest.mark.usefixtures("small_levels")
+class TestTwinsInSmallRooms(contract.TestTwins):
+    """The same histories, with all that only many URLs bring about."""
+
+
+@pytest.mark.usefixtures("small_levels")
 class TestHotPath:
     def test_no_statement_of_it_scans_a_table(self, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         said: set[str] = set()
@@ -430,7 +569,7 @@ class TestHotPath:
         run = stores[0].start_run("news", "code")
         stores[1].join_run(run.id)
         said.clear()
-        stores[0].add(run, [url(0)])
+        stores[0].add(run, [url(n) for n in range(60)])
         for _ in range(4):
             for store in stores:
                 crawl_step(store, run)
@@ -438,6 +577,12 @@ class TestHotPath:
                 store.progress(run)
                 store.lease(run, 1, FOREVER)
                 store.records(run)
+        # A third one comes when there is a sieve to begin with.
+        stores.append(SqliteStore(path))
+        stores[-1].join("w2")
+        stores[-1].join_run(run.id)
+        for store in stores:
+            crawl_step(store, run)
         connection = connect(path)
         verbs = ("SELECT", "INSERT", "UPDATE", "DELETE", "WITH")
         plans = [
@@ -447,8 +592,9 @@ class TestHotPath:
             for row in connection.execute(f"EXPLAIN QUERY PLAN {statement}")
         ]
         connection.close()
-        assert len(plans) > 30
-        # Two of the tables of fingerprints hold so many rows and no more; counted once in as many new URLs.
+        assert len(plans) > 30 and any("FROM sieve" in statement for statement in said)
+        # Two of the tables of fingerprints hold so many rows and no more, counted once in as many new URLs.
+        # The sieve has 64.
         small = (
             "SCAN workers",
             "SCAN CONSTANT ROW",
@@ -457,6 +603,7 @@ class TestHotPath:
             "CONSTANT ROWS",
             "SCAN fresh",
             "SCAN recent",
+            "SCAN sieve",
         )
         assert [plan for plan in plans if plan[1].startswith("SCAN") and not plan[1].endswith(small)] == []
         assert [plan for plan in plans if "TEMP B-TREE" in plan[1]] == []

@@ -18,10 +18,8 @@ LOCKED = 30.0  # seconds that a lock is waited for
 ASK_EVERY = 0.002
 _WAIT = f"PRAGMA busy_timeout = {LOCKED * 1000:.0f}"
 
-# auto_vacuum has to come before the first table; the mode of -wal and -shm follows the file's.
 _PRAGMAS = (
     _WAIT,
-    "PRAGMA auto_vacuum = INCREMENTAL",
     "PRAGMA journal_mode = WAL",
     "PRAGMA synchronous = NORMAL",
     "PRAGMA temp_store = MEMORY",
@@ -115,15 +113,6 @@ class Database:
             raise StoreError(
                 f"{self.path} was removed or replaced while in use", "stop, put it back, and run again"
             )
-
-    def shrink(self) -> None:
-        """Give unused space back to the disk when much of the file is unused."""
-        with self._translated():
-            (free,) = self._connection.execute("PRAGMA freelist_count").fetchone()
-            (total,) = self._connection.execute("PRAGMA page_count").fetchone()
-            if free > 1000 and free * 4 > total:
-                # As a script: `execute` would step once and free one page.
-                self._connection.executescript("PRAGMA incremental_vacuum")
 
     def close(self) -> None:
         """Close the connection; safe to repeat."""

@@ -15,6 +15,7 @@ from scraper.model import NewUrl
 from scraper.store.sqlite import known
 from scraper.store.sqlite.database import many, storable
 from scraper.store.sqlite.known import STEM, Key
+from scraper.store.sqlite.sieve import Sieve
 
 PENDING, DONE, FAILED, DENIED, REDIRECTED = range(5)
 _REMEMBERED = 200_000
@@ -46,6 +47,7 @@ class Seen:
     urls: defaultdict[int, dict[bytes, int]] = field(default_factory=lambda: defaultdict(dict))
     ids: set[int] = field(default_factory=set)
     refused: set[bytes] = field(default_factory=set)
+    sieve: Sieve = field(default_factory=Sieve)
     run: int = 0
 
     @contextmanager
@@ -55,6 +57,7 @@ class Seen:
             yield
         except BaseException:
             self.clear()
+            self.sieve.clear()
             raise
 
     def turn_to(self, run: int) -> None:
@@ -64,7 +67,7 @@ class Seen:
             self.run = run
 
     def clear(self) -> None:
-        """Forget everything."""
+        """Forget everything but the sieve, which belongs to no run."""
         self.queues.clear()
         self.urls.clear()
         self.ids.clear()
@@ -103,6 +106,7 @@ class Change:
         self.new = self.finished = 0
         self._spider, self._seen = spider, seen
         self._tick = int(connection.execute("SELECT v FROM meta WHERE k = 'tick'").fetchone()[0])
+        seen.sieve.catch_up(connection, self._tick)
         self._reopened = 0
         self._queues: dict[str, int] = {}
         self._fresh: dict[Key, int] = {}
@@ -130,7 +134,7 @@ class Change:
         if (found := self._fresh.get(key)) is not None:
             return found
         if key not in self._looked_up:
-            self._looked_up[key] = known.find(self.connection, [key]).get(key)
+            self._looked_up[key] = known.find(self.connection, self._seen.sieve.sift([key])).get(key)
         found = seen[url.fp] = self._open_unless_met(key, url, is_hop=is_hop)
         self._seen.ids.add(found)
         return found
@@ -143,7 +147,7 @@ class Change:
             if url.fp not in self._seen.urls[queue] and not url.again:
                 keys.add((queue, url.fp[:STEM]))
         self._looked_up.update(dict.fromkeys(keys))
-        self._looked_up.update(known.find(self.connection, keys))
+        self._looked_up.update(known.find(self.connection, self._seen.sieve.sift(keys)))
 
     def meet_again(self, ids: Iterable[int]) -> None:
         """Make the links of an unchanged page pending, as they were, unless this run has them already."""
@@ -163,6 +167,7 @@ class Change:
         many(self.connection, _INSERT, self._inserts)
         many(self.connection, _OPEN, self._opens)
         known.note(self.connection, self._met)
+        self._seen.sieve.advance(self._tick)
         many(self.connection, _WAKE, [(self.run, queue) for queue in self._woken])
         self.connection.execute("UPDATE meta SET v = ? WHERE k = 'tick'", (self._tick,))
         self.connection.execute(

@@ -89,4 +89,7 @@ _FIRST = (
     )""",
 )
 
-MIGRATIONS: tuple[tuple[str, ...], ...] = (_FIRST,)
+# See sieve.py; how far it goes stands in meta.
+_SIEVE = ("CREATE TABLE sieve(part INTEGER PRIMARY KEY, bits BLOB NOT NULL)",)
+
+MIGRATIONS: tuple[tuple[str, ...], ...] = (_FIRST, _SIEVE)

@@ -128,9 +128,7 @@ class SqliteStore:
 
     def prune(self, spider: str, keep: int) -> list[str]:
         with self._database.write() as connection:
-            forgotten = runs.prune(connection, spider, keep)
-        self._database.shrink()
-        return forgotten
+            return runs.prune(connection, spider, keep)
 
     # frontier -------------------------------------------------------------------------------------------
     def add(self, run: Run, urls: Sequence[NewUrl]) -> int:
