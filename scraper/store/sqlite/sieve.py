@@ -17,8 +17,9 @@ _WORTHWHILE = 500_000
 _SIZE = 1 << 24
 _PARTS = 64
 _PAIRS = [1 << one | 1 << other for one in range(8) for other in range(one)]
-# Rows that a transaction takes in at most, in some 20 ms: until it has caught up, all URLs are looked for.
-_STRETCH = 10_000
+# Rows that a transaction takes in at most, in some 50 ms: more than any adds, or it would never catch up.
+# Until it has, all URLs are looked for.
+_STRETCH = 50_000
 # Changes until it is kept anew: 70 bytes to be written for each.
 _KEEP = 250_000
 
