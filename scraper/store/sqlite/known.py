@@ -27,8 +27,13 @@ _SINK = 1_000
 _SIZES = (1, 8, 64, 512)
 _TOGETHER = _SIZES[-1]
 
-_FIND = """WITH wanted(queue, stem) AS (VALUES {}) SELECT k.queue, k.stem, k.url, k.run
-    FROM wanted w CROSS JOIN {} k ON k.queue = w.queue AND k.stem = w.stem"""
+# Each table is looked into only for what the ones above it lack.
+_FIND = """WITH wanted(queue, stem) AS (VALUES {})
+    SELECT w.queue, w.stem, coalesce(f.url, r.url, s.url) AS found, coalesce(f.run, r.run, s.run)
+    FROM wanted w LEFT JOIN fresh f ON f.queue = w.queue AND f.stem = w.stem
+    LEFT JOIN recent r ON f.url IS NULL AND r.queue = w.queue AND r.stem = w.stem
+    LEFT JOIN settled s ON f.url IS NULL AND r.url IS NULL AND s.queue = w.queue AND s.stem = w.stem
+    WHERE found IS NOT NULL"""
 _NOTE = """INSERT OR ROLLBACK INTO fresh(queue, stem, url, run) VALUES (?, ?, ?, ?)
     ON CONFLICT DO UPDATE SET url = excluded.url, run = excluded.run"""
 _END = """SELECT queue, stem FROM {} WHERE (queue, stem) > (?, ?) ORDER BY queue, stem LIMIT 1 OFFSET ?"""
@@ -43,13 +48,10 @@ _LAST: Key = (2**62, b"")
 def find(connection: sqlite3.Connection, keys: Iterable[Key]) -> dict[Key, tuple[int, int]]:
     """The id and the last run of each of these URLs that is known."""
     found: dict[Key, tuple[int, int]] = {}
-    missing = sorted(keys)
-    for table in _TABLES:
-        for some in _groups(missing):
-            sql = _FIND.format(", ".join(["(?, ?)"] * len(some)), table)
-            for queue, stem, url, run in connection.execute(sql, list(chain.from_iterable(some))):
-                found[queue, stem] = url, run
-        missing = [key for key in missing if key not in found]
+    for some in _groups(sorted(keys)):
+        sql = _FIND.format(", ".join(["(?, ?)"] * len(some)))
+        for queue, stem, url, run in connection.execute(sql, list(chain.from_iterable(some))):
+            found[queue, stem] = url, run
     return found
 
 

@@ -21,12 +21,12 @@ _ASK_AGAIN = 1.0
 
 _TAKE = """SELECT u.id, u.fp, u.url, u.request, u.depth, u.hops, u.attempts, u.prio, u.seq,
     p.version, p.etag, p.last_modified, p.fresh_until, p.body_hash, p.fetched_at, p.code <> ?2
-    FROM queues q JOIN domains d ON d.id = q.domain
+    FROM domains d JOIN queues q ON q.spider = ?4 AND q.domain = d.id
     JOIN urls u ON u.queue = q.id AND u.run = ?1 AND u.state = 0
     LEFT JOIN pages p ON p.url = u.id
         AND (p.run = u.run OR coalesce((SELECT r.accepted FROM runs r WHERE r.number = p.run), 1))
-    WHERE q.id = ?3 AND d.owner = ?4 AND d.epoch = ?5
-    ORDER BY u.prio DESC, u.seq LIMIT ?6"""
+    WHERE d.name = ?3 AND d.owner = ?5 AND d.epoch = ?6
+    ORDER BY u.prio DESC, u.seq LIMIT ?7"""
 _OWNED = "SELECT id, name, epoch FROM domains WHERE +owner = ? AND name IN ({})"
 _LEAVE_DOMAIN = """UPDATE domains SET due = column1, state = coalesce(column2, state),
     crashes = CASE column3 WHEN 1 THEN 0 ELSE crashes END
@@ -167,15 +167,10 @@ class SqliteStore:
             return ownership.named(connection, seeker, queue_of(connection, run.spider, domain))
 
     def take(self, run: Run, lease: Lease, n: int, held: Sequence[int] = ()) -> list[Entry]:
-        queue = self._seen.queues.get((run.spider, lease.domain))
-        if queue is None:
-            with self._seen.kept(), self._database.write() as connection:
-                queue = queue_of(connection, run.spider, lease.domain)
-            self._seen.queues[run.spider, lease.domain] = queue
-        values = (run.number, run.code, queue, self._workers.me, lease.epoch, n + len(held))
+        place = (lease.domain, run.spider, self._workers.me, lease.epoch)
         skipped, taken = frozenset(held), self._taken.setdefault(lease.domain, {})
         entries: list[Entry] = []
-        for row in self._database.rows(_TAKE, *values):
+        for row in self._database.rows(_TAKE, run.number, run.code, *place, n + len(held)):
             if row[0] not in skipped and len(entries) < n:
                 entries.append(_entry(lease.domain, row))
                 taken[row[0]] = row[8]
