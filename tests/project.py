@@ -49,6 +49,12 @@ class Started:
         self.process.kill()
         return self.wait()
 
+    @property
+    def children(self) -> list[int]:
+        """The ids of the processes that it has started and that live."""
+        pid = self.process.pid
+        return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
     def wait(self, timeout: float = 60.0) -> Ended:
         """Its end; after `timeout` seconds it is killed and the test fails."""
         try:

@@ -1,7 +1,8 @@
 """One worker process of `run --workers N`: leases domains of a run that its parent holds.
 
 Started as `python -m scraper.app.worker`; its orders are one line of JSON on standard input, its reports are
-lines of JSON on standard output. Interrupts are the parent's business: it passes on what is meant for us.
+lines of JSON on standard output. It says when it is ready, and begins at the next line that comes. Interrupts
+are the parent's business: it passes on what is meant for us.
 """
 
 import ctypes
@@ -83,6 +84,8 @@ def main() -> None:
             reporter.engine = engine
             signal.signal(signal.SIGINT, signal.SIG_IGN)
             signal.signal(signal.SIGTERM, lambda number, frame: engine.stop())
+            tell({"ready": orders["number"]})
+            sys.stdin.readline()
             stop = engine.run()
         files.close()
         tell({"stop": stop.value})

@@ -1,6 +1,8 @@
 """The parent of `run --workers N`: starts the workers, watches them, and has one view of all."""
 
+import contextlib
 import json
+import os
 import selectors
 import subprocess
 import sys
@@ -44,6 +46,7 @@ class Workers:
         self._listeners = listeners
         self._selector = selectors.DefaultSelector()
         self._living: dict[int, subprocess.Popen[str]] = {}
+        self._waiting: set[int] = set()
         self._ticks: dict[int, Ticked] = {}
         self._stops: list[Stop] = []
         self._deaths = 0
@@ -64,8 +67,12 @@ class Workers:
     def stop(self) -> None:
         """Ask every worker to end; callable from a signal handler."""
         self._stopping = True
-        for child in list(self._living.values()):
-            child.terminate()
+        for number in list(self._living):
+            self._end(number)
+
+    def _end(self, number: int) -> None:
+        self._living[number].terminate()
+        self._begin(number)
 
     def _start(self, number: int) -> None:
         child = subprocess.Popen(
@@ -78,7 +85,10 @@ class Workers:
         child.stdin.write(json.dumps(self._orders(number)) + "\n")
         child.stdin.flush()
         self._living[number] = child
+        self._waiting.add(number)
         self._selector.register(child.stdout, selectors.EVENT_READ, number)
+        if self._stopping:
+            self._end(number)  # the signal came while we started it
 
     def _orders(self, number: int) -> dict[str, Any]:
         options = self._prepared.options
@@ -99,7 +109,10 @@ class Workers:
         if not line:
             return self._bury(number, pipe)
         report = json.loads(line)
-        if "stop" in report:
+        if "ready" in report:
+            self._waiting.discard(number)
+            self._begin_together()
+        elif "stop" in report:
             self._stops.append(Stop(report["stop"]))
         elif "tick" in report:
             tick = report["tick"]
@@ -107,11 +120,26 @@ class Workers:
             self._ticks[number] = Ticked(**tick)
         return None
 
+    def _begin_together(self) -> None:
+        """Let the workers lease once all are there: the first would take more than its share."""
+        if not self._waiting:
+            for number in self._living:
+                self._begin(number)
+
+    def _begin(self, number: int) -> None:
+        # Not by way of the buffer: a signal may have come in the middle of a write.
+        pipe = self._living[number].stdin
+        assert pipe is not None
+        with contextlib.suppress(BrokenPipeError):  # it is dead, as will be noticed
+            os.write(pipe.fileno(), b"\n")
+
     def _bury(self, number: int, pipe: IO[str]) -> None:
         self._selector.unregister(pipe)
         child = self._living.pop(number)
         pipe.close()
         code = child.wait()
+        self._waiting.discard(number)
+        self._begin_together()
         if code == 0 or self._stopping:
             return
         self._deaths += 1

@@ -18,7 +18,7 @@ from scraper.turnstile import Turnstile, Turnstiles
 from scraper.urls import domain_of
 
 MOST_DOMAINS = 2000
-MOST_AT_ONCE = 50  # domains taken in one look; opening thousands would hold up those that are open
+MOST_AT_ONCE = 20  # domains taken in one look; opening thousands would hold up those that are open
 MOST_NAMED = 10_000
 MOST_IDLE = 15.0  # seconds that a connection is kept without use
 

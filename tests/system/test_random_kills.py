@@ -126,8 +126,7 @@ def strike(running: Started, dice: random.Random, workers: int, blows: Blows) ->
         running.kill()
         return
     with contextlib.suppress(OSError, IndexError):
-        children = Path(f"/proc/{running.process.pid}/task/{running.process.pid}/children").read_text()
-        os.kill(int(dice.choice(children.split())), signal.SIGKILL)
+        os.kill(dice.choice(running.children), signal.SIGKILL)
 
 
 def wait_for(web: Web, running: Started, dice: random.Random) -> None:

@@ -181,25 +181,27 @@ def _translate(path: Path, error: sqlite3.Error) -> StoreError:
     return StoreError(f"{path}: {error}")
 
 
-GROUPS = (512, 64, 8)  # rows of one statement; few sizes, because each is a statement of its own to prepare
+TOGETHER = 512  # rows of one statement at most; SQLite takes 32,766 values
 
 
 def many(connection: sqlite3.Connection, sql: str, rows: Sequence[Sequence[Any]]) -> None:
     """Run one statement for many rows; nothing for none.
 
     Where its values are those of `VALUES (...)`, many rows go into one statement each: at every statement the
-    interpreter is given up, and while a thread parses it takes long to get it back.
+    interpreter is given up, and while a thread parses it takes long to get it back. They come by powers of
+    two, because each size is a statement of its own to prepare.
     """
     head, values, tail = sql.partition("VALUES (")
+    if not values:
+        connection.executemany(sql, rows)
+        return
     group, end, tail = tail.partition(")")
     start = 0
-    for size in GROUPS if values else ():
-        while len(rows) - start >= size:
-            flat = [value for row in rows[start : start + size] for value in row]
-            connection.execute(f"{head}{values}{group}{f'), ({group}' * (size - 1)}{end}{tail}", flat)
-            start += size
-    if start < len(rows):
-        connection.executemany(sql, rows[start:] if start else rows)
+    while left := len(rows) - start:
+        size = min(TOGETHER, 1 << left.bit_length() - 1)
+        flat = [value for row in rows[start : start + size] for value in row]
+        connection.execute(f"{head}{values}{group}{f'), ({group}' * (size - 1)}{end}{tail}", flat)
+        start += size
 
 
 def storable(text: str) -> str:

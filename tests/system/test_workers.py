@@ -1,0 +1,62 @@
+"""Several processes of one run, through the real command."""
+
+import os
+import signal
+import time
+from collections import Counter
+
+from tests.project import Project, Started
+from tests.site import Site, page
+
+SIZE = 120
+SPIDER = """
+import os
+from scraper import Spider
+
+class Walk(Spider):
+    start_urls = {starts!r}
+    key = "url"
+
+    def parse(self, page):
+        yield {{"url": page.url, "pid": os.getpid()}}
+"""
+
+
+def workers_of(running: Started) -> list[int]:
+    """The two workers, as soon as both have been started."""
+    give_up = time.monotonic() + 20
+    while len(running.children) < 2 and time.monotonic() < give_up:
+        time.sleep(0.002)
+    return running.children
+
+
+def test_two_workers_begin_together_and_each_has_its_share(project: Project) -> None:
+    with Site({"/robots.txt": 404, "*": page()}, host="0.0.0.0") as site:
+        starts = [f"http://127.0.42.{number + 1}:{site.port}/" for number in range(SIZE)]
+        project.spider("walk", SPIDER.format(starts=starts))
+        ended = project.run("run", "walk", "--workers", "2")
+    assert ended.code == 0, ended.text
+    records = project.records("walk")
+    assert sorted(record["url"] for record in records) == sorted(starts)
+    shares = Counter(record["pid"] for record in records)
+    assert len(shares) == 2 and min(shares.values()) >= SIZE // 4
+    assert len({arrival.headers["host"] for arrival in site.arrivals}) == SIZE
+    assert Counter(site.paths()) == {"/": SIZE}
+
+
+def test_a_signal_reaches_workers_that_have_not_begun(project: Project) -> None:
+    project.spider("walk", SPIDER.format(starts=["http://127.0.42.250:9/"]))
+    running = project.start("run", "walk", "--workers", "2")
+    assert len(workers_of(running)) == 2
+    running.signal(signal.SIGTERM)
+    assert running.wait(timeout=10).code == 143
+
+
+def test_a_worker_that_dies_before_it_begins_is_replaced_and_holds_nobody_up(project: Project) -> None:
+    with Site({"/robots.txt": 404, "/": page()}) as site:
+        project.spider("walk", SPIDER.format(starts=[site.url("/")]))
+        running = project.start("run", "walk", "--workers", "2")
+        first, _ = workers_of(running)
+        os.kill(first, signal.SIGKILL)
+        assert running.wait(timeout=20).code == 0
+    assert len(project.records("walk")) == 1
