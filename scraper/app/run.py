@@ -2,7 +2,7 @@
 
 import os
 import signal
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 from scraper.app.compose import compose, compose_offline, worker_name
@@ -15,10 +15,11 @@ from scraper.archive import writing
 from scraper.clock import Clock, SystemClock
 from scraper.engine.plan import Stop
 from scraper.errors import StoreError
-from scraper.events import Listener, RunBegan
+from scraper.events import Listener, Noted, RunBegan
 from scraper.files import RunFiles
 from scraper.settings import COMMAND_LINE
-from scraper.spider import Rules, rules_of, seeds
+from scraper.settings import names as setting_names
+from scraper.spider import Rules, Spider, rules_of, seeds
 from scraper.store import Run, Store
 
 CHUNK = 5000
@@ -99,6 +100,8 @@ def _crawl(
         watchers: tuple[Listener, ...] = (exporter, LogFile(files, clock), course, *keepers, *listeners)
         for watcher in watchers:
             watcher(RunBegan(found.spider, found.id, found.is_resumed))
+            for name in _strays(type(prepared.spider)):
+                watcher(Noted(f'{name} in the class sets nothing: write settings = {{"{name}": ...}}'))
         stop = guard.run(crawler_of(prepared, rules, store, found, clock, watchers))
     exporter.export()
     pending = store.progress(found).pending
@@ -111,6 +114,13 @@ def _crawl(
         _is_pause(stop, prepared),
     )
     return conclude(prepared, store, found, files, exporter, course, end)
+
+
+def _strays(spider: type[Spider]) -> list[str]:
+    """Values of the class that are named like settings, as other tools have them; here they do nothing."""
+    given = {name: value for kind in spider.__mro__ for name, value in vars(kind).items()}
+    plain = {name for name, value in given.items() if isinstance(value, int | float | str | Mapping)}
+    return [name for name in setting_names() if name in plain and not hasattr(Spider, name)]
 
 
 class Crawler(Protocol):

@@ -130,6 +130,30 @@ def test_data_that_is_no_folder_or_from_a_newer_program_is_refused_in_a_line(
     assert len(site.arrivals) == arrived
 
 
+def test_a_setting_that_stands_beside_the_settings_is_told(project: Project, site: Site) -> None:
+    project.spider(
+        "walk",
+        f"""
+        from scraper import Spider
+
+        class Walk(Spider):
+            start_urls = [{site.url("/")!r}]
+            settings = {{"max_pages": 1}}
+            delay = 0.25
+            headers = property(lambda self: {{}})
+
+            def parse(self, page):
+                yield {{"url": page.url}}
+
+            def timeout(self):
+                return 3
+        """,
+    )
+    said = project.run("run", "walk").text
+    assert 'delay in the class sets nothing: write settings = {"delay": ...}' in said
+    assert said.count("sets nothing") == 1
+
+
 def test_progress_is_lines_where_no_terminal_is(project: Project, site: Site) -> None:
     shop(project, site, size=10)
     site["/robots.txt"] = (
