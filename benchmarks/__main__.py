@@ -10,7 +10,18 @@ from benchmarks.report import Table
 from benchmarks.server import Site
 
 FOLDER = ROOT / "build" / "benchmarks"
-NAMES = ("firehose", "broad", "distant", "slow", "kill", "startup", "memory", "frontier", "politeness")
+NAMES = (
+    "firehose",
+    "broad",
+    "distant",
+    "slow",
+    "crowd",
+    "kill",
+    "startup",
+    "memory",
+    "frontier",
+    "politeness",
+)
 
 
 def _options() -> argparse.Namespace:
@@ -60,6 +71,9 @@ def _benchmarks(
             site, names, FOLDER / "firehose", pages=options.pages, turns=turns
         ),
         **broad,
+        "crowd": lambda: speed.crowd(
+            site, contestants([OURS])[0], FOLDER / "crowd", seconds=options.seconds, turns=turns
+        ),
         "kill": lambda: durability.kill(
             site, names, FOLDER / "kill", pages=options.kill_pages, kills=options.kills, turns=turns
         ),

@@ -22,7 +22,7 @@ class Job:
     """One crawl. `delay` None: the contestant's own default. `folder` is where its output goes.
 
     `is_durable`: to be resumed after a kill. `is_broad`: many hosts, settings as its documentation advises.
-    `is_throttled`: with Crawlee's list of hosts to throttle.
+    `is_throttled`: with Crawlee's list of hosts to throttle. `workers`: processes, of the project's.
     """
 
     start: Sequence[str]
@@ -34,6 +34,7 @@ class Job:
     is_durable: bool = False
     is_broad: bool = False
     is_throttled: bool = False
+    workers: int = 1
 
     def write(self) -> Path:
         """The job as a JSON file in its folder."""
@@ -79,6 +80,8 @@ def _our_command(job: Job) -> list[str]:
         command += ["--set", f"proxies={job.proxy}"]
     if job.max_pages:
         command += ["--max-pages", str(job.max_pages)]
+    if job.workers > 1:
+        command += ["--workers", str(job.workers)]
     return command
 
 

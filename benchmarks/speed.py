@@ -131,17 +131,9 @@ def broad(
 ) -> Table:
     """Many domains at one request a second each."""
     measured = domains - int(domains * kind.others)
-    starts = [
-        site.url(f"/{kind.folder if place < measured else kind.other_folder}/{_SITE_PAGES}/0", _host(place))
-        for place in range(domains)
-    ]
-    hosts = {_host(place) for place in range(measured)}
 
     def measure(contestant: Contestant) -> _Held:
-        job = Job(starts, folder / contestant.name, delay=1, is_broad=True)
-        enough = _after(site, f"/{kind.folder}/", _WARM_UP + seconds)
-        found = crawl(site, contestant, job, limit=_WARM_UP + seconds + 30, is_enough=enough)
-        return _held(found, hosts, seconds)
+        return _hold(site, contestant, folder, kind, domains, seconds)
 
     found = in_turns([each for each in names if each.name != BARE], turns, measure)
     labels = {each.name: each.label for each in names}
@@ -158,6 +150,45 @@ def broad(
     shares = [(labels[name], spread([held.share for held in each])) for name, each in found.items()]
     bars = Bars(f"{kind.title}: share of the rate", [(label, value) for label, value in shares if value])
     return Table(kind.name, kind.title, text, rows, bars)
+
+
+def crowd(site: Site, ours: Contestant, folder: Path, *, seconds: float, turns: int) -> Table:
+    """As many domains as the project's processes can hold."""
+    rows: list[Sequence[str]] = [["", "of the possible rate", "smallest gap", "the site's core"]]
+    for domains, workers, label in ((500, 1, "500 domains, one process"), (1000, 2, "1,000, `--workers 2`")):
+        held = []
+        for turn in range(1, turns + 1):
+            print(f"  turn {turn} of {turns}: {label}", flush=True)
+            held.append(_hold(site, ours, folder, KINDS[0], domains, seconds, workers))
+        share, gap, *_, core = _broad_row(held)
+        rows.append([label, share, gap, core])
+    text = (
+        "Delay 1 s each; all answer at once, and are measured as above; the project alone. In the first "
+        "seconds nearly all links are new, and each takes a place in the store: that is when a processor is "
+        "full."
+    )
+    return Table("crowd", "Still more sites", text, rows)
+
+
+def _hold(
+    site: Site,
+    contestant: Contestant,
+    folder: Path,
+    kind: Kind,
+    domains: int,
+    seconds: float,
+    workers: int = 1,
+) -> _Held:
+    """A crawl of many domains, broken off; how the first ones of the kind held their rate."""
+    measured = domains - int(domains * kind.others)
+    starts = [
+        site.url(f"/{kind.folder if place < measured else kind.other_folder}/{_SITE_PAGES}/0", _host(place))
+        for place in range(domains)
+    ]
+    job = Job(starts, folder / contestant.name, delay=1, is_broad=True, workers=workers)
+    enough = _after(site, f"/{kind.folder}/", _WARM_UP + seconds)
+    found = crawl(site, contestant, job, limit=_WARM_UP + seconds + 30, is_enough=enough)
+    return _held(found, {_host(place) for place in range(measured)}, seconds)
 
 
 def _host(place: int) -> str:
