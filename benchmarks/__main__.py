@@ -72,7 +72,7 @@ def _benchmarks(
         ),
         **broad,
         "crowd": lambda: speed.crowd(
-            site, contestants([OURS])[0], FOLDER / "crowd", seconds=options.seconds, turns=turns
+            site, contestants([OURS])[0], FOLDER / "crowd", seconds=4 * options.seconds, turns=turns
         ),
         "kill": lambda: durability.kill(
             site, names, FOLDER / "kill", pages=options.kill_pages, kills=options.kills, turns=turns

@@ -163,9 +163,9 @@ def crowd(site: Site, ours: Contestant, folder: Path, *, seconds: float, turns: 
         share, gap, *_, core = _broad_row(held)
         rows.append([label, share, gap, core])
     text = (
-        "Delay 1 s each; all answer at once, and are measured as above; the project alone. In the first "
-        "seconds nearly all links are new, and each takes a place in the store: that is when a processor is "
-        "full."
+        f"Delay 1 s each; all answer at once. Measured for {seconds:g} s, {_WARM_UP:g} s after the first "
+        "page; the project alone. In the first six seconds or so nearly all links are new, and each takes a "
+        "place in the store: that is when the processors are full, and the rate is lower."
     )
     return Table("crowd", "Still more sites", text, rows)
 
