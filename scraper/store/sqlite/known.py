@@ -12,7 +12,7 @@ import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain
 
-from scraper.store.sqlite.database import many
+from scraper.store.sqlite.database import TOGETHER, many
 
 STEM = 10
 """Bytes of a fingerprint that are compared: the chance that any two of 10 million URLs agree is 4e-11."""
@@ -24,8 +24,6 @@ _TABLES = ("fresh", "recent", "settled")
 # Rows: what a table may hold before its rows sink. Ratios of 20 keep neighbours dense in the table below.
 _ROOM = {"fresh": 20_000, "recent": 400_000}
 _SINK = 1_000
-_SIZES = (1, 8, 64, 512)
-_TOGETHER = _SIZES[-1]
 
 # Each table is looked into only for what the ones above it lack.
 _FIND = """WITH wanted(queue, stem) AS (VALUES {})
@@ -98,6 +96,7 @@ def _sink(connection: sqlite3.Connection, level: int, after: Key) -> tuple[Key, 
 
 def _groups(keys: Sequence[Key]) -> Iterator[Sequence[Key]]:
     """The keys in groups of few sizes, each a statement of its own to prepare; the last one is filled up."""
-    for start in range(0, len(keys), _TOGETHER):
-        group = list(keys[start : start + _TOGETHER])
-        yield group + group[-1:] * (next(size for size in _SIZES if size >= len(group)) - len(group))
+    for start in range(0, len(keys), TOGETHER):
+        group = list(keys[start : start + TOGETHER])
+        size = 1 << (len(group) - 1).bit_length()
+        yield group + group[-1:] * (size - len(group))
