@@ -23,7 +23,7 @@ _PRAGMAS = (
     "PRAGMA journal_mode = WAL",
     "PRAGMA synchronous = NORMAL",
     "PRAGMA temp_store = MEMORY",
-    "PRAGMA cache_size = -131072",
+    "PRAGMA cache_size = -98304",
     "PRAGMA wal_autocheckpoint = 10000",
 )
 
