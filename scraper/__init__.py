@@ -6,8 +6,8 @@ from typing import Any
 _HOMES = {
     "Spider": "scraper.spider",
     "Request": "scraper.model",
-    "Page": "scraper.page",
-    "Record": "scraper.record",
+    "Page": "scraper.parsing.page",
+    "Record": "scraper.spider.record",
 }
 
 __all__ = ["Page", "Record", "Request", "Spider"]

@@ -46,7 +46,7 @@ def definitions(listing: Selector) -> dict[str, dict[str, str]]:
     entries: dict[str, dict[str, str]] = {}
     summary = first_sentence(listing)
     anchor = ""
-    for term in terms(listing):
+    for term in host_settings(listing):
         anchor = term[0].attrib.get("id", anchor)
         signature = tidy("".join(map(shown, term)))
         if anchor in entries:
@@ -56,7 +56,7 @@ def definitions(listing: Selector) -> dict[str, dict[str, str]]:
     return entries
 
 
-def terms(listing: Selector) -> list[list[Selector]]:
+def host_settings(listing: Selector) -> list[list[Selector]]:
     """Each `dt` of a `dl` and its rest: parsers move a long signature's own `dl` out of its `dt`."""
     found: list[list[Selector]] = []
     for part in listing.xpath("./dd[1]/preceding-sibling::*"):

@@ -83,7 +83,7 @@ class Site:
     ) -> None:
         self.pages: dict[str, Scripted] = dict(pages or {})
         self.arrivals: list[Arrival] = []
-        self._turns: dict[tuple[str, int], int] = {}
+        self._batches: dict[tuple[str, int], int] = {}
         self._lock = threading.Lock()
         self._server = _Server((host, port), _Handler)
         self._server.site = self
@@ -131,9 +131,9 @@ class Site:
             key = next((k for k in (arrival.path, bare, "*") if k in self.pages), None)
             scripted = self.pages[key] if key is not None else Reply(404, "nothing here")
             if isinstance(scripted, list):
-                turn = self._turns.get((str(key), id(scripted)), 0)
-                self._turns[(str(key), id(scripted))] = turn + 1
-                scripted = scripted[min(turn, len(scripted) - 1)]
+                batch = self._batches.get((str(key), id(scripted)), 0)
+                self._batches[(str(key), id(scripted))] = batch + 1
+                scripted = scripted[min(batch, len(scripted) - 1)]
         return _as_reply(scripted, arrival)
 
 

@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
-from scraper import discovery, settings
+from scraper import settings
 from scraper.cli import COMMANDS
+from scraper.spider import discovery
 from scraper.testing import Asked, FakeWeb, crawl
 from tests.project import ROOT
 

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from scraper.model import Headers, Request, Response
-from scraper.page import Page
-from scraper.spider import Spider, harvest, rules_of, seeds
+from scraper.parsing.page import Page
+from scraper.spider import Spider, parse_page, rules_of, seeds
 from scraper.testing.bookshop import Bookshop
 from scraper.testing.catalogue import SIZES, books
 from scraper.testing.shopfront import OLD_PATH
@@ -99,7 +99,7 @@ def test_a_book_has_its_price_stock_and_stars() -> None:
     <li><article class="product_pod"><p class="star-rating Five"></p></article></li>"""
     one = spider("books")
     url = "https://books.toscrape.com/catalogue/a-tale_1/index.html"
-    got = harvest(
+    got = parse_page(
         one, Page(Request(url, one.parse_book), Response(url, 200, HTML, html.encode())), rules_of(one)
     )
     assert not got.rejected and got.records[0].line == (

@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass
 
-from scraper.clock import SystemClock
-from scraper.engine.tally import Tally
+from scraper.engine.domain_stats import DomainStats
+from scraper.ops.clock import SystemClock
 from scraper.store import Run, Store
 
 
@@ -33,19 +33,19 @@ class DomainAudit:
 
 def audit(store: Store, run: Run) -> list[DomainAudit]:
     """Every domain of a run; those with breaches first."""
-    tallies = {name: Tally.from_json(text) for name, text in store.tallies(run).items()}
+    domain_stats = {name: DomainStats.from_json(text) for name, text in store.domain_stats(run).items()}
     found = [
         DomainAudit(
             name,
-            tally.requests,
-            tally.min_gap_s,
-            tally.delay_s,
-            tally.delay_source,
-            tally.breaches,
-            tally.refusals,
-            tuple(_robots(store, origin, digest) for origin, digest in sorted(tally.robots.items())),
+            stats.requests,
+            stats.min_gap_s,
+            stats.delay_s,
+            stats.delay_source,
+            stats.breaches,
+            stats.refusals,
+            tuple(_robots(store, origin, digest) for origin, digest in sorted(stats.robots.items())),
         )
-        for name, tally in tallies.items()
+        for name, stats in domain_stats.items()
     ]
     return sorted(found, key=lambda one: (-one.breaches, one.domain))
 

@@ -13,23 +13,23 @@ from hashlib import blake2b
 from scraper import settings as settings_of
 from scraper.app.offline import Offline
 from scraper.app.options import Prepared
-from scraper.archive import Archives, run_folders
-from scraper.clock import Clock
+from scraper.engine.downloader import ThreadedDownloader
 from scraper.engine.engine import Engine
-from scraper.engine.permits import Permits
+from scraper.engine.fetcher import Fetcher, FetchOptions
 from scraper.engine.plan import Plan
-from scraper.engine.threads import ThreadCrew
+from scraper.engine.robots_cache import RobotsCache
 from scraper.errors import UsageError
-from scraper.events import Listener
-from scraper.fetcher import Fetcher, Habits
-from scraper.session import DomainSession
+from scraper.http.adapter import most_sockets
+from scraper.http.host_settings import HostSettings
+from scraper.http.session import DomainSession
+from scraper.ops.clock import Clock
+from scraper.politeness.rate_limiter import RateLimiter
+from scraper.runs.archive import Archives, run_folders
+from scraper.runs.events import Listener
 from scraper.settings import Settings
 from scraper.spider import Rules, Spider
 from scraper.store import Lease, Run, Store
-from scraper.terms import Terms
-from scraper.turnstile import Turnstile
 from scraper.urls import domain_of
-from scraper.wire import most_sockets
 
 
 def compose(
@@ -51,14 +51,14 @@ def compose(
     # tenth of the time.
     gc.freeze()
     gc.set_threshold(50_000, 20, 50)
-    habits = Habits(found.number, token, settings.max_attempts, settings.archive)
+    options = FetchOptions(found.number, token, settings.max_attempts, settings.archive)
     archives = Archives(run_folders(prepared.options.data / found.spider))
-    fetcher = Fetcher(prepared.spider, rules, habits, clock, archives)
+    fetcher = Fetcher(prepared.spider, rules, options, clock, archives)
     return Engine(
         store,
         found,
-        ThreadCrew(fetcher, threads_of(settings), clock),
-        Permits(store, clock, settings.robots_exempt),
+        ThreadedDownloader(fetcher, threads_of(settings), clock),
+        RobotsCache(store, clock, settings.robots_exempt),
         session_opener(settings, clock),
         plan_of(settings, token, prepared.spider, rules.allowed_domains),
         clock,
@@ -85,7 +85,7 @@ def compose_offline(
     token = settings_of.token(settings)
     return Offline(
         Archives(run_folders(prepared.options.data / found.spider)),
-        Fetcher(prepared.spider, rules, Habits(found.number, token), clock),
+        Fetcher(prepared.spider, rules, FetchOptions(found.number, token), clock),
         token,
         store,
         found,
@@ -118,23 +118,23 @@ def plan_of(
     )
 
 
-def session_opener(settings: Settings, clock: Clock) -> Callable[[Lease, Turnstile], DomainSession]:
+def session_opener(settings: Settings, clock: Clock) -> Callable[[Lease, RateLimiter], DomainSession]:
     """How a domain's session is made: who we say we are, and what the settings say for this domain."""
     sender = settings_of.sender(settings)
     identity = {"User-Agent": settings_of.agent(settings), "Accept-Encoding": "gzip, deflate"}
     if sender:
         identity["From"] = sender
 
-    def open_session(lease: Lease, gate: Turnstile) -> DomainSession:
+    def open_session(lease: Lease, limiter: RateLimiter) -> DomainSession:
         session = DomainSession(
             lease.domain,
             headers=identity,
             timeout=settings.timeout,
             max_body=settings.max_body,
             connections=settings.concurrency,
-            gate=gate,
+            limiter=limiter,
             clock=clock,
-            terms=lambda host: terms_for(settings, host),
+            host_settings=lambda host: host_settings_for(settings, host),
         )
         session.load(lease.session)
         return session
@@ -142,7 +142,7 @@ def session_opener(settings: Settings, clock: Clock) -> Callable[[Lease, Turnsti
     return open_session
 
 
-def terms_for(settings: Settings, host: str) -> Terms:
+def host_settings_for(settings: Settings, host: str) -> HostSettings:
     """What the settings say for a host, or for the nearest of the names that it is below."""
     domain = domain_of(host)
     names = [host]
@@ -150,7 +150,7 @@ def terms_for(settings: Settings, host: str) -> Terms:
         names.append(names[-1].partition(".")[2])
     is_said = settings.source("verify") != settings_of.DEFAULT
     proxies = settings_of.for_domain(settings.proxies, *names) or ()
-    return Terms(
+    return HostSettings(
         settings_of.headers_for(settings, *names),
         settings_of.for_domain(settings.auth, *names),
         # The highest draw: a proxy that comes or goes moves only the domains that were drawn to it.

@@ -8,18 +8,18 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from scraper import notify
-from scraper.app.journal import Course, Exporter
 from scraper.app.options import Prepared
 from scraper.app.publish import publish
+from scraper.app.run_output import Exporter, Timeline
 from scraper.app.summary import End, facts_of, judgement_of, summary_of
-from scraper.archive import Archives, run_folders
+from scraper.engine.domain_stats import DomainStats
 from scraper.engine.plan import Stop
-from scraper.engine.tally import Tally
 from scraper.errors import ScraperError
-from scraper.files import RunFiles
 from scraper.model import Verdict
-from scraper.report import Report, render
+from scraper.ops import notify
+from scraper.runs.archive import Archives, run_folders
+from scraper.runs.files import RunFiles
+from scraper.runs.report import Report, render
 from scraper.settings import Settings
 from scraper.store import UNMET, Run, Store
 
@@ -33,18 +33,18 @@ def conclude(
     found: Run,
     files: RunFiles,
     exporter: Exporter,
-    course: Course,
+    timeline: Timeline,
     end: End,
 ) -> dict[str, Any]:
     """Judge a run, publish its records if it deserves it, and close or pause it; its summary."""
-    tallies = {name: Tally.from_json(text) for name, text in store.tallies(found).items()}
-    facts = facts_of(tallies, exporter.fill, end)
+    domain_stats = {name: DomainStats.from_json(text) for name, text in store.domain_stats(found).items()}
+    facts = facts_of(domain_stats, exporter.fill, end)
     history = [
         one.summary for one in store.runs(found.spider, MOST_HISTORY) if one.summary and one.id != found.id
     ]
     fine = [summary for summary in history if summary.get("verdict") == Verdict.OK]
     judgement = judgement_of(facts, fine, prepared.health, end)
-    summary = summary_of(found, tallies, exporter.fill, judgement, end)
+    summary = summary_of(found, domain_stats, exporter.fill, judgement, end)
     is_accepted = judgement.verdict is Verdict.OK
     # Also of a run that is not accepted now: a person may accept it later.
     is_whole = end.stop is Stop.DONE and not end.pending
@@ -59,7 +59,7 @@ def conclude(
     else:
         store.end_run(found, summary, accepted=is_accepted, whole=is_whole)
     files.write_run(summary)
-    _tell_people(prepared, files, summary, history, course, is_accepted)
+    _tell_people(prepared, files, summary, history, timeline, is_accepted)
     _forget_old_runs(prepared, store, files, found)
     return summary
 
@@ -78,7 +78,7 @@ def _tell_people(
     files: RunFiles,
     summary: Mapping[str, Any],
     history: list[Mapping[str, Any]],
-    course: Course,
+    timeline: Timeline,
     is_accepted: bool,
 ) -> None:
     """Write the report and send the notification; neither can fail the run, whose end is written already."""
@@ -88,7 +88,7 @@ def _tell_people(
         history=history,
         changes=_first_changes(files) if is_accepted else (),
         failures=[(kind, n, examples.get(kind, "")) for kind, n in errors.items()],
-        timeline=course.points,
+        timeline=timeline.points,
         exemptions=prepared.settings.robots_exempt,
         settings=_chosen(prepared.settings),
     )

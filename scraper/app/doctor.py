@@ -9,11 +9,11 @@ from enum import StrEnum
 from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
 
-from scraper import discovery
 from scraper import settings as settings_of
 from scraper.app.options import open_store
-from scraper.discovery import BrokenSpider
 from scraper.errors import ScraperError
+from scraper.spider import discovery
+from scraper.spider.discovery import BrokenSpider
 
 PYTHON = (3, 11)
 LEAST_SPACE = 500 * 2**20

@@ -5,24 +5,24 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from scraper import scope, throttle
 from scraper import settings as settings_of
-from scraper.app.probe import pace_of
+from scraper.app.fetch_one import pace_of
 from scraper.app.reading import told_worker
-from scraper.clock import SystemClock, second_of_day
-from scraper.engine.permits import Permit, Permits
+from scraper.engine.robots_cache import RobotsCache, RobotsRules
 from scraper.model import Deferred
+from scraper.ops.clock import SystemClock, second_of_day
+from scraper.politeness import scope, throttle
+from scraper.politeness.throttle import State
 from scraper.settings import Settings
 from scraper.spider import Rules
 from scraper.store import Store
-from scraper.throttle import State
 from scraper.urls import canonical, domain_of, fingerprint, origin_of
 
 SAME_MOMENT = 0.001
 
 
 @dataclass(frozen=True, slots=True)
-class Gate:
+class Check:
     """One question and its answer; `is_open` None: it neither lets pass nor holds."""
 
     name: str
@@ -39,85 +39,85 @@ class Asker:
     rules: Rules | None = None
 
 
-def explain(url: str, asker: Asker, store: Store | None) -> Iterator[Gate]:
+def explain(url: str, asker: Asker, store: Store | None) -> Iterator[Check]:
     """The gates for an absolute http(s) URL, in the order in which a run asks them."""
-    yield Gate("url", canonical(url) or url)
+    yield Check("url", canonical(url) or url)
     yield _scope(url, asker)
-    permit = None
+    robots_rules = None
     if store is not None:
         clock = SystemClock(store.anchor())
-        permit = Permits(store, clock, asker.settings.robots_exempt).find(origin_of(url))
-    yield _robots(url, asker, permit)
+        robots_rules = RobotsCache(store, clock, asker.settings.robots_exempt).find(origin_of(url))
+    yield _robots(url, asker, robots_rules)
     if asker.spider:
         yield from _seen(url, asker, store)
-    yield from _clock(url, asker, store, permit)
+    yield from _clock(url, asker, store, robots_rules)
 
 
-def _scope(url: str, asker: Asker) -> Gate:
+def _scope(url: str, asker: Asker) -> Check:
     allowed = asker.rules.allowed_domains if asker.rules is not None else frozenset({domain_of(url)})
     reason = scope.refusal(url, allowed)
     if reason is not None:
-        return Gate("scope", reason, False)
+        return Check("scope", reason, False)
     if asker.rules is None:
-        return Gate("scope", "no trap; --spider NAME asks whether it is inside allowed_domains", True)
-    return Gate("scope", f"inside allowed_domains: {', '.join(sorted(allowed)[:5])}", True)
+        return Check("scope", "no trap; --spider NAME asks whether it is inside allowed_domains", True)
+    return Check("scope", f"inside allowed_domains: {', '.join(sorted(allowed)[:5])}", True)
 
 
-def _robots(url: str, asker: Asker, permit: Permit | None) -> Gate:
+def _robots(url: str, asker: Asker, robots_rules: RobotsRules | None) -> Check:
     origin, token = origin_of(url), settings_of.token(asker.settings)
-    if permit is None:
+    if robots_rules is None:
         told = f"not known yet: a run asks for {origin}/robots.txt first (--fetch-robots does it now)"
-        return Gate("robots", told)
-    if permit.exempt:
-        return Gate("robots", f"not asked for: robots_exempt says: {permit.exempt}", True)
-    reason = permit.refusal(token, url)
+        return Check("robots", told)
+    if robots_rules.exempt:
+        return Check("robots", f"not asked for: robots_exempt says: {robots_rules.exempt}", True)
+    reason = robots_rules.refusal(token, url)
     if reason is not None:
-        return Gate("robots", reason, False)
-    rule = permit.robots.rule(token, url)
+        return Check("robots", reason, False)
+    rule = robots_rules.robots.rule(token, url)
     if rule is not None:
-        return Gate(
+        return Check(
             "robots", f"robots.txt line {rule.line}: Allow: {rule.pattern[:100]} (for {rule.agent})", True
         )
-    if permit.status is not None and permit.status >= 400:
-        return Gate("robots", f"there is no robots.txt (status {permit.status}): all is allowed", True)
-    return Gate("robots", "no line of robots.txt speaks of it: allowed", True)
+    if robots_rules.status is not None and robots_rules.status >= 400:
+        return Check("robots", f"there is no robots.txt (status {robots_rules.status}): all is allowed", True)
+    return Check("robots", "no line of robots.txt speaks of it: allowed", True)
 
 
-def _seen(url: str, asker: Asker, store: Store | None) -> Iterator[Gate]:
+def _seen(url: str, asker: Asker, store: Store | None) -> Iterator[Check]:
     identity = canonical(url)
     known = store.lookup(asker.spider, fingerprint("GET", identity)) if store and identity else None
     if known is None:
-        yield Gate("seen", f"never met by {asker.spider}")
+        yield Check("seen", f"never met by {asker.spider}")
         return
     why = f": {known['reason']}" if known.get("reason") else ""
-    yield Gate("seen", f"{known['state']} in run {known.get('run') or 'unknown'}{why}")
+    yield Check("seen", f"{known['state']} in run {known.get('run') or 'unknown'}{why}")
     if not known.get("fetched_at"):
         return
     yield _freshness(known, asker.settings)
 
 
-def _freshness(known: Mapping[str, Any], settings: Settings) -> Gate:
+def _freshness(known: Mapping[str, Any], settings: Settings) -> Check:
     now = SystemClock(0.0).wall()
     age = max(0.0, now - known["fetched_at"])
     told = f"fetched {age:.0f} s ago"
     fresh = max(known["fresh_until"] or 0.0, known["fetched_at"] + settings.max_age) - now
     if fresh > 0:
-        return Gate("copy", f"{told}, fresh for {fresh:.0f} s more: not asked for", False)
+        return Check("copy", f"{told}, fresh for {fresh:.0f} s more: not asked for", False)
     tags = [name for name in ("etag", "last_modified") if known.get(name)]
     asks = f"asked with its {' and '.join(tags)}" if tags else "asked for anew (no ETag or Last-Modified)"
-    return Gate("copy", f"{told}, {asks}")
+    return Check("copy", f"{told}, {asks}")
 
 
-def _clock(url: str, asker: Asker, store: Store | None, permit: Permit | None) -> Iterator[Gate]:
+def _clock(url: str, asker: Asker, store: Store | None, robots_rules: RobotsRules | None) -> Iterator[Check]:
     name, found = domain_of(url), asker.settings
     row = store.domain(name) if store is not None else None
     state = throttle.from_json(row["state"]) if row is not None else State()
-    pace = pace_of(found, settings_of.token(found), permit, state)
+    pace = pace_of(found, settings_of.token(found), robots_rules, state)
     source = found.source("delay") if pace.source.startswith("setting") else ""
     by = f" ({source})" if source and source != settings_of.DEFAULT else ""
-    yield Gate("delay", f"{pace.delay:.3g} s for {name}: {pace.source}{by}")
+    yield Check("delay", f"{pace.delay:.3g} s for {name}: {pace.source}{by}")
     if row is None or store is None:
-        yield Gate("next", "now: nothing was asked of the domain yet", True)
+        yield Check("next", "now: nothing was asked of the domain yet", True)
         return
     clock = SystemClock(store.anchor())
     now = clock.now()
@@ -129,13 +129,13 @@ def _clock(url: str, asker: Asker, store: Store | None, permit: Permit | None) -
     yield _next(row, state, max(due - now, open_in), wait, found.max_wait)
 
 
-def _next(row: Mapping[str, Any], state: State, wait: float, decided: float | Deferred, most: float) -> Gate:
+def _next(row: Mapping[str, Any], state: State, wait: float, decided: float | Deferred, most: float) -> Check:
     held = f"; {told_worker(row['owner'])} visits it now" if row.get("owner") else ""
     if isinstance(decided, Deferred):
-        return Gate("next", decided.reason, False)
+        return Check("next", decided.reason, False)
     if wait < SAME_MOMENT:
-        return Gate("next", f"now{held}", True)
+        return Check("next", f"now{held}", True)
     cause = f": {state.reason}" if state.reason and state.rest_until >= state.due else ""
     if wait > most:
-        return Gate("next", f"in {wait:.0f} s{cause}, which is longer than max_wait {most:g} s", False)
-    return Gate("next", f"in {wait:.1f} s{cause}{held}", True)
+        return Check("next", f"in {wait:.0f} s{cause}, which is longer than max_wait {most:g} s", False)
+    return Check("next", f"in {wait:.1f} s{cause}{held}", True)

@@ -6,17 +6,17 @@ sessions stay as they are.
 
 from collections.abc import Sequence
 
-from scraper.archive import Archives
-from scraper.clock import Clock
+from scraper.engine.domain_stats import DomainStats
 from scraper.engine.engine import BEAT_EVERY
-from scraper.engine.group import SETTLE_EVERY
-from scraper.engine.permits import Permit, permit_of
-from scraper.engine.picker import IN_HAND
+from scraper.engine.fetcher import Fetcher
+from scraper.engine.group_commit import SETTLE_EVERY
 from scraper.engine.plan import Stop
-from scraper.engine.tally import Tally
-from scraper.events import Event, Listener, Settled, Ticked, Visited
-from scraper.fetcher import Fetcher
+from scraper.engine.robots_cache import RobotsRules, robots_rules_of
+from scraper.engine.scheduler import IN_HAND
 from scraper.model import Denied, Entry, Failed, Fetched, Outcome, Visit
+from scraper.ops.clock import Clock
+from scraper.runs.archive import Archives
+from scraper.runs.events import Event, Listener, Settled, Ticked, Visited
 from scraper.store import DomainUpdate, Lease, Run, Store
 from scraper.urls import origin_of
 
@@ -49,7 +49,7 @@ class Offline:
         self._clock = clock
         self._listeners = listeners
         self._most = most
-        self._permits: dict[str, Permit | None] = {}
+        self._robots_cache: dict[str, RobotsRules | None] = {}
         self._is_stopped = False
         self._beat_at = 0.0
         self._pages = self._records = self._failed = 0
@@ -82,22 +82,22 @@ class Offline:
 
     def _work(self, lease: Lease) -> None:
         """Parse what a domain has, until it runs dry or others wait for it."""
-        tally = Tally.from_json(lease.tally)
+        stats = DomainStats.from_json(lease.stats)
         is_wanted = False
         while not (is_wanted or self._is_stopped or self._is_full()):
             visits: list[Visit] = []
             settle_by = self._clock.now() + BEAT_EVERY
             for entry in self._store.take(self._run, lease, IN_HAND):
                 visits.append(self._visit(entry))
-                tally.count(visits[-1])
+                stats.count(visits[-1])
                 is_wanted |= self._beat() >= {lease.domain}
                 if self._is_stopped or self._is_full() or self._clock.now() >= settle_by:
                     break
             if not visits:
                 break
-            self._store.settle(self._run, visits, [DomainUpdate(lease, lease.due, tally=tally.to_json())])
+            self._store.settle(self._run, visits, [DomainUpdate(lease, lease.due, stats=stats.to_json())])
             self._tell(Settled(len(visits)))
-        self._store.release([DomainUpdate(lease, lease.due, tally=tally.to_json())])
+        self._store.release([DomainUpdate(lease, lease.due, stats=stats.to_json())])
 
     def _visit(self, entry: Entry) -> Visit:
         page = self._archives.get(entry.fp)
@@ -121,11 +121,13 @@ class Offline:
     def _refusal(self, url: str) -> str | None:
         """What robots.txt, as it was last read, says against a URL."""
         origin = origin_of(url)
-        if origin not in self._permits:
+        if origin not in self._robots_cache:
             copy = self._store.robots(origin)
-            self._permits[origin] = permit_of(copy, self._clock.wall()) if copy is not None else None
-        permit = self._permits[origin]
-        return None if permit is None or permit.closed else permit.refusal(self._token, url)
+            self._robots_cache[origin] = (
+                robots_rules_of(copy, self._clock.wall()) if copy is not None else None
+            )
+        robots_rules = self._robots_cache[origin]
+        return None if robots_rules is None or robots_rules.closed else robots_rules.refusal(self._token, url)
 
     def _beat(self) -> frozenset[str]:
         """Stay alive; the domains that others wait for."""

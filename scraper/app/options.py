@@ -5,13 +5,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from scraper import archive, discovery, health, settings
-from scraper.discovery import LoadedSpider
+from scraper import settings
 from scraper.errors import UsageError
-from scraper.health import Health
+from scraper.runs import archive, health
+from scraper.runs.health import Health
 from scraper.settings import Settings
 from scraper.sinks import Sink, sink_for
-from scraper.spider import Spider
+from scraper.spider import Spider, discovery
+from scraper.spider.discovery import LoadedSpider
 from scraper.store import Store
 
 

@@ -4,8 +4,8 @@ from collections.abc import Iterator
 from hashlib import blake2b
 from typing import Any
 
-from scraper.changes import diff
-from scraper.files import RunFiles
+from scraper.runs.changes import diff
+from scraper.runs.files import RunFiles
 from scraper.spider import Spider
 from scraper.store import Kept, Run, Store
 

@@ -3,9 +3,10 @@
 import os
 from pathlib import Path
 
-from scraper import settings, values
+from scraper import settings
 from scraper.app.options import open_store
 from scraper.errors import UsageError
+from scraper.settings import values
 from scraper.store import Run, Store
 
 PROBE = "(fetch)"

@@ -3,13 +3,13 @@
 from collections.abc import Iterator
 from pathlib import Path
 
-from scraper import discovery
 from scraper.app.publish import everything, publish
 from scraper.app.reading import state_of
-from scraper.changes import Change, diff
 from scraper.errors import StoreBusy, UsageError
-from scraper.files import RunFiles
+from scraper.runs.changes import Change, diff
+from scraper.runs.files import RunFiles
 from scraper.sinks import Sink
+from scraper.spider import discovery
 from scraper.store import Run, Store
 
 GROUP = 1000

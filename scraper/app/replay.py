@@ -5,17 +5,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from scraper import archive
 from scraper import settings as settings_of
 from scraper.app.options import Prepared
 from scraper.app.run import run
-from scraper.archive import ArchivedPage, Archives
-from scraper.changes import Change, diff
-from scraper.clock import SystemClock
+from scraper.engine.fetcher import Fetcher, FetchOptions
 from scraper.errors import UsageError
-from scraper.events import Listener
-from scraper.fetcher import Fetcher, Habits
 from scraper.model import Entry, Failed, Fetched, Visit
+from scraper.ops.clock import SystemClock
+from scraper.runs import archive
+from scraper.runs.archive import ArchivedPage, Archives
+from scraper.runs.changes import Change, diff
+from scraper.runs.events import Listener
 from scraper.spider import rules_of
 from scraper.store import Run, Store
 
@@ -97,8 +97,8 @@ def _visits(prepared: Prepared, store: Store, archives: Archives, known: _Known)
         max_depth=settings.max_depth,
         obey_nofollow=settings.obey_nofollow,
     )
-    habits = Habits(known.last.number, settings_of.token(settings))
-    fetcher = Fetcher(prepared.spider, rules, habits, SystemClock())
+    options = FetchOptions(known.last.number, settings_of.token(settings))
+    fetcher = Fetcher(prepared.spider, rules, options, SystemClock())
     for page in archives.pages():
         entry = _entry(page, store, known)
         if entry is not None:

@@ -7,16 +7,16 @@ from typing import Any, Protocol
 
 from scraper.app.compose import compose, compose_offline, worker_name
 from scraper.app.conclude import conclude
-from scraper.app.journal import Course, Exporter, LogFile
 from scraper.app.options import Prepared
+from scraper.app.run_output import Exporter, LogFile, Timeline
 from scraper.app.summary import End, unstarted
 from scraper.app.workers import Workers
-from scraper.archive import writing
-from scraper.clock import Clock, SystemClock
 from scraper.engine.plan import Stop
 from scraper.errors import StoreError
-from scraper.events import Listener, Noted, RunBegan
-from scraper.files import RunFiles
+from scraper.ops.clock import Clock, SystemClock
+from scraper.runs.archive import writing
+from scraper.runs.events import Listener, Noted, RunBegan
+from scraper.runs.files import RunFiles
 from scraper.settings import COMMAND_LINE
 from scraper.settings import names as setting_names
 from scraper.spider import Rules, Spider, rules_of, seeds
@@ -94,10 +94,10 @@ def _crawl(
         store.add(found, first[start : start + CHUNK])
     exporter = Exporter(store, found, files)
     exporter.begin()
-    course = Course(clock, exporter.fill)
+    timeline = Timeline(clock, exporter.fill)
     is_archived = prepared.settings.archive and not prepared.options.is_offline
     with writing(files.folder, is_archived and prepared.options.workers == 1) as keepers:
-        watchers: tuple[Listener, ...] = (exporter, LogFile(files, clock), course, *keepers, *listeners)
+        watchers: tuple[Listener, ...] = (exporter, LogFile(files, clock), timeline, *keepers, *listeners)
         for watcher in watchers:
             watcher(RunBegan(found.spider, found.id, found.is_resumed))
             for name in _strays(type(prepared.spider)):
@@ -113,7 +113,7 @@ def _crawl(
         clock.wall(),
         _is_pause(stop, prepared),
     )
-    return conclude(prepared, store, found, files, exporter, course, end)
+    return conclude(prepared, store, found, files, exporter, timeline, end)
 
 
 def _strays(spider: type[Spider]) -> list[str]:

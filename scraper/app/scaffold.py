@@ -5,8 +5,8 @@ import re
 from pathlib import Path
 from string import Template
 
-from scraper.disk import explained
 from scraper.errors import UsageError
+from scraper.ops.disk import explained
 from scraper.urls import domain_of, host_of, join
 
 _SPIDER = Template('''"""Spider for $host."""

@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from scraper.engine.domain_stats import REJECTED, DomainStats, total
 from scraper.engine.plan import Stop
-from scraper.engine.tally import REJECTED, Tally, total
-from scraper.health import Facts, Fill, Health, Judgement, judge
 from scraper.model import Verdict
+from scraper.runs.health import Facts, Fill, Health, Judgement, judge
 from scraper.store import Run
 
 _GONE = {"status 404", "status 410"}
@@ -38,9 +38,9 @@ class End:
         return self.is_pause or self.stop in (Stop.SIGNAL, Stop.DEFERRED)
 
 
-def facts_of(tallies: Mapping[str, Tally], fill: Fill, end: End) -> Facts:
+def facts_of(domain_stats: Mapping[str, DomainStats], fill: Fill, end: End) -> Facts:
     """What the health policy looks at."""
-    whole = total(list(tallies.values()))
+    whole = total(list(domain_stats.values()))
     elsewhere = whole.raised.keys() | whole.refused.keys() | _NO_PAGES
     return Facts(
         pages=whole.pages,
@@ -49,14 +49,14 @@ def facts_of(tallies: Mapping[str, Tally], fill: Fill, end: End) -> Facts:
         filled=fill.filled,
         errors=whole.raised,
         failures={kind: n for kind, n in whole.errors.items() if kind not in elsewhere},
-        refused={name: tally.refusals for name, tally in tallies.items() if tally.refusals},
-        blocked=frozenset(name for name, tally in tallies.items() if tally.is_refused),
+        refused={name: stats.refusals for name, stats in domain_stats.items() if stats.refusals},
+        blocked=frozenset(name for name, stats in domain_stats.items() if stats.is_refused),
         denied=whole.denials,
-        down={name: reason for name, tally in tallies.items() if (reason := tally.down)},
-        auth={name: tally.login for name, tally in tallies.items() if tally.login},
+        down={name: reason for name, stats in domain_stats.items() if (reason := stats.down)},
+        auth={name: stats.login for name, stats in domain_stats.items() if stats.login},
         rejected=whole.rejected,
         gone=whole.gone,
-        domains=len(tallies),
+        domains=len(domain_stats),
         deferred=end.pending if end.stop is Stop.DEFERRED else 0,
         stopped=signal.Signals(end.signal).name if end.signal else "",
         is_limited=end.is_pause,
@@ -84,10 +84,10 @@ def exit_code_of(verdict: Verdict, end: End) -> int:
 
 
 def summary_of(
-    run: Run, tallies: Mapping[str, Tally], fill: Fill, found: Judgement, end: End
+    run: Run, domain_stats: Mapping[str, DomainStats], fill: Fill, found: Judgement, end: End
 ) -> dict[str, Any]:
     """The content of run.json."""
-    whole = total(list(tallies.values()))
+    whole = total(list(domain_stats.values()))
     return {
         "run_id": run.id,
         "spider": run.spider,
@@ -115,13 +115,13 @@ def summary_of(
         "redirected": whole.redirected,
         "requests": whole.requests,
         "bytes": whole.bytes,
-        "domains": len(tallies),
+        "domains": len(domain_stats),
         "connections": whole.connections,
         "min_gap_s": whole.min_gap_s,
         "fill": fill.rates(),
         "errors": whole.errors,
         "examples": whole.examples,
-        "by_domain": {name: asdict(tally) for name, tally in sorted(tallies.items())},
+        "by_domain": {name: asdict(stats) for name, stats in sorted(domain_stats.items())},
     }
 
 

@@ -16,13 +16,13 @@ from pathlib import Path
 from typing import Any
 
 from scraper.app.compose import compose, worker_name
-from scraper.app.journal import LogFile
 from scraper.app.options import Options, open_store, prepare
-from scraper.archive import writing
-from scraper.clock import SystemClock
+from scraper.app.run_output import LogFile
 from scraper.engine.engine import Engine
-from scraper.events import Event, Listener, Ticked
-from scraper.files import RunFiles
+from scraper.ops.clock import SystemClock
+from scraper.runs.archive import writing
+from scraper.runs.events import Event, Listener, Ticked
+from scraper.runs.files import RunFiles
 from scraper.spider import rules_of
 
 

@@ -11,12 +11,12 @@ from dataclasses import asdict, replace
 from typing import IO, Any
 
 from scraper.app.options import Prepared
-from scraper.clock import Clock
 from scraper.engine.engine import BEAT_EVERY
-from scraper.engine.group import SETTLE_EVERY
+from scraper.engine.group_commit import SETTLE_EVERY
 from scraper.engine.plan import Stop
 from scraper.errors import StoreError
-from scraper.events import DomainState, Listener, Noted, Settled, Ticked
+from scraper.ops.clock import Clock
+from scraper.runs.events import DomainState, Listener, Noted, Settled, Ticked
 from scraper.spider import Rules
 from scraper.store import Run, Store
 

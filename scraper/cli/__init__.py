@@ -70,7 +70,7 @@ class Commands(click.Group):
 def unknown_command(name: str) -> str:
     """What to say about a command that is none."""
     # Imported here: needed for a slip of the hand only.
-    from scraper import values
+    from scraper.settings import values
 
     near = values.nearest(name, COMMANDS)
     there = f"did you mean {near}?" if near else f"there is {', '.join(COMMANDS)}"

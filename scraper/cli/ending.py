@@ -6,7 +6,7 @@ from typing import Any
 
 from scraper.cli import text
 from scraper.cli.options import Place, command_line
-from scraper.engine.tally import REJECTED
+from scraper.engine.domain_stats import REJECTED
 from scraper.model import Verdict
 
 MOST_CAUSES = 6

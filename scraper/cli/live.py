@@ -8,8 +8,8 @@ from rich.text import Text
 
 from scraper.cli import text
 from scraper.cli.progress import Counts, state_of
-from scraper.clock import monotonic
-from scraper.events import DomainState
+from scraper.ops.clock import monotonic
+from scraper.runs.events import DomainState
 
 MOST_LINES = 11
 PER_SECOND = 4

@@ -8,19 +8,18 @@ from pathlib import Path
 
 import click
 
-from scraper import discovery
 from scraper import settings as settings_of
-from scraper.app.explain import Asker, Gate, explain
+from scraper.app.explain import Asker, Check, explain
+from scraper.app.fetch_one import Step, probing
 from scraper.app.options import open_store
-from scraper.app.probe import Step, probing
 from scraper.app.reading import existing_store
 from scraper.app.scaffold import check_url
 from scraper.cli import faults, text
 from scraper.cli.options import caller, place_options, read_params
-from scraper.encoding import decode, encoding_of
 from scraper.model import Response
+from scraper.parsing.encoding import decode, encoding_of
 from scraper.settings import Settings
-from scraper.spider import rules_of
+from scraper.spider import discovery, rules_of
 from scraper.store import Store
 
 SHOWN = 1500  # characters of a body
@@ -133,14 +132,14 @@ def explain_command(
             _learn_robots(found, address, asker.settings)
     looked = existing_store(data, store)
     try:
-        gates = list(explain(address, asker, looked))
+        checks = list(explain(address, asker, looked))
     finally:
         if looked is not None:
             looked.close()
-    for gate in gates:
-        mark = {True: "yes ", False: text.colour("no  ", "red"), None: "-   "}[gate.is_open]
-        click.echo(f"{gate.name:<7} {mark} {text.clean(gate.told)}")
-    click.echo(_answer(gates))
+    for check in checks:
+        mark = {True: "yes ", False: text.colour("no  ", "red"), None: "-   "}[check.is_open]
+        click.echo(f"{check.name:<7} {mark} {text.clean(check.told)}")
+    click.echo(_answer(checks))
 
 
 def _asker(spider: str | None, sets: tuple[str, ...], store: str | None, params: tuple[str, ...]) -> Asker:
@@ -157,15 +156,15 @@ def _asker(spider: str | None, sets: tuple[str, ...], store: str | None, params:
 def _learn_robots(store: Store, url: str, settings: Settings) -> None:
     with probing(store, settings, _tell) as probe:
         caller().has_fetched = True
-        found = probe.permit(url)
+        found = probe.robots_rules(url)
     if isinstance(found, Step):
         _tell_step(found)
 
 
-def _answer(gates: list[Gate]) -> str:
-    closed = [gate for gate in gates if gate.is_open is False]
+def _answer(checks: list[Check]) -> str:
+    closed = [check for check in checks if check.is_open is False]
     if closed:
         return f"would not be fetched: {closed[0].name}: {text.clean(closed[0].told)}"
-    if any(gate.name == "robots" and gate.is_open is None for gate in gates):
+    if any(check.name == "robots" and check.is_open is None for check in checks):
         return "would be fetched if its robots.txt allows it"
     return "would be fetched"

@@ -5,8 +5,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from scraper.cli import text
-from scraper.clock import monotonic
-from scraper.events import (
+from scraper.model import Denied, Failed, Fetched, Retry, Unchanged, Visit
+from scraper.ops.clock import monotonic
+from scraper.runs.events import (
     DomainLeft,
     DomainState,
     Event,
@@ -17,7 +18,6 @@ from scraper.events import (
     Ticked,
     Visited,
 )
-from scraper.model import Denied, Failed, Fetched, Retry, Unchanged, Visit
 
 RECENT = 20.0  # seconds over which the speed is measured
 SOON, LATER = 10.0, 30.0  # seconds between lines of progress: in the first minute, and after it

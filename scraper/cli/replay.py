@@ -8,14 +8,14 @@ from typing import Any
 
 import click
 
-from scraper import archive
 from scraper.app.options import Options, open_store, prepare
 from scraper.app.reading import needed_store
 from scraper.app.replay import Checked, check, reparse
 from scraper.cli import text
 from scraper.cli.options import json_option, place_options, read_params
 from scraper.cli.running import Manner, run_watched
-from scraper.discovery import list_all
+from scraper.runs import archive
+from scraper.spider.discovery import list_all
 
 _WORDS = {"added": "new", "changed": "changed", "removed": "missing"}
 _SHOWN = 5  # changes of one page

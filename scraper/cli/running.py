@@ -17,10 +17,10 @@ from scraper.app.run import run
 from scraper.cli import ending, text
 from scraper.cli.options import Place, caller, json_option, place_options, read_params
 from scraper.cli.progress import Counts, Milestones, Narrator, Pace
-from scraper.clock import SystemClock
-from scraper.cron import trim_log
 from scraper.errors import StoreBusy
-from scraper.events import Event, Listener, Ticked, Visited
+from scraper.ops.clock import SystemClock
+from scraper.ops.cron import trim_log
+from scraper.runs.events import Event, Listener, Ticked, Visited
 from scraper.settings import DEFAULT
 from scraper.sinks import STDOUT
 from scraper.store import Store

@@ -11,7 +11,7 @@ from scraper.app.reading import existing_store, runs_of, state_of
 from scraper.app.scaffold import write_spider
 from scraper.cli import text
 from scraper.cli.options import caller, command_line, json_option, place_options
-from scraper.discovery import BrokenSpider, LoadedSpider, list_all
+from scraper.spider.discovery import BrokenSpider, LoadedSpider, list_all
 from scraper.store import Store
 
 

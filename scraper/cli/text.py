@@ -9,7 +9,7 @@ from typing import Any, TextIO
 
 import click
 
-from scraper.clock import SystemClock
+from scraper.ops.clock import SystemClock
 
 WIDTH = 80
 _COLOURS = {"OK": "green", "DEGRADED": "yellow", "INCOMPLETE": "yellow"}

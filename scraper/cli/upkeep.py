@@ -7,14 +7,15 @@ from pathlib import Path
 
 import click
 
-from scraper import cron, discovery
+from scraper.app.cookie_admin import forget_cookies, import_cookies, jars
 from scraper.app.doctor import State, examine
-from scraper.app.jars import forget_cookies, import_cookies, jars
 from scraper.app.options import open_store
 from scraper.app.reading import store_url
 from scraper.cli import text
 from scraper.cli.options import command_line, json_option, place_options
-from scraper.schedule import parse_schedule
+from scraper.ops import cron
+from scraper.ops.schedule import parse_schedule
+from scraper.spider import discovery
 from scraper.store import Store
 
 

@@ -8,19 +8,19 @@ which writes records, links, cookies, clock and the URL's end in one transaction
 
 from collections.abc import Callable, Sequence
 
-from scraper import retry
-from scraper.clock import Clock
-from scraper.engine.crew import Crew, Errand, Post
+from scraper.engine.batch import BatchResult, Downloader, RobotsRequest
 from scraper.engine.domain import Domain
-from scraper.engine.etiquette import Etiquette
-from scraper.engine.group import Group
-from scraper.engine.holdings import MOST_AT_ONCE, Holdings, SessionMaker
-from scraper.engine.permits import Permit, Permits
-from scraper.engine.picker import Picker
+from scraper.engine.group_commit import GroupCommit
+from scraper.engine.leases import MOST_AT_ONCE, Leases, SessionMaker
 from scraper.engine.plan import Plan, Stop
+from scraper.engine.robots_cache import RobotsCache, RobotsRules
+from scraper.engine.scheduler import Scheduler
+from scraper.engine.throttling import Throttling
 from scraper.errors import LoginFailed
-from scraper.events import DomainState, Event, Listener, Noted, RobotsRead, Ticked, Visited
 from scraper.model import Fetched, Reaction, Unchanged, Visit
+from scraper.ops.clock import Clock
+from scraper.politeness import retry
+from scraper.runs.events import DomainState, Event, Listener, Noted, RobotsRead, Ticked, Visited
 from scraper.store import Run, Store
 from scraper.urls import domain_of
 
@@ -38,8 +38,8 @@ class Engine:
         self,
         store: Store,
         run: Run,
-        crew: Crew,
-        permits: Permits,
+        downloader: Downloader,
+        robots_cache: RobotsCache,
         open_session: SessionMaker,
         plan: Plan,
         clock: Clock,
@@ -48,15 +48,15 @@ class Engine:
     ) -> None:
         self._store = store
         self._run = run
-        self._crew = crew
-        self._permits = permits
+        self._downloader = downloader
+        self._robots_cache = robots_cache
         self._plan = plan
         self._clock = clock
         self._listeners = listeners
-        self._holdings = Holdings(store, run, permits, open_session, plan, clock, self._tell)
-        self._etiquette = Etiquette(plan, run.id, clock, chance, self._tell)
-        self._picker = Picker(store, run, permits, plan, clock, self._obey, self._take_in)
-        self._group = Group(store, run, self._holdings, clock, self._tell)
+        self._leases = Leases(store, run, robots_cache, open_session, plan, clock, self._tell)
+        self._throttling = Throttling(plan, run.id, clock, chance, self._tell)
+        self._scheduler = Scheduler(store, run, robots_cache, plan, clock, self._obey, self._take_in)
+        self._group_commit = GroupCommit(store, run, self._leases, clock, self._tell)
         self._beat_at = 0.0
         self._look_at = 0.0
         self._stop: Stop | None = None
@@ -73,9 +73,9 @@ class Engine:
             if (stop := self._why_stop()) is not None:
                 return self._wind_down(stop)
             self._dispatch()
-            for post in self._crew.collect(self._patience()):
-                self._absorb(post)
-            if self._group.is_due:
+            for result in self._downloader.collect(self._patience()):
+                self._absorb(result)
+            if self._group_commit.is_due:
                 self._settle()
 
     def stop(self, reason: Stop = Stop.SIGNAL) -> None:
@@ -88,14 +88,14 @@ class Engine:
         plan = self._plan
         if plan.max_time is not None and self._clock.now() - self._began >= plan.max_time:
             return Stop.TIME
-        if plan.max_pages is not None and self._picker.pages >= plan.max_pages:
+        if plan.max_pages is not None and self._scheduler.pages >= plan.max_pages:
             return Stop.PAGES
         return self._is_finished()
 
     def _is_finished(self) -> Stop | None:
-        if self._in_flight or self._group or self._holdings.errands:
+        if self._in_flight or self._group_commit or self._leases.robots_requests:
             return None
-        if any(not domain.is_left for domain in self._holdings):
+        if any(not domain.is_left for domain in self._leases):
             return None
         if self._look_at <= self._clock.now():
             return None  # something may have become pending since the last look
@@ -104,31 +104,31 @@ class Engine:
             return Stop.DONE
         if progress.next_due is None:
             # What is left because it refuses us is not worth another run; it is no longer waited for.
-            is_for_good = all(domain.is_left_for_good for domain in self._holdings)
-            return (Stop.DONE if is_for_good else Stop.DEFERRED) if self._holdings else None
+            is_for_good = all(domain.is_left_for_good for domain in self._leases)
+            return (Stop.DONE if is_for_good else Stop.DEFERRED) if self._leases else None
         return Stop.DEFERRED if progress.next_due > self._clock.now() + self._plan.max_wait else None
 
     def _patience(self) -> float:
         """Seconds until the next thing to do."""
         now = self._clock.now()
         moments = [self._beat_at, self._look_at]
-        if (due := self._holdings.next_due) is not None and self._crew.has_room:
-            moments.append(due - self._crew.early)
-        if self._group:
-            moments.append(self._group.settle_by)
+        if (due := self._leases.next_due) is not None and self._downloader.has_room:
+            moments.append(due - self._downloader.early)
+        if self._group_commit:
+            moments.append(self._group_commit.settle_by)
         return max(0.0, min(moments) - now)
 
     def _wind_down(self, stop: Stop) -> Stop:
         """Let what is in the air come in for a moment, then give everything back."""
-        for domain in self._holdings:
-            domain.end_turns()
+        for domain in self._leases:
+            domain.end_batches()
         give_up = self._clock.now() + LEAVE_WITHIN
         while self._in_flight and (left := give_up - self._clock.now()) > 0:
-            for post in self._crew.collect(left):
-                self._absorb(post)
-        self._crew.close()
-        self._group.settle()
-        self._holdings.give_all_back()
+            for result in self._downloader.collect(left):
+                self._absorb(result)
+        self._downloader.close()
+        self._group_commit.settle()
+        self._leases.give_all_back()
         return stop
 
     def _tell(self, event: Event) -> None:
@@ -145,18 +145,18 @@ class Engine:
         if self._listeners:
             self._tell(self._standing(now))
         for name in self._store.heartbeat():
-            domain = self._holdings.get(name)
+            domain = self._leases.get(name)
             if domain is not None and now - domain.leased_at >= HOLD:
                 domain.is_wanted = True
-                domain.end_turns()
+                domain.end_batches()
                 self._let_go(domain)
 
     def _standing(self, now: float) -> Ticked:
-        domains = sorted(self._holdings, key=lambda domain: -domain.due)
+        domains = sorted(self._leases, key=lambda domain: -domain.due)
         return Ticked(
-            self._picker.pages,
-            sum(domain.tally.records for domain in domains),
-            sum(domain.tally.failed for domain in domains),
+            self._scheduler.pages,
+            sum(domain.stats.records for domain in domains),
+            sum(domain.stats.failed for domain in domains),
             self._in_flight,
             self._store.progress(self._run).pending,
             tuple(_state(domain, now) for domain in domains[:MOST_STATES]),
@@ -167,101 +167,103 @@ class Engine:
         now = self._clock.now()
         if now < self._look_at:
             return
-        taken = self._holdings.take_more()
+        taken = self._leases.take_more()
         self._look_at = now if len(taken) >= MOST_AT_ONCE else now + LOOK_EVERY
         for domain in taken:
-            if domain.state.delay > self._etiquette.max_delay and domain.due > now:
-                longest = f"max_delay {self._etiquette.max_delay:g} s"
+            if domain.state.delay > self._throttling.max_delay and domain.due > now:
+                longest = f"max_delay {self._throttling.max_delay:g} s"
                 self._leave(domain, f"its delay of {domain.state.delay:g} s is longer than {longest}")
             self._is_left(domain)
-            self._holdings.schedule(domain)
+            self._leases.schedule(domain)
 
     def _is_left(self, domain: Domain) -> bool:
         """Whether the domain is left alone; it is from now on where there is an objection to it."""
-        if not domain.is_left and (reason := self._etiquette.objection(domain, self._clock.now())):
+        if not domain.is_left and (reason := self._throttling.objection(domain, self._clock.now())):
             self._leave(domain, reason)
         return domain.is_left
 
     def _leave(self, domain: Domain, reason: str) -> None:
         if not domain.is_left:
-            self._holdings.leave(domain, reason)
+            self._leases.leave(domain, reason)
 
     def _let_go(self, domain: Domain) -> None:
         """Give a domain back at a batch boundary: nothing in the air, everything settled."""
-        if domain.turns or self._holdings.get(domain.name) is not domain:
+        if domain.batches or self._leases.get(domain.name) is not domain:
             return
         if domain.unsettled:
             self._settle()
-        self._holdings.let_go(domain)
+        self._leases.let_go(domain)
 
     # dispatch ------------------------------------------------------------------------------------------
     def _dispatch(self) -> None:
         # Before its slot: what has to come first, as a connection, then takes nothing from the domain's time.
-        now = self._clock.now() + self._crew.early
-        while self._stop is None and self._crew.has_room:
-            domain = self._holdings.pop_due(now)
+        now = self._clock.now() + self._downloader.early
+        while self._stop is None and self._downloader.has_room:
+            domain = self._leases.pop_due(now)
             if domain is None:
                 return
-            self._begin_turn(domain, now)
+            self._begin_batch(domain, now)
 
-    def _begin_turn(self, domain: Domain, now: float) -> None:
+    def _begin_batch(self, domain: Domain, now: float) -> None:
         if self._is_left(domain):
             return
         if domain.due > now:
-            return self._holdings.schedule(domain)
-        if domain.is_wanted and not domain.turns:
+            return self._leases.schedule(domain)
+        if domain.is_wanted and not domain.batches:
             return self._let_go(domain)
-        if domain.needs_login and domain.turns:
+        if domain.needs_login and domain.batches:
             return  # a login is alone with its session; the end of the other turn comes back here
-        turn = self._picker.next_turn(domain)
-        if turn is None:
+        batch = self._scheduler.next_batch(domain)
+        if batch is None:
             return self._run_dry(domain)
         # The turn is early, and the gate alone decides when it may send.
-        domain.gate.rest_until(domain.state.rest_until)
-        domain.turns.add(turn)
+        domain.limiter.rest_until(domain.state.rest_until)
+        domain.batches.add(batch)
         self._in_flight += 1
-        self._crew.submit(turn)
+        self._downloader.submit(batch)
         # The turn has yet to take the slot; another would only wait for the one behind it.
         domain.promised = max(domain.due, self._clock.now()) + domain.pace.delay
-        self._holdings.schedule(domain)
+        self._leases.schedule(domain)
 
     def _run_dry(self, domain: Domain) -> None:
-        if domain.errands or (domain.buffer and not domain.asking and self._picker.has_room):
-            return self._holdings.schedule(domain)
+        if domain.robots_requests or (domain.buffer and not domain.asking and self._scheduler.has_room):
+            return self._leases.schedule(domain)
         if domain.is_idle:
             self._let_go(domain)
 
     # what comes back -----------------------------------------------------------------------------------
-    def _absorb(self, post: Post) -> None:
-        domain = self._holdings.get(post.turn.domain)
-        self._in_flight -= post.ends
-        self._picker.handed_out -= len(post.visits) + (len(post.turn.entries) if post.ends else 0)
-        if domain is None or post.turn not in domain.turns:
+    def _absorb(self, result: BatchResult) -> None:
+        domain = self._leases.get(result.batch.domain)
+        self._in_flight -= result.ends
+        self._scheduler.handed_out -= len(result.visits) + (len(result.batch.entries) if result.ends else 0)
+        if domain is None or result.batch not in domain.batches:
             return  # the domain was lost to another worker meanwhile
-        for visit in post.visits:
+        for visit in result.visits:
             self._take_in(domain, visit)
-        if post.ends:
-            self._end_turn(domain, post)
+        if result.ends:
+            self._end_batch(domain, result)
         else:
-            self._picker.top_up(domain, post.turn)
+            self._scheduler.top_up(domain, result.batch)
 
-    def _end_turn(self, domain: Domain, post: Post) -> None:
-        domain.turns.discard(post.turn)
-        domain.buffer.extendleft(reversed(post.turn.entries))
+    def _end_batch(self, domain: Domain, result: BatchResult) -> None:
+        domain.batches.discard(result.batch)
+        domain.buffer.extendleft(reversed(result.batch.entries))
         domain.buffer.extendleft(domain.again)
         domain.again.clear()
-        if post.error is not None:
-            self._take_error(domain, post.error)
-        elif post.turn.errand is not None and post.answer is None:
-            domain.errands.appendleft(post.turn.errand)  # it was told to end before it could ask
-        elif post.turn.errand is not None:
-            self._take_robots(domain, post.turn.errand, post)
-        elif post.turn.login:
+        if result.error is not None:
+            self._take_error(domain, result.error)
+        elif result.batch.robots_request is not None and result.answer is None:
+            domain.robots_requests.appendleft(
+                result.batch.robots_request
+            )  # it was told to end before it could ask
+        elif result.batch.robots_request is not None:
+            self._take_robots(domain, result.batch.robots_request, result)
+        elif result.batch.login:
             domain.logged_in()
             if domain.session.has_login:
                 self._tell(Noted(f"{domain.name}: logged in"))
-        self._holdings.keep_connected(domain)
-        self._holdings.schedule(domain)
+        self._leases.keep_connected(domain)
+        self._leases.schedule(domain)
         if domain.is_wanted:
             self._let_go(domain)
 
@@ -274,81 +276,83 @@ class Engine:
     def _take_in(self, domain: Domain, visit: Visit) -> None:
         """Account for a visit and leave it to the next settlement."""
         is_page = isinstance(visit.outcome, Fetched | Unchanged)
-        kept = domain.missed(visit) if visit.reaction.is_logged_out else self._etiquette.fair(visit)
+        kept = domain.missed(visit) if visit.reaction.is_logged_out else self._throttling.fair(visit)
         if kept is not None:
             visit = kept
-            self._group.add(domain, visit)
+            self._group_commit.add(domain, visit)
         if is_page:
-            domain.membership.shown(visit.entry.id)
-            self._picker.pages += 1
-        domain.tally.count(visit)
-        self._etiquette.react(domain, visit)
-        if domain.tally.login:
-            self._leave(domain, domain.tally.login)
+            domain.login_state.shown(visit.entry.id)
+            self._scheduler.pages += 1
+        domain.stats.count(visit)
+        self._throttling.react(domain, visit)
+        if domain.stats.login:
+            self._leave(domain, domain.stats.login)
         if visit.exchange is not None:
             self._is_left(domain)
         self._tell(Visited(visit))
 
     def _settle(self) -> None:
-        is_news, domains = self._group.settle()
+        is_news, domains = self._group_commit.settle()
         if is_news:
             self._look_at = 0.0
         for domain in domains:
-            if domain.is_idle and not domain.is_left and not self._picker.refill(domain):
+            if domain.is_idle and not domain.is_left and not self._scheduler.refill(domain):
                 self._let_go(domain)
             elif not domain.ticket:
-                self._holdings.schedule(domain)
+                self._leases.schedule(domain)
 
     # robots.txt ----------------------------------------------------------------------------------------
-    def _obey(self, domain: Domain, permit: Permit) -> None:
-        self._etiquette.obey(domain, permit)
+    def _obey(self, domain: Domain, robots_rules: RobotsRules) -> None:
+        self._throttling.obey(domain, robots_rules)
         # A wait that is too long is known now; at the domain's next slot it would be too late to tell.
         self._is_left(domain)
 
-    def _take_robots(self, domain: Domain, errand: Errand, post: Post) -> None:
+    def _take_robots(self, domain: Domain, robots_request: RobotsRequest, result: BatchResult) -> None:
         """Learn from a robots.txt, or send for it once more: the next hop, or another try."""
-        assert post.answer is not None
-        response = post.answer.response
+        assert result.answer is not None
+        response = result.answer.response
         status = response.status if response is not None else None
         wall = self._clock.wall()
         rest = retry.asked_wait(status, response.headers, wall) if response and status else None
-        is_last = max(errand.tries, domain.state.failures) + 1 >= self._plan.max_attempts
-        learned = self._permits.learn(errand, post.answer, is_last=is_last)
-        is_failure = learned is None or (isinstance(learned, Permit) and bool(learned.closed))
-        self._etiquette.heed(domain, Reaction(is_failure and rest is None, "", rest))
+        is_last = max(robots_request.tries, domain.state.failures) + 1 >= self._plan.max_attempts
+        learned = self._robots_cache.learn(robots_request, result.answer, is_last=is_last)
+        is_failure = learned is None or (isinstance(learned, RobotsRules) and bool(learned.closed))
+        self._throttling.heed(domain, Reaction(is_failure and rest is None, "", rest))
         self._is_left(domain)
-        if isinstance(learned, Errand):
+        if isinstance(learned, RobotsRequest):
             self._send(learned)
         elif learned is None:
-            origin = self._permits.errand(errand.origin)
-            self._send(Errand(errand.origin, origin.url, 0, errand.tries + 1, origin.headers))
+            origin = self._robots_cache.robots_request(robots_request.origin)
+            self._send(
+                RobotsRequest(robots_request.origin, origin.url, 0, robots_request.tries + 1, origin.headers)
+            )
         else:
-            self._tell(RobotsRead(errand.origin, status, learned.robots.hash, learned.until - wall))
-            home = self._holdings.get(domain_of(errand.origin + "/"))
+            self._tell(RobotsRead(robots_request.origin, status, learned.robots.hash, learned.until - wall))
+            home = self._leases.get(domain_of(robots_request.origin + "/"))
             if home is not None:
                 self._obey(home, learned)
-                self._holdings.schedule(home)
+                self._leases.schedule(home)
 
-    def _send(self, errand: Errand) -> None:
+    def _send(self, robots_request: RobotsRequest) -> None:
         """An errand waits its turn in the clock of the domain it leads to."""
-        name = domain_of(errand.url)
-        if name in self._holdings.left:
-            return self._holdings.strand(errand, self._holdings.left[name])
-        domain = self._holdings.get(name)
+        name = domain_of(robots_request.url)
+        if name in self._leases.left:
+            return self._leases.strand(robots_request, self._leases.left[name])
+        domain = self._leases.get(name)
         if domain is not None:
-            domain.errands.appendleft(errand)
-            return self._holdings.schedule(domain)
-        self._holdings.errands.setdefault(name, []).append(errand)
+            domain.robots_requests.appendleft(robots_request)
+            return self._leases.schedule(domain)
+        self._leases.robots_requests.setdefault(name, []).append(robots_request)
         self._look_at = 0.0
 
 
 def _state(domain: Domain, now: float) -> DomainState:
-    is_resting = domain.state.rest_until > max(now, domain.gate.due)
+    is_resting = domain.state.rest_until > max(now, domain.limiter.due)
     return DomainState(
         domain.name,
-        domain.tally.pages + domain.tally.unchanged,
+        domain.stats.pages + domain.stats.unchanged,
         max(0.0, domain.due - now),
         domain.state.reason if is_resting else domain.pace.source,
-        len(domain.turns),
+        len(domain.batches),
         len(domain.buffer),
     )

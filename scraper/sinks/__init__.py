@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
 
-from scraper import values
 from scraper.errors import UsageError
+from scraper.settings import values
 
 ENDINGS = (".jsonl", ".jsonl.gz", ".json", ".csv", ".parquet", ".sqlite")
 STDOUT = "-"

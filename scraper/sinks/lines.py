@@ -8,7 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO
 
-from scraper.disk import Replacement, encode, explain, explained
+from scraper.ops.disk import Replacement, encode, explain, explained
 
 
 class LineSink:

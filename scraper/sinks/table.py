@@ -7,7 +7,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from scraper.disk import Replacement, encode, explained
+from scraper.ops.disk import Replacement, encode, explained
 
 _LARGEST = 2**63
 

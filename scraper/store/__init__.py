@@ -58,7 +58,7 @@ class Lease:
     due: float
     state: str = ""
     session: str = ""
-    tally: str = ""
+    stats: str = ""
     crashes: int = 0
 
 
@@ -73,7 +73,7 @@ class DomainUpdate:
     due: float
     state: str | None = None
     session: str | None = None
-    tally: str | None = None
+    stats: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -267,7 +267,7 @@ class Store(Protocol):
         """Store a robots.txt."""
         ...
 
-    def tallies(self, run: Run) -> dict[str, str]:
+    def domain_stats(self, run: Run) -> dict[str, str]:
         """The run's counts by domain (JSON text), as last settled."""
         ...
 

@@ -8,7 +8,7 @@ _HOMES = {
     "CrawlResult": "scraper.testing.crawling",
     "FakeClock": "scraper.testing.clock",
     "FakeWeb": "scraper.testing.web",
-    "InlineCrew": "scraper.testing.crawling",
+    "InlineDownloader": "scraper.testing.crawling",
     "crawl": "scraper.testing.crawling",
 }
 

@@ -16,8 +16,8 @@ from http import HTTPStatus
 from http.client import HTTPConnection, HTTPException
 from urllib.parse import parse_qs, quote
 
-from scraper.clock import monotonic
 from scraper.errors import SpiderError
+from scraper.ops.clock import monotonic
 from scraper.testing import shopfront
 
 PORT = 8907

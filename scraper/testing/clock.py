@@ -4,7 +4,7 @@ MORNING = 1_767_333_600.0  # 2026-01-02 06:00:00 UTC
 
 
 class FakeClock:
-    """A `scraper.clock.Clock` whose sleepers return at once, as late as they wished to."""
+    """A `scraper.ops.clock.Clock` whose sleepers return at once, as late as they wished to."""
 
     def __init__(self, now: float = MORNING) -> None:
         self._now = now

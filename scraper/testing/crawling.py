@@ -9,28 +9,28 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
-from scraper import health
 from scraper import settings as settings_of
 from scraper.app.compose import plan_of, session_opener
 from scraper.app.summary import End, facts_of, judgement_of, summary_of
-from scraper.engine.crew import Post, Task, Turn, Work
+from scraper.engine.batch import Batch, BatchResult, BatchSteps, Work
+from scraper.engine.domain_stats import DomainStats
 from scraper.engine.engine import Engine
-from scraper.engine.permits import Permits
+from scraper.engine.fetcher import Fetcher, FetchOptions
 from scraper.engine.plan import Stop
-from scraper.engine.tally import Tally
-from scraper.events import DomainLeft, Event, Listener, Refused, Visited
-from scraper.exchange import Until
-from scraper.fetcher import Fetcher, Habits
-from scraper.health import Fill, Judgement
+from scraper.engine.robots_cache import RobotsCache
+from scraper.http.exchange import Until
+from scraper.http.session import DomainSession
 from scraper.model import Denied, Failed, Fetched, Unchanged, Verdict
-from scraper.session import DomainSession
+from scraper.politeness.rate_limiter import RateLimiter
+from scraper.runs import health
+from scraper.runs.events import DomainLeft, Event, Listener, Refused, Visited
+from scraper.runs.health import Fill, Judgement
 from scraper.settings import Settings
 from scraper.spider import Rules, Spider, rules_of, seeds
 from scraper.store import Lease, Run, Store
 from scraper.store.memory import MemoryStore
 from scraper.testing.clock import FakeClock
 from scraper.testing.web import Asked, FakeWeb
-from scraper.turnstile import Turnstile
 
 MOST_IDLE = 10_000
 CODE = "test"
@@ -131,12 +131,12 @@ class _Crawl:
 
     def _engine(self, web: FakeWeb, listeners: Sequence[Listener]) -> Engine:
         token = settings_of.token(self._settings)
-        habits = Habits(self._run.number, token, self._settings.max_attempts, self._settings.archive)
+        options = FetchOptions(self._run.number, token, self._settings.max_attempts, self._settings.archive)
         return Engine(
             self._store,
             self._run,
-            InlineCrew(Fetcher(self._spider, self._rules, habits, self._clock), self._clock),
-            Permits(self._store, self._clock, self._settings.robots_exempt),
+            InlineDownloader(Fetcher(self._spider, self._rules, options, self._clock), self._clock),
+            RobotsCache(self._store, self._clock, self._settings.robots_exempt),
             _opener(self._settings, self._clock, web),
             plan_of(self._settings, token, self._spider),
             self._clock,
@@ -152,11 +152,13 @@ class _Crawl:
             lines += [one.line for one in kept]
         for line in lines:
             fill.add(line)
-        tallies = {name: Tally.from_json(text) for name, text in self._store.tallies(self._run).items()}
+        domain_stats = {
+            name: DomainStats.from_json(text) for name, text in self._store.domain_stats(self._run).items()
+        }
         history = [one.summary for one in self._store.runs(self._run.spider) if one.is_accepted]
         declared = health.declared(self._spider.health)
-        judgement = judgement_of(facts_of(tallies, fill, end), history, declared, end)
-        summary = summary_of(self._run, tallies, fill, judgement, end)
+        judgement = judgement_of(facts_of(domain_stats, fill, end), history, declared, end)
+        summary = summary_of(self._run, domain_stats, fill, judgement, end)
         is_accepted = judgement.verdict is Verdict.OK
         if end.is_unfinished:
             self._store.pause_run(self._run, summary)
@@ -181,11 +183,11 @@ class _Crawl:
 
 def _opener(
     settings: Settings, clock: FakeClock, web: FakeWeb
-) -> Callable[[Lease, Turnstile], DomainSession]:
+) -> Callable[[Lease, RateLimiter], DomainSession]:
     open_session = session_opener(settings, clock)
 
-    def open_on_web(lease: Lease, gate: Turnstile) -> DomainSession:
-        session = open_session(lease, gate)
+    def open_on_web(lease: Lease, limiter: RateLimiter) -> DomainSession:
+        session = open_session(lease, limiter)
         session.trust_env = False
         session.mount("https://", web)
         session.mount("http://", web)
@@ -194,7 +196,7 @@ def _opener(
     return open_on_web
 
 
-class InlineCrew:
+class InlineDownloader:
     """A `Crew` of nobody: each turn is done where posts are collected; waiting moves the clock."""
 
     early = 0.0
@@ -202,7 +204,7 @@ class InlineCrew:
     def __init__(self, work: Work, clock: FakeClock) -> None:
         self._work = work
         self._clock = clock
-        self._turns: deque[Turn] = deque()
+        self._batches: deque[Batch] = deque()
         self._idle = 0
 
     @property
@@ -210,25 +212,25 @@ class InlineCrew:
         """Always."""
         return True
 
-    def submit(self, turn: Turn) -> None:
+    def submit(self, batch: Batch) -> None:
         """Keep a turn for `collect`."""
-        self._turns.append(turn)
+        self._batches.append(batch)
 
-    def collect(self, timeout: float) -> list[Post]:
+    def collect(self, timeout: float) -> list[BatchResult]:
         """Do all turns that are there; without any, let `timeout` seconds pass."""
-        posts: list[Post] = []
-        while self._turns:
-            task = Task(self._turns.popleft(), self._work)
-            while (wait := task.advance()) is not None:
+        results: list[BatchResult] = []
+        while self._batches:
+            steps = BatchSteps(self._batches.popleft(), self._work)
+            while (wait := steps.advance()) is not None:
                 if isinstance(wait, Until):
                     self._clock.sleep(wait.moment - self._clock.now())
-            posts += task.posts
-        self._idle = 0 if posts or timeout > 0 else self._idle + 1
+            results += steps.results
+        self._idle = 0 if results or timeout > 0 else self._idle + 1
         if self._idle > MOST_IDLE:
             raise AssertionError("the engine goes round without anything to do")
-        if not posts:
+        if not results:
             self._clock.sleep(timeout)
-        return posts
+        return results
 
     def close(self) -> None:
         """Nobody to send home."""

@@ -58,11 +58,11 @@ class FakeWeb(BaseAdapter):
         self.clock = clock or FakeClock()
         self.latency = latency
         self.requests: list[Asked] = []
-        self._turns: dict[str, int] = {}
+        self._batches: dict[str, int] = {}
 
     def __setitem__(self, url: str, scripted: Scripted) -> None:
         self.pages[url] = scripted
-        self._turns.pop(url, None)
+        self._batches.pop(url, None)
 
     def urls(self, *, robots: bool = False) -> list[str]:
         """What was asked for, in order; robots.txt only where wanted."""
@@ -91,9 +91,9 @@ class FakeWeb(BaseAdapter):
         for url in (asked.url, asked.url.partition("?")[0]):
             scripted = self.pages.get(url)
             if isinstance(scripted, list):
-                turn = self._turns.get(url, 0)
-                self._turns[url] = turn + 1
-                return scripted[min(turn, len(scripted) - 1)]  # type: ignore[no-any-return]  # a list of anything
+                batch = self._batches.get(url, 0)
+                self._batches[url] = batch + 1
+                return scripted[min(batch, len(scripted) - 1)]  # type: ignore[no-any-return]  # a list of anything
             if scripted is not None:
                 return scripted
         return 404

@@ -378,9 +378,9 @@ class TestOwnership:
         one.release([DomainUpdate(first, 8.0)])
         (second,) = two.lease(run, 1, FOREVER)
         assert (second.due, second.state) == (8.0, "politeness")
-        assert (second.session, second.tally) == ("cookies", "counts")
+        assert (second.session, second.stats) == ("cookies", "counts")
         assert second.epoch > first.epoch
-        assert two.tallies(run) == {"a.example": "counts"}
+        assert two.domain_stats(run) == {"a.example": "counts"}
 
     def test_politeness_is_shared_by_spiders_and_the_session_is_not(self, world: World) -> None:
         store = world.worker("w1")
@@ -391,7 +391,7 @@ class TestOwnership:
         other = world.worker("w2")
         lease = other.lease_domain(other.start_run("blogs", "code"), "a.example")
         assert lease is not None
-        assert (lease.due, lease.state, lease.session, lease.tally) == (7.0, "politeness", "", "")
+        assert (lease.due, lease.state, lease.session, lease.stats) == (7.0, "politeness", "", "")
 
     def test_a_release_with_a_stale_epoch_changes_nothing(self, world: World) -> None:
         store = world.worker("w1")

@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from scraper.report import Report, render
+from scraper.runs.report import Report, render
 
 pytestmark = pytest.mark.debian
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from scraper.engine.group import SETTLE_AT, SETTLE_EVERY
+from scraper.engine.group_commit import SETTLE_AT, SETTLE_EVERY
 from scraper.store import Run
 from scraper.store.sqlite.store import SqliteStore
 from tests.project import Project, Started, read_jsonl
@@ -106,7 +106,7 @@ class Blows:
     """What a run suffered."""
 
     kills: int = 0
-    terms: int = 0
+    host_settings: int = 0
     told: list[str] = field(default_factory=list)
 
 
@@ -118,7 +118,7 @@ def strike(running: Started, dice: random.Random, workers: int, blows: Blows) ->
     blows.told.append(kind)
     if kind == "term":
         running.signal(signal.SIGTERM)
-        blows.terms += 1
+        blows.host_settings += 1
         assert running.wait().code in (0, 143, -signal.SIGTERM)
         return
     blows.kills += 1

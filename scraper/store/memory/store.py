@@ -8,9 +8,9 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
-from scraper.clock import Clock, offset
 from scraper.errors import LeaseLost, StoreBusy, StoreError
 from scraper.model import Entry, NewUrl, Visit
+from scraper.ops.clock import Clock, offset
 from scraper.store import LEFT_TO_OTHERS, DomainUpdate, Kept, Lease, Progress, RobotsCopy, Run, Settled
 from scraper.store.memory.frontier import Frontier
 from scraper.store.memory.tables import Domain, Tables
@@ -225,8 +225,10 @@ class MemoryStore:
     def keep_robots(self, copy: RobotsCopy) -> None:
         self._data.robots[copy.origin] = copy
 
-    def tallies(self, run: Run) -> dict[str, str]:
-        return {name: text for (number, name), text in self._data.tallies.items() if number == run.number}
+    def domain_stats(self, run: Run) -> dict[str, str]:
+        return {
+            name: text for (number, name), text in self._data.domain_stats.items() if number == run.number
+        }
 
     def records(self, run: Run, after: int = 0, limit: int = 1000) -> list[Kept]:
         kept: list[Kept] = []
@@ -376,8 +378,8 @@ class MemoryStore:
     def _lease_of(self, run: Run, name: str) -> Lease:
         row = self._data.domains[name]
         session = self._data.sessions.get((run.spider, name), "")
-        tally = self._data.tallies.get((run.number, name), "")
-        return Lease(name, row.epoch, row.due, row.state, session, tally, row.crashes)
+        stats = self._data.domain_stats.get((run.number, name), "")
+        return Lease(name, row.epoch, row.due, row.state, session, stats, row.crashes)
 
     @staticmethod
     def _free(row: Domain) -> None:
@@ -392,8 +394,8 @@ class MemoryStore:
         row.state = row.state if update.state is None else update.state
         if update.session is not None:
             self._data.sessions[run.spider, name] = update.session
-        if update.tally is not None:
-            self._data.tallies[run.number, name] = update.tally
+        if update.stats is not None:
+            self._data.domain_stats[run.number, name] = update.stats
 
     def _room(self, run: Run, n: int) -> int:
         owners = [row.owner for row in self._data.domains.values()]

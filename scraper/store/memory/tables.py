@@ -67,7 +67,7 @@ class Tables:
     looks: list[Look] = field(default_factory=list)
     records: dict[int, tuple[RecordLine, ...]] = field(default_factory=dict)
     sessions: dict[tuple[str, str], str] = field(default_factory=dict)
-    tallies: dict[tuple[int, str], str] = field(default_factory=dict)
+    domain_stats: dict[tuple[int, str], str] = field(default_factory=dict)
     refused: set[tuple[int, str]] = field(default_factory=set)
     robots: dict[str, RobotsCopy] = field(default_factory=dict)
     tick: int = 0

@@ -7,8 +7,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from scraper.clock import SystemClock, monotonic
 from scraper.errors import StoreError, StoreFull, StoreTooNew
+from scraper.ops.clock import SystemClock, monotonic
 from scraper.store.sqlite import schema
 
 _NO_ROOM = {sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_READONLY}

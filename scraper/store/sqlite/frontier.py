@@ -12,10 +12,10 @@ from dataclasses import dataclass, field
 
 from scraper.errors import LeaseLost
 from scraper.model import NewUrl
-from scraper.store.sqlite import known
+from scraper.store.sqlite import fingerprint_index
+from scraper.store.sqlite.bloom import BloomFilter
 from scraper.store.sqlite.database import many, storable
-from scraper.store.sqlite.known import STEM, Key
-from scraper.store.sqlite.sieve import Sieve
+from scraper.store.sqlite.fingerprint_index import STEM, Key
 
 PENDING, DONE, FAILED, DENIED, REDIRECTED = range(5)
 _REMEMBERED = 200_000
@@ -47,7 +47,7 @@ class Seen:
     urls: defaultdict[int, dict[bytes, int]] = field(default_factory=lambda: defaultdict(dict))
     ids: set[int] = field(default_factory=set)
     refused: set[bytes] = field(default_factory=set)
-    sieve: Sieve = field(default_factory=Sieve)
+    bloom: BloomFilter = field(default_factory=BloomFilter)
     run: int = 0
 
     @contextmanager
@@ -57,7 +57,7 @@ class Seen:
             yield
         except BaseException:
             self.clear()
-            self.sieve.clear()
+            self.bloom.clear()
             raise
 
     def turn_to(self, run: int) -> None:
@@ -106,7 +106,7 @@ class Change:
         self.new = self.finished = 0
         self._spider, self._seen = spider, seen
         self._tick = int(connection.execute("SELECT v FROM meta WHERE k = 'tick'").fetchone()[0])
-        seen.sieve.catch_up(connection, self._tick)
+        seen.bloom.catch_up(connection, self._tick)
         self._reopened = 0
         self._queues: dict[str, int] = {}
         self._fresh: dict[Key, int] = {}
@@ -134,7 +134,9 @@ class Change:
         if (found := self._fresh.get(key)) is not None:
             return found
         if key not in self._looked_up:
-            self._looked_up[key] = known.find(self.connection, self._seen.sieve.sift([key])).get(key)
+            self._looked_up[key] = fingerprint_index.find(self.connection, self._seen.bloom.sift([key])).get(
+                key
+            )
         found = seen[url.fp] = self._open_unless_met(key, url, is_hop=is_hop)
         self._seen.ids.add(found)
         return found
@@ -147,7 +149,7 @@ class Change:
             if url.fp not in self._seen.urls[queue] and not url.again:
                 keys.add((queue, url.fp[:STEM]))
         self._looked_up.update(dict.fromkeys(keys))
-        self._looked_up.update(known.find(self.connection, self._seen.sieve.sift(keys)))
+        self._looked_up.update(fingerprint_index.find(self.connection, self._seen.bloom.sift(keys)))
 
     def meet_again(self, ids: Iterable[int]) -> None:
         """Make the links of an unchanged page pending, as they were, unless this run has them already."""
@@ -166,8 +168,8 @@ class Change:
         """Write what was gathered, wake the queues, and keep the run's counts."""
         many(self.connection, _INSERT, self._inserts)
         many(self.connection, _OPEN, self._opens)
-        known.note(self.connection, self._met)
-        self._seen.sieve.advance(self._tick)
+        fingerprint_index.note(self.connection, self._met)
+        self._seen.bloom.advance(self._tick)
         many(self.connection, _WAKE, [(self.run, queue) for queue in self._woken])
         self.connection.execute("UPDATE meta SET v = ? WHERE k = 'tick'", (self._tick,))
         self.connection.execute(

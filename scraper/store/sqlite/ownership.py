@@ -139,5 +139,5 @@ def _own(connection: sqlite3.Connection, seeker: Seeker, row: tuple[object, ...]
 
 
 def _lease(row: tuple[object, ...], epoch: int) -> Lease:
-    _, name, _, due, state, session, tally, crashes = row
-    return Lease(str(name), epoch, float(str(due)), str(state), str(session), str(tally), int(str(crashes)))
+    _, name, _, due, state, session, stats, crashes = row
+    return Lease(str(name), epoch, float(str(due)), str(state), str(session), str(stats), int(str(crashes)))

@@ -8,7 +8,7 @@ from typing import Any
 
 from scraper.store import Kept, RobotsCopy
 from scraper.store.sqlite.database import Database
-from scraper.store.sqlite.known import STEM
+from scraper.store.sqlite.fingerprint_index import STEM
 
 _RECORDS = """SELECT v.id, u.url, r.key, r.line
     FROM visits v JOIN records r ON r.version = v.version JOIN urls u ON u.id = v.url

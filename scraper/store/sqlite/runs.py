@@ -8,7 +8,7 @@ from typing import Any
 
 from scraper.errors import LeaseLost, StoreBusy, StoreError
 from scraper.store import Run
-from scraper.store.sqlite import known
+from scraper.store.sqlite import fingerprint_index
 from scraper.store.sqlite.database import many
 
 _COLUMNS = "id, number, spider, code, started_at, state, ended_at, accepted, whole, summary"
@@ -185,7 +185,7 @@ def _forget_urls(connection: sqlite3.Connection, spider: str, first: int) -> Non
         f"SELECT u.id, u.queue, u.fp {spiders} AND u.run < ?", (spider, first)
     ).fetchall()
     many(connection, "DELETE FROM urls WHERE id = ?", [(found,) for found, _, _ in gone])
-    known.forget(connection, [(queue, fp[: known.STEM]) for _, queue, fp in gone])
+    fingerprint_index.forget(connection, [(queue, fp[: fingerprint_index.STEM]) for _, queue, fp in gone])
 
 
 def _loads(summary: str) -> Mapping[str, Any]:

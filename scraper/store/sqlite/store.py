@@ -6,11 +6,11 @@ from collections.abc import Iterator, Mapping, Sequence, Set
 from pathlib import Path
 from typing import Any
 
-from scraper.clock import Clock, SystemClock, boot_id, offset
 from scraper.errors import StoreBusy
 from scraper.model import Entry, Known, NewUrl, Visit
+from scraper.ops.clock import Clock, SystemClock, boot_id, offset
 from scraper.store import LEFT_TO_OTHERS, DomainUpdate, Kept, Lease, Progress, RobotsCopy, Run, Settled
-from scraper.store.sqlite import ownership, reading, runs, standing
+from scraper.store.sqlite import kept_records, ownership, reading, runs
 from scraper.store.sqlite.database import Database, many
 from scraper.store.sqlite.frontier import Change, Seen, queue_of
 from scraper.store.sqlite.locks import Locks
@@ -195,7 +195,7 @@ class SqliteStore:
         while True:
             with self._database.write() as connection:
                 runs.check_held(connection, run, self._workers.me)
-                found, after = standing.let_stand(connection, run, after)
+                found, after = kept_records.let_stand(connection, run, after)
             count += found
             if not after:
                 return count
@@ -227,7 +227,7 @@ class SqliteStore:
         with self._database.write() as connection:
             connection.execute(_KEEP_ROBOTS, values)
 
-    def tallies(self, run: Run) -> dict[str, str]:
+    def domain_stats(self, run: Run) -> dict[str, str]:
         rows = self._database.rows(
             "SELECT d.name, t.tally FROM tallies t JOIN domains d ON d.id = t.domain WHERE t.run = ?",
             run.number,
@@ -301,7 +301,7 @@ def _write_domains(
     Something settled proves that the domain does not kill its owners.
     """
     sessions: list[tuple[str, str, int]] = []
-    tallies: list[tuple[int, int, str]] = []
+    domain_stats: list[tuple[int, int, str]] = []
     rows: list[tuple[float, str | None, bool, int]] = []
     for update in updates:
         name = update.lease.domain
@@ -310,11 +310,11 @@ def _write_domains(
         rows.append((update.due, update.state, name in worked, domain))
         if update.session is not None:
             sessions.append((update.session, run.spider, domain))
-        if update.tally is not None:
-            tallies.append((run.number, domain, update.tally))
+        if update.stats is not None:
+            domain_stats.append((run.number, domain, update.stats))
     many(connection, _LEAVE_DOMAIN, rows)
     many(connection, _LEAVE_SESSION, sessions)
-    many(connection, _LEAVE_TALLY, tallies)
+    many(connection, _LEAVE_TALLY, domain_stats)
 
 
 def _entry(domain: str, row: tuple[Any, ...]) -> Entry:

@@ -4,8 +4,8 @@ import os
 import platform
 import sqlite3
 
-from scraper.clock import Clock, boot_id
 from scraper.errors import LeaseLost, StoreError
+from scraper.ops.clock import Clock, boot_id
 from scraper.store.sqlite import ownership
 from scraper.store.sqlite.database import Database
 from scraper.store.sqlite.locks import Locks

@@ -1,0 +1,259 @@
+"""One request by hand, through the gates of every other: lease, robots.txt, clock, hop by hop."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+
+from scraper import settings as settings_of
+from scraper.app.compose import session_opener, worker_name
+from scraper.app.reading import PROBE
+from scraper.engine.batch import RobotsRequest
+from scraper.engine.robots_cache import RobotsCache, RobotsRules
+from scraper.errors import StoreBusy
+from scraper.http import redirects
+from scraper.http.exchange import Answer, exchange
+from scraper.http.session import DomainSession
+from scraper.model import Deferred, Denied, Entry, NewUrl, Response, Visit
+from scraper.ops.clock import SystemClock, second_of_day
+from scraper.politeness import retry, robots, throttle
+from scraper.politeness.blocks import refusal
+from scraper.politeness.rate_limiter import RateLimiter
+from scraper.politeness.throttle import Pace, State
+from scraper.settings import Settings
+from scraper.store import DomainUpdate, Lease, Run, Store
+from scraper.urls import canonical, domain_of, fingerprint, origin_of
+
+PATIENCE = 12.0  # seconds to wait for a domain that a run holds: it gives way after some
+LOOK_EVERY = 0.25
+BY_HAND = "asked for by hand"
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One hop: its URL and what came of it. `refusal`: why nothing was sent; `is_later`: it may be later."""
+
+    url: str
+    response: Response | None = None
+    refusal: str = ""
+    error: str = ""
+    is_later: bool = False
+    next_url: str = ""
+
+    @property
+    def is_ok(self) -> bool:
+        """Whether a page came back that says what it should."""
+        return self.response is not None and 200 <= self.response.status < 300
+
+
+@dataclass(slots=True)
+class _Held:
+    """A domain in our hands."""
+
+    lease: Lease
+    session: DomainSession
+    limiter: RateLimiter
+    state: State
+    pace: Pace
+    entry: Entry | None = None
+
+
+class Probe:
+    """Asks for single URLs. Use it as `with probing(...) as probe`; `tell` hears of each wait."""
+
+    def __init__(self, store: Store, run: Run, settings: Settings, tell: Callable[[str], None]) -> None:
+        self._store = store
+        self._run = run
+        self._settings = settings
+        self._tell = tell
+        self._clock = SystemClock(store.anchor())
+        self._token = settings_of.token(settings)
+        self._robots_cache = RobotsCache(store, self._clock, settings.robots_exempt)
+        self._open_session = session_opener(settings, self._clock)
+        self._held: dict[str, _Held] = {}
+
+    def fetch(self, url: str) -> Iterator[Step]:
+        """Each hop from a URL to its page, or to the first that may not be asked for."""
+        for _ in range(redirects.MAX_HOPS + 1):
+            step = self._step(url)
+            yield step
+            if not step.next_url:
+                return
+            url = step.next_url
+
+    def robots_rules(self, url: str) -> RobotsRules | Step:
+        """The rules for a URL, asked for where they are not known; a Step says why that cannot be now."""
+        origin = origin_of(url)
+        while (found := self._robots_cache.find(origin)) is None:
+            learned: RobotsRules | RobotsRequest | None = self._robots_cache.robots_request(origin)
+            while isinstance(learned, RobotsRequest):
+                held = self._hold(learned.url)
+                if isinstance(held, Step):
+                    return held
+                learned = self._ask_robots(held, learned)
+        return found
+
+    def _ask_robots(self, held: _Held, robots_request: RobotsRequest) -> RobotsRules | RobotsRequest | None:
+        answer = exchange(
+            held.session, "GET", robots_request.url, dict(robots_request.headers), most=robots.MAX_BODY + 1
+        )
+        self._account(held, answer)
+        return self._robots_cache.learn(robots_request, answer, is_last=True)
+
+    def _step(self, url: str) -> Step:
+        robots_rules = self.robots_rules(url)
+        if isinstance(robots_rules, Step):
+            return replace(robots_rules, url=url)
+        reason = robots_rules.refusal(self._token, url)
+        if reason is not None:
+            return Step(url, refusal=reason)
+        held = self._hold(url, robots_rules)
+        if isinstance(held, Step):
+            return held
+        answer = exchange(held.session, "GET", url)
+        self._account(held, answer)
+        if answer.response is None:
+            return Step(url, error=answer.error.message if answer.error else "no answer")
+        return Step(url, answer.response, next_url=self._target(url, answer.response))
+
+    def _target(self, url: str, response: Response) -> str:
+        if not redirects.is_redirect(response.status):
+            return ""
+        hop = redirects.next_hop(response.status, "GET", url, redirects.location_of(response.headers))
+        return hop.url.partition("#")[0] if isinstance(hop, redirects.Hop) else ""
+
+    # the domain -----------------------------------------------------------------------------------------
+    def _hold(self, url: str, robots_rules: RobotsRules | None = None) -> _Held | Step:
+        """The domain of a URL, ours and with its next slot known; a Step where that cannot be now."""
+        name = domain_of(url)
+        held = self._held.get(name)
+        if held is None:
+            lease = self._lease(name, url)
+            if lease is None:
+                return Step(url, refusal=f"{name} is being visited by a run", is_later=True)
+            held = self._held[name] = self._open(lease)
+        if robots_rules is not None:
+            held.pace = pace_of(self._settings, self._token, robots_rules, held.state)
+            held.limiter.slow_to(held.pace.delay)
+        return self._closed(held, url) or held
+
+    def _lease(self, name: str, url: str) -> Lease | None:
+        """Own a domain. A run that holds it gives way, because we have a URL pending there."""
+        link = NewUrl(name, fingerprint("GET", canonical(url) or url), url, again=True)
+        self._store.add(self._run, [link])
+        give_up = self._clock.now() + PATIENCE
+        while (lease := self._store.lease_domain(self._run, name)) is None:
+            if self._clock.now() > give_up:
+                return None
+            self._store.heartbeat()
+            self._clock.sleep(LOOK_EVERY)
+        return lease
+
+    def _open(self, lease: Lease) -> _Held:
+        now = self._clock.now()
+        state = throttle.recovered(throttle.from_json(lease.state), now)
+        pace = throttle.pace(self._settings.delay)
+        delay = max(pace.delay, state.delay)
+        due = max(lease.due, state.due) + delay - state.delay
+        if lease.crashes:
+            # What the dead owner had in the air counts from now.
+            due = max(due, now + delay)
+        limiter = RateLimiter(self._clock, delay, due, last_sent=state.sent_at)
+        entries = self._store.take(self._run, lease, 1)
+        entry = entries[0] if entries else None
+        return _Held(lease, self._open_session(lease, limiter), limiter, state, pace, entry)
+
+    def _closed(self, held: _Held, url: str) -> Step | None:
+        """Why the domain is to be left alone for longer than we wait, and a word on a wait that is short."""
+        now, found = self._clock.now(), self._settings
+        hours = (found.active_hours,) if found.active_hours else ()
+        closed = throttle.until_open(hours, second_of_day(self._clock.wall()))
+        if closed:
+            return Step(url, refusal="outside the hours for visits (active_hours)", is_later=True)
+        state, slot = held.state, held.limiter.due
+        if slot > state.rest_until:
+            state = replace(state, due=max(state.due, slot))
+        wait = throttle.decide(state, held.pace, now, max(found.max_delay, found.delay), found.max_wait)
+        if isinstance(wait, Deferred):
+            return Step(url, refusal=wait.reason, is_later=True)
+        held.limiter.rest_until(held.state.rest_until)
+        if wait >= 1:
+            cause = state.reason if state.rest_until > state.due else held.pace.source
+            self._tell(f"waits {wait:.1f} s for {held.lease.domain}: {cause}")
+        # Here and not in the turnstile: what is slept there counts as the site's response time.
+        self._sleep(held.limiter.due - now)
+        return None
+
+    def _sleep(self, wait: float) -> None:
+        """Wait, and stay alive for the store meanwhile."""
+        until = self._clock.now() + wait
+        while (left := until - self._clock.now()) > 0:
+            self._clock.sleep(min(left, 1.0))
+            self._store.heartbeat()
+
+    def _account(self, held: _Held, answer: Answer) -> None:
+        """What an answer means for the domain, as in a run; kept at once, for it outlives us."""
+        now, wall = self._clock.now(), self._clock.wall()
+        state, response = throttle.after(held.state, answer.exchange, held.pace.delay), answer.response
+        rest = refused = None
+        if response is not None:
+            rest = retry.asked_wait(response.status, response.headers, wall)
+            refused = refusal(response.status, response.headers, response.content)
+        is_failure = response is None or (rest is None and retry.is_retryable_status(response.status))
+        if refused:
+            state = throttle.refused(state, now, self._run.id, refused)
+        elif is_failure:
+            state = throttle.failed(state, now, retry.backoff(state.failures + 1, 0.5))
+        elif rest is None:
+            state = throttle.succeeded(state)
+        if rest is not None:
+            state = throttle.rest(state, now + rest, f"Retry-After {rest:.0f} s")
+        held.state = state
+        held.limiter.rest_until(state.rest_until)
+        visits = [] if held.entry is None else [Visit(held.entry, Denied(BY_HAND), answer.exchange)]
+        self._store.settle(self._run, visits, [self._update(held)])
+        held.entry = None
+
+    def _update(self, held: _Held) -> DomainUpdate:
+        state = replace(held.state, delay=held.pace.delay)
+        due = max(held.limiter.due, state.rest_until)
+        return DomainUpdate(held.lease, due, throttle.to_json(state), held.session.dump_changes())
+
+    def release(self) -> None:
+        """Give the domains back with their clocks."""
+        self._store.release([self._update(held) for held in self._held.values()])
+        for held in self._held.values():
+            held.session.disconnect()
+        self._held.clear()
+
+
+def pace_of(settings: Settings, token: str, robots_rules: RobotsRules | None, state: State) -> Pace:
+    """The delay of a domain by the settings, its robots.txt and its last response time."""
+    rate = robots_rules.robots.request_rate(token) if robots_rules is not None else None
+    return throttle.pace(
+        settings.delay,
+        settings.delay_factor if settings.delay else 0.0,
+        state.elapsed,
+        crawl_delay=robots_rules.robots.crawl_delay(token) if robots_rules is not None else None,
+        request_interval=rate.delay if rate is not None else None,
+        max_delay=settings.max_delay,
+    )
+
+
+@contextmanager
+def probing(store: Store, settings: Settings, tell: Callable[[str], None]) -> Iterator[Probe]:
+    """A Probe at work; StoreBusy while another is."""
+    store.join(worker_name())
+    try:
+        try:
+            run = store.start_run(PROBE, "", fresh=True)
+        except StoreBusy:
+            raise StoreBusy("another request by hand is under way", "try again in a moment") from None
+        probe = Probe(store, run, settings, tell)
+        try:
+            yield probe
+        finally:
+            probe.release()
+            store.end_run(run, {}, accepted=False, whole=False)
+            store.prune(PROBE, 1)
+    finally:
+        store.leave()

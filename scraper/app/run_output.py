@@ -1,0 +1,155 @@
+"""The run's files as it goes: records as they are committed, and one line for all that was not fetched."""
+
+import datetime
+from collections.abc import Mapping
+from typing import Any
+
+from scraper.model import Deferred, Denied, Failed, Outcome, Retry, Visit
+from scraper.ops.clock import Clock
+from scraper.runs.events import (
+    DomainLeft,
+    Event,
+    Noted,
+    PaceSet,
+    Postponed,
+    Refused,
+    RestBegan,
+    RobotsRead,
+    Settled,
+    Ticked,
+    Visited,
+)
+from scraper.runs.files import RunFiles
+from scraper.runs.health import Fill
+from scraper.store import Run, Store
+
+PAGE = 1000
+MOST_POINTS = 240
+
+
+class Exporter:
+    """Feeds the run's records.jsonl from the store, after the commit and in its order.
+
+    The store is the truth: a resumed run writes the file anew, so that no torn or doubled line survives.
+    """
+
+    def __init__(self, store: Store, run: Run, files: RunFiles) -> None:
+        self.fill = Fill()
+        self._store = store
+        self._run = run
+        self._files = files
+        self._cursor = 0
+
+    def begin(self) -> None:
+        """Write what a killed run had committed."""
+        if self._run.is_resumed:
+            self._files.rewrite(())
+        self.export()
+
+    def export(self) -> None:
+        """Append what has been committed since the last call."""
+        while kept := self._store.records(self._run, self._cursor, PAGE):
+            self._cursor = kept[-1].cursor
+            lines = [one.line for one in kept]
+            self._files.append(lines)
+            for line in lines:
+                self.fill.add(line)
+
+    def __call__(self, event: Event) -> None:
+        if isinstance(event, Settled):
+            self.export()
+
+
+class Timeline:
+    """How the run went: (second, pages, records) between two points, for the report's time line."""
+
+    def __init__(self, clock: Clock, fill: Fill) -> None:
+        self.points: list[tuple[float, int, int]] = []
+        self._clock = clock
+        self._fill = fill
+        self._began = clock.now()
+        self._every = 1.0
+        self._pages, self._records = 0, fill.records
+
+    def __call__(self, event: Event) -> None:
+        second = self._clock.now() - self._began
+        if not isinstance(event, Ticked) or second < len(self.points) * self._every:
+            return
+        pages, records = event.pages - self._pages, self._fill.records - self._records
+        self.points.append((round(second, 1), pages, records))
+        self._pages, self._records = event.pages, self._fill.records
+        if len(self.points) >= MOST_POINTS:
+            # Half as many, each for twice the time: a run of days takes no more room than one of minutes.
+            pairs = zip(self.points[::2], self.points[1::2], strict=False)
+            self.points = [(second, a + c, b + d) for (_, a, b), (second, c, d) in pairs]
+            self._every *= 2
+
+
+class LogFile:
+    """Writes log.jsonl: every URL that was not fetched with its reason, and what happened to its domain."""
+
+    def __init__(self, files: RunFiles, clock: Clock) -> None:
+        self._files = files
+        self._clock = clock
+
+    def __call__(self, event: Event) -> None:
+        line = _line(event)
+        if line is not None:
+            at = datetime.datetime.fromtimestamp(self._clock.wall(), datetime.UTC)
+            self._files.log({"at": at.isoformat(timespec="milliseconds"), **line})
+
+
+def _line(event: Event) -> Mapping[str, Any] | None:
+    match event:
+        case Visited(visit=visit):
+            return _visit_line(visit)
+        case Refused(url=url, reason=reason):
+            return {"event": "denied", "url": url, "reason": reason}
+        case Postponed(url=url, reason=reason):
+            return {"event": "deferred", "url": url, "reason": reason}
+        case Noted(text=text):
+            return {"event": "note", "text": text}
+        case _:
+            return _domain_line(event)
+
+
+def _domain_line(event: Event) -> Mapping[str, Any] | None:
+    match event:
+        case PaceSet(domain=domain, delay=delay, source=source):
+            return {"event": "pace", "domain": domain, "delay_s": round(delay, 3), "source": source}
+        case RestBegan(domain=domain, seconds=seconds, reason=reason):
+            return {"event": "rest", "domain": domain, "seconds": round(seconds, 1), "reason": reason}
+        case DomainLeft(domain=domain, reason=reason):
+            return {"event": "left", "domain": domain, "reason": reason}
+        case RobotsRead(origin=origin, status=status, hash=digest):
+            return {"event": "robots", "origin": origin, "status": status, "hash": digest}
+        case _:
+            return None
+
+
+def _visit_line(visit: Visit) -> Mapping[str, Any] | None:
+    told = _told(visit.outcome)
+    if told is None and not visit.rejected:
+        return None
+    line: dict[str, Any] = {"event": told[0] if told else "rejected", "url": visit.entry.url}
+    if told:
+        line["reason"] = told[1]
+    if visit.rejected:
+        line["rejected"] = list(visit.rejected[:5])
+    if visit.exchange is not None and visit.exchange.status:
+        line["status"] = visit.exchange.status
+    return line
+
+
+def _told(outcome: Outcome) -> tuple[str, str] | None:
+    match outcome:
+        case Denied(reason=reason):
+            return "denied", reason
+        case Failed(reason=reason):
+            return "failed", reason
+        case Retry(reason=reason):
+            return "retry", reason
+        case Deferred(reason=reason):
+            return "deferred", reason
+        case _:
+            return None

@@ -1,0 +1,153 @@
+"""The crew, where turns are done: what passes between it and the owner, and a turn's way step by step."""
+
+from collections import deque
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from scraper.http.exchange import Answer, Wait
+from scraper.http.session import DomainSession
+from scraper.model import Entry, Visit
+from scraper.ops.clock import monotonic
+
+HAND_BACK_EVERY = 0.05
+
+
+@dataclass(frozen=True, slots=True)
+class RobotsRequest:
+    """A robots.txt to be asked for: `origin` whose rules it gives, `url` of this hop."""
+
+    origin: str
+    url: str
+    hops: int = 0
+    tries: int = 0
+    headers: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(slots=True, eq=False)
+class Batch:
+    """A domain's session and what to do with it, held by one thread at a time.
+
+    `entries` may be topped up by the owner while the thread takes from its other end (a deque allows that);
+    an owner that sets `is_over` ends the turn after the request in the air.
+    """
+
+    domain: str
+    session: DomainSession
+    entries: deque[Entry] = field(default_factory=deque)
+    robots_request: RobotsRequest | None = None
+    login: bool = False
+    is_over: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class BatchResult:
+    """What a thread hands back: visits so far; the turn is the owner's again when it `ends`."""
+
+    batch: Batch
+    visits: tuple[Visit, ...] = ()
+    answer: Answer | None = None
+    ends: bool = True
+    error: BaseException | None = None
+
+
+class Work(Protocol):
+    """What is done in a turn, see `Fetcher`: each yields what it got, and what has to be waited for."""
+
+    def visits(
+        self, session: DomainSession, entries: deque[Entry], goes_on: Callable[[], bool]
+    ) -> Iterator[Visit | Wait]:
+        """Fetch and parse URLs one after the other, while it goes on."""
+        ...
+
+    def robots_request(
+        self,
+        session: DomainSession,
+        url: str,
+        headers: tuple[tuple[str, str], ...],
+        goes_on: Callable[[], bool],
+    ) -> Iterator[Answer | Wait]:
+        """Ask for one robots.txt, if it goes on."""
+        ...
+
+    def login(self, session: DomainSession) -> Iterator[Wait]:
+        """Log in; raises LoginFailed."""
+        ...
+
+
+class Downloader(Protocol):
+    """Where turns are done. `early`: seconds before its domain is due that a turn is welcome."""
+
+    early: float
+
+    def submit(self, batch: Batch) -> None:
+        """Hand out a turn; it comes back in posts."""
+        ...
+
+    @property
+    def has_room(self) -> bool:
+        """Whether another turn is welcome now; if not, it is when one has come back."""
+        ...
+
+    def collect(self, timeout: float) -> list[BatchResult]:
+        """The posts that are there; waits up to `timeout` seconds for the first."""
+        ...
+
+    def close(self) -> None:
+        """Take no more turns; what is in the air is not waited for."""
+        ...
+
+
+class BatchSteps:
+    """A turn on its way. `posts`: what it has for the owner, to be taken by whoever called `advance`."""
+
+    def __init__(self, batch: Batch, work: Work) -> None:
+        self.batch = batch
+        self.results: list[BatchResult] = []
+        self._steps = _steps(batch, work)
+        self._visits: list[Visit] = []
+        self._handed_back_at = monotonic()
+
+    def advance(self) -> Wait | None:
+        """Go on until there is something to wait for; None at the turn's end, or where it broke."""
+        try:
+            return self._advance()
+        except BaseException as error:  # the owner decides; a turn that ended silently would stall its domain
+            self.results.append(BatchResult(self.batch, error=error))
+            return None
+
+    def _advance(self) -> Wait | None:
+        answer = None
+        for step in self._steps:
+            if isinstance(step, Visit):
+                self._visits.append(step)
+                if not step.reaction.is_plain:
+                    break
+                self._hand_back_some()
+            elif isinstance(step, Answer):
+                answer = step
+            else:
+                return step
+        self.results.append(BatchResult(self.batch, tuple(self._visits), answer))
+        return None
+
+    def _hand_back_some(self) -> None:
+        """Visits are posted in groups: waking the owner for each costs both threads."""
+        if self.batch.entries and monotonic() - self._handed_back_at > HAND_BACK_EVERY:
+            self.results.append(BatchResult(self.batch, tuple(self._visits), ends=False))
+            self._visits = []
+            self._handed_back_at = monotonic()
+
+
+def _steps(batch: Batch, work: Work) -> Iterator[Visit | Answer | Wait]:
+    def goes_on() -> bool:
+        return not batch.is_over
+
+    if batch.login:
+        yield from work.login(batch.session)
+    if batch.robots_request is not None:
+        yield from work.robots_request(
+            batch.session, batch.robots_request.url, batch.robots_request.headers, goes_on
+        )
+    else:
+        yield from work.visits(batch.session, batch.entries, goes_on)

@@ -1,0 +1,150 @@
+"""A run's counts on one domain, and their sum over all."""
+
+import json
+import re
+from collections import Counter
+from dataclasses import dataclass, field, fields
+from typing import Any, assert_never
+
+from scraper.model import Deferred, Denied, Failed, Fetched, Outcome, Redirected, Retry, Unchanged, Visit
+
+MOST_EXAMPLES = 20
+_FIGURES = re.compile(r" (?:line )?[0-9]+")
+REJECTED = "rejected record"
+
+
+@dataclass(slots=True)
+class DomainStats:
+    """A run's counts on one domain; sizes in bytes, times in seconds."""
+
+    requests: int = 0
+    pages: int = 0
+    unchanged: int = 0
+    redirected: int = 0
+    records: int = 0
+    rejected: int = 0
+    failed: int = 0
+    gone: int = 0
+    parse_errors: int = 0
+    denied: int = 0
+    retries: int = 0
+    refusals: int = 0
+    bytes: int = 0
+    connections: int = 0
+    logins: int = 0
+    breaches: int = 0
+    min_gap_s: float | None = None
+    delay_s: float = 0.0
+    delay_source: str = ""
+    robots: dict[str, str] = field(default_factory=dict)
+    errors: dict[str, int] = field(default_factory=dict)
+    raised: dict[str, int] = field(default_factory=dict)
+    refused: dict[str, int] = field(default_factory=dict)
+    denials: dict[str, int] = field(default_factory=dict)
+    examples: dict[str, str] = field(default_factory=dict)
+    left: str = ""
+    closed: str = ""
+    login: str = ""
+    is_refused: bool = False
+
+    @property
+    def down(self) -> str:
+        """Why the domain could not be reached at all; empty if something came of it."""
+        if self.pages or self.unchanged or self.redirected or self.parse_errors or self.gone or self.refusals:
+            return ""
+        return self.closed or (max(self.errors, key=lambda kind: self.errors[kind]) if self.failed else "")
+
+    def count(self, visit: Visit) -> None:
+        """Count a visit."""
+        exchange = visit.exchange
+        if exchange is not None:
+            self.bytes += exchange.size
+        if kind := visit.reaction.refusal:
+            self.refusals += 1
+            self.refused[kind] = self.refused.get(kind, 0) + 1
+        self.rejected += len(visit.rejected)
+        for text in visit.rejected:
+            self.note(REJECTED, f"{visit.entry.url}: {text}")
+        self._count_outcome(visit.entry.url, visit.outcome)
+
+    def _count_outcome(self, url: str, outcome: Outcome) -> None:
+        match outcome:
+            case Fetched(records=records):
+                self.pages += 1
+                self.records += len(records)
+            case Unchanged():
+                self.unchanged += 1
+            case Redirected():
+                self.redirected += 1
+            case Retry():
+                self.retries += 1
+            case Denied(reason=reason):
+                self.deny(reason)
+            case Failed():
+                self._count_failure(url, outcome)
+            case Deferred():
+                pass
+            case _:
+                assert_never(outcome)
+
+    def _count_failure(self, url: str, outcome: Failed) -> None:
+        kind = outcome.error or outcome.reason
+        self.failed += 1
+        self.gone += outcome.is_gone
+        self.parse_errors += outcome.is_parse
+        self.note(kind, f"{url}: {outcome.reason}")
+        if outcome.is_parse and kind in self.errors:
+            self.raised[kind] = self.raised.get(kind, 0) + 1
+
+    def deny(self, reason: str) -> None:
+        """Count a URL that a rule keeps us from, by the kind of the rule."""
+        self.denied += 1
+        kind = _FIGURES.sub("", reason.partition(":")[0])[:60]
+        if kind in self.denials or len(self.denials) < MOST_EXAMPLES:
+            self.denials[kind] = self.denials.get(kind, 0) + 1
+
+    def note(self, kind: str, example: str) -> None:
+        """Count a kind of trouble and keep its first example."""
+        if kind in self.errors or len(self.errors) < MOST_EXAMPLES:
+            self.errors[kind] = self.errors.get(kind, 0) + 1
+            self.examples.setdefault(kind, example[:500])
+
+    def to_json(self) -> str:
+        """The counts as text for the store."""
+        return json.dumps({name: getattr(self, name) for name in _NAMES}, separators=(",", ":"))
+
+    @classmethod
+    def from_json(cls, text: str) -> "DomainStats":
+        """The counts that `to_json` wrote; empty for empty text."""
+        kept: dict[str, Any] = json.loads(text) if text else {}
+        return cls(**{name: value for name, value in kept.items() if name in _NAMES})
+
+
+_NAMES = tuple(one.name for one in fields(DomainStats))
+
+
+def total(domain_stats: list[DomainStats]) -> DomainStats:
+    """The sum over domains; the smallest gap is the smallest of all."""
+    whole = DomainStats()
+    errors: Counter[str] = Counter()
+    raised: Counter[str] = Counter()
+    refused: Counter[str] = Counter()
+    denials: Counter[str] = Counter()
+    for stats in domain_stats:
+        for one in fields(DomainStats):
+            value = getattr(stats, one.name)
+            if type(value) is int:
+                setattr(whole, one.name, getattr(whole, one.name) + value)
+        errors.update(stats.errors)
+        raised.update(stats.raised)
+        refused.update(stats.refused)
+        denials.update(stats.denials)
+        for kind, example in stats.examples.items():
+            whole.examples.setdefault(kind, example)
+        if stats.min_gap_s is not None:
+            whole.min_gap_s = min(stats.min_gap_s, whole.min_gap_s or stats.min_gap_s)
+    whole.errors = dict(errors.most_common())
+    whole.raised = dict(raised.most_common())
+    whole.refused = dict(refused.most_common())
+    whole.denials = dict(denials.most_common())
+    return whole

@@ -1,0 +1,290 @@
+"""The threads of a crew: one reader that sends, watches answers come and parses, and hands for what blocks.
+
+Python runs one thread's code at a time. Threads that each wait for a server and then parse take it from each
+other in the middle of their work; so one thread does all that needs it, and never waits for a server.
+"""
+
+import heapq
+import selectors
+import socket
+import threading
+from collections import deque
+from itertools import count
+from queue import Empty, SimpleQueue
+
+from scraper.engine.batch import Batch, BatchResult, BatchSteps, Work
+from scraper.http.exchange import Asked, Until, Wait
+from scraper.http.framing import Part
+from scraper.ops.clock import Clock, monotonic
+
+EARLY = 0.2  # seconds; longer than the owner takes to settle a group, and may have to wait for the store
+STUCK_AFTER = 0.1  # seconds; a callback that takes longer does not hold up the others
+LOOK_EVERY = 0.25  # seconds between looks for answers whose time is over
+HAND_BACK_EVERY = 0.01  # seconds; each time wakes the owner
+
+_NEW = Until(0.0)
+
+
+class ThreadedDownloader:
+    """The owner's side: at most `most` turns at work at once, and as many threads."""
+
+    early = EARLY
+
+    def __init__(self, work: Work, most: int, clock: Clock) -> None:
+        self._work = work
+        self._most = most
+        self._results: SimpleQueue[list[BatchResult] | BaseException] = SimpleQueue()
+        self._loop = IOLoop(most, clock, self._results)
+        self._batches = 0
+
+    @property
+    def has_room(self) -> bool:
+        return self._batches - self._loop.early < self._most
+
+    def submit(self, batch: Batch) -> None:
+        self._batches += 1
+        self._loop.put(BatchSteps(batch, self._work), _NEW)
+
+    def collect(self, timeout: float) -> list[BatchResult]:
+        results: list[BatchResult] = []
+        try:
+            # Nobody else looks whether the reader is stuck.
+            timeout = min(timeout, STUCK_AFTER) if self._batches else timeout
+            results += _sound(
+                self._results.get(timeout=timeout) if timeout > 0 else self._results.get_nowait()
+            )
+            while True:
+                results += _sound(self._results.get_nowait())
+        except Empty:
+            pass
+        self._batches -= sum(result.ends for result in results)
+        self._loop.replace_stuck_thread()
+        return results
+
+    def close(self) -> None:
+        self._loop.close()
+
+
+def _sound(results: list[BatchResult] | BaseException) -> list[BatchResult]:
+    if isinstance(results, BaseException):
+        raise results
+    return results
+
+
+class IOLoop:
+    """All tasks by what they wait for. The reader's alone, but for `bring`, `relieve`, `close` and `early`.
+
+    A reader that is stuck in a task, most likely in a spider's callback, is relieved: another thread takes
+    the desk over, and the old one brings its task back when it is through and is a hand from then on.
+    """
+
+    def __init__(
+        self, most: int, clock: Clock, results: "SimpleQueue[list[BatchResult] | BaseException]"
+    ) -> None:
+        self._most = most
+        self._clock = clock
+        self._results = results
+        self._inbox: deque[tuple[BatchSteps, Wait | None]] = deque()
+        self._selector = selectors.DefaultSelector()
+        self._wakeup, wakeup_reader = socket.socketpair()
+        self._wakeup.setblocking(False)
+        self._selector.register(wakeup_reader, selectors.EVENT_READ)
+        self._is_asleep = False
+        self._is_closed = False
+        self._slots: list[tuple[float, int, BatchSteps]] = []
+        self._tickets = count()
+        self._asked: dict[BatchSteps, Asked] = {}
+        self._over_at: dict[BatchSteps, float] = {}
+        self._ready: deque[BatchSteps] = deque()
+        self._outbox: list[BatchResult] = []
+        self._hand_back_by = 0.0
+        self._count = 0
+        self._look_at = 0.0
+        self._jobs: SimpleQueue[BatchSteps | None] = SimpleQueue()
+        self._blocking: set[BatchSteps] = set()
+        self._blocking_threads = 0
+        # Who is the reader, and the task in which he may be stuck.
+        self._lock = threading.Lock()
+        self._generation = 0
+        self._current: BatchSteps | None = None
+        self._since = 0.0
+
+    # from any thread -----------------------------------------------------------------------------------
+    def put(self, steps: BatchSteps, wait: Wait | None) -> None:
+        """Leave a task to the reader, with what it waits for now."""
+        self._inbox.append((steps, wait))
+        if self._is_asleep:
+            self._is_asleep = False
+            self._wake()
+
+    def _wake(self) -> None:
+        try:
+            self._wakeup.send(b".")
+        except BlockingIOError:
+            pass  # it rings already
+
+    # the owner's ---------------------------------------------------------------------------------------
+    @property
+    def early(self) -> int:
+        """How many tasks wait for their slots."""
+        return len(self._slots)
+
+    def replace_stuck_thread(self) -> None:
+        """Have another reader where there is none, or where he has been in one task for too long."""
+        with self._lock:
+            if self._generation and not (self._current and monotonic() - self._since > STUCK_AFTER):
+                return
+            if self._current is not None:
+                if self._blocking_threads >= self._most:
+                    return
+                self._blocking.add(self._current)
+                self._blocking_threads += 1
+                self._current = None
+            self._generation += 1
+            self._start(self._loop_forever, self._generation)
+
+    def close(self) -> None:
+        """Send everybody home who has nothing to do; threads that are stuck end with the process."""
+        self._is_closed = True
+        self._wake()
+        for _ in range(self._blocking_threads):
+            self._jobs.put(None)
+
+    @staticmethod
+    def _start(work: object, *arguments: object) -> None:
+        # Daemons: after a signal the process ends in time, whatever a slow server does.
+        threading.Thread(target=work, args=arguments, name="fetch", daemon=True).start()  # type: ignore[arg-type]
+
+    # a hand's ------------------------------------------------------------------------------------------
+    def _serve_blocking(self) -> None:
+        while (steps := self._jobs.get()) is not None:
+            self.put(steps, steps.advance())
+
+    # the reader's --------------------------------------------------------------------------------------
+    def _loop_forever(self, generation: int) -> None:
+        try:
+            while not self._is_closed:
+                self._take_in()
+                self._start_due()
+                self._watch()
+                if self._ready and not self._go_on(self._ready.popleft(), generation):
+                    return self._serve_blocking()
+        except BaseException as error:  # ours: a site's troubles do not raise
+            self._results.put(error)
+
+    def _go_on(self, steps: BatchSteps, generation: int) -> bool:
+        """Take a task one step further; False where another has become the reader meanwhile."""
+        with self._lock:
+            self._current, self._since = steps, monotonic()
+        wait = steps.advance()
+        with self._lock:
+            is_ours = self._generation == generation
+            if is_ours:
+                self._current = None
+        if is_ours:
+            self._place(steps, wait)
+        else:
+            self.put(steps, wait)
+        return is_ours
+
+    def _take_in(self) -> None:
+        while self._inbox:
+            steps, wait = self._inbox.popleft()
+            if wait is _NEW:
+                self._count += 1
+            self._blocking.discard(steps)
+            self._place(steps, wait)
+
+    def _place(self, steps: BatchSteps, wait: Wait | None) -> None:
+        """Put a task where it is found when its wait is over."""
+        if steps.results:
+            if not self._outbox:
+                self._hand_back_by = monotonic() + HAND_BACK_EVERY
+            self._outbox += steps.results
+            steps.results.clear()
+        if wait is None:
+            self._count -= 1
+        elif isinstance(wait, Until):
+            heapq.heappush(self._slots, (wait.moment, next(self._tickets), steps))
+        elif isinstance(wait, Asked) and wait.trouble is not None:
+            self._ready.append(steps)
+        elif isinstance(wait, Asked) and wait.http1 is not None:
+            self._asked[steps] = wait
+            self._wait_on(steps, wait)
+            self._selector.register(wait.http1, selectors.EVENT_READ, steps)
+        else:
+            self._to_blocking_pool(steps)
+
+    def _to_blocking_pool(self, steps: BatchSteps) -> None:
+        """Give a task to a hand: an idle one, or a new one."""
+        self._blocking.add(steps)
+        if len(self._blocking) > self._blocking_threads and self._blocking_threads < self._most:
+            self._blocking_threads += 1
+            self._start(self._serve_blocking)
+        self._jobs.put(steps)
+
+    def _start_due(self) -> None:
+        """Let those go on whose slots have come, as many as may be at work at once, before all else."""
+        due: list[BatchSteps] = []
+        now = self._clock.now()
+        while self._slots and self._slots[0][0] <= now and self._count - len(self._slots) < self._most:
+            due.append(heapq.heappop(self._slots)[2])
+        self._ready.extendleft(reversed(due))
+
+    def _watch(self) -> None:
+        """Read what comes of answers; where there is nothing else to do, sleep until something does."""
+        events = self._selector.select(0)
+        if self._outbox and (monotonic() >= self._hand_back_by or not (events or self._ready)):
+            self._results.put(self._outbox)
+            self._outbox = []
+        if not (events or self._ready):
+            self._is_asleep = True
+            events = self._selector.select(0 if self._inbox or self._is_closed else self._patience())
+            self._is_asleep = False
+        for key, _ in events:
+            if key.data is None:
+                key.fileobj.recv(4096)  # type: ignore[union-attr]  # the bell
+            else:
+                self._pull(key.data)
+        if monotonic() >= self._look_at:
+            self._end_overdue()
+
+    def _patience(self) -> float | None:
+        """Seconds until the next slot, or the next look for what is overdue."""
+        waits = [self._look_at - monotonic()] if self._asked else []
+        if self._slots and self._count - len(self._slots) < self._most:
+            waits.append(self._slots[0][0] - self._clock.now())
+        return max(0.0, min(waits)) if waits else None
+
+    def _pull(self, steps: BatchSteps) -> None:
+        """Read what has come of an answer; go on with its task once it is whole."""
+        asked = self._asked[steps]
+        assert asked.http1 is not None
+        part = asked.http1.pull()
+        if not asked.first_byte_at and asked.http1.has_begun:
+            asked.answered(self._clock.now())
+        if part is Part.MORE:
+            return self._wait_on(steps, asked)
+        self._unwatch(steps, asked)
+        if part is Part.WHOLE:
+            self._ready.append(steps)
+        else:
+            self._to_blocking_pool(steps)
+
+    def _wait_on(self, steps: BatchSteps, asked: Asked) -> None:
+        timeout = steps.batch.session.timeout[1]
+        self._over_at[steps] = min(asked.deadline, monotonic() + timeout)
+
+    def _unwatch(self, steps: BatchSteps, asked: Asked) -> None:
+        self._selector.unregister(asked.http1)  # type: ignore[arg-type]  # those that are watched have one
+        del self._asked[steps], self._over_at[steps]
+
+    def _end_overdue(self) -> None:
+        """Go on with those whose answers took too long; reading them tells so at once."""
+        now = monotonic()
+        self._look_at = now + LOOK_EVERY
+        for steps in [steps for steps, over_at in self._over_at.items() if over_at <= now]:
+            asked = self._asked[steps]
+            self._unwatch(steps, asked)
+            asked.deadline = now
+            self._ready.append(steps)

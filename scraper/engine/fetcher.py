@@ -1,0 +1,420 @@
+"""One request to one outcome. It runs on worker threads; nothing that a site can do raises past it."""
+
+import json
+import re
+import traceback
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from hashlib import blake2b
+from typing import Any
+from urllib.parse import urlencode
+
+from scraper.errors import BadAnswer, ConnectFailed, FetchError, LoginFailed, ScraperError
+from scraper.http import caching, redirects
+from scraper.http.exchange import BLOCKS, Answer, Asked, Wait, ask, clear, hear, hindrance
+from scraper.http.session import DomainSession
+from scraper.model import (
+    PLAIN,
+    Denied,
+    Entry,
+    Failed,
+    Fetched,
+    Headers,
+    Known,
+    NewUrl,
+    Outcome,
+    Reaction,
+    Redirected,
+    Request,
+    Response,
+    Retry,
+    Unchanged,
+    Visit,
+)
+from scraper.ops.clock import Clock
+from scraper.parsing.page import Page
+from scraper.politeness import retry, robots
+from scraper.politeness.blocks import refusal
+from scraper.politeness.ratelimit_fields import rate_limits, spread
+from scraper.politeness.scope import refusal as out_of_scope
+from scraper.runs.archive import Archives
+from scraper.spider import Rules, Spider, parse_page, request_of, request_text
+from scraper.urls import canonical, domain_of, fingerprint, join
+
+_GONE = frozenset({404, 410})
+_OVERLOAD = frozenset({429, 503})
+_PART = 206  # never asked for
+_JSON = "application/json"
+_COOKIES = frozenset({"set-cookie", "set-cookie2"})
+SHORTEST_SECRET = 4
+_LEAVES = re.compile(r"[/=](?:log|sign)[-_]?(?:out|off)(?:\.\w+)?/?(?:[?&#]|$)", re.IGNORECASE)
+_QUERY = re.compile(r"(https?://[^\s?'\"]*)\?[^\s'\"]*")
+_FORM = "application/x-www-form-urlencoded"
+
+
+@dataclass(frozen=True, slots=True)
+class FetchOptions:
+    """What the fetcher needs of the run: its `version` (the run's number), our product token, the limits."""
+
+    version: int
+    token: str
+    max_attempts: int = 4
+    archive: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class _Sent:
+    """A request on its way."""
+
+    entry: Entry
+    request: Request
+    asked: Asked
+
+
+class Fetcher:
+    """Asks for a URL, parses the page with the spider, and says what became of the request."""
+
+    def __init__(
+        self,
+        spider: Spider,
+        rules: Rules,
+        options: FetchOptions,
+        clock: Clock,
+        archives: Archives | None = None,
+    ) -> None:
+        self._spider = spider
+        self._rules = rules
+        self._options = options
+        self._clock = clock
+        self._archives = archives
+
+    def visits(
+        self, session: DomainSession, entries: deque[Entry], goes_on: Callable[[], bool]
+    ) -> Iterator[Visit | Wait]:
+        """Fetch and parse URLs one after the other, while it `goes_on`; tells what has to be waited for.
+
+        Where there are several (without a delay), the next request is sent as soon as an answer is here whole
+        and shows no trouble: the server works on it while we parse. Still only one is ever in the air.
+        """
+        sent: _Sent | Visit | None = None
+        while sent is not None or (entries and goes_on()):
+            if sent is None:
+                yield from clear(session, entries[0].url, goes_on)
+                if not goes_on():
+                    return
+                sent = self._send(session, entries.popleft())
+            if isinstance(sent, Visit):
+                yield sent
+                sent = None
+                continue
+            yield sent.asked
+            answer = hear(session, sent.asked)
+            reaction = self._reaction(session, sent.entry, answer.response) if answer.response else None
+            following = None
+            if reaction is PLAIN and entries and not session.has_login and goes_on():
+                following = self._send_ahead(session, entries)
+            yield self._conclude(session, sent, answer, reaction)
+            sent = following
+
+    def _send_ahead(self, session: DomainSession, entries: deque[Entry]) -> "_Sent | Visit | None":
+        return None if hindrance(session, entries[0].url) else self._send(session, entries.popleft())
+
+    def _send(self, session: DomainSession, entry: Entry) -> "_Sent | Visit":
+        request = request_of(entry)
+        if session.has_login and _LEAVES.search(entry.url):
+            return Visit(entry, Denied("a logout link: it would end the login"))
+        body, headers = body_of(request)
+        known = entry.known
+        if known is not None and known.is_outdated and self._copy(entry) is None:
+            entry, known = replace(entry, known=None), None
+        if known is not None and request.method in ("GET", "HEAD"):
+            headers.update(caching.conditional_headers(known.etag, known.last_modified))
+        return _Sent(entry, request, ask(session, request.method, entry.url, headers, body))
+
+    def _conclude(
+        self, session: DomainSession, sent: "_Sent", answer: Answer, reaction: Reaction | None
+    ) -> Visit:
+        entry, response = sent.entry, answer.response
+        if response is None or reaction is None:
+            return self._without_answer(entry, sent.request, answer)
+        page = Page(sent.request, response, depth=entry.depth, token=self._options.token, session=session)
+        if session.has_login and (lost := self._lost_login(session, entry, page)):
+            return Visit(entry, Retry(lost, counts=False), answer.exchange, Reaction(is_logged_out=True))
+        outcome, rejected = self._judge(entry, page, reaction)
+        if isinstance(outcome, Retry):
+            outcome = self._again(entry, sent.request, outcome)
+        if isinstance(outcome, Failed) and outcome.is_parse:
+            outcome = replace(outcome, reason=redact(outcome.reason, session.secrets))
+        return Visit(
+            entry,
+            outcome,
+            answer.exchange,
+            reaction,
+            rejected,
+            _without_cookies(response) if self._options.archive and _is_kept(outcome, page) else None,
+        )
+
+    def read(self, entry: Entry, response: Response) -> Visit:
+        """The visit that an archived response makes: parsed whatever is known, and no news of its site."""
+        entry = replace(entry, known=None)
+        page = Page(request_of(entry), response, depth=entry.depth, token=self._options.token)
+        outcome, rejected = self._judge(entry, page, PLAIN)
+        return Visit(entry, outcome, None, PLAIN, rejected)
+
+    def robots_request(
+        self,
+        session: DomainSession,
+        url: str,
+        headers: tuple[tuple[str, str], ...],
+        goes_on: Callable[[], bool],
+    ) -> Iterator[Answer | Wait]:
+        """Ask for one robots.txt; what it means is decided where the rules are kept."""
+        yield from clear(session, url, goes_on)
+        if goes_on():
+            asked = ask(session, "GET", url, dict(headers))
+            asked.most = robots.MAX_BODY + 1
+            yield asked
+            yield hear(session, asked)
+
+    def login(self, session: DomainSession) -> Iterator[Wait]:
+        """Log in with the spider's own method; raises LoginFailed whatever went wrong."""
+        yield BLOCKS
+        try:
+            session.log_in(self._spider.login)
+        except LoginFailed as error:
+            raise LoginFailed(self._without_secrets(session, error.message), error.hint) from None
+        except Exception as error:
+            text = _QUERY.sub(r"\1", _where(error))
+            raise LoginFailed(self._without_secrets(session, f"login on {session.domain}: {text}")) from None
+
+    def _without_secrets(self, session: DomainSession, text: str) -> str:
+        return redact(text, {*session.secrets, *self._spider.params.values()})
+
+    def _lost_login(self, session: DomainSession, entry: Entry, page: Page) -> str:
+        """How an answer shows that the site no longer knows us; empty where it does not."""
+        if page.status == 401:
+            return "logged out: status 401"
+        if redirects.is_redirect(page.status):
+            target = join(entry.url, redirects.location_of(page.headers) or "") or ""
+            is_sent_to_login = session.is_login_page(target) and not session.is_login_page(entry.url)
+            return "logged out: redirect to the login page" if is_sent_to_login else ""
+        return "logged out: so says logged_out()" if page.status // 100 == 2 and self._says_lost(page) else ""
+
+    def _says_lost(self, page: Page) -> bool:
+        try:
+            return self._spider.logged_out(page)
+        except Exception:
+            # A page that it cannot read is no sign of anything; the callback meets the same page.
+            return False
+
+    def _without_answer(self, entry: Entry, request: Request, answer: Answer) -> Visit:
+        error: FetchError = answer.error or FetchError("no answer")
+        if not error.is_transient:
+            return Visit(entry, Failed(error.message, type(error).__name__), answer.exchange)
+        # A kept connection that the server has closed is nobody's fault; the next try opens its own.
+        is_stale = answer.was_idle and isinstance(error, ConnectFailed)
+        outcome = self._again(entry, request, Retry(error.message, counts=not is_stale))
+        reaction = Reaction() if is_stale else _trouble(entry, is_own=isinstance(error, BadAnswer))
+        return Visit(entry, outcome, answer.exchange, reaction)
+
+    def _again(self, entry: Entry, request: Request, wish: Retry) -> Outcome:
+        """Another try, unless the request may not be repeated or has had its tries."""
+        if not (retry.is_safe(request.method) or (request.meta or {}).get("retry")):
+            return Failed(f"{wish.reason}; {request.method} is not repeated", wish.reason)
+        if wish.counts and entry.attempts + 1 >= self._options.max_attempts:
+            return Failed(f"{wish.reason}, after {entry.attempts + 1} attempts", wish.reason)
+        return wish
+
+    def _reaction(self, session: DomainSession, entry: Entry, response: Response) -> Reaction:
+        status = response.status
+        now = self._clock.wall()
+        # A wait that is over already is none: without one of our own we would hammer a site in trouble.
+        rest = retry.asked_wait(status, response.headers, now) or None
+        if rest is not None and session.limiter is not None:
+            # At once: other threads may be waiting in it for their slots.
+            session.limiter.rest_until(self._clock.now() + rest)
+        refused = refusal(status, response.headers, response.content)
+        interval = spread(rate_limits(response.headers, now))
+        if refused is None and rest is None and retry.is_retryable_status(status):
+            return replace(_trouble(entry, is_whole=status in _OVERLOAD), interval=interval)
+        if refused is None and rest is None and interval is None:
+            return PLAIN
+        return Reaction(refusal=refused or "", rest=rest, interval=interval)
+
+    def _judge(self, entry: Entry, page: Page, reaction: Reaction) -> tuple[Outcome, tuple[str, ...]]:
+        request, response, status = page.request, page.response, page.status
+        if status == 304:
+            return self._not_modified(entry, page)
+        if reaction.refusal and reaction.rest is None:
+            return Failed(reaction.refusal, reaction.refusal), ()
+        if redirects.is_redirect(status):
+            return self._redirect(entry, request, response), ()
+        if 200 <= status < 300 and status != _PART:
+            return self._parse(entry, page)
+        if retry.is_retryable_status(status) or reaction.rest is not None:
+            return Retry(f"status {status}"), ()
+        return Failed(f"status {status}", f"status {status}", is_gone=status in _GONE), ()
+
+    def _not_modified(self, entry: Entry, page: Page) -> tuple[Outcome, tuple[str, ...]]:
+        known, copy = entry.known, self._copy(entry)
+        if known is not None and not known.is_outdated:
+            return Unchanged(self._known(page.response, known)), ()
+        if copy is None:
+            return Failed("status 304 without a copy to stand for", "status 304"), ()
+        outcome, rejected = self._parse(entry, page.with_response(copy))
+        if isinstance(outcome, Fetched):
+            outcome = replace(outcome, known=self._known(page.response, outcome.known))
+        return outcome, rejected
+
+    def _copy(self, entry: Entry) -> Response | None:
+        """The archived body of a version that other code has parsed."""
+        known = entry.known
+        if self._archives is None or known is None or not known.is_outdated:
+            return None
+        try:
+            found = self._archives.get(entry.fp)
+        except ScraperError:
+            return None  # an archive that cannot be read only costs traffic
+        return found.response if found is not None and _digest(found.response) == known.body_hash else None
+
+    def _known(self, response: Response, before: Known) -> Known:
+        """The stored validators, brought up to date by a 304 (RFC 9111 4.3.4)."""
+        etag, last_modified = caching.validators(response.headers)
+        return replace(
+            before,
+            etag=etag or before.etag,
+            last_modified=last_modified or before.last_modified,
+            fresh_until=caching.fresh_until(response.headers, response.fetched_at),
+            fetched_at=response.fetched_at,
+        )
+
+    def _redirect(self, entry: Entry, request: Request, response: Response) -> Outcome:
+        hop = redirects.next_hop(
+            response.status, request.method, entry.url, redirects.location_of(response.headers)
+        )
+        if hop is None:
+            return Failed(f"status {response.status} without a Location", "bad redirect")
+        if isinstance(hop, Failed):
+            return hop
+        if entry.hops >= redirects.MAX_HOPS:
+            return Failed(f"more than {redirects.MAX_HOPS} redirects", "too many redirects")
+        target = hop.url.partition("#")[0]
+        identity = canonical(target)
+        reason = out_of_scope(target, self._rules.allowed_domains)
+        if identity is None or reason is not None:
+            return Denied(f"redirect to {target[:200]}: {reason or 'not a URL'}")
+        following = replace(
+            request,
+            method=hop.method,
+            headers=redirects.headers_for(hop, request.headers) if request.headers else None,
+            data=request.data if hop.keeps_body else None,
+            json=request.json if hop.keeps_body else None,
+        )
+        body, _ = body_of(following)
+        return Redirected(
+            NewUrl(
+                domain=domain_of(target),
+                fp=fingerprint(hop.method, identity, body or b""),
+                url=target,
+                request=request_text(following, target),
+                priority=entry.priority,
+                depth=entry.depth,
+                hops=entry.hops + 1,
+            )
+        )
+
+    @staticmethod
+    def _robots_usage(page: Page) -> str | None:
+        session = page.session if page.has_session else None
+        return session.usage(page.url) if session is not None and session.usage is not None else None
+
+    def _parse(self, entry: Entry, page: Page) -> tuple[Outcome, tuple[str, ...]]:
+        response = page.response
+        digest = _digest(response)
+        etag, last_modified = caching.validators(response.headers)
+        known = Known(
+            version=self._options.version,
+            etag=etag,
+            last_modified=last_modified,
+            fresh_until=caching.fresh_until(response.headers, response.fetched_at),
+            body_hash=digest,
+            fetched_at=response.fetched_at,
+        )
+        before = entry.known
+        if before is not None and before.body_hash == digest and not before.is_outdated:
+            return Unchanged(replace(known, version=before.version)), ()
+        try:
+            found = parse_page(self._spider, page, self._rules)
+            facts = page.facts(self._robots_usage(page))
+        except Exception as error:
+            return Failed(_where(error), type(error).__name__, is_parse=True), ()
+        return Fetched(known, found.records, found.links, found.refused, facts), found.rejected
+
+
+def _trouble(entry: Entry, *, is_own: bool = False, is_whole: bool = False) -> Reaction:
+    """A failure of the domain; a page's own trouble, and a page that fails again, say little about it."""
+    is_hitch = is_own or (entry.attempts > 0 and not is_whole)
+    return Reaction(hitch=entry.attempts + 1) if is_hitch else Reaction(is_failure=True)
+
+
+def _digest(response: Response) -> bytes:
+    return blake2b(response.content, digest_size=16).digest()
+
+
+def _is_kept(outcome: Outcome, page: Page) -> bool:
+    """Whether a response is archived: what a later parse needs, unless its site says noarchive."""
+    if page.status == 304:
+        return False  # its body is in the archive already
+    match outcome:
+        case Fetched(facts=facts):
+            return "noarchive" not in facts
+        case Redirected() | Failed(is_parse=True) | Failed(is_gone=True):
+            return not page.noarchive
+        case _:
+            return False
+
+
+def body_of(request: Request) -> tuple[bytes | None, dict[str, str]]:
+    """The body to send and the header fields that go with the request."""
+    headers = dict(request.headers or {})
+    names = {name.lower() for name in headers}
+    if request.json is not None:
+        body, kind = json.dumps(request.json, separators=(",", ":")).encode(), _JSON
+    elif isinstance(request.data, Mapping):
+        body, kind = urlencode(request.data, doseq=True).encode(), _FORM
+    elif request.data is not None:
+        body, kind = str(request.data).encode(), _FORM
+    else:
+        return None, headers
+    if "content-type" not in names:
+        headers["Content-Type"] = kind
+    return body, headers
+
+
+def redact(text: str, secrets: Iterable[str]) -> str:
+    """A message without what must not stand in it; what is very short would take half of it along."""
+    for secret in sorted(secrets, key=len, reverse=True):
+        if len(secret) >= SHORTEST_SECRET:
+            text = text.replace(secret, "***")
+    return text
+
+
+def _without_cookies(response: Response) -> Response:
+    """A response as it may be archived: whoever has a session's cookies is that session."""
+    lines = [(name, value) for name, value in response.headers.items_all() if name.lower() not in _COOKIES]
+    return replace(response, headers=Headers(lines))
+
+
+def _where(error: BaseException) -> str:
+    """An exception in one line, with the place in the user's file where it was raised."""
+    text = f"{type(error).__name__}: {error}".strip().replace("\n", " ")[:300]
+    frames: list[Any] = traceback.extract_tb(error.__traceback__)
+    own = [
+        frame
+        for frame in frames
+        if "/scraper/" not in frame.filename and "site-packages" not in frame.filename
+    ]
+    if not own:
+        return text
+    return f"{text} ({own[-1].filename.rpartition('/')[2]}, line {own[-1].lineno})"

@@ -1,0 +1,97 @@
+"""The group commit: visits wait a moment and are settled together, about ten times a second."""
+
+from collections.abc import Sequence
+
+from scraper.engine.domain import Domain
+from scraper.engine.leases import Leases
+from scraper.model import Fetched, NewUrl, Outcome, Redirected, Retry, Unchanged, Visit
+from scraper.ops.clock import Clock
+from scraper.runs.events import Listener, Refused, Settled
+from scraper.store import Run, Store
+
+SETTLE_EVERY = 0.1
+SETTLE_AT = 100
+
+
+class GroupCommit:
+    """The visits that are not settled yet. Until they are, their links and their end are not real."""
+
+    def __init__(self, store: Store, run: Run, leases: Leases, clock: Clock, tell: Listener) -> None:
+        self._store = store
+        self._run = run
+        self._leases = leases
+        self._clock = clock
+        self._tell = tell
+        self._visits: list[Visit] = []
+        self.settle_by = 0.0
+
+    def __len__(self) -> int:
+        return len(self._visits)
+
+    def add(self, domain: Domain, visit: Visit) -> None:
+        """Take a visit in."""
+        if not self._visits:
+            self.settle_by = self._clock.now() + SETTLE_EVERY
+        self._visits.append(visit)
+        domain.unsettled += 1
+        if visit.reaction.rest is not None:
+            self.settle_by = 0.0  # a wait that the site asked for outlives us at once
+
+    @property
+    def is_due(self) -> bool:
+        """Whether to settle now."""
+        if not self._visits:
+            return False
+        if len(self._visits) >= SETTLE_AT or self._clock.now() >= self.settle_by:
+            return True
+        # A domain that could go on waits for links which only the settlement makes known.
+        domain = self._leases.get(self._visits[0].entry.domain)
+        return (
+            domain is not None
+            and not domain.batches
+            and not domain.buffer
+            and domain.due <= self._clock.now()
+        )
+
+    def settle(self) -> tuple[bool, list[Domain]]:
+        """Write the group in one transaction; whether URLs are new, and the domains with something to do."""
+        visits, self._visits = self._visits, []
+        if not visits:
+            return False, []
+        touched = [one for name in _domains(visits) if (one := self._leases.get(name)) is not None]
+        settled = self._store.settle(self._run, visits, [domain.update() for domain in touched])
+        for name in settled.lost:
+            self._leases.lose(name)
+        for visit in visits:
+            domain = self._leases.get(visit.entry.domain)
+            if domain is not None:
+                domain.unsettled -= 1
+                domain.held.discard(visit.entry.id)
+        if settled.refused and touched:
+            # Links that are not followed belong to no leased domain; they are counted where they were found.
+            for refusal in settled.refused:
+                touched[0].stats.deny(refusal.reason)
+        for refusal in settled.refused:
+            self._tell(Refused(refusal.url, refusal.reason))
+        self._tell(Settled(len(visits)))
+        return bool(settled.new), self._woken(visits)
+
+    def _woken(self, visits: Sequence[Visit]) -> list[Domain]:
+        """The domains that were visited or linked to; the store may have more for them than it had."""
+        linked = {link.domain for visit in visits for link in _links(visit.outcome)}
+        linked |= {visit.entry.domain for visit in visits if isinstance(visit.outcome, Retry | Unchanged)}
+        woken = [self._leases.get(name) for name in linked | _domains(visits)]
+        domains = [domain for domain in woken if domain is not None]
+        for domain in domains:
+            domain.is_dry = domain.is_dry and domain.name not in linked
+        return domains
+
+
+def _domains(visits: Sequence[Visit]) -> set[str]:
+    return {visit.entry.domain for visit in visits}
+
+
+def _links(outcome: Outcome) -> Sequence[NewUrl]:
+    if isinstance(outcome, Fetched):
+        return outcome.links
+    return (outcome.to,) if isinstance(outcome, Redirected) else ()

@@ -1,0 +1,207 @@
+"""The domains in hand: leased, opened with their sessions, put where they come due, and given back."""
+
+import heapq
+from collections.abc import Callable, Iterator
+from itertools import count
+
+from scraper.engine.batch import RobotsRequest
+from scraper.engine.domain import Domain
+from scraper.engine.plan import Plan
+from scraper.engine.request_guard import RequestGuard
+from scraper.engine.robots_cache import RobotsCache
+from scraper.http.session import DomainSession
+from scraper.ops.clock import Clock
+from scraper.politeness import throttle
+from scraper.politeness.rate_limiter import RateLimiter, RateLimiters
+from scraper.runs.events import DomainLeft, Listener, Noted, Postponed
+from scraper.store import Lease, Run, Store
+from scraper.urls import domain_of
+
+MOST_DOMAINS = 2000
+MOST_AT_ONCE = 20  # domains taken in one look; opening thousands would hold up those that are open
+MOST_NAMED = 10_000
+MOST_IDLE = 15.0  # seconds that a connection is kept without use
+
+SessionMaker = Callable[[Lease, RateLimiter], DomainSession]
+
+
+class Leases:
+    """The owner thread's leases. A domain that is left stays in hand, so that it is not taken up again."""
+
+    def __init__(
+        self,
+        store: Store,
+        run: Run,
+        robots_cache: RobotsCache,
+        open_session: SessionMaker,
+        plan: Plan,
+        clock: Clock,
+        tell: Listener,
+    ) -> None:
+        self._store = store
+        self._run = run
+        self._robots_cache = robots_cache
+        self._open_session = open_session
+        self._plan = plan
+        self._clock = clock
+        self._tell = tell
+        self._domains: dict[str, Domain] = {}
+        self._heap: list[tuple[float, int, Domain]] = []
+        self._tickets = count(1)
+        self._connected: set[str] = set()
+        self._limiters = RateLimiters(clock, plan.delay)
+        self.left: dict[str, str] = {}
+        self.robots_requests: dict[str, list[RobotsRequest]] = {}
+
+    def __iter__(self) -> Iterator[Domain]:
+        return iter(self._domains.values())
+
+    def __len__(self) -> int:
+        return len(self._domains)
+
+    def get(self, name: str) -> Domain | None:
+        """A domain by name, if it is in hand."""
+        return self._domains.get(name)
+
+    # taking -------------------------------------------------------------------------------------------
+    def take_more(self) -> list[Domain]:
+        """Lease what has pending URLs, or an errand that leads to it; the domains that are new in hand."""
+        leases = [self._store.lease_domain(self._run, name) for name in list(self.robots_requests)]
+        taken = [self._open(lease) for lease in leases if lease is not None]
+        room = min(MOST_AT_ONCE, MOST_DOMAINS - len(self._domains))
+        if room > 0:
+            before = self._clock.now() + self._plan.max_wait
+            taken += [self._open(lease) for lease in self._store.lease(self._run, room, before)]
+        return taken
+
+    def _open(self, lease: Lease) -> Domain:
+        plan = self._plan
+        now = self._clock.now()
+        state = throttle.recovered(throttle.from_json(lease.state), now)
+        pace = throttle.pace(plan.delay)
+        # The last owner may have kept a shorter delay, of another spider or other settings.
+        due = max(lease.due, state.due) + max(0.0, pace.delay - state.delay)
+        if lease.crashes:
+            # What the dead owner had in the air counts from now.
+            due = max(due, now + max(pace.delay, state.delay))
+        limiter = RateLimiter(
+            self._clock, pace.delay, due, concurrency=plan.concurrency, last_sent=state.sent_at
+        )
+        self._limiters.hold(lease.domain, limiter)
+        domain = Domain(lease, self._open_session(lease, limiter), limiter, state, pace)
+        self._let_out(domain)
+        domain.leased_at = now
+        domain.needs_login = plan.has_login and not domain.session.is_logged_in
+        domain.robots_requests.extend(self.robots_requests.pop(lease.domain, ()))
+        domain.is_left = lease.domain in self.left
+        self._domains[lease.domain] = domain
+        domain.set_pace(pace)
+        # Until robots.txt is known again, a successor goes by the delay that was in force.
+        domain.state = state
+        return domain
+
+    def _let_out(self, domain: Domain) -> None:
+        """What login and callbacks ask for goes by the rules of pages."""
+        session, plan = domain.session, self._plan
+        allowed = plan.allowed_domains or frozenset({domain.name})
+        session.limiters = self._limiters.of
+        request_guard = RequestGuard(
+            session,
+            domain.robots_cache,
+            self._robots_cache.exempted,
+            plan.token,
+            allowed,
+            plan.max_wait,
+            self._clock,
+        )
+        session.check, session.usage = request_guard, request_guard.usage
+
+    # waiting ------------------------------------------------------------------------------------------
+    def schedule(self, domain: Domain) -> None:
+        """Put a domain where it comes due, if it can take another turn."""
+        if domain.is_left or len(domain.batches) >= throttle.width(domain.state, self._plan.concurrency):
+            return
+        domain.ticket = next(self._tickets)
+        heapq.heappush(self._heap, (domain.due, domain.ticket, domain))
+
+    @property
+    def next_due(self) -> float | None:
+        """When the first scheduled domain comes due."""
+        return self._heap[0][0] if self._heap else None
+
+    def pop_due(self, now: float) -> Domain | None:
+        """The first domain that is due, no longer scheduled; None if none is."""
+        while self._heap and self._heap[0][0] <= now:
+            _, ticket, domain = heapq.heappop(self._heap)
+            if ticket == domain.ticket:
+                domain.ticket = 0
+                return domain
+        return None
+
+    def keep_connected(self, domain: Domain) -> None:
+        """Close what would only wait: a connection that is not used soon, or one too many."""
+        if domain.batches or not domain.session.is_connected:
+            return
+        is_spare = domain.name not in self._connected and len(self._connected) >= self._plan.sockets
+        if is_spare or domain.due - self._clock.now() > MOST_IDLE:
+            self._disconnect(domain)
+        else:
+            self._connected.add(domain.name)
+
+    def _disconnect(self, domain: Domain) -> None:
+        self._connected.discard(domain.name)
+        domain.session.disconnect()
+
+    # giving back --------------------------------------------------------------------------------------
+    def leave(self, domain: Domain, reason: str) -> None:
+        """Do nothing more for a domain in this run; its URLs stay pending."""
+        domain.is_left = True
+        domain.end_batches()
+        domain.stats.left = reason
+        self.left[domain.name] = reason
+        self._disconnect(domain)
+        self._tell(DomainLeft(domain.name, reason))
+        for robots_request in domain.robots_requests:
+            self.strand(robots_request, reason)
+
+    def strand(self, robots_request: RobotsRequest, reason: str) -> None:
+        """Leave the domain whose robots.txt cannot be asked for: it is at a domain that was left."""
+        home = self.get(domain_of(robots_request.origin + "/"))
+        if home is not None and not home.is_left:
+            self.leave(home, f"its robots.txt is at {domain_of(robots_request.url)}: {reason}")
+
+    def let_go(self, domain: Domain) -> None:
+        """Give a domain back; nothing of it is in the air or unsettled."""
+        if self._domains.pop(domain.name, None) is None:
+            return
+        domain.ticket = 0
+        foreign = [
+            robots_request
+            for robots_request in domain.robots_requests
+            if domain_of(robots_request.origin) != domain.name
+        ]
+        if foreign:
+            self.robots_requests[domain.name] = foreign
+        self._store.release([domain.update()])
+        self._limiters.let_go(domain.name)
+        self._disconnect(domain)
+
+    def lose(self, name: str) -> None:
+        """Forget a domain that belongs to another worker now."""
+        domain = self._domains.pop(name, None)
+        if domain is not None:
+            self._limiters.let_go(name)
+            self._disconnect(domain)
+            domain.ticket = 0
+            domain.end_batches()
+            self._tell(Noted(f"{name} was taken over by another worker"))
+
+    def give_all_back(self) -> None:
+        """End: name every URL that is left for a later run (of very many the first), and release all."""
+        for domain in self:
+            reason = self.left.get(domain.name)
+            if reason is not None:
+                for entry in self._store.take(self._run, domain.lease, MOST_NAMED):
+                    self._tell(Postponed(entry.url, reason))
+        self._store.release([domain.update() for domain in self])
+        self._domains.clear()

@@ -1,0 +1,120 @@
+"""What a session may ask for on its own, in logins and callbacks: the same as the crawl may."""
+
+from collections.abc import Callable, Mapping
+
+from scraper.engine.robots_cache import RobotsRules
+from scraper.errors import RequestDenied
+from scraper.http import redirects
+from scraper.http.exchange import Answer, exchange
+from scraper.http.session import DomainSession
+from scraper.ops.clock import Clock
+from scraper.politeness import robots
+from scraper.politeness.rate_limiter import RateLimiter
+from scraper.politeness.robots import Access
+from scraper.politeness.scope import is_inside
+from scraper.urls import domain_of, host_of, origin_of
+
+
+class RequestGuard:
+    """Scope, robots.txt and the length of a wait, looked at before a session sends anything.
+
+    It is called on the thread that has the session. `known` are the owner's permits: frozen values, looked
+    up by one key. The robots.txt of an origin that the owner has not met is asked for here, by the session.
+    """
+
+    def __init__(
+        self,
+        session: DomainSession,
+        known: Mapping[str, RobotsRules],
+        exempted: Callable[[str], RobotsRules | None],
+        token: str,
+        allowed_domains: frozenset[str],
+        max_wait: float,
+        clock: Clock,
+    ) -> None:
+        self._session = session
+        self._known = known
+        self._exempted = exempted
+        self._token = token
+        self._allowed_domains = allowed_domains
+        self._max_wait = max_wait
+        self._clock = clock
+        self._own: dict[str, RobotsRules] = {}
+
+    def __call__(self, url: str) -> None:
+        """Raise RequestDenied for a URL that may not be asked for now."""
+        bare = url.partition("?")[0][:200]
+        if not url.startswith(("https://", "http://")):
+            raise RequestDenied(f"{bare}: only http and https are fetched")
+        if not is_inside(host_of(url), self._allowed_domains):
+            raise RequestDenied(
+                f"{bare} is outside allowed_domains",
+                "name the host there if the login leads through it",
+            )
+        self._check_wait(url, bare)
+        reason = self._robots_rules(origin_of(url)).refusal(self._token, url)
+        if reason is not None:
+            raise RequestDenied(f"{bare}: {reason}")
+
+    def usage(self, url: str) -> str | None:
+        """What robots.txt says about the use of a page (Content-Usage), as far as its origin is known."""
+        robots_rules = self._known.get(origin_of(url)) if self._known else None
+        return robots_rules.usage(self._token, url) if robots_rules is not None else None
+
+    def _check_wait(self, url: str, bare: str) -> None:
+        limiter = self._limiter(url)
+        wait = limiter.due - self._clock.now() if limiter is not None else 0.0
+        if wait > self._max_wait:
+            raise RequestDenied(f"{bare}: a wait of {wait:.0f} s is longer than max_wait")
+
+    def _limiter(self, url: str) -> RateLimiter | None:
+        limiter = self._session.limiter
+        if self._session.limiters is not None and domain_of(url) != self._session.domain:
+            limiter = self._session.limiters(domain_of(url))
+        return limiter if isinstance(limiter, RateLimiter) else None
+
+    def _robots_rules(self, origin: str) -> RobotsRules:
+        robots_rules = self._known.get(origin) or self._own.get(origin)
+        if robots_rules is None or self._clock.wall() >= robots_rules.until:
+            robots_rules = self._own[origin] = self._exempted(origin) or self._ask(origin)
+            self._keep_delay(origin, robots_rules)
+        return robots_rules
+
+    def _keep_delay(self, origin: str, robots_rules: RobotsRules) -> None:
+        limiter = self._limiter(origin)
+        delay = robots_rules.robots.crawl_delay(self._token)
+        if limiter is not None and delay is not None and delay > limiter.delay:
+            limiter.slow_to(delay)
+
+    def _ask(self, origin: str) -> RobotsRules:
+        """Read a robots.txt; one that redirects to another domain is not ours to ask for, and closes all."""
+        url: str | None = f"{origin}/robots.txt"
+        answer: Answer | None = None
+        for _ in range(redirects.MAX_ROBOTS_HOPS + 1):
+            answer = exchange(self._session, "GET", url, most=robots.MAX_BODY + 1) if url else None
+            url = _next(answer, url or "")
+            if url is None:
+                break
+        return self._read(origin, answer)
+
+    def _read(self, origin: str, answer: Answer | None) -> RobotsRules:
+        response = answer.response if answer is not None else None
+        status = response.status if response is not None else None
+        access, now = robots.access(status), self._clock.wall()
+        if access is Access.UNREACHABLE:
+            closed = f"robots.txt is unreachable ({status or 'no answer'}): nothing may be fetched"
+            return RobotsRules(origin, robots.DISALLOW_ALL, now, status, now, closed)
+        assert response is not None  # only an answer says that anything is allowed
+        rules = robots.parse(response.content) if access is Access.PARSE else robots.ALLOW_ALL
+        return RobotsRules(
+            origin, rules, now + robots.lifetime(response.headers.get("cache-control")), status, now
+        )
+
+
+def _next(answer: Answer | None, url: str) -> str | None:
+    response = answer.response if answer is not None else None
+    if response is None or not redirects.is_redirect(response.status):
+        return None
+    hop = redirects.next_hop(response.status, "GET", url, redirects.location_of(response.headers))
+    is_near = isinstance(hop, redirects.Hop) and domain_of(hop.url) == domain_of(url)
+    return hop.url if is_near and isinstance(hop, redirects.Hop) else None

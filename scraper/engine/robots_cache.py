@@ -1,0 +1,155 @@
+"""What the origins of our domains permit: robots.txt fetched in its own turn, kept in the store, obeyed."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from scraper.engine.batch import RobotsRequest
+from scraper.http import caching, redirects
+from scraper.http.exchange import Answer
+from scraper.ops.clock import Clock
+from scraper.politeness import robots
+from scraper.politeness.robots import Access, Robots
+from scraper.store import RobotsCopy, Store
+from scraper.urls import domain_of
+
+RETRY_ROBOTS = 60.0  # seconds that an unreachable robots.txt closes an origin before another run asks again
+
+
+@dataclass(frozen=True, slots=True)
+class RobotsRules:
+    """The rules of an origin, good `until` a wall moment.
+
+    `closed`: why nothing may be fetched at all; `exempt`: the reason that the user gave for not asking.
+    """
+
+    origin: str
+    robots: Robots
+    until: float
+    status: int | None = None
+    checked_at: float = 0.0
+    closed: str = ""
+    exempt: str = ""
+    speaks_of_use: bool = False
+
+    def usage(self, token: str, url: str) -> str | None:
+        """What the file says about the use of a URL (Content-Usage); None where it says nothing."""
+        return self.robots.content_usage(token, url) if self.speaks_of_use else None
+
+    def refusal(self, token: str, url: str) -> str | None:
+        """Why a URL may not be fetched; None where it may."""
+        if self.closed:
+            return self.closed
+        rule = self.robots.rule(token, url)
+        if rule is None or rule.allow:
+            return None
+        return f"robots.txt line {rule.line}: Disallow: {rule.pattern[:100]} (for {rule.agent})"
+
+
+class RobotsCache:
+    """The permits of this run by origin; the store keeps them across runs and for other spiders."""
+
+    def __init__(self, store: Store, clock: Clock, exempt: Mapping[str, str]) -> None:
+        self._store = store
+        self._clock = clock
+        self._exempt = exempt
+        self._robots_cache: dict[str, RobotsRules] = {}
+
+    def find(self, origin: str) -> RobotsRules | None:
+        """The permit in force, or None if robots.txt has to be asked for first."""
+        robots_rules = self._robots_cache.get(origin)
+        if robots_rules is None:
+            robots_rules = self.exempted(origin) or self._stored(origin)
+            if robots_rules is not None:
+                self._robots_cache[origin] = robots_rules
+        return robots_rules if robots_rules is not None and self._clock.wall() < robots_rules.until else None
+
+    def exempted(self, origin: str) -> RobotsRules | None:
+        """The permit of an origin whose robots.txt the user told us not to ask for; from any thread."""
+        host = origin.partition("://")[2].rpartition(":")[0] or origin.partition("://")[2]
+        for name in (domain_of(origin + "/"), host):
+            if name in self._exempt:
+                return RobotsRules(origin, robots.ALLOW_ALL, float("inf"), exempt=self._exempt[name])
+        return None
+
+    def _stored(self, origin: str) -> RobotsRules | None:
+        copy = self._store.robots(origin)
+        return robots_rules_of(copy, self._clock.wall()) if copy is not None else None
+
+    def robots_request(self, origin: str) -> RobotsRequest:
+        """The request for an origin's robots.txt, conditional where a copy is kept."""
+        copy = self._store.robots(origin)
+        headers = {}
+        if copy is not None and copy.status == 200:
+            headers = caching.conditional_headers(copy.etag, copy.last_modified)
+        return RobotsRequest(origin, f"{origin}/robots.txt", headers=tuple(headers.items()))
+
+    def learn(
+        self, robots_request: RobotsRequest, answer: Answer, *, is_last: bool
+    ) -> RobotsRules | RobotsRequest | None:
+        """What an answer means: a permit, a redirect's next hop, or None where it is to be tried again."""
+        response = answer.response
+        status = response.status if response is not None else None
+        if response is not None and redirects.is_redirect(response.status):
+            hop = redirects.next_hop(
+                response.status, "GET", robots_request.url, redirects.location_of(response.headers)
+            )
+            if isinstance(hop, redirects.Hop) and robots_request.hops < redirects.MAX_ROBOTS_HOPS:
+                return RobotsRequest(
+                    robots_request.origin, hop.url, robots_request.hops + 1, robots_request.tries
+                )
+        before = self._store.robots(robots_request.origin)
+        now = self._clock.wall()
+        if status == 304 and before is not None and before.status == 200:
+            copy = replace(before, checked_at=now, until=now + _kept(answer))
+        else:
+            since = 0.0
+            if robots.access(status) is Access.UNREACHABLE:
+                since = (before.since if before is not None else 0.0) or now
+                is_lost = status is not None and 300 <= status < 400  # asking again leads nowhere again
+                if not (is_last or is_lost) and robots.access(status, now - since) is Access.UNREACHABLE:
+                    return None
+            copy = self._copy(robots_request.origin, answer, now, since)
+        self._store.keep_robots(copy)
+        robots_rules = robots_rules_of(copy, now)
+        if robots_rules.closed and answer.error is not None:
+            robots_rules = replace(robots_rules, closed=_closed(answer.error.message))
+        self._robots_cache[robots_request.origin] = robots_rules
+        return robots_rules
+
+    def _copy(self, origin: str, answer: Answer, now: float, since: float) -> RobotsCopy:
+        response = answer.response
+        if response is None or since:
+            # Within this run the answer stands; the next run asks again soon.
+            status = response.status if response is not None else None
+            return RobotsCopy(origin, b"", status, now, now + RETRY_ROBOTS, since)
+        etag, last_modified = caching.validators(response.headers)
+        body = (
+            response.content[: robots.MAX_BODY + 1] if robots.access(response.status) is Access.PARSE else b""
+        )
+        return RobotsCopy(origin, body, response.status, now, now + _kept(answer), 0.0, etag, last_modified)
+
+    def all(self) -> list[RobotsRules]:
+        """The permits this run has used."""
+        return list(self._robots_cache.values())
+
+
+def robots_rules_of(copy: RobotsCopy, now: float) -> RobotsRules:
+    """What a stored robots.txt permits at a wall moment `now`."""
+    access = robots.access(copy.status, now - copy.since if copy.since else 0.0)
+    if access is Access.UNREACHABLE:
+        closed = _closed("no answer" if copy.status is None else f"status {copy.status}")
+        return RobotsRules(copy.origin, robots.DISALLOW_ALL, copy.until, copy.status, copy.checked_at, closed)
+    rules = robots.parse(copy.body) if access is Access.PARSE else robots.ALLOW_ALL
+    speaks_of_use = b"content-usage" in copy.body.lower()
+    return RobotsRules(
+        copy.origin, rules, copy.until, copy.status, copy.checked_at, speaks_of_use=speaks_of_use
+    )
+
+
+def _closed(reason: str) -> str:
+    return f"robots.txt is unreachable ({reason}): nothing may be fetched"
+
+
+def _kept(answer: Answer) -> float:
+    headers = answer.response.headers if answer.response is not None else {}
+    return robots.lifetime(headers.get("cache-control"))

@@ -1,0 +1,130 @@
+"""What a domain does next: an errand for a robots.txt, a login, or the next URLs that may be asked for."""
+
+from collections.abc import Callable
+
+from scraper.engine.batch import Batch
+from scraper.engine.domain import Domain
+from scraper.engine.plan import Plan
+from scraper.engine.robots_cache import RobotsCache, RobotsRules
+from scraper.model import Denied, Entry, Known, Unchanged, Visit
+from scraper.ops.clock import Clock
+from scraper.spider import request_of
+from scraper.store import Run, Store
+from scraper.urls import origin_of
+
+IN_HAND = 100
+FEW_IN_HAND = 16
+SHORT = 0.1  # seconds of delay under which a domain needs many URLs in hand
+
+
+class Scheduler:
+    """Takes URLs from the store and hands them out in turns.
+
+    `obey` takes up the rules of an origin; `take_in` gets the visits that end without a request: denied by
+    robots.txt, or fresh. `handed_out` counts the URLs in threads' hands, `pages` those that became pages.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        run: Run,
+        robots_cache: RobotsCache,
+        plan: Plan,
+        clock: Clock,
+        obey: Callable[[Domain, RobotsRules], None],
+        take_in: Callable[[Domain, Visit], None],
+    ) -> None:
+        self._store = store
+        self._run = run
+        self._robots_cache = robots_cache
+        self._plan = plan
+        self._clock = clock
+        self._obey = obey
+        self._take_in = take_in
+        self.handed_out = 0
+        self.pages = 0
+
+    @property
+    def has_room(self) -> bool:
+        """Whether max_pages allows another page."""
+        most = self._plan.max_pages
+        return most is None or self.pages + self.handed_out < most
+
+    def next_batch(self, domain: Domain) -> Batch | None:
+        """The domain's next turn; None where there is nothing to do now."""
+        entry = None if domain.robots_requests else self._next_entry(domain)
+        if domain.robots_requests:
+            return Batch(domain.name, domain.session, robots_request=domain.robots_requests.popleft())
+        if entry is None:
+            return None
+        batch = Batch(domain.name, domain.session)
+        if domain.needs_login:
+            domain.buffer.appendleft(entry)
+            batch.login = True
+            return batch
+        self._hand_out(batch, entry)
+        self.top_up(domain, batch)
+        return batch
+
+    def top_up(self, domain: Domain, batch: Batch) -> None:
+        """Without a delay a thread goes from URL to URL: waking the owner costs more than a page."""
+        if domain.pace.delay > 0 or batch.is_over:
+            return
+        while len(batch.entries) < IN_HAND and (entry := self._next_entry(domain)) is not None:
+            self._hand_out(batch, entry)
+
+    def _hand_out(self, batch: Batch, entry: Entry) -> None:
+        batch.entries.append(entry)
+        self.handed_out += 1
+
+    def _next_entry(self, domain: Domain) -> Entry | None:
+        """The next URL that is to be asked for; None if there is none, or robots.txt has to be read first."""
+        while self.has_room:
+            if not domain.buffer and not self.refill(domain):
+                return None
+            entry = domain.buffer[0]
+            robots_rules = self._robots_rules(domain, entry.url)
+            if robots_rules is None or domain.is_left:
+                return None
+            domain.buffer.popleft()
+            reason = robots_rules.refusal(self._plan.token, entry.url)
+            if reason is not None:
+                self._take_in(domain, Visit(entry, Denied(reason)))
+            elif (known := entry.known) is not None and self._is_fresh(entry, known):
+                self._take_in(domain, Visit(entry, Unchanged(known)))
+            else:
+                return entry
+        return None
+
+    def refill(self, domain: Domain) -> bool:
+        """Take more URLs in hand; False if the store has none that we have not."""
+        if domain.is_dry:
+            return False
+        most = IN_HAND if domain.pace.delay < SHORT else FEW_IN_HAND
+        entries = self._store.take(self._run, domain.lease, most, list(domain.held))
+        domain.is_dry = len(entries) < most
+        domain.buffer.extend(entries)
+        domain.held.update(entry.id for entry in entries)
+        return bool(entries)
+
+    def _is_fresh(self, entry: Entry, known: Known) -> bool:
+        if known.is_outdated:
+            return False
+        now = self._clock.wall()
+        own = request_of(entry).max_age if entry.request else None
+        max_age = self._plan.max_age if own is None else own
+        return now < known.fresh_until or now < known.fetched_at + max_age
+
+    def _robots_rules(self, domain: Domain, url: str) -> RobotsRules | None:
+        """The rules for a URL; None after asking for them in the domain's own turn."""
+        origin = origin_of(url)
+        robots_rules = domain.robots_cache.get(origin)
+        if robots_rules is not None and self._clock.wall() < robots_rules.until:
+            return robots_rules
+        robots_rules = self._robots_cache.find(origin)
+        if robots_rules is not None:
+            self._obey(domain, robots_rules)
+        elif origin not in domain.asking:
+            domain.asking.add(origin)
+            domain.robots_requests.append(self._robots_cache.robots_request(origin))
+        return robots_rules

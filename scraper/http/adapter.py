@@ -1,0 +1,211 @@
+"""The wire: what stands between `requests` and our connections, whoever uses it."""
+
+from functools import partial
+from types import SimpleNamespace
+from typing import Any
+
+import requests
+import urllib3
+from requests.adapters import BaseAdapter, HTTPAdapter
+from requests.utils import select_proxy
+from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
+
+from scraper.http.connection import (
+    Cert,
+    LimitedConnection,
+    LimitedTlsConnection,
+    Limiter,
+    Verify,
+    current,
+    tls_context,
+)
+
+MOST_POOLS = 8  # origins of one domain that keep a connection: a hostile one has thousands of subdomains
+MANY_SOCKETS = 10_000
+FILES = 64  # descriptors for the database, the run's files and the interpreter
+_REPEATABLE = frozenset({"GET", "HEAD", "OPTIONS"})
+
+
+class _Pool(HTTPConnectionPool):
+    ConnectionCls: Any = LimitedConnection
+
+
+class _TlsPool(HTTPSConnectionPool):
+    ConnectionCls: Any = LimitedTlsConnection
+
+
+_POOLS: dict[str, Any] = {"http": _Pool, "https": _TlsPool}
+
+
+def _socks_pools() -> dict[str, type[HTTPConnectionPool]]:
+    # Imported here because PySocks is an extra; requests has told the user already if it is missing.
+    from urllib3.contrib.socks import SOCKSConnection, SOCKSHTTPSConnection
+
+    class Socks(LimitedConnection, SOCKSConnection):
+        pass
+
+    class SocksTls(LimitedConnection, SOCKSHTTPSConnection):
+        pass
+
+    class Pool(_Pool):
+        ConnectionCls = Socks
+
+    class TlsPool(_TlsPool):
+        ConnectionCls = SocksTls
+
+    return {"http": Pool, "https": TlsPool}
+
+
+def _check_files(url: str, verify: Verify, cert: Cert) -> None:
+    """Raise OSError that names the bundle or certificate that is not there, as `requests` does."""
+    check: Any = HTTPAdapter().cert_verify
+    check(SimpleNamespace(), url, verify, cert)
+
+
+class Adapter(HTTPAdapter):
+    """The adapter of a session: for each origin one pool, shared by the fast and the ordinary way."""
+
+    def __init__(self, connections: int = 1) -> None:
+        super().__init__(pool_connections=MOST_POOLS, pool_maxsize=connections)
+        self.connections = connections
+
+    def __reduce__(self) -> tuple[type["Adapter"], tuple[int]]:
+        return Adapter, (self.connections,)
+
+    def pool(self, origin: str, verify: Verify = True, cert: Cert = None) -> HTTPConnectionPool:
+        """The connections to an origin ("https://host:port")."""
+        key = (origin, verify, cert)
+        pools: Any = self.poolmanager.pools
+        found: HTTPConnectionPool | None = pools.get(key)
+        if found is None:
+            found = pools[key] = self._new_pool(origin, verify, cert)
+        return found
+
+    @property
+    def is_connected(self) -> bool:
+        """Whether connections may be open."""
+        return bool(len(self.poolmanager.pools) or self.proxy_manager)
+
+    def is_open(self, origin: str, verify: Verify = True, cert: Cert = None) -> bool:
+        """Whether an idle connection to an origin is there, as far as the server has not closed it."""
+        found: Any = self.pool(origin, verify, cert)
+        idle = found.pool.queue[-1] if found.pool is not None and found.pool.queue else None
+        return idle is not None and idle.is_connected
+
+    def send(self, request: Any, *args: Any, **kwargs: Any) -> Any:
+        """As `HTTPAdapter.send`; a kept connection that breaks is replaced once where that does no harm."""
+        try:
+            return self._send(request, *args, **kwargs)
+        except requests.ConnectionError:
+            if not (current.is_reused and request.method in _REPEATABLE and request.body is None):
+                raise
+            return self._send(request, *args, **kwargs)
+
+    def _send(self, request: Any, *args: Any, **kwargs: Any) -> Any:
+        try:
+            return super().send(request, *args, **kwargs)
+        except requests.RequestException:
+            if current.limiter is not None:
+                current.limiter.failed()  # the site may notice the request up to this moment
+            raise
+
+    def _new_pool(self, origin: str, verify: Verify, cert: Cert) -> HTTPConnectionPool:
+        place = urllib3.util.parse_url(origin)
+        host = place.host or ""
+        if place.scheme == "https":
+            _check_files(origin, verify, cert)
+            return _TlsPool(
+                host,
+                place.port,
+                maxsize=self.connections,
+                ssl_context=tls_context(verify, cert),
+                cert_reqs="CERT_NONE" if verify is False else "CERT_REQUIRED",
+            )
+        return _Pool(host, place.port, maxsize=self.connections)
+
+    def get_connection_with_tls_context(
+        self, request: Any, verify: Any, proxies: Any = None, cert: Any = None
+    ) -> Any:
+        if select_proxy(request.url, proxies):
+            return super().get_connection_with_tls_context(request, verify, proxies=proxies, cert=cert)
+        place = urllib3.util.parse_url(request.url)
+        origin = f"{place.scheme}://{place.netloc.rpartition('@')[2]}" if place.netloc else request.url
+        return self.pool(origin, verify, cert)
+
+    def build_connection_pool_key_attributes(self, request: Any, verify: Any, cert: Any = None) -> Any:
+        """As in `requests`, with our own context, so that reads behind a proxy have a deadline too."""
+        host, given = super().build_connection_pool_key_attributes(request, verify, cert)
+        if host["scheme"] != "https":
+            return host, given
+        _check_files(request.url, verify, cert)
+        required = given.get("cert_reqs", "CERT_REQUIRED")
+        return host, {"cert_reqs": required, "ssl_context": tls_context(verify, cert)}
+
+    def proxy_manager_for(self, proxy: str, **proxy_kwargs: Any) -> Any:
+        return _limited_proxies(super().proxy_manager_for, proxy, **proxy_kwargs)
+
+    def cert_verify(self, conn: Any, url: str, verify: Any, cert: Any) -> None:
+        # The context of our own pools holds the certificates already; loading them again costs 20 ms a call.
+        if not isinstance(conn, (_Pool, _TlsPool)):
+            HTTPAdapter.cert_verify(self, conn, url, verify, cert)  # type: ignore[no-untyped-call]
+
+    def disconnect(self) -> None:
+        """Close the idle connections; the next request opens its own."""
+        self.poolmanager.clear()
+        for manager in self.proxy_manager.values():
+            manager.clear()
+        self.proxy_manager.clear()
+
+    def close(self) -> None:
+        self.disconnect()
+        super().close()
+
+
+class LimitedAdapter(BaseAdapter):
+    """Somebody else's adapter behind the gate, which it knows nothing of."""
+
+    def __init__(self, adapter: BaseAdapter, limiter: Limiter) -> None:
+        super().__init__()
+        self._adapter = adapter
+        self._limiter = limiter
+
+    def send(self, *args: Any, **kwargs: Any) -> requests.Response:
+        self._limiter.enter()
+        try:
+            answer = self._adapter.send(*args, **kwargs)
+        except BaseException:
+            self._limiter.failed()
+            raise
+        self._limiter.answered()
+        # Digest and other hooks send their next request by way of it.
+        setattr(answer, "connection", self)  # noqa: B010 - it is typed for an HTTPAdapter alone
+        return answer
+
+    def close(self) -> None:
+        self._adapter.close()
+
+
+def _limited_proxies(make: Any, proxy: str, **proxy_kwargs: Any) -> Any:
+    manager = make(proxy, **proxy_kwargs)
+    manager.pool_classes_by_scheme = _socks_pools() if proxy.lower().startswith("socks") else _POOLS
+    return manager
+
+
+def put_behind_limiter(adapter: HTTPAdapter) -> None:
+    """Let an adapter that somebody mounted open connections that pass the gate, each of its retries too."""
+    if not isinstance(adapter, Adapter) and adapter.poolmanager.pool_classes_by_scheme is not _POOLS:
+        adapter.poolmanager.clear()
+        adapter.poolmanager.pool_classes_by_scheme = _POOLS
+        make = adapter.proxy_manager_for
+        setattr(adapter, "proxy_manager_for", partial(_limited_proxies, make))  # noqa: B010 - a method by name
+
+
+def most_sockets() -> int:
+    """How many connections this process may hold, by its limit of open files; the rest is for files."""
+    try:
+        # Not on every system, and needed once a run.
+        import resource
+    except ImportError:
+        return 400
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return MANY_SOCKETS if soft == resource.RLIM_INFINITY else max(2, min(MANY_SOCKETS, soft - FILES))

@@ -1,0 +1,119 @@
+"""When a page need not be asked for again, and how to ask only for what changed (RFC 9110 13, RFC 9111).
+
+We are a private cache with one kind of request: `private` is ours to keep, `s-maxage` speaks to others.
+Moments are wall epoch seconds.
+"""
+
+import re
+
+from scraper.model import Headers
+from scraper.politeness.header_fields import MAX_DELTA, delta_seconds, http_date, split_list, unquote
+
+MAX_HEURISTIC = 86400.0
+
+_MAX_VALIDATOR = 2048
+_DIRECTIVE = re.compile(r"""([!#$%&'*+.^_`|~0-9A-Za-z-]+)(?:=("(?:[^"\\]|\\.)*"|[^\s"]+))?""", re.DOTALL)
+# Servers that compress on the fly mark the tag of the 200 but not that of its 304.
+_CODING = re.compile(r'[-;:]+(?:gzip|br|zstd|deflate|df)"$')
+
+
+def conditional_headers(etag: str | None, last_modified: str | None) -> dict[str, str]:
+    """The fields that make a request conditional: both when both exist, as received (RFC 9110 13.1)."""
+    fields = {"If-None-Match": etag, "If-Modified-Since": last_modified}
+    return {name: value for name, value in fields.items() if value and _is_sendable(value)}
+
+
+def _is_sendable(value: str) -> bool:
+    return len(value) <= _MAX_VALIDATOR and all(" " <= char <= "\xff" and char != "\x7f" for char in value)
+
+
+def validators(headers: Headers) -> tuple[str | None, str | None]:
+    """ETag and Last-Modified to keep of an answer; neither where it is not to be stored."""
+    if not is_storable(headers):
+        return None, None
+    return _first(headers, "etag"), _first(headers, "last-modified")
+
+
+def _first(headers: Headers, name: str) -> str | None:
+    values = headers.getall(name)
+    return values[0].strip(" \t") or None if values else None
+
+
+def confirms(etag: str | None, headers: Headers) -> bool:
+    """Whether a 304 speaks of the version that we hold: it may name no other one (RFC 9111 4.3.4)."""
+    told = _first(headers, "etag")
+    return not etag or not told or _opaque(told) == _opaque(etag)
+
+
+def _opaque(etag: str) -> str:
+    return _CODING.sub('"', etag.removeprefix("W/"))
+
+
+def is_storable(headers: Headers) -> bool:
+    """Whether a private client may keep the answer (RFC 9111 5.2.2.5)."""
+    return "no-store" not in cache_control(headers)
+
+
+def cache_control(headers: Headers) -> dict[str, str | None]:
+    """Directives by lower-case name; of a repeated one the smallest number, or none if one is broken."""
+    directives: dict[str, str | None] = {}
+    for part in split_list(",".join(headers.getall("cache-control"))):
+        found = _DIRECTIVE.fullmatch(part)
+        # What is broken behind the name still counts as said: `max-age=soon` is stale, not unlimited.
+        name = (found[1] if found else re.split(r"[\s=]", part, maxsplit=1)[0]).lower()
+        value = unquote(found[2]) if found and found[2] else None
+        directives[name] = _stricter(directives[name], value) if name in directives else value
+    return directives
+
+
+def _stricter(one: str | None, other: str | None) -> str | None:
+    numbers = [delta_seconds(text) for text in (one, other) if text is not None]
+    known = [number for number in numbers if number is not None]
+    return str(min(known)) if len(known) == 2 else None
+
+
+def fresh_until(
+    headers: Headers, received_at: float, requested_at: float | None = None, *, is_heuristic: bool = False
+) -> float:
+    """The moment at which an answer goes stale; `received_at` at the latest if it never was fresh.
+
+    Fresh means `now < fresh_until`. `is_heuristic`: where nothing is said, a tenth of the time since
+    Last-Modified, a day at most (RFC 9111 4.2.2).
+    """
+    lifetime = _lifetime(headers, received_at, is_heuristic)
+    if lifetime <= 0:
+        return received_at
+    age = _age(headers, received_at, received_at if requested_at is None else requested_at)
+    return received_at + max(0.0, lifetime - age)
+
+
+def _lifetime(headers: Headers, received_at: float, is_heuristic: bool) -> float:
+    """Seconds from generation to staleness (RFC 9111 4.2.1)."""
+    directives = cache_control(headers)
+    if "no-store" in directives or "no-cache" in directives or "*" in split_list(headers.get("vary", "")):
+        return 0.0
+    if "max-age" in directives:
+        return float(delta_seconds(directives["max-age"] or "") or 0)
+    if expires := headers.getall("expires"):
+        moments = [http_date(value, received_at) for value in expires]
+        # Any invalid date, "0" above all, means the past (RFC 9111 5.3).
+        known = [moment for moment in moments if moment is not None]
+        return min(known) - _date(headers, received_at) if len(known) == len(moments) else 0.0
+    return _guess(headers, received_at) if is_heuristic else 0.0
+
+
+def _guess(headers: Headers, received_at: float) -> float:
+    modified = http_date(headers.get("last-modified", ""), received_at)
+    return 0.0 if modified is None else min((_date(headers, received_at) - modified) / 10, MAX_HEURISTIC)
+
+
+def _date(headers: Headers, received_at: float) -> float:
+    date = http_date(headers.get("date", ""), received_at)
+    return received_at if date is None else date
+
+
+def _age(headers: Headers, received_at: float, requested_at: float) -> float:
+    """Seconds since generation when the answer came (RFC 9111 4.2.3); of several Age values the first."""
+    told = delta_seconds((split_list(headers.get("age", "")) or [""])[0], MAX_DELTA) or 0
+    apparent = max(0.0, received_at - _date(headers, received_at))
+    return max(apparent, told + max(0.0, received_at - requested_at))

@@ -1,0 +1,240 @@
+"""The engine's way over a session: one request, one answer, nothing that a site can do raises."""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import requests
+
+from scraper.errors import FetchError
+from scraper.http import connection
+from scraper.http.body import read_body
+from scraper.http.failures import translate
+from scraper.http.host_settings import lay_over
+from scraper.http.http1 import Http1Exchange
+from scraper.http.session import DomainSession, OriginSettings
+from scraper.model import Exchange, Headers, Response
+from scraper.ops.clock import monotonic
+
+LOOK_AGAIN = 1.0  # seconds that a turn waits for its slot before it looks whether it is still wanted
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """One exchange: a response or the error that took its place; `was_idle`: a kept connection broke."""
+
+    exchange: Exchange
+    response: Response | None = None
+    error: FetchError | None = None
+    was_idle: bool = False
+
+
+@dataclass(slots=True)
+class Asked:
+    """A request on its way: `begun` on the clock's line, over a `line` of ours or answered as `raw`.
+
+    `deadline`: when the exchange has to be over, on this process's own line. `first_byte_at`: 0 until then.
+    """
+
+    url: str
+    begun: float
+    limiter: connection.Limiter | None
+    http1: Http1Exchange | None = None
+    raw: Any = None
+    trouble: Exception | None = None
+    deadline: float = 0.0
+    first_byte_at: float = 0.0
+    is_reused: bool = False
+    is_connected: bool = False
+    most: int | None = None
+
+    def answered(self, now: float) -> None:
+        """Note the first byte of the answer: the domain's next slot counts from it."""
+        self.first_byte_at = now
+        if self.limiter is not None and self.http1 is not None:  # over another way the gate was told already
+            self.limiter.answered()
+
+
+@dataclass(frozen=True, slots=True)
+class Until:
+    """The domain's slot has not come; `moment`, on the clock's line, is when to look again."""
+
+    moment: float
+
+
+@dataclass(frozen=True, slots=True)
+class Blocks:
+    """What comes next may take long: a connection to open, a login, an answer that cannot be watched."""
+
+
+BLOCKS = Blocks()
+Wait = Until | Blocks | Asked
+"""What stands between two steps of a request: its slot, something that takes long, its answer."""
+
+
+def exchange(
+    session: DomainSession,
+    method: str,
+    url: str,
+    headers: Mapping[str, str] | None = None,
+    body: bytes | None = None,
+    *,
+    most: int | None = None,
+) -> Answer:
+    """One request, one answer, no redirect followed. Nothing that a site can do raises.
+
+    `most`: bytes of the body that are wanted; what is beyond them is left unread.
+    """
+    asked = ask(session, method, url, headers, body)
+    asked.most = most
+    return hear(session, asked)
+
+
+def hindrance(session: DomainSession, url: str) -> Until | Blocks | None:
+    """What a request to a URL would have to wait for; None where it can be sent at once."""
+    try:
+        origin_settings = session.origin_settings(url)
+        if _is_ordinary(session, origin_settings, url) or not session.adapter.is_open(
+            *_route(session, origin_settings, url)
+        ):
+            return BLOCKS
+    except Exception:
+        return BLOCKS  # asking tells what is wrong
+    limiter = session.limiter if origin_settings.is_home else session.limiter_of(url)
+    now = session.clock.now()
+    return Until(min(limiter.due, now + LOOK_AGAIN)) if limiter is not None and limiter.due > now else None
+
+
+def clear(session: DomainSession, url: str, goes_on: Callable[[], bool]) -> Iterator[Wait]:
+    """What to wait for until a request to a URL can be sent, or until it is not to be."""
+    while (wait := hindrance(session, url)) is not None:
+        yield wait
+        if wait is BLOCKS or not goes_on():
+            return
+
+
+def ask(
+    session: DomainSession,
+    method: str,
+    url: str,
+    headers: Mapping[str, str] | None = None,
+    body: bytes | None = None,
+) -> Asked:
+    """Send a request; `hear` must follow before the session sends the next, on whichever thread."""
+    connects = connection.current.connects
+    asked = Asked(url, session.clock.now(), session.limiter)
+    try:
+        origin_settings = session.origin_settings(url)
+        asked.limiter = session.limiter if origin_settings.is_home else session.limiter_of(url)
+        connection.within(4 * session.timeout[1], session.max_body, asked.limiter, session.meter)
+        if _is_ordinary(session, origin_settings, url):
+            asked.raw = _open_ordinarily(session, method, url, headers, body)
+        else:
+            asked.http1 = _send_line(session, origin_settings, method, url, headers, body)
+    except Exception as trouble:
+        asked.trouble = trouble
+    asked.is_reused = connection.current.is_reused
+    asked.is_connected = connection.current.connects > connects
+    asked.begun += connection.current.waited  # a wait for our slot is not the server's doing
+    asked.deadline = connection.current.deadline
+    return asked
+
+
+def hear(session: DomainSession, asked: Asked) -> Answer:
+    """Read the answer to what was asked; waits for what has not come yet."""
+    response = None
+    error = translate(asked.trouble) if asked.trouble is not None else None
+    try:
+        if error is None:
+            connection.within(asked.deadline - monotonic(), session.max_body)
+            raw = asked.raw if asked.http1 is None else asked.http1.answer(session.timeout[1])
+            if not asked.first_byte_at:
+                asked.answered(session.clock.now())
+            response = _read(session, raw, asked, asked.first_byte_at - asked.begun)
+    except Exception as trouble:
+        error = translate(trouble)
+    if response is None and asked.limiter is not None:
+        asked.limiter.failed()
+    if asked.http1 is not None:
+        is_whole = response is not None and (asked.most is None or len(response.content) < asked.most)
+        asked.http1.end(is_whole=is_whole)
+    ended = session.clock.now()
+    exchange = Exchange(
+        sent_at=asked.begun,
+        first_byte_at=asked.first_byte_at or ended,
+        ended_at=ended,
+        status=response.status if response else 0,
+        size=len(response.content) if response else 0,
+        connected=asked.is_connected,
+    )
+    return Answer(exchange, response, error, was_idle=asked.is_reused and not asked.first_byte_at)
+
+
+def _is_ordinary(session: DomainSession, origin_settings: OriginSettings, url: str) -> bool:
+    """Whether only the way of `requests` knows what this takes."""
+    is_plain = not (session.auth or origin_settings.needs_more or session.hooks["response"])
+    return not is_plain or requests.Session.get_adapter(session, url) is not session.adapter
+
+
+def _route(
+    session: DomainSession, origin_settings: OriginSettings, url: str
+) -> tuple[str, connection.Verify, connection.Cert]:
+    """What tells one connection from another."""
+    return url[: url.find("/", 8)], origin_settings.verify, session.cert if origin_settings.is_home else None
+
+
+def _send_line(
+    session: DomainSession,
+    origin_settings: OriginSettings,
+    method: str,
+    url: str,
+    headers: Mapping[str, str] | None,
+    body: bytes | None,
+) -> Http1Exchange:
+    # `requests` spends 250 us a page on preparing what never changes within a session, and the pool of
+    # urllib3 60 us on what a single connection does not need.
+    lines: dict[str, Any] = dict(session.headers)
+    if not origin_settings.is_home:
+        lines = {name: value for name, value in lines.items() if name.lower() in session.identity}
+    lay_over(lines, origin_settings.lines)
+    if headers:
+        lay_over(lines, headers)
+    if session.cookies and (cookie := session.cookies.header_for(url, session.clock.wall())):
+        lines.setdefault("Cookie", cookie)
+    origin, verify, cert = _route(session, origin_settings, url)
+    http1 = Http1Exchange(session.adapter.pool(origin, verify, cert))
+    try:
+        http1.send(method, url[len(origin) :], lines, body, session.timeout[0])
+    except BaseException:
+        http1.end(is_whole=False)
+        raise
+    return http1
+
+
+def _open_ordinarily(
+    session: DomainSession, method: str, url: str, headers: Mapping[str, str] | None, body: bytes | None
+) -> Any:
+    request = requests.Request(method, url, headers=dict(headers or {}), data=body)
+    settings = session.merge_environment_settings(url, {}, True, None, None)
+    settings["stream"] = True
+    answer = requests.Session.send(
+        session, session.prepare_request(request), allow_redirects=False, timeout=session.timeout, **settings
+    )
+    return answer.raw
+
+
+def _read(session: DomainSession, raw: Any, asked: Asked, elapsed: float) -> Response:
+    headers = Headers(raw.headers.items())
+    if asked.http1 is not None and (cookies := headers.getall("set-cookie")):
+        session.cookies.store(cookies, asked.url, session.clock.wall())
+    try:
+        is_cut = asked.most is not None
+        limit = session.max_body if asked.most is None else asked.most
+        content = read_body(raw, headers.get("content-encoding", ""), limit, is_cut=is_cut)
+    except BaseException:
+        raw.close()  # what is left of the answer must not stand before the next one
+        raise
+    if asked.most is not None and len(content) >= asked.most:
+        raw.close()
+    raw.release_conn()
+    return Response(asked.url, raw.status, headers, content, session.clock.wall(), elapsed)

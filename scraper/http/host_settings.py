@@ -1,0 +1,48 @@
+"""What the settings say for one host: header fields, credentials, proxy, verification."""
+
+from base64 import b64encode
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import urlsplit
+
+from scraper.settings.values import Auth
+
+
+@dataclass(frozen=True, slots=True)
+class HostSettings:
+    """None and empty: the settings say nothing, and the environment may."""
+
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+    auth: Auth | None = None
+    proxy: str = field(default="", repr=False)
+    verify: bool | str | None = None
+
+    def lines(self) -> dict[str, str]:
+        """The header fields, basic (RFC 7617, in UTF-8) and bearer (RFC 6750) credentials among them."""
+        lines = dict(self.headers)
+        if self.auth is not None and self.auth.kind in ("basic", "bearer"):
+            lay_over(lines, {"Authorization": _credentials(self.auth)})
+        return lines
+
+    @property
+    def secrets(self) -> frozenset[str]:
+        """What must stand in no message."""
+        password = self.auth.password if self.auth else ""
+        return frozenset(filter(None, (password, urlsplit(self.proxy).password if self.proxy else "")))
+
+
+def _credentials(auth: Auth) -> str:
+    if auth.kind == "bearer":
+        return f"Bearer {auth.password}"
+    return "Basic " + b64encode(f"{auth.user}:{auth.password}".encode()).decode()
+
+
+def lay_over(lines: dict[str, Any], more: Mapping[str, Any]) -> None:
+    """Put header fields over others; a field is the same in any case."""
+    if not more:
+        return
+    names = {name.lower() for name in more}
+    for name in [name for name in lines if name.lower() in names]:
+        del lines[name]
+    lines.update(more)

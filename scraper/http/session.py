@@ -1,0 +1,433 @@
+"""The one persistent session of a domain: cookies, auth and connections, kept in a run and between runs."""
+
+import json
+from collections.abc import Callable, Mapping, MutableMapping
+from copy import copy
+from dataclasses import dataclass, field
+from typing import Any
+
+import requests
+from requests.adapters import BaseAdapter, HTTPAdapter
+from requests.auth import AuthBase, HTTPDigestAuth
+from requests.cookies import cookiejar_from_dict, merge_cookies
+
+from scraper.errors import LoginFailed
+from scraper.http import connection, redirects
+from scraper.http.adapter import Adapter, LimitedAdapter, put_behind_limiter
+from scraper.http.cookies import Jar
+from scraper.http.host_settings import HostSettings, lay_over
+from scraper.model import Headers, Request, Response
+from scraper.ops.clock import Clock, SystemClock
+from scraper.parsing.page import Page
+from scraper.politeness import retry
+from scraper.urls import domain_of, host_of, is_public_suffix
+
+MOST_PLACES = 1000  # a hostile domain has origins without end
+
+
+@dataclass(frozen=True, slots=True)
+class OriginSettings:
+    """What holds for an origin; `asked`: the session's `verify` when this was found out.
+
+    `lines`: header fields of the settings, basic and bearer credentials among them. `is_home`: it belongs to
+    the session's domain. `needs_more`: a proxy or digest, which only the ordinary way knows.
+    """
+
+    asked: Any
+    verify: connection.Verify
+    lines: Mapping[str, str]
+    digest: HTTPDigestAuth | None
+    is_home: bool
+    needs_more: bool
+
+
+@dataclass(slots=True)
+class _Login:
+    """What a login has done so far; `status` of its last answer."""
+
+    sends: int = 0
+    status: int = 0
+    pages: set[str] = field(default_factory=set)
+
+    def note(self, request: requests.PreparedRequest) -> None:
+        """Remember what is sent, and where a password may have gone."""
+        self.sends += 1
+        if request.method == "POST":
+            self.pages.add(_page_key(request.url or ""))
+
+
+class DomainSession(requests.Session):
+    """A `requests.Session` of one domain, on which every request passes the domain's turnstile.
+
+    `timeout`: (connect, read) in seconds; an exchange as a whole ends after 4 x read. `max_body`: bytes after
+    decompression. `check(url)` may raise to refuse a URL (scope, robots) before anything is sent. `terms`:
+    what the settings say for a host. `gates`: the turnstiles of other domains, where a login leads there.
+    Everything that people know of a `requests.Session` works on it; the engine's own way is `exchange`.
+    """
+
+    def __init__(
+        self,
+        domain: str = "",
+        *,
+        headers: Mapping[str, str] | None = None,
+        timeout: tuple[float, float] = (10.0, 30.0),
+        max_body: float = 32 * 2**20,
+        connections: int = 1,
+        limiter: connection.Limiter | None = None,
+        clock: Clock | None = None,
+        check: Callable[[str], None] | None = None,
+        host_settings: Callable[[str], HostSettings] | None = None,
+        limiters: Callable[[str], connection.Limiter] | None = None,
+    ) -> None:
+        super().__init__()
+        self.domain = domain
+        self.timeout = timeout
+        self.max_body = max_body
+        self.limiter = limiter
+        self.limiters = limiters
+        self.clock = clock or SystemClock()
+        self.check = check
+        self.usage: Callable[[str], str | None] | None = None
+        self.host_settings = host_settings
+        self.cookies: Jar = Jar(is_public_suffix, domain, self.clock.wall)
+        self.adapter = Adapter(connections)
+        self.mount("https://", self.adapter)
+        self.mount("http://", self.adapter)
+        self.meter = connection.Meter()
+        self.is_logged_in = False
+        self.has_login = False
+        self.secrets: set[str] = set()
+        self._is_portable = True
+        self._login: _Login | None = None
+        self._login_pages: frozenset[str] = frozenset()
+        self._host_settings: dict[str, HostSettings] = {}
+        self._places: dict[str, OriginSettings] = {}
+        self._dumped: tuple[Any, ...] = (0, False)
+        if headers:
+            self.headers.update(headers)
+        # What says who we are goes wherever a login leads; all that is added later stays with the domain.
+        self.identity = frozenset(name.lower() for name in self.headers)
+        if domain:
+            self.max_redirects = redirects.MAX_HOPS
+
+    def __getstate__(self) -> dict[str, Any]:
+        if self.limiter is not None:
+            raise TypeError("a copy of a domain's session would not keep the domain's clock")
+        return {name: getattr(self, name) for name in requests.Session.__attrs__}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__init__()  # type: ignore[misc]  # what is not in the state is as in a new one
+        for name, value in state.items():
+            setattr(self, name, value)
+
+    # the way of people ---------------------------------------------------------------------------------
+
+    def send(self, request: requests.PreparedRequest, **kwargs: Any) -> requests.Response:
+        """As `requests.Session.send`; each redirect hop passes here again."""
+        url = request.url or ""
+        if self.check is not None:
+            self.check(url)
+        if self._is_particular:
+            if getattr(request, "is_loop", False):
+                raise requests.TooManyRedirects(f"{_bare(url)} redirects to itself", request=request)
+            self._adjust(request, kwargs)
+        if kwargs.get("timeout") is None:
+            kwargs["timeout"] = self.timeout
+        limiter = self.limiter_of(url)
+        connection.within(4 * self.timeout[1], self.max_body, limiter, self.meter)
+        if self._login is not None:
+            self._login.note(request)
+        response = super().send(request, **kwargs)
+        if self._login is not None:
+            self._login.status = response.status_code
+        if limiter is not None:
+            self._heed(response, limiter)
+        return response
+
+    @property
+    def _is_particular(self) -> bool:
+        """Whether hosts differ for this session; for one without a domain or settings they do not."""
+        return bool(self.domain) or self.host_settings is not None
+
+    def limiter_of(self, url: str) -> connection.Limiter | None:
+        if self.limiters is None or self._is_home(url):
+            return self.limiter
+        return self.limiters(domain_of(url))
+
+    def _is_home(self, url: str) -> bool:
+        return not self.domain or domain_of(url) == self.domain
+
+    def _heed(self, response: requests.Response, limiter: connection.Limiter) -> None:
+        """A wait that the site asks for holds for its whole domain, whoever hears of it."""
+        wait = retry.asked_wait(response.status_code, Headers(response.headers.items()), self.clock.wall())
+        if wait:
+            limiter.rest_until(self.clock.now() + wait)
+
+    def _adjust(self, request: requests.PreparedRequest, kwargs: dict[str, Any]) -> None:
+        """Verify a hop to another host by that host's own settings, and show it no certificate of ours."""
+        origin_settings = self.origin_settings(request.url or "")
+        origin = getattr(request, "came_from", None)
+        if origin is not None and kwargs.get("verify") == self.origin_settings(origin).verify:
+            kwargs["verify"] = origin_settings.verify
+        if not origin_settings.is_home and kwargs.get("cert") == self.cert:
+            kwargs["cert"] = None
+
+    def prepare_request(self, request: requests.Request) -> requests.PreparedRequest:
+        """As in `requests`, with the cookies by RFC 6265bis and the settings for the host."""
+        if self._is_particular and isinstance(request.url, str):
+            request = self._with_host_settings(request)
+        prepared = super().prepare_request(request)
+        is_named = any(name.lower() == "cookie" for name in (request.headers or {}))
+        if isinstance(self.cookies, Jar) and not is_named:
+            # `requests` pours the jar into a plain one, which goes by other rules.
+            prepared.headers.pop("Cookie", None)
+            prepared.prepare_cookies(_merged(self.cookies.copy(), request.cookies))
+        return prepared
+
+    def _with_host_settings(self, request: requests.Request) -> requests.Request:
+        origin_settings = self.origin_settings(str(request.url))
+        request = copy(request)
+        lines: dict[str, Any] = {}
+        auth = request.auth or origin_settings.digest
+        if not origin_settings.is_home:
+            # `requests` takes None for "leave it out".
+            lines = {name: None for name in self.headers if name.lower() not in self.identity}
+            auth = auth or _unchanged
+            request.params = _without(self.params, request.params)
+        lay_over(lines, origin_settings.lines)
+        lay_over(lines, request.headers or {})
+        request.headers = lines
+        if "Authorization" in origin_settings.lines:
+            auth = auth or _unchanged
+        request.auth = auth
+        return request
+
+    def rebuild_auth(self, prepared_request: requests.PreparedRequest, response: requests.Response) -> None:
+        """As in `requests`; what was meant for one host goes to no other, whatever field it stands in."""
+        super().rebuild_auth(prepared_request, response)  # type: ignore[no-untyped-call]  # its stubs
+        if self._is_particular:
+            old, new = response.request.url or "", prepared_request.url or ""
+            setattr(prepared_request, "came_from", old)  # noqa: B010 - its class knows no such attribute
+            if old == new and "Set-Cookie" not in response.headers:
+                setattr(prepared_request, "is_loop", prepared_request.method == response.request.method)  # noqa: B010
+            if self.origin_settings(old) is not self.origin_settings(new):
+                self._readdress(prepared_request, self.origin_settings(old), self.origin_settings(new))
+
+    def _readdress(
+        self, prepared: requests.PreparedRequest, old: OriginSettings, new: OriginSettings
+    ) -> None:
+        headers: Any = prepared.headers
+        for name, value in old.lines.items():
+            if headers.get(name) == value:
+                del headers[name]
+        if not new.is_home:
+            for name in list(headers):
+                if not _may_leave(name.lower(), self.identity):
+                    del headers[name]
+        if old.digest is not new.digest or not new.is_home:
+            hooks = prepared.hooks["response"]
+            prepared.hooks["response"] = [
+                hook for hook in hooks if not isinstance(getattr(hook, "__self__", None), AuthBase)
+            ]
+        headers.update(new.lines)
+        if new.digest is not None and new.digest is not old.digest:
+            prepared.prepare_auth(new.digest)
+
+    def merge_environment_settings(
+        self,
+        url: str | bytes | None,
+        proxies: MutableMapping[str, str] | None,
+        stream: bool | None,
+        verify: Any,
+        cert: Any,
+    ) -> Any:
+        """As in `requests`, except that the environment overrides nothing that was set here."""
+        host_settings = self._host_settings_of(url) if isinstance(url, str) else HostSettings()
+        if verify is None and self.verify is not True:
+            verify = self.verify
+        elif verify is None and host_settings.verify is not None:
+            # A plain True would be overridden by REQUESTS_CA_BUNDLE.
+            verify = connection.AUTHORITIES if host_settings.verify is True else host_settings.verify
+        if host_settings.proxy and not proxies:
+            proxies = {"http": host_settings.proxy, "https": host_settings.proxy}
+        return super().merge_environment_settings(url, proxies, stream, verify, cert)
+
+    def get_adapter(self, url: str) -> BaseAdapter:
+        """The adapter for a URL, behind the gate whatever was mounted; without one `requests` refuses."""
+        adapter = super().get_adapter(url)
+        # Those that connect pass the gate later: once connected, right before the first byte.
+        if adapter is self.adapter or self.limiter is None or isinstance(adapter, Adapter):
+            return adapter
+        if isinstance(adapter, HTTPAdapter):
+            put_behind_limiter(adapter)
+            return adapter
+        return LimitedAdapter(adapter, self.limiter_of(url) or self.limiter)
+
+    # forms and logins ----------------------------------------------------------------------------------
+
+    def submit(
+        self,
+        page: Page | requests.Response | str,
+        form: str = "form",
+        *,
+        button: str = "",
+        fields: Mapping[str, Any] | None = None,
+        **values: Any,
+    ) -> requests.Response:
+        """Fill in and send a form of a page (or of the page at a URL) as a browser does.
+
+        `form`: a CSS query; of several the first that has the fields. Hidden fields and tokens stay as they
+        are. `fields`: for names that are no Python names. Raises SpiderError for what is not there.
+        """
+        page = self._page(page)
+        given = {**(fields or {}), **values}
+        found = page.form(form, given)
+        self.secrets.update(str(given[name]) for name in found.secrets if given.get(name))
+        if self._login is not None:
+            self._login.pages.add(_page_key(page.url))
+        sent = found.submission(given, button)
+        headers = {"Referer": page.url.partition("#")[0]}
+        if sent.content_type:
+            headers["Content-Type"] = sent.content_type
+        return self.request(sent.method, sent.url, data=sent.body, headers=headers)
+
+    def _page(self, page: Page | requests.Response | str) -> Page:
+        if isinstance(page, Page):
+            return page
+        if isinstance(page, str):
+            page = self.get(page)
+            page.raise_for_status()
+        headers = Headers((name, value) for name, value in page.headers.items())
+        answer = Response(page.url, page.status_code, headers, page.content, self.clock.wall())
+        return Page(Request(page.url), answer)
+
+    def log_in(self, login: Callable[[Any], None]) -> None:
+        """Let a spider log in; raises what it raises, and LoginFailed where the last answer was 401 or 403.
+
+        What it leaves in cookies is kept across runs; headers and auth live as long as the session.
+        """
+        before = self._belongings()
+        self._login = done = _Login()
+        try:
+            login(self)
+        finally:
+            self._login = None
+        if done.status in (401, 403):
+            raise LoginFailed(f"the login was answered with status {done.status}")
+        self._is_portable = before == self._belongings()
+        self.has_login = bool(done.sends) or not self._is_portable
+        self._login_pages = frozenset(page for page in done.pages if not page.endswith("/"))
+        self.is_logged_in = True
+
+    def _belongings(self) -> tuple[Any, ...]:
+        return dict(self.headers), self.auth, repr(self.params), self.cert, tuple(self.adapters)
+
+    def is_login_page(self, url: str) -> bool:
+        """Whether a form was submitted from this address, or something posted to it, to log in."""
+        return bool(self._login_pages) and _page_key(url) in self._login_pages
+
+    # places ------------------------------------------------------------------------------------------
+
+    def _host_settings_of(self, url: str) -> HostSettings:
+        if self.host_settings is None:
+            return HostSettings()
+        host = host_of(url)
+        found = self._host_settings.get(host)
+        if found is None:
+            found = self._host_settings[host] = self.host_settings(host)
+            self.secrets.update(found.secrets)
+        return found
+
+    def origin_settings(self, url: str) -> OriginSettings:
+        # Reading the environment for every page would cost as much as the request.
+        end = url.find("/", 8)
+        origin = url[:end] if end > 0 else url
+        found = self._places.get(origin)
+        if found is None or self.verify is not found.asked:
+            if len(self._places) >= MOST_PLACES:
+                self._places.clear()
+                self._host_settings.clear()
+            found = self._places[origin] = self._new_origin_settings(origin)
+        return found
+
+    def _new_origin_settings(self, origin: str) -> OriginSettings:
+        host_settings = self._host_settings_of(origin)
+        settings = self.merge_environment_settings(origin, {}, None, None, None)
+        auth = host_settings.auth
+        digest = HTTPDigestAuth(auth.user, auth.password) if auth and auth.kind == "digest" else None
+        needs_more = digest is not None or bool(settings["proxies"])
+        return OriginSettings(
+            self.verify, settings["verify"], host_settings.lines(), digest, self._is_home(origin), needs_more
+        )
+
+    # what is kept --------------------------------------------------------------------------------------
+
+    def dump_changes(self) -> str | None:
+        """What outlives the process, as JSON; None if nothing changed since the last call."""
+        is_kept = self.is_logged_in and self.has_login and self._is_portable
+        state = (self.cookies.changes, is_kept, self._login_pages)
+        if state == self._dumped:
+            return None
+        self._dumped = state
+        kept = {"cookies": self.cookies.dump(), "is_logged_in": is_kept}
+        if self._login_pages:
+            kept["login_pages"] = sorted(self._login_pages)
+        return json.dumps(kept)
+
+    def load(self, text: str) -> None:
+        """Take up what `dump_changes` gave."""
+        if text:
+            kept = json.loads(text)
+            self.cookies.load(kept.get("cookies", ()))
+            self.is_logged_in = self.has_login = bool(kept.get("is_logged_in"))
+            self._login_pages = frozenset(kept.get("login_pages", ()))
+            self._dumped = (self.cookies.changes, self.is_logged_in, self._login_pages)
+
+    @property
+    def is_connected(self) -> bool:
+        """Whether connections may be open."""
+        return self.adapter.is_connected
+
+    def disconnect(self) -> None:
+        """Close the idle connections; the session goes on with new ones."""
+        self.adapter.disconnect()
+
+
+def _merged(jar: Jar, cookies: Any) -> Any:
+    """A session's cookies and over them those of one request."""
+    merge: Callable[..., Any] = merge_cookies
+    read: Callable[..., Any] = cookiejar_from_dict
+    return merge(jar, read(cookies) if isinstance(cookies, dict) else cookies or {})
+
+
+def _unchanged(request: Any) -> Any:
+    """Credentials that add nothing, so that `requests` looks for no others."""
+    return request
+
+
+def _without(own: Any, params: Any) -> Any:
+    """A request's parameters without those that a session adds to each; None is "leave it out"."""
+    if isinstance(params, str | bytes) or not isinstance(own, Mapping):
+        return params
+    return {**dict.fromkeys(own), **dict(params or {})}
+
+
+def _may_leave(name: str, identity: frozenset[str]) -> bool:
+    return name in identity or name.startswith(("accept", "content-")) or name == "transfer-encoding"
+
+
+def _bare(url: str) -> str:
+    return url.partition("?")[0][:200]
+
+
+def _page_key(url: str) -> str:
+    """Host, port and path: the same page with another query, scheme or slash at its end is the same page.
+
+    Only the root of a host ends with a slash.
+    """
+    origin_settings = url.partition("://")[2].partition("#")[0].partition("?")[0]
+    return (
+        origin_settings.rstrip("/")
+        if origin_settings.rstrip("/").find("/") > 0
+        else origin_settings.rstrip("/") + "/"
+    )

@@ -1,0 +1,4 @@
+"""From bytes to what a spider sees: encoding, page, forms, sitemaps.
+
+Imported by `http`, `spider` and above; imports `politeness` and below.
+"""

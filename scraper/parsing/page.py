@@ -1,0 +1,419 @@
+"""A fetched response, ready to be parsed. The only module that parses HTML and XML for spiders."""
+
+import json
+import re
+import threading
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from functools import lru_cache
+from typing import Any
+
+from cssselect import SelectorError
+from lxml import etree, html
+from parsel import Selector, SelectorList
+from parsel.csstranslator import GenericTranslator, HTMLTranslator
+
+from scraper.errors import SpiderError
+from scraper.model import Headers, Request, Response
+from scraper.parsing import sitemap
+from scraper.parsing.encoding import decode, encoding_of
+from scraper.parsing.forms import Form, read
+from scraper.politeness.page_directives import content_usage, is_nofollow, robots_directives, tdm_reservation
+from scraper.urls import is_plain_target, join, origin_of
+
+_XML_TYPE = re.compile(r"(?:text|application)/xml|.+\+xml")
+_XML_ENCODING = re.compile(rb"""<\?xml[^>]{0,200}?encoding\s*=\s*["']([\w.:-]{1,40})["']""")
+# What an XPath gives depends on its text, so these are not typed.
+_HREFS: Any = etree.XPath("//a/@href|//area/@href", smart_strings=False)
+_FEED_HREFS: Any = etree.XPath(
+    "//*[local-name()='a' or local-name()='link']/@href"
+    "|//*[local-name()='link' or local-name()='loc']/text()",
+    smart_strings=False,
+)
+_RELS: Any = etree.XPath("//a[@href]|//area[@href]")
+_METAS: Any = etree.XPath("//meta[@name and @content]")
+_BASE: Any = etree.XPath("string(//base[@href][1]/@href)", smart_strings=False)
+_WEB = ("https://", "http://")
+_GZIP = b"\x1f\x8b"
+_MOST_FORMS = 50  # looked at for the one that has the fields
+_CACHED_LINKS = 20_000  # about 6 MB; most links of a site are on many of its pages
+_LONGEST_CACHED = 300  # characters; no page shall fill the cache with megabytes
+
+_local = threading.local()
+
+
+class Page:
+    """What a spider parses: the response, one tree of it, and the links on it."""
+
+    def __init__(
+        self, request: Request, response: Response, *, depth: int = 0, token: str = "", session: Any = None
+    ) -> None:
+        self.request = request
+        self.response = response
+        self.depth = depth
+        self._token = token
+        self._session = session
+        self._encoding: str | None = None
+        self._text: str | None = None
+        self._tree: Any = None
+        self._soup: Any = None
+        self._lower: str | None = None
+        self._kind: str | None = None
+        self._has_xml: bool | None = None
+        self._root: Selector | None = None
+        self._base: str | None = None
+        self._directives: frozenset[str] | None = None
+
+    def __repr__(self) -> str:
+        return f"<Page {self.status} {self.url}>"
+
+    def with_response(self, response: Response) -> "Page":
+        """The page that another response to the same request makes."""
+        return Page(self.request, response, depth=self.depth, token=self._token, session=self._session)
+
+    # the response -----------------------------------------------------------------------------------------
+    @property
+    def url(self) -> str:
+        """The final URL, after redirects."""
+        return self.response.url
+
+    @property
+    def status(self) -> int:
+        """The HTTP status."""
+        return self.response.status
+
+    @property
+    def headers(self) -> Headers:
+        """The header fields of the response."""
+        return self.response.headers
+
+    @property
+    def content(self) -> bytes:
+        """The body, decompressed."""
+        return self.response.content
+
+    @property
+    def fetched_at(self) -> float:
+        """When the response arrived, epoch seconds."""
+        return self.response.fetched_at
+
+    @property
+    def elapsed(self) -> float:
+        """Seconds from the request to the first byte of the response."""
+        return self.response.elapsed
+
+    @property
+    def meta(self) -> Mapping[str, Any]:
+        """What the request carried along."""
+        return self.request.meta or {}
+
+    # the body ---------------------------------------------------------------------------------------------
+    @property
+    def encoding(self) -> str:
+        """Name of the body's encoding by the Encoding Standard: BOM, header, document, then a guess."""
+        if self._encoding is None:
+            self._encoding = encoding_of(self.content, self._content_type() or None)
+        return self._encoding
+
+    @property
+    def text(self) -> str:
+        """The body as text; what cannot be decoded is U+FFFD."""
+        if self._text is None:
+            self._text = decode(self.content, self.encoding)
+        return self._text
+
+    def json(self) -> Any:
+        """The body as JSON (UTF-8 unless it says otherwise); ValueError where it is none."""
+        if "charset" not in self._content_type():
+            try:
+                return json.loads(self.content)
+            except UnicodeDecodeError:
+                pass
+        return json.loads(self.text)
+
+    def css(self, query: str) -> SelectorList[Selector]:
+        """Selectors of what a CSS query finds; `::text` and `::attr(name)` give strings."""
+        return self._selector().css(query)
+
+    def xpath(self, query: str, **variables: Any) -> SelectorList[Selector]:
+        """Selectors of what an XPath query finds; `$name` in it stands for a keyword argument."""
+        return self._selector().xpath(query, **variables)
+
+    @property
+    def soup(self) -> Any:
+        """The page as BeautifulSoup, parsed by lxml."""
+        if self._soup is None:
+            # Takes as long to import as everything else here, and few spiders use it.
+            from bs4 import BeautifulSoup
+
+            self._soup = BeautifulSoup(self.text, "xml" if self._is_xml() else "lxml")
+        return self._soup
+
+    def _content_type(self) -> str:
+        if self._kind is None:
+            fields = self.headers.getall("content-type")
+            self._kind = fields[-1].lower() if fields else ""
+        return self._kind
+
+    def _is_xml(self) -> bool:
+        if self._has_xml is None:
+            kind = self._content_type().partition(";")[0].strip()
+            self._has_xml = _XML_TYPE.fullmatch(kind) is not None and kind != "application/xhtml+xml"
+        return self._has_xml
+
+    def _selector(self) -> Selector:
+        if self._root is None:
+            self._root = Selector(root=self.tree, type="xml" if self._is_xml() else "html")
+        return self._root
+
+    @property
+    def tree(self) -> Any:
+        """The root element (lxml) under css, xpath and links; an empty document where there is no markup."""
+        if self._tree is None:
+            self._tree = _parse_xml(self._markup()) if self._is_xml() else _parse_html(self._markup())
+        return self._tree
+
+    def _markup(self) -> str:
+        """The text where there may be markup. A picture is no page, but HTML under a wrong name is one."""
+        kind = self._content_type().partition(";")[0].strip()
+        is_markup = not kind or kind.startswith("text/") or kind.endswith("xml")
+        return self.text if is_markup or self.content[:64].lstrip()[:1] == b"<" else ""
+
+    # links ------------------------------------------------------------------------------------------------
+    def links(self) -> list[str]:
+        """The http(s) URLs that the page links to, in its order, each once, without fragments.
+
+        Of a sitemap, also a gzipped one, and of a feed: the URLs that it lists, further sitemaps first.
+        """
+        if self._is_xml() or self.content.startswith(_GZIP):
+            listed = sitemap.parse(self.content, self.url, self._content_type())
+            if urls := (*listed.sitemaps, *listed.urls):
+                return list(dict.fromkeys(self._absolute(urls)))
+        hrefs = _FEED_HREFS if self._is_xml() else _HREFS
+        return list(dict.fromkeys(self._absolute(hrefs(self.tree))))
+
+    def urljoin(self, href: str) -> str:
+        """`href` as an absolute URL, seen from this page."""
+        url = join(self.base, href)
+        if url is None:
+            raise SpiderError(f"{href[:200]!r} is no URL")
+        return url
+
+    def follow(self, target: Any, callback: Any = None, **request: Any) -> Request:
+        """A Request for a link: an href, or an element that has one. Keywords are those of Request."""
+        href = _href(target)
+        if href is None:
+            raise SpiderError(
+                f"follow() got {_name(target)}, which has no link", "ask first whether the page has it"
+            )
+        # What is no URL goes on as it is: scope refuses it with a reason, and the page's records are kept.
+        return Request(join(self.base, href) or href, callback or "parse", **request)
+
+    def follow_all(self, targets: Any, callback: Any = None, **request: Any) -> Iterator[Request]:
+        """Requests for the links that a CSS query selects, or of hrefs or elements; others are skipped."""
+        if isinstance(targets, str):
+            hrefs = self._select(targets)
+        elif isinstance(targets, Iterable):
+            hrefs = map(_href, targets)
+        else:
+            raise SpiderError(f"follow_all() got {_name(targets)}", "give a CSS query or a list of links")
+        name = callback or "parse"
+        return (Request(url, name, **request) for url in dict.fromkeys(self._absolute(hrefs)))
+
+    @property
+    def base(self) -> str:
+        """What relative links are relative to: the page's URL, or its `<base href>` (HTML 4.2.3)."""
+        if self._base is None:
+            self._base = join(None, self.url) or self.url
+            if self._mentions("<base"):
+                self._base = _web_url(self._base, _BASE(self.tree)) or self._base
+        return self._base
+
+    def _absolute(self, hrefs: Iterable[str | None]) -> Iterator[str]:
+        base = self.base
+        # A page's folder, or just its origin, says as much for most links, and is the same for many pages.
+        origin, folder = origin_of(base), base.partition("#")[0].partition("?")[0].rpartition("/")[0] + "/"
+        for href in hrefs:
+            if not href:
+                continue
+            if href[0] == "/" and is_plain_target(href):
+                url: str | None = origin + href
+            elif len(href) > _LONGEST_CACHED:
+                url = _web_url(base, href)
+            elif href[0] == "/":
+                url = _joined(origin, href)
+            else:
+                url = _joined(folder, href) if href[0].isalnum() else _web_url(base, href)
+            if url is not None:
+                yield url
+
+    def _select(self, query: str) -> Iterator[str | None]:
+        try:
+            find = _compiled(query, self._is_xml())
+        except SelectorError as error:
+            hint = "for one URL write page.follow(url)" if "/" in query else ""
+            raise SpiderError(f"{query!r} is no CSS query: {error}", hint) from None
+        return (found if isinstance(found, str) else found.get("href") for found in find(self.tree))
+
+    def _mentions(self, *words: str) -> bool:
+        if self._lower is None:
+            self._lower = self._markup().lower()
+        return any(word in self._lower for word in words)
+
+    # forms ------------------------------------------------------------------------------------------------
+    def form(self, query: str = "form", names: Collection[str] = ()) -> Form:
+        """The first form that a CSS query selects and that has fields of these names, else the first.
+
+        SpiderError where there is none.
+        """
+        found = [one for one in self.css(query) if getattr(one.root, "tag", "") == "form"]
+        if not found:
+            there = ", ".join(dict.fromkeys(_form_name(form) for form in self.tree.iter("form"))) or "none"
+            place = self.url.partition("?")[0][:200]
+            raise SpiderError(f"{place} has no form {query!r} (status {self.status})", f"it has {there}")
+        forms = (read(one.root, self.base, self.url, self.encoding) for one in found[:_MOST_FORMS])
+        first = next(forms)
+        if set(names) <= set(first.names):
+            return first
+        return next((form for form in forms if set(names) <= set(form.names)), first)
+
+    @property
+    def has_session(self) -> bool:
+        """Whether the page came over a session, and not out of an archive or a test."""
+        return self._session is not None
+
+    @property
+    def session(self) -> Any:
+        """The session of the page's domain (a `requests.Session`): its calls wait and obey like any other."""
+        if self._session is None:
+            raise SpiderError("this page has no session: it is parsed without a network")
+        return self._session
+
+    # what the site says about use ---------------------------------------------------------------------------
+    @property
+    def noindex(self) -> bool:
+        """Whether the site asks that this page be in no index (meta robots, X-Robots-Tag)."""
+        return "noindex" in self.directives
+
+    @property
+    def nofollow(self) -> bool:
+        """Whether the site asks that no link of this page be followed."""
+        return "nofollow" in self.directives
+
+    @property
+    def noarchive(self) -> bool:
+        """Whether the site asks that no copy of this page be kept."""
+        return "noarchive" in self.directives
+
+    @property
+    def directives(self) -> frozenset[str]:
+        """Directives for all robots and for ours, from the headers and the document."""
+        if self._directives is None:
+            fields = self.headers.getall("x-robots-tag")
+            metas = self._metas("robots", self._token.lower() or "robots")
+            said = fields or metas
+            self._directives = (
+                robots_directives(fields, metas, self._token, self.fetched_at) if said else frozenset()
+            )
+        return self._directives
+
+    @property
+    def nofollow_urls(self) -> frozenset[str]:
+        """URLs that the page links to with rel=nofollow only."""
+        if self._is_xml() or not self._mentions("nofollow"):
+            return frozenset()
+        named: dict[bool, list[str]] = {True: [], False: []}
+        for link in _RELS(self.tree):
+            named[is_nofollow(link.get("rel", ""))].append(link.get("href"))
+        return frozenset(self._absolute(named[True])) - frozenset(self._absolute(named[False]))
+
+    def facts(self, robots_usage: str | None = None) -> dict[str, Any]:
+        """What the site says about the use of this page; empty where it says nothing.
+
+        `noindex`, `noarchive`, `noai` ...: True; `usage`: {"train-ai": "disallow"} (Content-Usage, the field
+        and `robots_usage`, what robots.txt says); `tdm_reservation`: 0 or 1, and `tdm_policy` (TDMRep).
+        """
+        facts: dict[str, Any] = dict.fromkeys(sorted(self.directives - {"nofollow"}), True)
+        usage = content_usage(*self.headers.getall("content-usage"), robots_usage)
+        if usage:
+            facts["usage"] = usage
+        metas = self._metas("tdm-reservation")
+        if metas or "tdm-reservation" in self.headers:
+            tdm = tdm_reservation(self.url, headers=self.headers, metas=metas)
+            if tdm.reservation is not None:
+                facts["tdm_reservation"] = tdm.reservation
+            if tdm.policy is not None:
+                facts["tdm_policy"] = tdm.policy
+        return facts
+
+    def _metas(self, *names: str) -> list[tuple[str, str]]:
+        """(name, content) of the meta elements, if the page mentions one of `names`."""
+        if self._is_xml() or not self._mentions(*names):
+            return []
+        return [(meta.get("name"), meta.get("content")) for meta in _METAS(self.tree)]
+
+
+def _web_url(base: str, href: str) -> str | None:
+    """The http(s) URL of a link without its fragment; None for mailto, javascript and what is no URL."""
+    url = join(base, href)
+    return url.partition("#")[0] if url is not None and url.startswith(_WEB) else None
+
+
+_joined = lru_cache(maxsize=_CACHED_LINKS)(_web_url)
+
+
+def _href(target: Any) -> str | None:
+    """The href in what a spider follows: text, a selector, or an element of lxml or BeautifulSoup."""
+    if isinstance(target, SelectorList | list | tuple):
+        raise SpiderError(
+            "follow takes one link, not a list of them", "write yield from page.follow_all(...)"
+        )
+    if isinstance(target, Selector):
+        target = target.root
+    if isinstance(target, str):
+        return str(target)
+    get = getattr(target, "get", None)
+    href = get("href") if callable(get) else None
+    return href if isinstance(href, str) else None
+
+
+def _form_name(form: Any) -> str:
+    name = form.get("id") or form.get("name")
+    return f"form#{name[:40]}" if form.get("id") else f"form[name={name[:40]}]" if name else "form"
+
+
+def _name(target: object) -> str:
+    if isinstance(target, Selector):
+        target = target.root
+    tag = getattr(target, "tag", None) or getattr(target, "name", None)
+    return f"<{tag}>" if isinstance(tag, str) else f"{target!r:.80} ({type(target).__name__})"
+
+
+@lru_cache(maxsize=256)
+def _compiled(query: str, is_xml: bool) -> Any:
+    translator = GenericTranslator() if is_xml else HTMLTranslator()
+    path = translator.css_to_xpath(query)
+    # Attributes come at half the cost of elements; with :: the query may have named one itself.
+    return etree.XPath(path if "::" in query else f"({path})/@href", smart_strings=False)
+
+
+def _parse_html(text: str) -> Any:
+    if not hasattr(_local, "html"):
+        # One parser a thread: a shared one would let threads wait for each other.
+        _local.html = html.HTMLParser(encoding="utf-8", recover=True, huge_tree=True)
+    return _parsed(text, _local.html)
+
+
+def _parse_xml(text: str) -> Any:
+    # No entities, no DTD, no network: a feed can hold a bomb.
+    return _parsed(
+        text, etree.XMLParser(encoding="utf-8", recover=True, resolve_entities=False, no_network=True)
+    )
+
+
+def _parsed(text: str, parser: Any) -> Any:
+    body = text.replace("\x00", "").strip().encode("utf-8", "replace")
+    try:
+        root = etree.fromstring(body, parser) if body else None
+    except etree.LxmlError:
+        root = None
+    return html.Element("html") if root is None else root

@@ -1,0 +1,238 @@
+"""URLs out of a sitemap: XML, index, RSS, Atom or text, plain or gzipped (sitemaps.org 0.9, RFC 4287).
+
+Meant for what sites really send: broken XML, bare ampersands, wrong namespaces and types are read as far as
+they go. No entity, no include and no network is ever followed, and every size is bounded.
+"""
+
+import re
+import zlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import mktime_tz, parsedate_tz
+from io import BytesIO
+from itertools import islice
+
+from lxml import etree
+
+from scraper.parsing.encoding import decode, encoding_of
+from scraper.urls import join
+
+MOST_URLS = 50_000  # sitemaps.org: the most that one file may list
+_LARGEST = 50 * 1024 * 1024  # bytes after decompression, sitemaps.org
+_MOST_MEMBERS = 16  # of one gzip, each of which costs a copy of the rest
+_MOST_ELEMENTS = 1_000_000  # a tree takes thirty times the bytes of its smallest elements
+_MOST_LINES = 2 * MOST_URLS
+_LINE = re.compile(r"[^\r\n]+")
+# An ampersand that begins no reference that every XML parser knows, outside of CDATA.
+_AMPERSAND = re.compile(
+    r"(<!\[CDATA\[(?:[^\]]++|\](?!\]>))*+)|&(?!(?:#[0-9]{1,7}|#x[0-9A-Fa-f]{1,6}|amp|lt|gt|quot|apos);)"
+)
+_INVISIBLE = "\ufeff\u200b"
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """One URL of a sitemap, with what the site says of it; `lastmod` in epoch seconds."""
+
+    url: str
+    lastmod: float | None = None
+    changefreq: str | None = None
+    priority: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Sitemap:
+    """What a sitemap lists: pages, or further sitemaps. `is_cut`: it has more URLs or bytes than may be."""
+
+    pages: tuple[Listed, ...] = ()
+    indexed: tuple[Listed, ...] = ()
+    is_cut: bool = False
+
+    @property
+    def urls(self) -> tuple[str, ...]:
+        """URLs of the pages."""
+        return tuple(listed.url for listed in self.pages)
+
+    @property
+    def sitemaps(self) -> tuple[str, ...]:
+        """URLs of the further sitemaps."""
+        return tuple(listed.url for listed in self.indexed)
+
+
+def parse(body: bytes, url: str, content_type: str | None = None) -> Sitemap:
+    """Read a sitemap that came from `url`; empty for what is none."""
+    body, is_cut = _unpacked(body)
+    text = decode(body, encoding_of(body, content_type)).lstrip().lstrip(_INVISIBLE).lstrip()
+    found = _in_xml(text, url) if text.startswith("<") else _in_lines(text)
+    pages: list[Listed] = []
+    indexed: list[Listed] = []
+    for listed, is_index in found:
+        kept = indexed if is_index else pages
+        if len(kept) == MOST_URLS:
+            is_cut = True
+            break
+        kept.append(listed)
+    return Sitemap(tuple(pages), tuple(indexed), is_cut)
+
+
+def _unpacked(body: bytes) -> tuple[bytes, bool]:
+    """The body out of its gzip, as far as that is sound, and whether it was longer than it may be."""
+    if not body.startswith(b"\x1f\x8b"):
+        return body[:_LARGEST], len(body) > _LARGEST
+    unpacked = bytearray()
+    for _ in range(_MOST_MEMBERS):
+        if not body.startswith(b"\x1f\x8b") or len(unpacked) >= _LARGEST:
+            break
+        member = zlib.decompressobj(wbits=31)
+        try:
+            unpacked += member.decompress(body, _LARGEST - len(unpacked))
+        except zlib.error:
+            break
+        body = member.unused_data
+    return bytes(unpacked), len(unpacked) >= _LARGEST
+
+
+def _in_lines(text: str) -> Iterator[tuple[Listed, bool]]:
+    for line in islice(_LINE.finditer(text), _MOST_LINES):
+        url = _absolute(None, line[0])
+        if url:
+            yield Listed(url), False
+
+
+def _in_xml(text: str, url: str) -> Iterator[tuple[Listed, bool]]:
+    if "&" in text:
+        text = _AMPERSAND.sub(lambda found: found[1] or "&amp;", text)
+    elements = etree.iterparse(
+        BytesIO(text.encode()),
+        events=("end",),
+        encoding="utf-8",
+        recover=True,
+        resolve_entities=False,
+        no_network=True,
+        load_dtd=False,
+        huge_tree=False,
+    )
+    try:
+        for _, element in islice(elements, _MOST_ELEMENTS):
+            name = _name(element)
+            read = _UNITS.get(name)
+            parent = element.getparent()
+            # A <url> within a <loc> is only a wrong way to write the latter.
+            if read is None or (parent is not None and _name(parent) == "loc"):
+                continue
+            for listed in read(element, url):
+                yield listed, name in ("sitemap", "sitemapindex")
+            _forget(element)
+    except etree.LxmlError:
+        return
+
+
+def _name(element: etree._Element) -> str:
+    tag = element.tag
+    return tag.rpartition("}")[2].lower() if isinstance(tag, str) else ""
+
+
+def _text(element: etree._Element) -> str:
+    return "".join(str(text) for text in element.itertext(etree.Element))
+
+
+def _forget(element: etree._Element) -> None:
+    """Free a unit and what stands before it, so that memory does not grow with the file."""
+    element.clear()
+    parent = element.getparent()
+    while parent is not None and element.getprevious() is not None:
+        del parent[0]
+
+
+def _absolute(base: str | None, href: str) -> str | None:
+    href = href.strip().strip(_INVISIBLE).strip()
+    if not href or (base is None and href[:4].lower() != "http"):
+        return None
+    url = join(base, href)
+    return url if url and url.startswith(("http://", "https://")) else None
+
+
+def _fields(unit: etree._Element) -> dict[str, str]:
+    """Text of the children of a unit by name; of equals the first that has any."""
+    fields: dict[str, str] = {}
+    for child in unit:
+        name = _name(child)
+        if name and name != "loc" and not fields.get(name):
+            fields[name] = _text(child).strip()
+    return fields
+
+
+def _in_url(unit: etree._Element, base: str) -> Iterator[Listed]:
+    """A <url> or <sitemap>, which has more than one <loc> where end tags are missing."""
+    fields: dict[str, str] | None = None
+    for child in unit:
+        if _name(child) != "loc":
+            continue
+        url = _absolute(base, _text(child))
+        if url:
+            fields = _fields(unit) if fields is None else fields
+            yield Listed(
+                url,
+                _moment(fields.get("lastmod", "")),
+                fields.get("changefreq"),
+                _share(fields.get("priority")),
+            )
+
+
+def _in_item(unit: etree._Element, base: str) -> Iterator[Listed]:
+    """An <item> of RSS: its link, else its guid where that is one."""
+    fields = _fields(unit)
+    url = _absolute(base, fields.get("link", "")) or _permalink(unit, base)
+    if url:
+        yield Listed(url, _moment(fields.get("pubdate") or fields.get("date") or ""))
+
+
+def _permalink(unit: etree._Element, base: str) -> str | None:
+    for child in unit:
+        if _name(child) == "guid" and (child.get("isPermaLink") or "true").strip().lower() == "true":
+            return _absolute(base, _text(child))
+    return None
+
+
+def _in_entry(unit: etree._Element, base: str) -> Iterator[Listed]:
+    """An <entry> of Atom: the first of its links that is the entry itself (RFC 4287 4.2.7.2)."""
+    for child in unit:
+        if _name(child) == "link" and (child.get("rel") or "alternate").strip().lower() == "alternate":
+            url = _absolute(base, child.get("href") or "")
+            if url:
+                fields = _fields(unit)
+                yield Listed(url, _moment(fields.get("updated") or fields.get("published") or ""))
+                return
+
+
+_UNITS: dict[str, Callable[[etree._Element, str], Iterator[Listed]]] = {
+    "url": _in_url,
+    "sitemap": _in_url,
+    "urlset": _in_url,
+    "sitemapindex": _in_url,
+    "item": _in_item,
+    "entry": _in_entry,
+}
+
+
+def _share(text: str | None) -> float | None:
+    """A priority between 0.0 and 1.0; None for what is none."""
+    found = re.fullmatch(r"(?:0?\.[0-9]{1,9}|[01](?:\.[0-9]{0,9})?)", text or "")
+    return min(float(found[0]), 1.0) if found else None
+
+
+def _moment(text: str) -> float | None:
+    """Epoch seconds of a W3C or RFC 822 date, UTC where it names no zone; None for no date."""
+    text = text[:64]
+    try:
+        # A year, or a year and a month, may stand alone.
+        when = datetime.fromisoformat(text + "0000-01-01"[len(text) :] if len(text) in (4, 7) else text)
+        return (when if when.tzinfo else when.replace(tzinfo=UTC)).timestamp()
+    except (ValueError, OverflowError):
+        pass
+    try:
+        parts = parsedate_tz(text)
+        return None if parts is None else float(mktime_tz(parts))
+    except (ValueError, OverflowError, IndexError, TypeError):
+        return None

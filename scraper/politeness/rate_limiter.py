@@ -1,0 +1,131 @@
+"""The domain's turnstile: whoever sends a request to the domain takes a slot here first."""
+
+import math
+import threading
+
+from scraper.ops.clock import Clock
+
+MOST_LENT = 1000
+
+
+class RateLimiter:
+    """Slots `delay` seconds apart, as the server sees them.
+
+    With one request in flight the next slot is (first byte of the last answer, or end of a failure) + delay;
+    with more, starts are spaced by the delay. A slot is taken before anyone waits for it, so no two callers
+    can get the same one; who woke late moves those behind. `due`: the next slot. `min_gap`: the smallest
+    distance seen between two sends (s).
+    """
+
+    def __init__(
+        self, clock: Clock, delay: float, due: float = 0.0, *, concurrency: int = 1, last_sent: float = 0.0
+    ) -> None:
+        self.delay = delay
+        self.due = due
+        self.last_sent = last_sent or -math.inf
+        self.min_gap = math.inf
+        self.sends = 0
+        self.breaches = 0
+        self._clock = clock
+        self._is_serial = concurrency == 1
+        self._rest = 0.0
+        self._lock = threading.Lock()
+
+    def wait(self, ahead: float = 0.0) -> bool:
+        """Sleep until `ahead` seconds before the next slot, without taking it; whether that took any time."""
+        wait = self.due - ahead - self._clock.now()
+        if wait <= 0:
+            return False
+        self._clock.sleep(wait)
+        return True
+
+    def enter(self) -> None:
+        """Take the next slot and return when it has come."""
+        with self._lock:
+            now = self._clock.now()
+            slot = max(now, self.due)
+            self.due = slot + self.delay
+        while True:
+            if slot > now:
+                self._clock.sleep(slot - now)
+            with self._lock:
+                now = self._clock.now()
+                slot = max(self.last_sent + self.delay, self._rest)
+                if slot <= now:
+                    return self._note(now)
+
+    def _note(self, sent_at: float) -> None:
+        gap = sent_at - self.last_sent
+        self.min_gap = min(self.min_gap, gap)
+        self.breaches += gap < self.delay - 1e-6
+        self.last_sent = sent_at
+        self.due = max(self.due, sent_at + self.delay)
+        self.sends += 1
+
+    def answered(self) -> None:
+        """Count the delay from this first byte."""
+        if self._is_serial:
+            self._push(self._clock.now() + self.delay)
+
+    def failed(self) -> None:
+        """Count the delay from the end of a failed exchange."""
+        self._push(self._clock.now() + self.delay)
+
+    def slow_to(self, delay: float) -> None:
+        """Change the delay; a longer one counts from the last send already."""
+        with self._lock:
+            self.due = max(self.due, self.due - self.delay + delay)
+            self.delay = delay
+
+    def rest_until(self, moment: float) -> None:
+        """Let nothing through before `moment`, nor anyone who waits already."""
+        with self._lock:
+            self._rest = max(self._rest, moment)
+            self.due = max(self.due, moment)
+
+    def _push(self, due: float) -> None:
+        with self._lock:
+            self.due = max(self.due, due)
+
+
+class RateLimiters:
+    """The turnstiles of this process by domain, for sessions that have to ask another domain (a login host).
+
+    A domain that nobody holds gets a turnstile of its own here, which hands its clock on to whoever holds it
+    later. Other processes do not see it.
+    """
+
+    def __init__(self, clock: Clock, delay: float) -> None:
+        self._clock = clock
+        self._delay = delay
+        self._held: dict[str, RateLimiter] = {}
+        self._lent: dict[str, RateLimiter] = {}
+        self._lock = threading.Lock()
+
+    def of(self, domain: str) -> RateLimiter:
+        """The turnstile of a domain, whoever holds it."""
+        with self._lock:
+            held = self._held.get(domain)
+            if held is not None:
+                return held
+            if domain not in self._lent:
+                self._lent[domain] = RateLimiter(self._clock, self._delay)
+            return self._lent[domain]
+
+    def hold(self, domain: str, limiter: RateLimiter) -> None:
+        """Make a turnstile the one of its domain; it takes over the clock of the one before."""
+        with self._lock:
+            before = self._lent.pop(domain, None)
+            if before is not None:
+                limiter.rest_until(before.due)
+            self._held[domain] = limiter
+
+    def let_go(self, domain: str) -> None:
+        """The domain is nobody's here any more; its clock is kept until it has run out."""
+        with self._lock:
+            held = self._held.pop(domain, None)
+            if held is not None and held.due > self._clock.now():
+                self._lent[domain] = held
+            if len(self._lent) > MOST_LENT:
+                now = self._clock.now()
+                self._lent = {name: limiter for name, limiter in self._lent.items() if limiter.due > now}

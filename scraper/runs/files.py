@@ -1,0 +1,153 @@
+"""The files of DESIGN 3.4 that are derived from the store: a run's folder and a spider's current records.
+
+data/NAME/records.jsonl, changes.jsonl        replaced as a whole
+data/NAME/runs/RUN_ID/records.jsonl, log.jsonl  appended to, by several processes too
+data/NAME/runs/RUN_ID/run.json                replaced as a whole
+"""
+
+import json
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from scraper.errors import SpiderError
+from scraper.ops.disk import encode, explained, one_line, replace, sync_folder
+
+_BLOCK = 64 * 1024
+
+
+class RunFiles:
+    """The files of one run of one spider. Every method raises StoreFull or UsageError, never OSError."""
+
+    def __init__(self, data: Path, spider: str, run_id: str) -> None:
+        for name in (spider, run_id):
+            if name in ("", ".", "..") or Path(name).name != name or not name.isprintable():
+                raise SpiderError(f"{name!r} cannot be the name of a folder")
+        self.home = data / spider
+        self.folder = self.home / "runs" / run_id
+        self._records = _Appended(self.folder / "records.jsonl")
+        self._log = _Appended(self.folder / "log.jsonl")
+
+    def open(self, *, repair: bool = True) -> None:
+        """Make the folder, open its files. `repair` cuts a line that a crash tore: not while others write."""
+        with explained(self.folder):
+            self.folder.mkdir(parents=True, exist_ok=True)
+        for file in (self._records, self._log):
+            if repair:
+                file.repair()
+            file.open()
+
+    def rewrite(self, lines: Iterable[str]) -> int:
+        """Make the run's records.jsonl anew from what is committed, for a resume; the number of lines."""
+        self._records.close()
+        count = _replace_lines(self._records.path, lines)
+        self._records.open()
+        return count
+
+    def append(self, lines: Sequence[str]) -> None:
+        """Add committed records to the run's records.jsonl."""
+        if lines:
+            self._records.write(encode("\n".join(lines) + "\n"))
+
+    def log(self, event: Mapping[str, Any]) -> None:
+        """Add one event to log.jsonl."""
+        self._log.write(encode(_as_json(event) + "\n"))
+
+    def write_run(self, summary: Mapping[str, Any]) -> None:
+        """Replace run.json."""
+        replace(self.folder / "run.json", iter([encode(_as_json(summary, indent=2) + "\n")]))
+
+    def write_report(self, page: str) -> None:
+        """Replace report.html."""
+        replace(self.folder / "report.html", iter([encode(page)]))
+
+    def publish(self, lines: Iterable[str]) -> int:
+        """Replace the spider's current records.jsonl; the number of lines."""
+        return _replace_lines(self.home / "records.jsonl", lines)
+
+    def publish_changes(self, lines: Iterable[str]) -> int:
+        """Replace the spider's changes.jsonl; the number of lines."""
+        return _replace_lines(self.home / "changes.jsonl", lines)
+
+    def close(self) -> None:
+        """Put what was appended safely on the disk. Safe to repeat."""
+        self._records.close()
+        self._log.close()
+        sync_folder(self.folder)
+
+
+class _Appended:
+    """A file of lines that several processes append to: a write is one call, so lines never mix."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._descriptor: int | None = None
+
+    def open(self) -> None:
+        with explained(self.path):
+            self._descriptor = os.open(
+                self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644
+            )
+
+    def repair(self) -> None:
+        """Cut the file back to its last line end."""
+        with explained(self.path), suppress(FileNotFoundError), self.path.open("rb+") as file:
+            at = file.seek(0, os.SEEK_END)
+            while at > 0:
+                start = max(0, at - _BLOCK)
+                file.seek(start)
+                end = file.read(at - start).rfind(b"\n")
+                if end >= 0:
+                    at = start + end + 1
+                    break
+                at = start
+            file.truncate(at)
+
+    def write(self, content: bytes) -> None:
+        """Append whole lines, or none of them where the disk is full."""
+        if self._descriptor is None:
+            raise ValueError("these files are not open")
+        with explained(self.path):
+            done = os.write(self._descriptor, content)
+            try:
+                while done < len(content):
+                    done += os.write(self._descriptor, content[done:])
+            except OSError:
+                self._take_back(done)
+                raise
+
+    def _take_back(self, done: int) -> None:
+        """Cut off the first `done` bytes of a write that failed, if nothing was appended behind them."""
+        descriptor = self._descriptor
+        if descriptor is not None and os.lseek(descriptor, 0, os.SEEK_CUR) == (
+            size := os.fstat(descriptor).st_size
+        ):
+            os.ftruncate(descriptor, size - done)
+
+    def close(self) -> None:
+        descriptor, self._descriptor = self._descriptor, None
+        if descriptor is not None:
+            with explained(self.path):
+                try:
+                    os.fsync(descriptor)
+                finally:
+                    os.close(descriptor)
+
+
+def _replace_lines(path: Path, lines: Iterable[str]) -> int:
+    count = 0
+
+    def chunks() -> Iterator[bytes]:
+        nonlocal count
+        for count, line in enumerate(lines, 1):  # noqa: B007 - the count of all is the last one
+            yield encode(line + "\n")
+
+    replace(path, chunks())
+    return count
+
+
+def _as_json(value: Mapping[str, Any], indent: int | None = None) -> str:
+    """JSON text without strange line ends; what JSON has no word for is written as text."""
+    return one_line(json.dumps(value, ensure_ascii=False, default=str, indent=indent))

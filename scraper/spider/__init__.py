@@ -1,0 +1,395 @@
+"""What a person writes, and the pure side of running it: a page in, records and links out."""
+
+import difflib
+import inspect
+import json
+import re
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
+from typing import Any
+from urllib.parse import urlencode
+
+from scraper.errors import RecordError, SpiderError
+from scraper.model import Entry, NewUrl, RecordLine, Refusal, Request
+from scraper.parsing.page import Page
+from scraper.politeness.scope import LONGEST_URL, refusal
+from scraper.runs.records import Schema, is_record, key_fields, line_of, schema_of
+from scraper.urls import canonical, domain_of, domain_of_host, fingerprint, host_of, join, read, with_params
+
+_METHODS = frozenset(("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"))
+_WEB = ("https://", "http://")
+_DEFAULTS = {one.name: one.default for one in fields(Request) if one.name != "url"}
+_SCHEME = re.compile(r"[a-zA-Z][a-zA-Z0-9+.-]*:(?![0-9])")  # a digit: host and port
+_CACHED_LINKS = 100_000  # about 30 MB; most links of a site are on many of its pages, and sites are many
+_LONGEST_CACHED = 300  # characters; no page shall fill the cache with megabytes
+
+
+class Spider:
+    """Yields URLs, and parses pages into records and further URLs. It keeps no state between pages."""
+
+    name: str = ""
+    start_urls: Sequence[str] = ()
+    allowed_domains: Collection[str] = ()
+    key: str | Sequence[str] = ()
+    record: Any = None
+    settings: Mapping[str, Any] = {}
+    health: Mapping[str, Any] = {}
+    params: Mapping[str, str] = {}
+
+    def __init_subclass__(cls, **arguments: Any) -> None:
+        super().__init_subclass__(**arguments)
+        if not cls.__dict__.get("name"):
+            cls.name = cls.__module__.rpartition(".")[2]
+
+    def start(self) -> Iterable[str | Request]:
+        """The first URLs or Requests."""
+        return self.start_urls
+
+    def parse(self, page: Page) -> Any:
+        """Yield records, Requests and URLs from a page."""
+        raise SpiderError(f"spider {self.name} has no parse(self, page)")
+
+    def login(self, session: Any) -> None:
+        """Log in to a domain with its session (a requests.Session), before its first page."""
+
+    def logged_out(self, page: Page) -> bool:
+        """Whether a page shows that the login is gone."""
+        return False
+
+    def opened(self) -> None:
+        """Called before a run."""
+
+    def closed(self, run: Any) -> None:
+        """Called after a run."""
+
+
+_NO_CALLBACKS = frozenset(name for name in vars(Spider) if name != "parse")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Rules:
+    """What a spider and its settings say about links and records.
+
+    `known`: links that need no second look, by URL for each callback and depth.
+    """
+
+    allowed_domains: frozenset[str]
+    max_depth: int | None = None
+    obey_nofollow: bool = True
+    key: tuple[str, ...] = ()
+    schema: Schema | None = None
+    callbacks: frozenset[str] = frozenset(("parse",))
+    known: dict[tuple[str, int], dict[str, NewUrl | Refusal]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class ParseResult:
+    """What a callback got out of one page. `rejected`: why records were not kept."""
+
+    records: tuple[RecordLine, ...] = ()
+    links: tuple[NewUrl, ...] = ()
+    refused: tuple[Refusal, ...] = ()
+    rejected: tuple[str, ...] = ()
+
+
+def rules_of(
+    spider: Spider,
+    *,
+    allowed_domains: Collection[str] = (),
+    max_depth: int | None = None,
+    obey_nofollow: bool = True,
+) -> Rules:
+    """The rules of a spider, or SpiderError. Without allowed_domains: the domains of its start URLs."""
+    named = allowed_domains or spider.allowed_domains
+    if isinstance(named, str):
+        named = (named,)
+    domains = (
+        map(_domain, named) if named else (domain_of(join(None, first.url) or "") for first in _first(spider))
+    )
+    return Rules(
+        allowed_domains=frozenset(domains),
+        max_depth=max_depth,
+        obey_nofollow=obey_nofollow,
+        key=key_fields(spider.key),
+        schema=schema_of(spider.record),
+        callbacks=frozenset(callbacks(spider)),
+    )
+
+
+def _domain(named: str) -> str:
+    host = host_of(f"http://{named}/") if isinstance(named, str) else ""
+    if not host or "/" in named:
+        raise SpiderError(f"allowed_domains has {named!r}", "write the bare domain, as in example.org")
+    return host
+
+
+def callbacks(spider: Spider) -> list[str]:
+    """Names of the methods that can parse a page."""
+    cls = type(spider)
+    # The parse of this class is there to say that there is none.
+    lacking = {"parse"} if cls.parse is Spider.parse else set()
+    names = (name for name in dir(cls) if not name.startswith("_") and name not in _NO_CALLBACKS | lacking)
+    members = ((name, getattr(cls, name)) for name in names)
+    return [name for name, member in members if callable(member) and not isinstance(member, type)]
+
+
+def callback_of(spider: Spider, name: str) -> Callable[[Page], Any]:
+    """The method of a spider that a Request names; SpiderError where there is none."""
+    known = callbacks(spider)
+    if name not in known:
+        raise _no_callback(name, known)
+    method: Callable[[Page], Any] = getattr(spider, name)
+    return method
+
+
+def _no_callback(name: str, known: Collection[str]) -> SpiderError:
+    if name == "parse":
+        return SpiderError("the spider has no parse(self, page)", "write it, or name another callback")
+    near = difflib.get_close_matches(name, known, 1)
+    hint = f"did you mean {near[0]}?" if near else f"there is {', '.join(sorted(known))}"
+    return SpiderError(f"the spider has no callback {name!r}", hint)
+
+
+# pages ------------------------------------------------------------------------------------------------------
+def parse_page(spider: Spider, page: Page, rules: Rules) -> ParseResult:
+    """Run a page's callback and sort what it yields. If the callback raises, nothing of the page is kept."""
+    name = page.request.callback
+    basket = _Basket(page, rules)
+    if name not in rules.callbacks:
+        raise _no_callback(name, rules.callbacks)
+    for thing in _each(getattr(spider, name)(page), name):
+        basket.put(thing, name)
+    return basket.parse_page()
+
+
+def _each(result: Any, name: str) -> Iterable[Any]:
+    """What a callback yielded, or returned at once."""
+    if result is None:
+        return ()
+    if isinstance(result, str | Request) or is_record(result):
+        return (result,)
+    if inspect.isawaitable(result) or hasattr(result, "__aiter__"):
+        close = getattr(result, "close", None)
+        if close is not None:
+            close()
+        raise SpiderError(
+            f"{name} is async", "write it as a plain def: the engine fetches many pages at once"
+        )
+    if not isinstance(result, Iterable):
+        raise _not_to_be_yielded(result, name, "returned")
+    return result
+
+
+def _not_to_be_yielded(thing: object, name: str, did: str = "yielded") -> SpiderError:
+    kind = type(thing).__name__
+    if inspect.isgenerator(thing) or isinstance(thing, list | tuple | Iterator):
+        return SpiderError(f"{name} {did} a {kind}", "write yield from")
+    return SpiderError(
+        f"{name} {did} {thing!r:.80} ({kind}): yield a record (dict, dataclass, model), a Request or a URL"
+    )
+
+
+class _Basket:
+    """What one page gave so far."""
+
+    def __init__(self, page: Page, rules: Rules) -> None:
+        self._page = page
+        self._rules = rules
+        self._depth = page.depth + 1
+        self._records: list[RecordLine] = []
+        self._links: dict[bytes, NewUrl] = {}
+        self._refused: dict[str, Refusal] = {}
+        self._rejected: list[str] = []
+
+    def put(self, thing: Any, name: str) -> None:
+        if type(thing) is Request:
+            self._put_request(thing)
+        elif isinstance(thing, str):
+            self._put_request(Request(str(thing)))
+        elif is_record(thing):
+            self._put_record(thing)
+        elif thing is not None:
+            raise _not_to_be_yielded(thing, name)
+
+    def _put_record(self, record: Any) -> None:
+        try:
+            self._records.append(line_of(record, self._rules.key, self._rules.schema))
+        except RecordError as error:
+            self._rejected.append(str(error))
+
+    def _put_request(self, request: Request) -> None:
+        url = request.url
+        if not isinstance(url, str):
+            raise SpiderError(f"a Request has the URL {url!r:.80} ({type(url).__name__})", "a URL is text")
+        if not url.startswith(_WEB):
+            url = join(self._page.base, url) or ""
+        if not url:
+            link: NewUrl | Refusal = Refusal(request.url[:LONGEST_URL], "not a URL")
+        elif len(url) <= _LONGEST_CACHED and _is_plain(request):
+            link = self._plain_link(url, request)
+        else:
+            link = _link(self._rules, url, self._depth, request)
+        if isinstance(link, NewUrl):
+            self._links.setdefault(link.fp, link)
+        else:
+            self._refused.setdefault(link.url, link)
+
+    def _plain_link(self, url: str, request: Request) -> NewUrl | Refusal:
+        # Frozen values, so all pages that have this link share them. The frontier keeps the depth at which it
+        # met a URL first, so the first page's depth serves for all, unless depth decides what is followed.
+        rules = self._rules
+        place = request.callback, self._depth if rules.max_depth is not None else 0
+        known = rules.known.get(place) or rules.known.setdefault(place, {})
+        link = known.get(url)
+        if link is None:
+            if len(known) >= _CACHED_LINKS:
+                known.clear()
+            link = known[url] = _link(rules, url, self._depth, request)
+        return link
+
+    def parse_page(self) -> ParseResult:
+        links = tuple(self._links.values())
+        if links and self._rules.obey_nofollow:
+            links = self._without_nofollow(links)
+        return ParseResult(tuple(self._records), links, tuple(self._refused.values()), tuple(self._rejected))
+
+    def _without_nofollow(self, links: tuple[NewUrl, ...]) -> tuple[NewUrl, ...]:
+        if self._page.nofollow:
+            barred, reason = frozenset(self._links), "nofollow: the page's robots directive"
+        else:
+            urls = map(canonical, self._page.nofollow_urls)
+            barred, reason = frozenset(fingerprint("GET", url) for url in urls if url), "rel=nofollow"
+        if not barred:
+            return links
+        for link in links:
+            if link.fp in barred:
+                self._refused.setdefault(link.url, Refusal(link.url, reason))
+        return tuple(link for link in links if link.fp not in barred)
+
+
+def _is_plain(request: Request) -> bool:
+    """Whether URL and callback say it all."""
+    return (
+        request.method == "GET"
+        and request.meta is None
+        and request.params is None
+        and request.headers is None
+        and request.data is None
+        and request.json is None
+        and request.max_age is None
+        and not request.priority
+        and not request.dont_filter
+    )
+
+
+def _link(rules: Rules, url: str, depth: int, request: Request) -> NewUrl | Refusal:
+    """A Request as it enters the frontier, or why it does not; SpiderError where it is wrong in itself."""
+    if request.callback not in rules.callbacks:
+        raise _no_callback(request.callback, rules.callbacks)
+    if request.method not in _METHODS:
+        raise SpiderError(f"a Request has the method {request.method!r:.40}")
+    found = read(url)
+    asked = found[0] if found else ""
+    if found and request.params:
+        found = read(with_params(asked, request.params))
+    if found is None:
+        return Refusal(request.url[:LONGEST_URL], "not a URL")
+    url, host, identity = found
+    reason = refusal(url, rules.allowed_domains, depth, rules.max_depth, host)
+    if reason is not None:
+        return Refusal(url[:LONGEST_URL], reason)
+    return NewUrl(
+        domain=domain_of_host(host),
+        fp=fingerprint(request.method, identity, _body(request)),
+        url=url,
+        request=request_text(request if request.url == asked else replace(request, url=asked), url),
+        priority=request.priority,
+        depth=depth,
+        again=request.dont_filter,
+    )
+
+
+# requests ---------------------------------------------------------------------------------------------------
+def request_text(request: Request, url: str) -> str | None:
+    """What `url`, the one to be fetched, does not say about a Request, as JSON; None where it says all."""
+    said = {} if _is_plain(request) else dict(_differences(request))
+    if request.callback != "parse":
+        said["callback"] = request.callback
+    if request.url != url:
+        said["url"] = request.url
+    if not said:
+        return None
+    try:
+        return json.dumps(said, separators=(",", ":"))
+    except (TypeError, ValueError, RecursionError) as error:
+        raise SpiderError(
+            f"the Request for {url[:200]} cannot be kept: {error}", "write plain JSON values"
+        ) from None
+
+
+def _differences(request: Request) -> Iterator[tuple[str, Any]]:
+    for name, default in _DEFAULTS.items():
+        value = getattr(request, name)
+        if value != default:
+            yield name, dict(value) if isinstance(value, Mapping) else value
+
+
+def request_of(entry: Entry) -> Request:
+    """The Request behind a URL of the frontier. Its `url` is what the spider asked for, before redirects."""
+    if entry.request is None:
+        return Request(entry.url)
+    said = json.loads(entry.request)
+    return Request(said.pop("url", entry.url), **said)
+
+
+def _body(request: Request) -> bytes:
+    """The body as far as it tells requests apart."""
+    if request.json is not None:
+        try:
+            return json.dumps(request.json, sort_keys=True, separators=(",", ":")).encode()
+        except (TypeError, ValueError, RecursionError) as error:
+            raise SpiderError(f"Request.json: {error}") from None
+    if isinstance(request.data, Mapping):
+        return urlencode(request.data, doseq=True, errors="replace").encode()
+    return request.data.encode("utf-8", "replace") if isinstance(request.data, str) else b""
+
+
+# start ------------------------------------------------------------------------------------------------------
+def seeds(spider: Spider, rules: Rules) -> list[NewUrl]:
+    """The URLs that a run starts from; SpiderError where one cannot be fetched or there is none."""
+    links: dict[bytes, NewUrl] = {}
+    for request in _first(spider):
+        link = _link(rules, request.url, 0, request)
+        if isinstance(link, Refusal):
+            raise SpiderError(f"start URL {link.url}: {link.reason}")
+        links.setdefault(link.fp, link)
+    return list(links.values())
+
+
+def _first(spider: Spider) -> Iterator[Request]:
+    started = spider.start()
+    if isinstance(started, str | Request):
+        raise SpiderError(
+            f"spider {spider.name} starts with a single {type(started).__name__}", "give a list"
+        )
+    count = 0
+    for count, one in enumerate(_each(started, "start"), 1):  # noqa: B007 - the count is the point
+        yield _start_request(one)
+    if not count:
+        raise SpiderError(f"spider {spider.name} has no start_urls", "or a start() that yields URLs")
+
+
+def _start_request(one: Any) -> Request:
+    request = Request(one.strip()) if isinstance(one, str) else one
+    if not isinstance(request, Request) or not isinstance(request.url, str):
+        raise SpiderError(f"start() yields URLs or Requests, not {one!r:.80} ({type(one).__name__})")
+    url = request.url
+    if not url.lower().startswith(_WEB):
+        text = url[:200]
+        hint = f"write https://{text.lstrip('/')}"
+        if _SCHEME.match(url):
+            hint = "only http and https are fetched"
+        raise SpiderError(f"start URL {text!r} is no web address", hint)
+    if not host_of(url):
+        raise SpiderError(f"start URL {url[:200]!r} is no URL")
+    return request

@@ -1,0 +1,540 @@
+"""The crawl loop as a site and a spider author see it: the real engine on a fake web and clock."""
+
+from typing import Any
+
+import pytest
+
+from scraper import Page, Request, Spider
+from scraper.engine.plan import Stop
+from scraper.errors import LoginFailed
+from scraper.model import Fetched, Verdict
+from scraper.runs.events import Event, Visited
+from scraper.testing import Asked, CrawlResult, FakeWeb, crawl
+from scraper.testing.web import Scripted
+
+A, B = "https://a.test/", "https://b.test/"
+
+
+class Walk(Spider):
+    """Follows every link and keeps every URL."""
+
+    start_urls = [A]
+    allowed_domains = ("a.test", "b.test")
+    key = "url"
+
+    def parse(self, page: Page) -> Any:
+        yield {"url": page.url}
+        yield from page.follow_all("a")
+
+
+class Both(Walk):
+    start_urls = [A, B]
+
+
+def links(*hrefs: str) -> str:
+    return "".join(f'<a href="{href}">x</a>' for href in hrefs)
+
+
+def paths(result: CrawlResult, *, robots: bool = False) -> list[str]:
+    """What was asked of a.test, without the host."""
+    asked = [one.url.removeprefix(A) for one in result.requests if one.url.startswith(A)]
+    return [path for path in asked if robots or path != "robots.txt"]
+
+
+def moments(web: FakeWeb, url: str) -> list[float]:
+    """When a URL was asked for, in seconds since the first request."""
+    return [round(one.at - web.requests[0].at, 3) for one in web.requests if one.url == url]
+
+
+class TestDelay:
+    def test_it_holds_over_robots_redirects_retries_and_failures(self) -> None:
+        web = FakeWeb(
+            {
+                A + "robots.txt": [(301, {"Location": "/rules"})],
+                A + "rules": (200, {}, "User-agent: *\nDisallow:"),
+                A: (302, {"Location": "/start"}),
+                A + "start": links("flaky", "reset", "gone"),
+                A + "flaky": [503, links()],
+                A + "reset": [ConnectionResetError(), links()],
+            }
+        )
+        result = crawl(Walk, web)
+        assert sorted(result.pages) == [A + "flaky", A + "reset", A + "start"]
+        assert len(web.requests) == 9
+        assert min(web.gaps("a.test")) == 1.0
+        assert result.summary["min_gap_s"] == 1.0
+
+    def test_it_counts_from_the_first_byte_of_an_answer(self) -> None:
+        web = FakeWeb({A: links("b"), A + "b": links()}, latency=2.5)
+        crawl(Walk, web, delay=1, delay_factor=0)
+        assert web.gaps("a.test") == [3.5, 3.5]
+
+    def test_a_slow_site_is_asked_more_slowly(self) -> None:
+        web = FakeWeb({A: links("b"), A + "b": links("c"), A + "c": links()}, latency=4)
+        crawl(Walk, web, delay=1, delay_factor=2)
+        assert web.gaps("a.test")[1:] == [12.0, 12.0]
+
+    def test_starts_are_spaced_where_several_may_be_in_the_air(self) -> None:
+        web = FakeWeb({A: links("b", "c"), A + "b": links(), A + "c": links()})
+        crawl(Walk, web, concurrency=3)
+        assert min(web.gaps("a.test")) >= 1.0
+
+    def test_a_slow_site_with_several_in_the_air_is_not_slowed_by_their_wait_for_each_other(self) -> None:
+        names = [str(number) for number in range(20)]
+        web = FakeWeb({A: links(*names), **{A + name: links() for name in names}}, latency=0.5)
+        result = crawl(Walk, web, concurrency=4)
+        assert len(result.pages) == 21
+        assert max(web.gaps("a.test")) <= 1.5
+
+    def test_a_crawl_delay_is_kept(self) -> None:
+        web = FakeWeb(
+            {A + "robots.txt": (200, {}, "User-agent: *\nCrawl-delay: 7"), A: links("b"), A + "b": links()}
+        )
+        result = crawl(Walk, web)
+        assert web.gaps("a.test") == [7.0, 7.0]
+        assert result.summary["by_domain"]["a.test"]["delay_source"] == "robots Crawl-delay 7 s"
+
+    def test_a_crawl_delay_over_max_delay_defers_the_domain(self) -> None:
+        web = FakeWeb({A + "robots.txt": (200, {}, "User-agent: *\nCrawl-delay: 600"), A: links()})
+        result = crawl(Walk, web)
+        assert paths(result) == []
+        assert "Crawl-delay 600 s is longer than max_delay" in result.left["a.test"]
+        assert (result.stop, result.summary["exit_code"]) == (Stop.DEFERRED, 75)
+
+    def test_it_holds_from_one_run_to_the_next(self) -> None:
+        web = FakeWeb({A: links()})
+        first = crawl(Walk, web, delay=30)
+        crawl(Walk, web, delay=30, store=first.store)
+        assert web.gaps("a.test") == [30.0, 30.0]
+
+    def test_without_a_delay_nothing_waits(self) -> None:
+        web = FakeWeb({A: links("b"), A + "b": links()})
+        result = crawl(Walk, web, delay=0)
+        assert sum(web.gaps("a.test")) < 1.0
+        assert len(result.pages) == 2
+
+    def test_two_domains_wait_each_for_itself(self) -> None:
+        names = [str(number) for number in range(10)]
+        web = FakeWeb({site: links(*names) for site in (A, B)})
+        for site in (A, B):
+            web.pages |= {site + name: links() for name in names}
+        result = crawl(Both, web)
+        assert len(result.pages) == 22
+        assert web.gaps("a.test") == web.gaps("b.test") == [1.0] * 11
+        assert web.clock.now() - web.requests[0].at < 14
+
+
+class TestRest:
+    def test_retry_after_rests_the_whole_domain(self) -> None:
+        web = FakeWeb(
+            {
+                A: links("busy", "b", "c"),
+                A + "busy": [(429, {"Retry-After": "60"}), links()],
+                A + "b": links(),
+                A + "c": links(),
+            }
+        )
+        result = crawl(Walk, web)
+        assert sorted(web.gaps("a.test")) == [1.0, 1.0, 1.0, 1.0, 60.0]
+        assert paths(result)[:2] == ["", "busy"]
+        assert len(result.pages) == 4
+
+    def test_another_domain_goes_on_meanwhile(self) -> None:
+        web = FakeWeb(
+            {A: [(503, {"Retry-After": "60"}), links()], B: links("b"), B + "b": links("c"), B + "c": links()}
+        )
+        crawl(Both, web)
+        assert max(web.gaps("b.test")) == 1.0
+        assert moments(web, A) == [1.0, 61.0]
+
+    def test_a_date_is_understood(self) -> None:
+        web = FakeWeb()
+        web.clock.set_wall(784_111_717.0)
+        web[A] = [(503, {"Retry-After": "Sun, 06 Nov 1994 08:49:37 GMT"}), links()]
+        crawl(Walk, web)
+        assert moments(web, A) == [1.0, 60.0]
+
+    def test_a_wait_over_max_wait_is_left_to_a_later_run_which_keeps_it(self) -> None:
+        web = FakeWeb({A: [(503, {"Retry-After": "3600"}), links()]})
+        first = crawl(Walk, web)
+        assert first.stop is Stop.DEFERRED
+        assert first.summary["exit_code"] == 75
+        second = crawl(Walk, web, store=first.store)
+        assert second.requests == []
+        web.clock.sleep(3600)
+        third = crawl(Walk, web, store=first.store)
+        assert third.pages == [A]
+
+    def test_failures_in_a_row_are_answered_by_longer_waits(self) -> None:
+        web = FakeWeb({A: ConnectionRefusedError()}, latency=0)
+        result = crawl(Walk, web, max_attempts=4)
+        assert web.gaps("a.test") == sorted(web.gaps("a.test"))
+        assert web.gaps("a.test")[-1] >= 4.0
+        assert result.failed == {} or "connection refused" in result.failed[A]
+
+    def test_a_domain_that_is_down_does_not_hold_up_another(self) -> None:
+        web = FakeWeb({B: links("b"), B + "b": links()})
+        web.pages[A + "robots.txt"] = TimeoutError()
+        result = crawl(Both, web)
+        assert result.pages == [B, B + "b"]
+        assert max(web.gaps("b.test")) == 1.0
+
+    def test_three_refusals_in_a_row_end_the_domain_for_this_run(self) -> None:
+        web = FakeWeb({A: links(*"bcdefg"), **{A + name: 403 for name in "bcdefg"}})
+        result = crawl(Walk, web)
+        assert paths(result) == ["", "b", "c", "d"]
+        assert "refused 3 times in a row" in result.left["a.test"]
+        assert result.verdict is Verdict.BLOCKED
+        assert min(web.gaps("a.test")[2:]) >= 10.0
+
+    def test_an_answer_between_refusals_forgives_them(self) -> None:
+        web = FakeWeb({A: links(*"bcdef"), **{A + name: 403 for name in "bcef"}, A + "d": links()})
+        result = crawl(Walk, web)
+        assert paths(result) == ["", *"bcdef"]
+
+    def test_a_wait_over_max_wait_ends_the_run_at_once(self) -> None:
+        web = FakeWeb({A: links("b"), A + "b": (429, {"Retry-After": "99999999999"})})
+        result = crawl(Walk, web)
+        assert result.stop is Stop.DEFERRED
+        assert web.clock.now() - web.requests[0].at < 10
+
+    def test_a_retry_after_that_is_over_already_is_answered_by_a_wait_of_our_own(self) -> None:
+        web = FakeWeb({A: [(503, {"Retry-After": "0"}), 503, links()]})
+        crawl(Walk, web)
+        assert web.gaps("a.test")[-1] > 1.0
+
+    def test_pages_that_stay_broken_do_not_park_a_site_that_answers(self) -> None:
+        web = FakeWeb({A: links(*"bcdefg"), **{A + name: 500 for name in "bdf"}})
+        web.pages |= {A + name: links() for name in "ceg"}
+        result = crawl(Walk, web)
+        assert set(result.failed) == {A + name for name in "bdf"}
+        assert result.stop is Stop.DONE
+        assert max(web.gaps("a.test")) <= 16
+
+    def test_a_site_that_goes_down_is_parked_after_five_pages(self) -> None:
+        names = "bcdefghijk"
+        web = FakeWeb({A: links(*names), **{A + name: 503 for name in names}})
+        result = crawl(Walk, web)
+        assert result.stop is Stop.DEFERRED
+        assert sorted(web.gaps("a.test"))[-2:] == [30.0, 60.0]
+        assert "7 failures in a row" in result.left["a.test"]
+        web.clock.sleep(120)
+        again = crawl(Walk, web, store=result.store)
+        assert len(again.requests) == 1, "one probe, and the breaker opens again"
+
+
+class TestRobots:
+    def test_a_crawl_delay_over_max_delay_is_known_before_the_first_request_of_the_next_run(self) -> None:
+        web = FakeWeb({A + "robots.txt": "User-agent: *\nCrawl-delay: 200", A: links()})
+        first = crawl(Walk, web)
+        assert first.stop is Stop.DEFERRED
+        second = crawl(Walk, web, store=first.store)
+        assert (second.stop, second.requests) == (Stop.DEFERRED, [])
+        web.clock.sleep(400)
+        third = crawl(Walk, web, store=first.store)
+        assert (third.stop, third.requests) == (Stop.DEFERRED, [])
+        assert web.clock.now() - web.requests[0].at < 420
+
+    def test_a_redirect_to_a_domain_that_rests_leaves_the_site_for_later(self) -> None:
+        web = FakeWeb({A + "robots.txt": (301, {"Location": B + "robots.txt"}), A: links()})
+        web[B + "robots.txt"] = (503, {"Retry-After": "9999"})
+        result = crawl(Walk, web)
+        assert result.stop is Stop.DEFERRED
+        assert "its robots.txt is at b.test" in result.left["a.test"]
+
+    def test_redirects_that_lead_nowhere_are_followed_once(self) -> None:
+        web = FakeWeb({A + "robots.txt": (301, {"Location": "/robots.txt"}), A: links()})
+        assert paths(crawl(Walk, web), robots=True) == ["robots.txt"] * 6
+
+    def test_it_is_read_before_anything_else_and_once(self) -> None:
+        web = FakeWeb({A: links("b"), A + "b": links()})
+        assert paths(crawl(Walk, web), robots=True) == ["robots.txt", "", "b"]
+
+    def test_each_origin_has_its_own(self) -> None:
+        other = "https://www.a.test/"
+        web = FakeWeb({A: links(other), other: links(), other + "robots.txt": "User-agent: *\nDisallow: /"})
+        result = crawl(Walk, web)
+        assert result.pages == [A]
+        assert "robots.txt line 2" in result.denied[other]
+        assert web.gaps("a.test") == [1.0, 1.0]
+
+    def test_a_server_error_lets_nothing_through(self) -> None:
+        web = FakeWeb({A + "robots.txt": 503, A: links()})
+        result = crawl(Walk, web)
+        assert set(paths(result, robots=True)) == {"robots.txt"}
+        assert result.records == []
+        assert result.verdict is not Verdict.OK
+
+    def test_a_robots_txt_that_comes_back_lets_the_run_go_on(self) -> None:
+        web = FakeWeb({A + "robots.txt": [503, ConnectionResetError(), (200, {}, "")], A: links()})
+        assert crawl(Walk, web).pages == [A]
+
+    @pytest.mark.parametrize("status", [400, 401, 404, 410])
+    def test_a_client_error_permits_all(self, status: int) -> None:
+        web = FakeWeb({A + "robots.txt": status, A: links()})
+        assert crawl(Walk, web).pages == [A]
+
+    def test_a_redirect_is_checked_against_the_rules_of_its_target(self) -> None:
+        web = FakeWeb(
+            {
+                A: (302, {"Location": B + "private"}),
+                B + "robots.txt": "User-agent: *\nDisallow: /private",
+                B + "private": links(),
+            }
+        )
+        result = crawl(Walk, web)
+        assert web.urls(robots=True) == [A + "robots.txt", A, B + "robots.txt"]
+        assert "robots.txt line 2" in result.denied[B + "private"]
+
+    def test_an_exemption_with_a_reason_asks_for_none(self) -> None:
+        web = FakeWeb({A + "robots.txt": "User-agent: *\nDisallow: /", A: links()})
+        result = crawl(Walk, web, robots_exempt={"a.test": "our own server"})
+        assert paths(result, robots=True) == [""]
+
+    def test_a_robots_txt_elsewhere_is_followed_there(self) -> None:
+        web = FakeWeb(
+            {
+                A + "robots.txt": (301, {"Location": B + "rules.txt"}),
+                B + "rules.txt": "User-agent: *\nDisallow: /private",
+                A: links("private", "public"),
+                A + "public": links(),
+            }
+        )
+        result = crawl(Walk, web)
+        assert result.pages == [A, A + "public"]
+
+
+class TestRedirects:
+    def test_the_page_is_known_by_where_it_ended(self) -> None:
+        web = FakeWeb({A: (301, {"Location": "/b"}), A + "b": (302, {"Location": B}), B: links()})
+        result = crawl(Walk, web)
+        assert result.records == [{"url": B}]
+        assert result.summary["redirected"] == 2
+
+    def test_out_of_scope_they_are_not_followed(self) -> None:
+        web = FakeWeb({A: (301, {"Location": "https://else.test/"}), "https://else.test/": links()})
+        result = crawl(Walk, web)
+        assert web.urls() == [A]
+        assert "outside allowed_domains" in result.denied[A]
+
+    def test_a_circle_ends(self) -> None:
+        web = FakeWeb({A: (302, {"Location": "/b"}), A + "b": (302, {"Location": "/"})})
+        result = crawl(Walk, web)
+        assert len(result.requests) < 50
+        assert result.records == []
+
+    def test_to_another_spelling_of_itself_a_page_is_asked_by_that(self) -> None:
+        web = FakeWeb({A: links("list?b=1&a=2"), A + "list?b=1&a=2": (301, {"Location": "/list?a=2&b=1"})})
+        web[A + "list?a=2&b=1"] = links()
+        result = crawl(Walk, web)
+        assert result.pages == [A, A + "list?a=2&b=1"]
+
+    def test_a_page_that_sets_a_cookie_and_redirects_to_itself_is_read(self) -> None:
+        def limiter(asked: Asked) -> Scripted:
+            if "seen=1" in asked.headers.get("cookie", ""):
+                return links()
+            return 302, {"Location": A, "Set-Cookie": "seen=1"}, ""
+
+        assert crawl(Walk, FakeWeb({A: limiter})).pages == [A]
+
+
+class TestRetries:
+    def test_a_part_of_a_page_that_nobody_asked_for_is_no_page(self) -> None:
+        result = crawl(Walk, FakeWeb({A: links("b"), A + "b": (206, {"Content-Range": "bytes 0-1/9"})}))
+        assert result.pages == [A]
+        assert result.failed == {A + "b": "status 206"}
+
+    def test_a_site_that_is_overloaded_is_parked_for_one_page_as_well(self) -> None:
+        web = FakeWeb({A: links("b", "c"), A + "b": 503, A + "c": 503})
+        result = crawl(Walk, web)
+        assert 30.0 in web.gaps("a.test")
+        assert result.records == [{"url": A}]
+
+    def test_another_try_may_bring_the_page(self) -> None:
+        web = FakeWeb({A: [500, TimeoutError(), links()]})
+        result = crawl(Walk, web)
+        assert result.pages == [A]
+        assert result.summary["retries"] == 2
+
+    def test_after_max_attempts_the_url_has_failed(self) -> None:
+        web = FakeWeb({A: 500})
+        result = crawl(Walk, web, max_attempts=3)
+        assert paths(result) == ["", "", ""]
+        assert "after 3 attempts" in result.failed[A]
+
+    def test_a_post_is_not_repeated_unless_the_spider_says_so(self) -> None:
+        class BatchResult(Walk):
+            def start(self) -> Any:
+                yield Request(A + "once", method="POST", data={"q": "1"})
+                yield Request(A + "twice", method="POST", data={"q": "1"}, meta={"retry": True})
+
+        result = crawl(BatchResult, FakeWeb({A + "once": 503, A + "twice": [503, links()]}))
+        assert sorted(paths(result)) == ["once", "twice", "twice"]
+        assert "POST is not repeated" in result.failed[A + "once"]
+        assert result.requests[-1].body == b"q=1"
+
+
+class TestLimits:
+    def test_max_pages_ends_the_run_at_that_page(self) -> None:
+        web = FakeWeb({A: links(*"bcdef"), **{A + name: links() for name in "bcdef"}})
+        result = crawl(Walk, web, max_pages=3)
+        assert (result.stop, len(result.pages), len(paths(result))) == (Stop.PAGES, 3, 3)
+
+    def test_max_pages_counts_over_all_domains(self) -> None:
+        web = FakeWeb({site: links(*"bcd") for site in (A, B)})
+        web.pages |= {site + name: links() for site in (A, B) for name in "bcd"}
+        result = crawl(Both, web, max_pages=3)
+        assert len(result.pages) == 3
+        assert len(web.urls()) == 3
+
+    def test_failures_do_not_count_as_pages(self) -> None:
+        web = FakeWeb({A: links("gone", "b"), A + "b": links()})
+        assert crawl(Walk, web, max_pages=2).pages == [A, A + "b"]
+
+    def test_max_depth_follows_no_further(self) -> None:
+        web = FakeWeb({A: links("b"), A + "b": links("c"), A + "c": links()})
+        result = crawl(Walk, web, max_depth=1)
+        assert result.pages == [A, A + "b"]
+        assert result.denied[A + "c"] == "depth 2 over max_depth 1"
+
+    def test_max_time_stops_and_the_next_run_goes_on(self) -> None:
+        web = FakeWeb({A: links(*"bcdefg"), **{A + name: links() for name in "bcdefg"}})
+        first = crawl(Walk, web, max_time=3.5)
+        assert first.stop is Stop.TIME
+        assert 1 < len(first.pages) < 6
+
+
+class TestFrontier:
+    def test_a_url_is_fetched_once_however_it_is_written(self) -> None:
+        web = FakeWeb({A: links("b", "/b", "b#x", "HTTPS://A.test:443/b", "./b"), A + "b": links("/", "b")})
+        assert paths(crawl(Walk, web)) == ["", "b"]
+
+    def test_dont_filter_fetches_a_known_one_again(self) -> None:
+        class Again(Walk):
+            def parse(self, page: Page) -> Any:
+                yield {"url": page.url}
+                if not page.meta:
+                    yield Request(A, meta={"second": True}, dont_filter=True)
+
+        assert paths(crawl(Again, FakeWeb({A: links()}))) == ["", ""]
+
+    def test_a_higher_priority_goes_first(self) -> None:
+        class Ranked(Walk):
+            def parse(self, page: Page) -> Any:
+                yield {"url": page.url}
+                if page.url == A:
+                    yield from (Request(A + name, priority=n) for n, name in enumerate("bcd"))
+
+        web = FakeWeb({A + name: links() for name in ("", *"bcd")})
+        assert paths(crawl(Ranked, web)) == ["", "d", "c", "b"]
+
+    def test_meta_and_callback_travel_with_the_request(self) -> None:
+        class Meta(Walk):
+            def parse(self, page: Page) -> Any:
+                yield page.follow("b", self.parse_b, meta={"n": 1})
+
+            def parse_b(self, page: Page) -> Any:
+                yield {"url": page.url, "n": page.meta["n"], "depth": page.depth}
+
+        result = crawl(Meta, FakeWeb({A: links(), A + "b": links()}))
+        assert result.records == [{"url": A + "b", "n": 1, "depth": 1}]
+
+    def test_nofollow_is_obeyed(self) -> None:
+        web = FakeWeb({A: '<a rel="nofollow" href="b">x</a>', A + "b": links()})
+        result = crawl(Walk, web)
+        assert result.denied == {A + "b": "rel=nofollow"}
+        assert crawl(Walk, web, obey_nofollow=False).pages == [A, A + "b"]
+
+    def test_cookies_are_kept_for_the_run_and_stay_on_their_domain(self) -> None:
+        web = FakeWeb({A: (200, {"Set-Cookie": "id=1", "Content-Type": "text/html"}, links("b", B))})
+        web.pages |= {A + "b": links(), B: links()}
+        crawl(Walk, web)
+        sent = {one.url: one.headers.get("cookie") for one in web.requests}
+        assert (sent[A], sent[A + "b"], sent[B]) == (None, "id=1", None)
+
+
+class TestPages:
+    def test_a_callback_that_raises_fails_only_its_page(self) -> None:
+        class Clumsy(Walk):
+            def parse(self, page: Page) -> Any:
+                yield {"url": page.url}
+                if page.url.endswith("bad"):
+                    raise KeyError("price")
+                yield from page.follow_all("a")
+
+        web = FakeWeb({A: links("bad", *"bcdefghijk"), A + "bad": links("never")})
+        web.pages |= {A + name: links() for name in "bcdefghijk"}
+        result = crawl(Clumsy, web)
+        assert "KeyError: 'price' (test_engine.py, line" in result.failed[A + "bad"]
+        assert len(result.records) == 11
+        assert {"url": A + "bad"} not in result.records
+        assert A + "never" not in web.urls()
+        assert result.summary["errors"] == {"KeyError": 1}
+
+    def test_a_page_that_is_fresh_is_not_asked_for_and_its_links_stand(self) -> None:
+        fresh = {"Cache-Control": "max-age=86400", "Content-Type": "text/html"}
+        web = FakeWeb({A: (200, fresh, links("b")), A + "b": (200, fresh, links())})
+        first = crawl(Walk, web)
+        second = crawl(Walk, web, store=first.store)
+        assert second.requests == []
+        assert second.records == first.records
+        assert second.verdict is Verdict.OK
+
+    def test_an_unchanged_page_is_not_parsed_again(self) -> None:
+        parsed: list[str] = []
+
+        class Noting(Walk):
+            def parse(self, page: Page) -> Any:
+                parsed.append(page.url)
+                return super().parse(page)
+
+        web = FakeWeb({A: links("b"), A + "b": links()})
+        first = crawl(Noting, web)
+        second = crawl(Noting, web, store=first.store)
+        assert parsed == [A, A + "b"]
+        assert second.summary["unchanged"] == 2
+        assert second.records == first.records
+
+
+class TestFacts:
+    def test_what_robots_txt_says_about_use_stands_with_the_page(self) -> None:
+        rules = "User-agent: *\nContent-Usage: train-ai=n\nContent-Usage: /open train-ai=y"
+        web = FakeWeb({A + "robots.txt": (200, {}, rules), A: links("open"), A + "open": links()})
+        facts: dict[str, Any] = {}
+
+        def note(event: Event) -> None:
+            if isinstance(event, Visited) and isinstance(event.visit.outcome, Fetched):
+                facts[event.visit.entry.url] = event.visit.outcome.facts
+
+        crawl(Walk, web, listeners=[note])
+        assert facts == {A: {"usage": {"train-ai": "disallow"}}, A + "open": {"usage": {"train-ai": "allow"}}}
+
+
+class TestLogin:
+    class Members(Walk):
+        def login(self, session: Any) -> None:
+            session.post(A + "login", data={"user": "ada"})
+
+    def test_it_comes_before_the_first_page_and_takes_a_slot(self) -> None:
+        web = FakeWeb({A: links("b"), A + "b": links()})
+        web[A + "login"] = (200, {"Set-Cookie": "user=ada"}, "")
+        result = crawl(self.Members, web)
+        assert paths(result, robots=True) == ["robots.txt", "login", "", "b"]
+        assert web.gaps("a.test") == [1.0, 1.0, 1.0]
+        assert web.requests[-1].headers["cookie"] == "user=ada"
+
+    def test_the_next_run_comes_in_with_the_cookie(self) -> None:
+        web = FakeWeb({A: links(), A + "login": (200, {"Set-Cookie": "user=ada; Max-Age=9999"}, "")})
+        first = crawl(self.Members, web)
+        second = crawl(self.Members, web, store=first.store)
+        assert paths(second) == [""]
+
+    def test_a_login_that_is_refused_ends_the_domain(self) -> None:
+        class Refused(Walk):
+            def login(self, session: Any) -> None:
+                raise LoginFailed("wrong password")
+
+        result = crawl(Refused, FakeWeb({A: links()}))
+        assert paths(result) == []
+        assert result.left == {"a.test": "wrong password"}
+        assert (result.verdict, result.summary["exit_code"]) == (Verdict.AUTH, 77)

@@ -1,0 +1,267 @@
+"""TLS and the wire's own bounds, against a real server with certificates of its own."""
+
+import contextlib
+import shutil
+import socket
+import ssl
+import subprocess
+import threading
+import warnings
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+
+from scraper.errors import ConnectFailed, TimedOut, TlsFailed
+from scraper.http import adapter, connection
+from scraper.http.exchange import exchange
+from scraper.http.host_settings import HostSettings
+from scraper.http.session import DomainSession
+from scraper.model import Failed, Retry
+from scraper.ops.clock import SystemClock
+from scraper.politeness.rate_limiter import RateLimiter
+from tests.engine.test_downloader import Crowd, fetched
+from tests.site import Reply, Site, page, redirect
+
+pytestmark = pytest.mark.skipif(shutil.which("openssl") is None, reason="needs openssl for certificates")
+CLOCK = SystemClock()
+
+
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A certificate that signs itself, for 127.0.0.1 alone, with its key in the same file."""
+    file = tmp_path_factory.mktemp("tls") / "server.pem"
+    key = file.with_suffix(".key")
+    command = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj /CN=t"
+    alternative = ["-addext", "subjectAltName=IP:127.0.0.1"]
+    subprocess.run(
+        [*command.split(), *alternative, "-out", str(file), "-keyout", str(key)],
+        check=True,
+        capture_output=True,
+    )
+    file.write_text(file.read_text() + key.read_text())
+    return file
+
+
+@pytest.fixture
+def tls_site(certificate: Path) -> Iterator[Callable[..., Site]]:
+    sites: list[Site] = []
+
+    def make(pages: dict[str, Any], host: str = "127.0.0.1") -> Site:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(certificate)
+        site = Site(pages, host)
+        site._server.socket = context.wrap_socket(site._server.socket, server_side=True)
+        sites.append(site)
+        return site
+
+    yield make
+    for site in sites:
+        site.stop()
+
+
+def secure(site: Site, path: str = "/") -> str:
+    return site.url(path).replace("http:", "https:")
+
+
+def session_of(delay: float = 0.0, **by_host: HostSettings) -> DomainSession:
+    names = {"127.0.0.1": "home", "127.0.0.2": "away"}
+    return DomainSession(
+        limiter=RateLimiter(CLOCK, delay),
+        clock=CLOCK,
+        host_settings=lambda host: by_host.get(names.get(host, ""), HostSettings()),
+        timeout=(2.0, 2.0),
+    )
+
+
+def test_one_handshake_serves_every_page(tls_site: Callable[..., Site], certificate: Path) -> None:
+    site = tls_site({"*": page()})
+    session = session_of(home=HostSettings(verify=str(certificate)))
+    for number in range(5):
+        assert exchange(session, "GET", secure(site, f"/{number}")).response is not None
+        assert session.get(secure(site, f"/x{number}")).ok
+    assert {arrival.connection for arrival in site.arrivals} == {1}
+
+
+def test_answers_over_tls_are_watched_like_others(tls_site: Callable[..., Site], certificate: Path) -> None:
+    large = b"<title>large</title>" + b"x" * 300_000
+    html = {"Content-Type": "text/html"}
+    drip = Reply(200, b"<title>drip</title>", html, drip=0.005)
+    site = tls_site({"/": page(title="first"), "/large": Reply(200, large, html), "/drip": drip})
+    crowd = Crowd()
+    session = session_of(home=HostSettings(verify=str(certificate)))
+    for path, title in (("/", "first"), ("/large", "large"), ("/drip", "drip"), ("/", "first")):
+        crowd.send(secure(site, path), session=session)
+        assert fetched(*crowd.ends()) == [f'{{"title":"{title}"}}']
+    crowd.downloader.close()
+    assert {arrival.connection for arrival in site.arrivals} == {1}
+
+
+def test_an_authority_that_is_not_there_fails_its_page_and_not_the_run(tls_site: Callable[..., Site]) -> None:
+    crowd = Crowd()
+    session = session_of(home=HostSettings(verify="/no/such/authority.pem"))
+    crowd.send(secure(tls_site({"/": page()})), session=session)
+    (outcome,) = crowd.ends()
+    crowd.downloader.close()
+    assert isinstance(outcome, Failed | Retry) and "authority.pem" in outcome.reason
+
+
+@pytest.mark.parametrize("delay", [0.0, 0.08])
+def test_a_server_that_closes_idle_connections_costs_no_page(
+    tls_site: Callable[..., Site], certificate: Path, delay: float
+) -> None:
+    site = tls_site({"*": Reply(200, "x", close=True)})
+    session = session_of(delay, home=HostSettings(verify=str(certificate)))
+    answers = [exchange(session, "GET", secure(site)) for _ in range(4)]
+    broken = [answer for answer in answers if answer.response is None]
+    assert all(answer.was_idle for answer in broken) and (not broken or not delay)
+    assert min(site.gaps()) >= delay
+
+
+def test_an_unknown_authority_is_refused_with_its_reason(tls_site: Callable[..., Site]) -> None:
+    error = exchange(session_of(), "GET", secure(tls_site({"/": page()}))).error
+    assert isinstance(error, TlsFailed) and "self-signed certificate" in str(error)
+    assert not error.is_transient
+
+
+def test_a_certificate_for_another_name_is_refused(tls_site: Callable[..., Site], certificate: Path) -> None:
+    site = tls_site({"/": page()}, host="127.0.0.2")
+    error = exchange(session_of(away=HostSettings(verify=str(certificate))), "GET", secure(site)).error
+    assert isinstance(error, TlsFailed) and "127.0.0.2" in str(error)
+    assert not site.arrivals
+
+
+@pytest.mark.filterwarnings("ignore::urllib3.exceptions.InsecureRequestWarning")
+def test_verify_off_for_one_host_is_off_for_no_other(tls_site: Callable[..., Site]) -> None:
+    away = tls_site({"/": page()}, host="127.0.0.2")
+    home = tls_site({"/": redirect(secure(away)), "/ok": page()})
+    session = session_of(home=HostSettings(verify=False))
+    assert exchange(session, "GET", secure(home, "/ok")).response is not None
+    assert session.get(secure(home, "/ok")).ok
+    with pytest.raises(requests.exceptions.SSLError):
+        session.get(secure(home))
+    assert not away.arrivals
+
+
+@pytest.mark.parametrize("way", ["get", "exchange"])
+def test_the_environments_bundle_does_not_override_a_verify_that_was_set(
+    tls_site: Callable[..., Site], certificate: Path, monkeypatch: pytest.MonkeyPatch, way: str
+) -> None:
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(certificate))
+    site = tls_site({"/": page()})
+
+    def is_trusted(host_settings: HostSettings) -> bool:
+        session = session_of(home=host_settings)
+        if way == "exchange":
+            return exchange(session, "GET", secure(site)).response is not None
+        try:
+            return session.get(secure(site)).ok
+        except requests.exceptions.SSLError:
+            return False
+
+    assert is_trusted(HostSettings())
+    assert not is_trusted(HostSettings(verify=True))
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", requests.certs.where())
+    assert not is_trusted(HostSettings())
+    assert is_trusted(HostSettings(verify=str(certificate)))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        assert is_trusted(HostSettings(verify=False))
+
+
+def test_a_context_is_loaded_once_for_all_connections(certificate: Path) -> None:
+    assert connection.tls_context(str(certificate), None) is connection.tls_context(str(certificate), None)
+    assert connection.tls_context(True, None) is not connection.tls_context(False, None)
+
+
+def test_a_missing_bundle_is_named() -> None:
+    with pytest.raises(OSError, match="/no/such/bundle"):
+        session_of().get("https://127.0.0.1:9/", verify="/no/such/bundle")
+
+
+def test_the_process_keeps_files_free_for_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    resource = pytest.importorskip("resource")
+    for soft, most in ((64, 2), (1024, 1024 - adapter.FILES), (resource.RLIM_INFINITY, adapter.MANY_SOCKETS)):
+        monkeypatch.setattr(resource, "getrlimit", lambda _, soft=soft: (soft, soft))
+        assert adapter.most_sockets() == most
+
+
+# SOCKS ------------------------------------------------------------------------------------------------------
+def _relay(source: socket.socket, target: socket.socket) -> None:
+    with contextlib.suppress(OSError):
+        while data := source.recv(65536):
+            target.sendall(data)
+        target.shutdown(socket.SHUT_WR)
+
+
+def _serve_socks(client: socket.socket) -> None:
+    """SOCKS 5 without authentication, CONNECT to an IPv4 address or a name (RFC 1928)."""
+    with contextlib.suppress(OSError, IndexError):  # the client left
+        _greet_and_relay(client)
+
+
+def _greet_and_relay(client: socket.socket) -> None:
+    stream = client.makefile("rb")
+    stream.read(stream.read(2)[1])
+    client.sendall(b"\x05\x00")
+    kind = stream.read(4)[3]
+    host = socket.inet_ntoa(stream.read(4)) if kind == 1 else stream.read(stream.read(1)[0]).decode()
+    server = socket.create_connection((host, int.from_bytes(stream.read(2))))
+    client.sendall(b"\x05\x00\x00\x01" + bytes(6))
+    threading.Thread(target=_relay, args=(server, client), daemon=True).start()
+    _relay(client, server)
+
+
+@pytest.fixture
+def socks() -> Iterator[tuple[str, list[int]]]:
+    listener = socket.create_server(("127.0.0.1", 0))
+    accepted: list[int] = []
+
+    def accept() -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                client, _ = listener.accept()
+                accepted.append(1)
+                threading.Thread(target=_serve_socks, args=(client,), daemon=True).start()
+
+    threading.Thread(target=accept, daemon=True).start()
+    yield f"socks5h://127.0.0.1:{listener.getsockname()[1]}", accepted
+    listener.shutdown(socket.SHUT_RDWR)
+    listener.close()
+
+
+@pytest.mark.parametrize("scheme", ["http", "https"])
+def test_socks_is_one_kept_connection_behind_the_gate(
+    site: Site, tls_site: Callable[..., Site], certificate: Path, socks: tuple[str, list[int]], scheme: str
+) -> None:
+    pytest.importorskip("socks")
+    proxy, accepted = socks
+    far = tls_site({"*": page()}) if scheme == "https" else site
+    far["*"] = page()
+    session = session_of(0.05, home=HostSettings(proxy=proxy, verify=str(certificate)))
+    url = secure(far) if scheme == "https" else far.url()
+    for _ in range(3):
+        answer = exchange(session, "GET", url)
+        assert answer.response is not None, answer.error
+    assert session.get(url).ok
+    assert len(accepted) == 1 and min(far.gaps()) >= 0.05
+
+
+def test_a_drip_through_a_proxy_ends_at_the_deadline_too(
+    tls_site: Callable[..., Site], certificate: Path, socks: tuple[str, list[int]]
+) -> None:
+    pytest.importorskip("socks")
+    site = tls_site({"/": Reply(200, "x" * 500, drip=0.01)})
+    session = session_of(home=HostSettings(proxy=socks[0], verify=str(certificate)))
+    session.timeout = (5.0, 0.1)
+    assert isinstance(exchange(session, "GET", secure(site)).error, TimedOut)
+    assert isinstance(
+        exchange(session_of(home=HostSettings(proxy=socks[0])), "GET", secure(site)).error, TlsFailed
+    )
+
+
+def test_a_refused_connection_is_called_so() -> None:
+    error = exchange(session_of(), "GET", "http://127.0.0.1:9/").error
+    assert isinstance(error, ConnectFailed) and str(error) == "connection refused"

@@ -1,0 +1,456 @@
+"""A domain's session on real sockets: what it sends where, what it keeps, and what hostile answers cost."""
+
+import gzip
+import hashlib
+import json
+import pickle
+import re
+import time
+import zlib
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import requests
+from requests.adapters import HTTPAdapter
+from urllib3.util import Retry
+
+from scraper.errors import (
+    BadAnswer,
+    ConnectFailed,
+    FetchError,
+    LoginFailed,
+    RequestDenied,
+    SpiderError,
+    TimedOut,
+    TooLarge,
+    Unreadable,
+)
+from scraper.http.exchange import exchange
+from scraper.http.host_settings import HostSettings
+from scraper.http.session import DomainSession
+from scraper.ops.clock import SystemClock
+from scraper.politeness.rate_limiter import RateLimiter, RateLimiters
+from scraper.settings.values import Auth
+from tests.site import Arrival, Reply, Site, page, redirect
+
+HOME, AWAY = "127.0.0.1", "127.0.0.2"
+CLOCK = SystemClock()
+
+
+class Counted(SystemClock):
+    """The machine's clock; `slept` sums what it was asked to wait (s), which no load makes longer."""
+
+    slept = 0.0
+
+    def sleep(self, seconds: float) -> None:
+        self.slept += seconds
+        super().sleep(seconds)
+
+
+def session_of(delay: float = 0.0, clock: SystemClock = CLOCK, **arguments: Any) -> DomainSession:
+    limiters = RateLimiters(clock, delay)
+    session = DomainSession(
+        HOME, limiter=RateLimiter(clock, delay), clock=clock, headers={"User-Agent": "bot/1"}, **arguments
+    )
+    session.limiters = limiters.of
+    return session
+
+
+def host_settings(**by_host: HostSettings) -> Callable[[str], HostSettings]:
+    return lambda host: by_host.get({HOME: "home", AWAY: "away"}.get(host, ""), HostSettings())
+
+
+# connections ------------------------------------------------------------------------------------------------
+def test_one_connection_serves_every_page_both_ways(site: Site) -> None:
+    site["*"] = page()
+    session = session_of()
+    for number in range(10):
+        assert exchange(session, "GET", site.url(f"/{number}")).response is not None
+        assert session.get(site.url(f"/x{number}")).ok
+    assert {arrival.connection for arrival in site.arrivals} == {1}
+    assert session.meter.connects == 1
+
+
+def test_after_disconnect_the_next_request_opens_its_own(site: Site) -> None:
+    site["/"] = page()
+    session = session_of()
+    exchange(session, "GET", site.url())
+    assert session.is_connected
+    session.disconnect()
+    assert not session.is_connected
+    assert exchange(session, "GET", site.url()).exchange.connected
+    assert session.meter.connects == 2
+
+
+def test_a_connection_closed_while_idle_is_replaced_without_a_word(site: Site) -> None:
+    site["*"] = Reply(200, "x", close=True)
+    session = session_of()
+    for _ in range(3):
+        answer = exchange(session, "GET", site.url())
+        time_to_notice()
+        assert answer.response is not None and answer.response.content == b"x"
+        assert session.get(site.url()).ok
+        time_to_notice()
+    assert session.meter.connects == 6
+
+
+def time_to_notice() -> None:
+    """Until the other side's end of the connection has arrived here."""
+    time.sleep(0.01)
+
+
+def test_one_closed_while_we_wait_for_our_slot_is_replaced_and_keeps_the_delay(site: Site) -> None:
+    site["*"] = Reply(200, "x", close=True)
+    session = session_of(delay=0.1)
+    answers = [exchange(session, "POST", site.url(), {}, b"once") for _ in range(3)]
+    assert all(answer.response is not None for answer in answers)
+    assert len(site.arrivals) == 3 and min(site.gaps()) >= 0.1
+
+
+def test_a_kept_connection_that_breaks_is_told_apart(site: Site) -> None:
+    site["*"] = [Reply(200, "x"), Reply(0, reset=True), Reply(200, "y")]
+    session = session_of()
+    exchange(session, "GET", site.url())
+    broken = exchange(session, "GET", site.url())
+    assert broken.was_idle and isinstance(broken.error, ConnectFailed)
+    exchange(session, "GET", site.url())
+    site["/new"] = Reply(0, reset=True)
+    session.disconnect()
+    assert not exchange(session, "GET", site.url("/new")).was_idle
+
+
+def test_requests_made_by_hand_survive_a_broken_kept_connection_unless_they_change_something(
+    site: Site,
+) -> None:
+    site["*"] = [Reply(200, "x"), Reply(0, reset=True), Reply(200, "y"), Reply(0, reset=True)]
+    session = session_of(delay=0.05)
+    assert session.get(site.url()).text == "x"
+    assert session.get(site.url()).text == "y"
+    assert min(site.gaps()) >= 0.05
+    with pytest.raises(requests.ConnectionError):
+        session.post(site.url(), data={"a": 1})
+    assert len(site.arrivals) == 4
+
+
+def test_a_request_without_an_answer_counts_from_its_end(site: Site) -> None:
+    site["*"] = [Reply(200, "x"), Reply(0, reset=True, wait=0.1), Reply(200, "y")]
+    session = session_of(delay=0.05)
+    assert session.get(site.url()).text == "x"
+    assert session.get(site.url()).text == "y"
+    assert site.gaps()[1] >= 0.15
+
+
+def test_origins_without_end_do_not_hold_connections_without_end(new_site: Callable[..., Site]) -> None:
+    session = session_of()
+    for _ in range(12):
+        assert exchange(session, "GET", new_site({"/": page()}).url()).response is not None
+    assert len(session.adapter.poolmanager.pools) == 8
+
+
+# what goes where --------------------------------------------------------------------------------------------
+def test_nothing_of_ours_goes_to_another_domain_also_after_redirects(new_site: Callable[..., Site]) -> None:
+    away = new_site({"/": "away", "/robots.txt": ""}, host=AWAY)
+    home = new_site({"/": redirect(away.url("/?back")), "/stay": "home"}, host=HOME)
+    own = HostSettings({"X-Key": "secret-key"}, Auth("basic", "ada", "secret-basic"))
+    session = session_of(host_settings=host_settings(home=own))
+    session.headers["X-Token"] = "secret-token"
+    session.cookies.set("sid", "secret-cookie")
+    session.auth = ("ada", "secret-session")
+    session.params = {"api": "secret-param"}
+    assert session.get(home.url("/"), headers={"X-Own": "secret-own"}).text == "away"
+    session.get(away.url("/?direct"))
+    exchange(session, "GET", away.url("/robots.txt"))
+    seen = "".join(f"{one.path} {json.dumps(dict(one.headers))}" for one in away.arrivals)
+    assert len(away.arrivals) == 3 and "secret" not in seen and "authorization" not in seen
+    assert all(one.headers["user-agent"] == "bot/1" for one in away.arrivals)
+    session.auth, session.params = None, {}
+    exchange(session, "GET", home.url("/stay"))
+    sent = home.arrivals[-1].headers
+    assert (sent["x-key"], sent["x-token"], sent["cookie"]) == (
+        "secret-key",
+        "secret-token",
+        "sid=secret-cookie",
+    )
+    assert sent["authorization"] == "Basic YWRhOnNlY3JldC1iYXNpYw=="
+
+
+def test_each_host_gets_its_own_terms_on_a_redirect(new_site: Callable[..., Site]) -> None:
+    away = new_site({"/": "away"}, host=AWAY)
+    home = new_site({"/": redirect(away.url())}, host=HOME)
+    both = host_settings(
+        home=HostSettings({"X-For": "home"}, Auth("bearer", "", "home-token")),
+        away=HostSettings({"X-For": "away"}, Auth("bearer", "", "away-token")),
+    )
+    session_of(host_settings=both).get(home.url())
+    for one, name in ((home, "home"), (away, "away")):
+        assert one.arrivals[0].headers["x-for"] == name
+        assert one.arrivals[0].headers["authorization"] == f"Bearer {name}-token"
+
+
+def test_another_domain_is_asked_at_its_own_pace(new_site: Callable[..., Site]) -> None:
+    away = new_site({"*": "away"}, host=AWAY)
+    home = new_site({"*": "home"}, host=HOME)
+    session = session_of(delay=0.1, clock=(clock := Counted()))
+    for _ in range(3):
+        session.get(home.url())
+        session.get(away.url())
+    assert clock.slept <= 0.4  # two waits each; six requests at one pace have five
+    assert min(home.gaps()) >= 0.1 and min(away.gaps()) >= 0.1
+
+
+@pytest.mark.parametrize("way", ["get", "exchange"])
+def test_digest_answers_the_challenge_through_the_gate(site: Site, way: str) -> None:
+    def digest(text: str) -> str:
+        return hashlib.md5(text.encode()).hexdigest()
+
+    def answer(arrival: Arrival) -> Any:
+        said = dict(re.findall(r'(\w+)="?([^",]+)', arrival.headers.get("authorization", "")))
+        if not said:
+            return Reply(401, "", {"WWW-Authenticate": 'Digest realm="r", nonce="n", qop="auth"'})
+        secret, what = digest("ada:r:pw-digest"), digest(f"GET:{arrival.path}")
+        right = digest(f"{secret}:n:{said['nc']}:{said['cnonce']}:auth:{what}")
+        return "in" if said["response"] == right else 403
+
+    site["*"] = answer
+    session = session_of(
+        0.05, host_settings=host_settings(home=HostSettings(auth=Auth("digest", "ada", "pw-digest")))
+    )
+    for path in ("/a", "/b"):
+        if way == "get":
+            assert session.get(site.url(path)).text == "in"
+        else:
+            response = exchange(session, "GET", site.url(path)).response
+            assert response is not None and response.content == b"in"
+    assert len(site.arrivals) == 3 and min(site.gaps()) >= 0.05
+
+
+def test_a_field_of_the_request_replaces_that_of_the_session_in_any_case(site: Site) -> None:
+    site["/"] = page()
+    session = session_of(host_settings=host_settings(home=HostSettings({"accept-language": "de"})))
+    exchange(session, "GET", site.url(), {"Accept-Language": "fr", "user-agent": "other/1"})
+    raw = site.arrivals[0].headers
+    assert (raw["accept-language"], raw["user-agent"]) == ("fr", "other/1")
+
+
+# proxies ----------------------------------------------------------------------------------------------------
+@pytest.mark.parametrize("way", ["get", "exchange"])
+def test_a_proxy_is_used_and_the_delay_counts_for_the_domain(site: Site, way: str) -> None:
+    site["*"] = "by proxy"
+    session = session_of(0.05, host_settings=lambda host: HostSettings(proxy=site.url("")))
+    for path in ("/1", "/2"):
+        url = f"http://{HOME}:9{path}"
+        assert session.get(url).ok if way == "get" else exchange(session, "GET", url).response
+    assert [arrival.path for arrival in site.arrivals] == [f"http://{HOME}:9/1", f"http://{HOME}:9/2"]
+    assert min(site.gaps()) >= 0.05 and session.meter.connects == 1
+
+
+def test_the_environments_proxy_does_not_replace_ours(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
+    site["*"] = "by proxy"
+    session = session_of(host_settings=lambda host: HostSettings(proxy=site.url("")))
+    assert session.get("http://127.0.0.3:9/").text == "by proxy"
+
+
+def test_a_proxy_that_is_down_is_named_as_the_cause() -> None:
+    session = session_of(host_settings=lambda host: HostSettings(proxy="http://ada:secret@127.0.0.1:9"))
+    for url in (f"http://{HOME}/", f"https://{HOME}/"):
+        error = exchange(session, "GET", url).error
+        assert isinstance(error, ConnectFailed) and str(error) == "the proxy did not connect"
+
+
+# hostile answers --------------------------------------------------------------------------------------------
+BOMB = gzip.compress(b"\0" * 50_000_000)
+GZ = {"Content-Encoding": "gzip"}
+ENDLESS = Reply(raw=b"HTTP/1.1 200 OK\r\n\r\n" + b"x" * 4_000_000)
+
+
+@pytest.mark.parametrize(
+    ("reply", "error", "words"),
+    [
+        (Reply(200, BOMB, GZ), TooLarge, "over 1 MiB"),
+        (Reply(200, gzip.compress(b"x" * 9000)[:-9], GZ), BadAnswer, "ends too early"),
+        (Reply(200, b"\x1f\x8b\x08\x00 no gzip at all", GZ), BadAnswer, "damaged"),
+        (Reply(200, "plain", {"Content-Encoding": "br"}), Unreadable, "was not asked for"),
+        (ENDLESS, TooLarge, "over 1 MiB"),
+        (Reply(200, "x" * 500, drip=0.01), TimedOut, "timed out"),
+        (Reply(raw=b"HTTP/1.1 200 OK\r\nX: " + b"y" * 2**20 + b"\r\n\r\n"), TooLarge, "header line"),
+        (Reply(raw=b"HTTP/1.1 200 OK\r\n" + b"X: y\r\n" * 5000 + b"\r\n"), Unreadable, "100 header lines"),
+        (Reply(raw=b"HTTP/1.1 200 OK\r\nContent-Le"), BadAnswer, "ends too early"),
+        (Reply(raw=b"220 ftp.example ready\r\n"), BadAnswer, ""),
+        (Reply(200, "x" * 100, cut=50), BadAnswer, "ends too early"),
+        (Reply(200, "x", {"Content-Length": "-5"}), FetchError, ""),
+        (Reply(200, "x", {"Content-Length": "9" * 30}), FetchError, ""),
+        (Reply(200, "x", {"Transfer-Encoding": "chunked"}), FetchError, ""),
+        (Reply(raw=b""), ConnectFailed, "without an answer"),
+    ],
+)
+def test_a_hostile_answer_is_one_error_with_a_reason(
+    site: Site, reply: Reply, error: type[FetchError], words: str
+) -> None:
+    site["/"] = reply
+    ends_by_itself = error not in (TimedOut, FetchError)
+    session = session_of(timeout=(5.0, 5.0 if ends_by_itself else 0.1), max_body=2**20)
+    answer = exchange(session, "GET", site.url())
+    if answer.error is None:
+        assert reply.headers == {"Content-Length": "-5"}  # read to the end of the connection, as browsers do
+        return
+    assert isinstance(answer.error, error) and words in str(answer.error), repr(answer.error)
+    session.timeout = (5.0, 5.0)
+    site["/ok"] = page()
+    assert exchange(session, "GET", site.url("/ok")).response is not None
+
+
+def test_the_start_of_a_long_answer_is_enough_where_no_more_is_wanted(site: Site) -> None:
+    site["/robots.txt"] = Reply(200, b"a" * 2_000_000)
+    site["/zipped"] = Reply(200, BOMB, GZ)
+    session = session_of(max_body=2**20)
+    for path in ("/robots.txt", "/zipped"):
+        answer = exchange(session, "GET", site.url(path), most=1000)
+        assert answer.response is not None and len(answer.response.content) == 1000
+    site["/ok"] = page()
+    assert exchange(session, "GET", site.url("/ok")).response is not None
+
+
+@pytest.mark.parametrize(
+    "body",
+    [b"plain text", gzip.compress(b"plain text"), zlib.compress(b"plain text")],
+    ids=["plain", "gzip", "deflate"],
+)
+def test_a_coding_that_lies_does_no_harm(site: Site, body: bytes) -> None:
+    label = "deflate" if body[:2] == zlib.compress(b"")[:2] else "gzip"
+    site["/"] = Reply(200, body, {"Content-Encoding": label})
+    response = exchange(session_of(), "GET", site.url()).response
+    assert response is not None and response.content == b"plain text"
+
+
+def test_cookies_without_measure_are_bounded(site: Site) -> None:
+    lines = [("Set-Cookie", f"c{n}=1; Path=/") for n in range(90)]
+    far = ("Set-Cookie", "far=1; Expires=Fri, 01 Jan 99999 00:00:00 GMT; Path=/")
+    site["/many"] = Reply(200, "", lines)
+    site["/huge"] = Reply(200, "", [("Set-Cookie", "big=" + "x" * 60_000), far])
+    session = session_of()
+    for number in range(120):
+        site[f"/{number}"] = Reply(200, "", [("Set-Cookie", f"k{number}-{n}=1; Path=/") for n in range(90)])
+        exchange(session, "GET", site.url(f"/{number}"))
+    assert exchange(session, "GET", site.url("/huge")).response is not None
+    assert len(session.cookies) <= 180 and "big" not in session.cookies
+    assert exchange(session, "GET", site.url("/many")).response is not None
+    assert len(json.dumps(session.dump_changes())) < 100_000
+
+
+def test_a_body_without_end_is_bounded_for_requests_by_hand_too(site: Site) -> None:
+    site["/"] = Reply(200, BOMB, GZ)
+    with pytest.raises(requests.RequestException):
+        session_of(max_body=2**20).get(site.url())
+
+
+# adapters and waits -----------------------------------------------------------------------------------------
+def test_an_adapter_that_somebody_mounts_passes_the_gate_with_all_its_retries(site: Site) -> None:
+    site["/"] = [Reply(503), Reply(503), Reply(200, "at last")]
+    session = session_of(delay=0.05)
+    session.mount("http://", HTTPAdapter(max_retries=Retry(3, status_forcelist=[503], backoff_factor=0)))
+    assert session.get(site.url()).text == "at last"
+    assert len(site.arrivals) == 3 and min(site.gaps()) >= 0.05
+
+
+def test_a_wait_that_the_site_asks_for_holds_the_domain(site: Site) -> None:
+    site["/"] = Reply(429, "", {"Retry-After": "77"})
+    session = session_of()
+    session.get(site.url())
+    assert isinstance(session.limiter, RateLimiter) and session.limiter.due > CLOCK.now() + 70
+
+
+def test_what_is_checked_is_every_hop_before_it_is_sent(site: Site) -> None:
+    def check(url: str) -> None:
+        if "closed" in url:
+            raise RequestDenied("closed")
+
+    site["/"] = redirect("/closed")
+    session = session_of(check=check)
+    with pytest.raises(RequestDenied):
+        session.get(site.url())
+    assert site.paths() == ["/"]
+
+
+# forms and logins -------------------------------------------------------------------------------------------
+FORM = (
+    "<form id=f action=/in method=post><input type=hidden name=t value=1><input name=p type=password></form>"
+)
+
+
+@pytest.mark.parametrize("given", ["url", "response", "page"])
+def test_a_form_is_submitted_from_a_page_in_any_shape(site: Site, given: str) -> None:
+    from scraper.model import Headers, Request, Response
+    from scraper.parsing.page import Page
+
+    site["/form"] = FORM
+    site["/in"] = lambda arrival: arrival.body
+    session, url = session_of(), site.url("/form")
+    html = Headers([("Content-Type", "text/html")])
+    shapes: dict[str, Any] = {
+        "url": lambda: url,
+        "response": lambda: session.get(url),
+        "page": lambda: Page(Request(url), Response(url, 200, html, FORM.encode())),
+    }
+    assert session.submit(shapes[given](), form="#f", p="s3cret").text == "t=1&p=s3cret"
+    assert site.arrivals[-1].headers["referer"] == url
+    assert session.secrets == {"s3cret"}
+
+
+def test_a_form_on_a_page_that_failed_is_not_looked_for(site: Site) -> None:
+    with pytest.raises(requests.HTTPError):
+        session_of().submit(site.url("/nowhere"))
+    site["/"] = "no form"
+    with pytest.raises(SpiderError, match="has no form"):
+        session_of().submit(site.url("/"))
+
+
+def test_a_login_is_kept_with_its_cookies_and_its_page(site: Site) -> None:
+    site["/login"] = Reply(200, FORM.replace("/in", "/login"), {"Content-Type": "text/html"})
+    first, second = session_of(), session_of()
+    first.log_in(lambda session: session.submit(site.url("/login"), p="x"))
+    second.load(first.dump_changes() or "")
+    assert second.is_logged_in and second.has_login
+    assert second.is_login_page(site.url("/login/?next=/x")) and not second.is_login_page(site.url("/"))
+    assert second.dump_changes() is None
+
+
+def test_a_login_that_lives_in_headers_is_not_kept_as_one(site: Site) -> None:
+    session = session_of()
+    session.log_in(lambda session: session.headers.update({"Authorization": "Bearer t0ken"}))
+    kept = session.dump_changes() or ""
+    assert session.is_logged_in and "t0ken" not in kept
+    assert not json.loads(kept or '{"is_logged_in": false}')["is_logged_in"]
+
+
+def test_a_login_that_does_nothing_is_none() -> None:
+    session = session_of()
+    session.log_in(lambda session: None)
+    assert session.is_logged_in and not session.has_login
+    assert '"is_logged_in": true' not in (session.dump_changes() or "")
+
+
+def test_a_login_that_ends_in_401_has_failed(site: Site) -> None:
+    site["/"] = 401
+    with pytest.raises(LoginFailed, match="401"):
+        session_of().log_in(lambda session: session.get(site.url()))
+
+
+# still a requests.Session -----------------------------------------------------------------------------------
+def test_without_arguments_it_is_a_session_like_any_other(site: Site, new_site: Callable[..., Site]) -> None:
+    away = new_site({"/": "away"}, host=AWAY)
+    site["/"] = redirect(away.url())
+    with DomainSession() as session:
+        seen: list[int] = []
+        session.hooks["response"].append(lambda answer, **_: seen.append(answer.status_code))
+        assert session.get(site.url(), params={"a": 1}).text == "away"
+        assert seen == [302, 200] and site.arrivals[0].path == "/?a=1"
+        assert isinstance(session, requests.Session)
+        session.hooks["response"].clear()
+    assert pickle.loads(pickle.dumps(session)).get(away.url()).text == "away"
+
+
+def test_a_copy_of_a_domains_session_is_refused() -> None:
+    with pytest.raises(TypeError, match="clock"):
+        pickle.dumps(session_of())

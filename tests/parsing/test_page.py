@@ -1,0 +1,290 @@
+import gzip
+import threading
+from collections.abc import Iterable
+from typing import Any
+
+import pytest
+
+from scraper.errors import SpiderError
+from scraper.model import Headers, Request, Response
+from scraper.parsing.page import Page
+
+HTML = "text/html; charset=utf-8"
+
+
+def page(body: str | bytes, url: str = "https://example.org/dir/page", kind: str = HTML, **rest: Any) -> Page:
+    fields: Iterable[tuple[str, str]] = [("Content-Type", kind), *rest.pop("headers", ())]
+    content = body.encode() if isinstance(body, str) else body
+    return Page(
+        Request("https://example.org/asked"), Response(url, 200, Headers(fields), content, 5.0), **rest
+    )
+
+
+def urls(requests: Iterable[Request]) -> list[str]:
+    return [request.url for request in requests]
+
+
+def test_a_page_tells_what_was_asked_and_what_came() -> None:
+    request = Request("https://example.org/old", meta={"a": 1})
+    response = Response("https://example.org/new", 203, Headers([("X-A", "b")]), b"hello", 7.0, 0.25)
+    got = Page(request, response, depth=3)
+    assert (got.url, got.request.url, got.status, got.headers["x-a"]) == (response.url, request.url, 203, "b")
+    assert (got.content, got.text, got.meta, got.depth) == (b"hello", "hello", {"a": 1}, 3)
+    assert (got.fetched_at, got.elapsed) == (7.0, 0.25)
+
+
+def test_text_is_decoded_as_the_page_says() -> None:
+    assert page("né".encode("latin-1"), kind="text/html; charset=iso-8859-1").text == "né"
+    assert page(b"<meta charset=windows-1251><p>\xef", kind="text/html").css("p::text").get() == "п"
+    assert page("né").encoding == "utf-8"
+
+
+def test_css_xpath_and_links_share_one_tree() -> None:
+    got = page("<p class=a>x</p><a href=/b>y</a>")
+    assert got.css("p.a::text").get() == "x"
+    assert got.xpath("//a/@href").get() == "/b"
+    assert got.xpath("//p[@class=$name]/text()", name="a").get() == "x"
+    assert got.css("p")[0].root.getroottree().getroot() is got.tree
+
+
+def test_soup_sees_the_same_page() -> None:
+    assert page("<p class=a>né</p>").soup.find("p", class_="a").get_text() == "né"
+
+
+def test_json_is_utf_8_unless_it_says_otherwise() -> None:
+    assert page('{"a": "é"}', kind="application/json").json() == {"a": "é"}
+    assert page('{"a": "é"}'.encode("latin-1"), kind="application/json; charset=latin1").json() == {"a": "é"}
+    assert page(b'\xef\xbb\xbf{"a": 1}', kind="application/json").json() == {"a": 1}
+    with pytest.raises(ValueError, match="Expecting"):
+        page("<p>", kind="application/json").json()
+
+
+@pytest.mark.parametrize(
+    ("body", "kind"),
+    [
+        (b"", HTML),
+        (b"  \n", HTML),
+        (b"<!-- only -->", HTML),
+        (b"\x00\x00", HTML),
+        (b"\xff\xfe\x00<", HTML),
+        (b"", "application/xml"),
+        (b"no markup", "application/xml"),
+        (b"<a><b>", "application/xml"),
+        (b'{"a": 1}', "application/json"),
+        (b"\x89PNG\r\n\x1a\n" + bytes(range(256)), "image/png"),
+        (b"<p>\xf0\x90</p>", "text/html; charset=utf-8"),
+        (b"x", ""),
+    ],
+)
+def test_no_body_makes_a_page_raise(body: bytes, kind: str) -> None:
+    got = page(body, kind=kind)
+    assert got.css("li").getall() == []
+    assert got.xpath("//li/@href").getall() == []
+    assert got.links() == []
+    assert list(got.follow_all("li a")) == []
+    assert got.facts() == {}
+    assert got.nofollow_urls == frozenset()
+    assert got.soup.find("li") is None
+
+
+def test_links_in_json_are_no_links() -> None:
+    assert page('{"html": "<a href=/x>"}', kind="application/json").links() == []
+
+
+def test_html_under_a_wrong_name_is_still_html() -> None:
+    assert page("\n<a href=/x>", kind="application/octet-stream").links() == ["https://example.org/x"]
+
+
+def test_null_characters_do_not_cut_a_page() -> None:
+    assert page("<p>a\x00b</p><a href=/x>").links() == ["https://example.org/x"]
+
+
+def test_a_deeply_nested_page_keeps_its_links() -> None:
+    assert page("<font>" * 1000 + "<a href=/x>y</a>").links() == ["https://example.org/x"]
+
+
+def test_xml_is_read_as_xml() -> None:
+    feed = (
+        "<?xml version='1.0' encoding='UTF-8'?><rss><item><pubDate>né</pubDate><link>/a</link></item></rss>"
+    )
+    got = page(feed, kind="application/rss+xml")
+    assert got.css("item pubDate::text").get() == "né"
+    assert got.links() == ["https://example.org/a"]
+
+
+def test_the_links_of_a_sitemap_are_what_it_lists_gzipped_or_not() -> None:
+    text = (
+        '<?xml version="1.0"?><urlset xmlns="http://www.sitemaps.org/schemas/sitemap/0.9">'
+        "<url><loc> https://shop.test/a?x=1&amp;y=2 </loc></url><url><loc>https://shop.test/b</loc></url></urlset>"
+    )
+    urls = ["https://shop.test/a?x=1&y=2", "https://shop.test/b"]
+    assert page(text, kind="application/xml").links() == urls
+    assert page(gzip.compress(text.encode()), kind="application/gzip").links() == urls
+
+
+def test_xml_entities_are_not_expanded() -> None:
+    bomb = '<!DOCTYPE r [<!ENTITY a "aaaa"><!ENTITY b "&a;&a;"><!ENTITY f SYSTEM "file:///etc/hostname">]>'
+    got = page(bomb + "<r><p>&b;</p><p>&f;</p></r>", kind="text/xml")
+    assert "aaaa" not in "".join(got.css("p::text").getall())
+
+
+def test_links_are_absolute_unique_and_in_order() -> None:
+    got = page(
+        "<a href=b>1</a><a href=' /c#x '>2</a><a href='?q=1'>3</a><a href=../d>4</a>"
+        "<a href=//example.com/e>5</a><a href=/c#y>6</a><map><area href=/f></map><a>no</a>"
+        "<a href=''>self</a><a href=HTTP://EXAMPLE.net>7</a>"
+    )
+    assert got.links() == [
+        "https://example.org/dir/b",
+        "https://example.org/c",
+        "https://example.org/dir/page?q=1",
+        "https://example.org/d",
+        "https://example.com/e",
+        "https://example.org/f",
+        "http://example.net/",
+    ]
+
+
+def test_what_is_no_web_link_is_left_out() -> None:
+    bad = ["javascript:void(0)", "mailto:a@b.org", "tel:1", "data:text/html,x", "http://[", "https://a b/"]
+    got = page("".join(f"<a href='{href}'>x</a>" for href in bad) + "<a href=/good>x</a>")
+    assert got.links() == ["https://example.org/good"]
+    assert urls(got.follow_all("a")) == ["https://example.org/good"]
+
+
+def test_relative_links_are_seen_from_pages_without_a_folder() -> None:
+    assert page("<a href=a>x</a>", url="https://example.org").links() == ["https://example.org/a"]
+    assert page("<a href=a>x</a>", url="https://example.org/?u=/x/").links() == ["https://example.org/a"]
+    assert page("<a href='/a'>x</a>", url="http://example.org:81/x").links() == ["http://example.org:81/a"]
+
+
+@pytest.mark.parametrize(
+    ("base", "expected"),
+    [
+        ("/other/", "https://example.org/other/b"),
+        ("https://cdn.example.net/x/y", "https://cdn.example.net/x/b"),
+        ("javascript:1", "https://example.org/dir/b"),
+        ("http://[", "https://example.org/dir/b"),
+    ],
+)
+def test_the_base_element_counts_unless_it_is_no_web_address(base: str, expected: str) -> None:
+    got = page(f"<BASE href='{base}'><base href=/second/><a href=b>x</a>")
+    assert got.links() == [got.urljoin("b")] == [got.follow("b").url] == [expected]
+
+
+def test_follow_takes_an_href_and_what_has_one() -> None:
+    got = page("<li><a href=/x?a=1>y</a></li>")
+    wanted = "https://example.org/x?a=1"
+    for target in (
+        "/x?a=1",
+        got.css("a")[0],
+        got.css("a::attr(href)")[0],
+        got.xpath("//a/@href")[0],
+        got.soup.a,
+        got.tree.find(".//a"),
+    ):
+        assert got.follow(target).url == wanted
+
+
+def test_follow_passes_on_what_a_request_takes() -> None:
+    class Spider:
+        def parse_book(self) -> None: ...
+
+    request = page("").follow("/x", Spider().parse_book, meta={"n": 1}, priority=2)
+    assert request == Request("https://example.org/x", "parse_book", meta={"n": 1}, priority=2)
+
+
+@pytest.mark.parametrize("query", ["p", "a"])
+def test_follow_of_what_has_no_link_says_so(query: str) -> None:
+    got = page("<p>x</p><a name=y>")
+    with pytest.raises(SpiderError, match=f"<{query}>, which has no link"):
+        got.follow(got.css(query)[0])
+
+
+def test_follow_of_nothing_says_so() -> None:
+    got = page("<p>x</p>")
+    with pytest.raises(SpiderError, match="None"):
+        got.follow(got.css("a::attr(href)").get())
+
+
+def test_follow_lets_scope_refuse_what_is_no_url() -> None:
+    assert page("").follow("javascript:void(0)").url == "javascript:void(0)"
+    assert page("").follow("http://[").url == "http://["
+
+
+@pytest.mark.parametrize("query", ["li.next a", "li.next a::attr(href)", "link", "area"])
+def test_follow_all_takes_a_css_query(query: str) -> None:
+    got = page(
+        "<link href=/x><li class=next><a href=/x>y</a><a href=/x#z>y</a><a>z</a></li>"
+        "<area href=/x><a href=/n>"
+    )
+    assert urls(got.follow_all(query, "parse_x")) == ["https://example.org/x"]
+
+
+def test_follow_all_takes_hrefs_and_elements() -> None:
+    got = page("<a href=/x>y</a><p>z</p>")
+    mixed = ["/a", None, got.css("a")[0], got.css("p")[0], got.soup.a]
+    assert urls(got.follow_all(mixed)) == ["https://example.org/a", "https://example.org/x"]
+    assert urls(got.follow_all(got.css("a"), meta={"a": 1})) == ["https://example.org/x"]
+
+
+@pytest.mark.parametrize("target", ["https://example.org/x", "/next", "a[", 3, None])
+def test_follow_all_of_something_else_says_what_it_takes(target: Any) -> None:
+    with pytest.raises(SpiderError, match="CSS query"):
+        page("<a href=/x>").follow_all(target)
+
+
+def test_urljoin_of_no_url_is_an_error() -> None:
+    with pytest.raises(SpiderError, match="is no URL"):
+        page("").urljoin("http://[")
+
+
+def test_robots_directives_of_header_and_document_are_summed() -> None:
+    got = page("<META NAME=Robots CONTENT='NOINDEX'>", headers=[("X-Robots-Tag", "noarchive")])
+    assert (got.noindex, got.noarchive, got.nofollow) == (True, True, False)
+    assert got.facts() == {"noarchive": True, "noindex": True}
+
+
+def test_directives_for_another_robot_are_not_ours() -> None:
+    body = "<meta name=otherbot content=noindex><meta name=OurBot content=nofollow>"
+    got = page(body, headers=[("X-Robots-Tag", "otherbot: noarchive")], token="ourbot")
+    assert (got.noindex, got.noarchive, got.nofollow) == (False, False, True)
+
+
+def test_facts_tell_what_the_site_says_about_use() -> None:
+    metas = "<meta name=tdm-reservation content=1><meta name=tdm-policy content=https://example.org/terms>"
+    got = page(metas, headers=[("Content-Usage", "train-ai=n"), ("TDM-Reservation", "0")])
+    assert got.facts() == {
+        "usage": {"train-ai": "disallow"},
+        "tdm_reservation": 1,
+        "tdm_policy": "https://example.org/terms",
+    }
+
+
+def test_urls_linked_with_nofollow_only_are_told() -> None:
+    got = page(
+        "<a rel='noopener NoFollow' href=/a>1</a><a rel=nofollow href=/b>2</a><a href=/b>3</a>"
+        "<a href=/c rel=ugc>4</a>"
+    )
+    assert got.nofollow_urls == {"https://example.org/a"}
+
+
+def test_pages_are_parsed_by_many_threads_at_once() -> None:
+    found: list[list[str]] = []
+
+    def parse(n: int) -> None:
+        found.extend(page(f"<a href=/{n}>x</a>").links() for _ in range(20))
+
+    threads = [threading.Thread(target=parse, args=(n,)) for n in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(set(map(tuple, found))) == [(f"https://example.org/{n}",) for n in range(4)]
+
+
+def test_follow_takes_one_link_and_says_so() -> None:
+    got = page("<a href='/a'>a</a>")
+    for many in (got.css("a"), got.css("a.nope"), ["/a"]):
+        with pytest.raises(SpiderError, match="follow_all"):
+            got.follow(many)

@@ -1,0 +1,211 @@
+import gzip
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from scraper.ops.clock import cpu_seconds
+from scraper.parsing.sitemap import MOST_URLS, Listed, Sitemap, parse
+
+URL = "https://a.example/sitemap.xml"
+NS = b'xmlns="http://www.sitemaps.org/schemas/sitemap/0.9"'
+
+
+def page(inside: bytes) -> bytes:
+    return b"<urlset " + NS + b"><url>" + inside + b"</url></urlset>"
+
+
+def seconds(year: int, month: int = 1, day: int = 1, hour: int = 0) -> float:
+    return datetime(year, month, day, hour, tzinfo=UTC).timestamp()
+
+
+def test_pages_come_in_order_with_what_is_said_of_them() -> None:
+    body = (
+        b'<?xml version="1.0"?><urlset ' + NS + b"><url><loc> https://a.example/1?a=1&amp;b=2 </loc>"
+        b"<lastmod>2026-01-02</lastmod><changefreq>daily</changefreq><priority>0.8</priority></url>"
+        b"<url><loc><![CDATA[https://a.example/2?a=1&b=2]]></loc><priority>high</priority></url></urlset>"
+    )
+    assert parse(body, URL, "text/xml") == Sitemap(
+        (
+            Listed("https://a.example/1?a=1&b=2", seconds(2026, 1, 2), "daily", 0.8),
+            Listed("https://a.example/2?a=1&b=2"),
+        )
+    )
+
+
+def test_an_index_lists_sitemaps_and_no_pages() -> None:
+    body = b"<sitemapindex><sitemap><loc>https://a.example/1.xml.gz</loc></sitemap></sitemapindex>"
+    found = parse(body, URL)
+    assert (found.urls, found.sitemaps) == ((), ("https://a.example/1.xml.gz",))
+
+
+@pytest.mark.parametrize(
+    ("inside", "urls"),
+    [
+        (b"<loc>https://a.example/1</loc>", ["https://a.example/1"]),
+        (b"<loc>/1</loc>", ["https://a.example/1"]),
+        (
+            b"<loc>https://a.example/1</loc><loc>https://a.example/2</loc>",
+            ["https://a.example/1", "https://a.example/2"],
+        ),
+        (b"<loc><url>https://a.example/1</url></loc>", ["https://a.example/1"]),
+        (b"<loc>https://a.example/<!-- no -->1</loc>", ["https://a.example/1"]),
+        (b"<loc>https://a.example/?a=1&b=2&copy;=3</loc>", ["https://a.example/?a=1&b=2&copy;=3"]),
+        (b"<loc>\xc2\xa0https://a.example/1\xe2\x80\x8b\n</loc>", ["https://a.example/1"]),
+        (b"<loc>https://a.example/\xff</loc>", ["https://a.example/%EF%BF%BD"]),
+        (b"<LOC>https://a.example/1</LOC>", ["https://a.example/1"]),
+        (b'<loc xmlns="urn:other">https://a.example/1</loc>', ["https://a.example/1"]),
+        (b"<loc></loc><loc>mailto:x@a.example</loc><loc>http://[</loc>", []),
+        (b"<image><loc>https://a.example/1.png</loc></image>", []),
+        (b"<loc>https://a.example/1", ["https://a.example/1"]),
+    ],
+)
+def test_broken_markup_is_read_as_far_as_it_goes(inside: bytes, urls: list[str]) -> None:
+    assert list(parse(page(inside), URL, "text/xml").urls) == urls
+
+
+def test_urls_without_their_element_are_found() -> None:
+    body = b"<urlset><loc>https://a.example/1</loc></url><url><loc>https://a.example/2</loc></url></urlset>"
+    assert parse(body, URL).urls[0] == "https://a.example/1"
+
+
+@pytest.mark.parametrize(
+    ("item", "url", "lastmod"),
+    [
+        (b"<link>https://a.example/1</link>", "https://a.example/1", None),
+        (
+            b"<link>/1</link><pubDate>Fri, 02 Jan 2026 03:00:00 GMT</pubDate>",
+            "https://a.example/1",
+            seconds(2026, 1, 2, 3),
+        ),
+        (b'<link rel="self" href="/x"/><guid>https://a.example/1</guid>', "https://a.example/1", None),
+        (b'<guid isPermaLink="false">https://a.example/1</guid>', None, None),
+        (b"<guid>urn:1</guid>", None, None),
+    ],
+)
+def test_rss_gives_the_links_of_its_items(item: bytes, url: str | None, lastmod: float | None) -> None:
+    body = b"<rss><channel><link>https://a.example/</link><item>" + item + b"</item></channel></rss>"
+    expected = () if url is None else (Listed(url, lastmod),)
+    assert parse(body, URL, "application/rss+xml").pages == expected
+
+
+def test_atom_gives_the_first_link_that_is_the_entry_itself() -> None:
+    body = (
+        b'<feed xmlns="http://www.w3.org/2005/Atom"><link href="https://a.example/"/><entry>'
+        b'<link rel="edit" href="/edit"/><link href="/1"/><link rel="alternate" href="/2"/>'
+        b"<updated>2026-01-02T03:00:00Z</updated></entry></feed>"
+    )
+    assert parse(body, URL).pages == (Listed("https://a.example/1", seconds(2026, 1, 2, 3)),)
+
+
+def test_a_text_lists_one_url_a_line() -> None:
+    body = b"\xef\xbb\xbfhttps://a.example/1\r\n\r\n  https://a.example/2  \n/3\nhello\nhttp://["
+    assert parse(body, URL, "text/plain").urls == ("https://a.example/1", "https://a.example/2")
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"   ",
+        b"<html><body><a href='/'>x</a></body></html>",
+        b"<",
+        b"\x1f\x8b",
+        b"\x1f\x8bjunk",
+        b"<?xml",
+    ],
+)
+def test_what_is_no_sitemap_lists_nothing(body: bytes) -> None:
+    assert parse(body, URL) == Sitemap()
+
+
+def test_gzip_is_known_by_its_first_bytes() -> None:
+    packed = gzip.compress(page(b"<loc>https://a.example/1</loc>"))
+    assert parse(packed, URL, "text/html").urls == ("https://a.example/1",)
+    assert parse(
+        gzip.compress(b"https://a.example/1\n") + gzip.compress(b"https://a.example/2"), URL
+    ).urls == (
+        "https://a.example/1",
+        "https://a.example/2",
+    )
+
+
+def test_gzip_that_breaks_off_is_read_as_far_as_it_goes() -> None:
+    packed = gzip.compress(b"https://a.example/1\n" * 100)
+    assert "https://a.example/1" in parse(packed[:-12], URL).urls
+
+
+def test_the_charset_of_the_header_is_obeyed() -> None:
+    body = page("<loc>https://a.example/ж</loc>".encode("koi8-r"))
+    assert parse(body, URL, "text/xml; charset=koi8-r").urls == ("https://a.example/%D0%B6",)
+
+
+@pytest.mark.parametrize(
+    ("text", "moment"),
+    [
+        (b"2026", seconds(2026)),
+        (b"2026-02", seconds(2026, 2)),
+        (b"2026-02-03T04:00Z", seconds(2026, 2, 3, 4)),
+        (b"2026-02-03T06:00:00.5+02:00", seconds(2026, 2, 3, 4) + 0.5),
+        (b"Tue, 03 Feb 2026 04:00:00 GMT", seconds(2026, 2, 3, 4)),
+        (b"soon", None),
+        (b"0000-00-00", None),
+        (b"", None),
+    ],
+)
+def test_dates_are_read_in_the_forms_in_use(text: bytes, moment: float | None) -> None:
+    body = page(b"<loc>https://a.example/</loc><lastmod>" + text + b"</lastmod>")
+    assert parse(body, URL).pages[0].lastmod == moment
+
+
+def test_no_more_urls_are_taken_than_a_sitemap_may_have() -> None:
+    found = parse(b"https://a.example/\n" * (MOST_URLS + 5), URL)
+    assert (len(found.urls), found.is_cut) == (MOST_URLS, True)
+    assert not parse(b"https://a.example/\n" * 5, URL).is_cut
+
+
+def test_neither_entities_nor_files_are_followed(tmp_path: Path) -> None:
+    secret = tmp_path / "secret"
+    secret.write_text("https://a.example/secret")
+    body = (
+        f'<!DOCTYPE urlset [<!ENTITY x SYSTEM "{secret.as_uri()}"><!ENTITY y "https://a.example/y">]>'
+        f'<urlset xmlns:xi="http://www.w3.org/2001/XInclude"><url><loc>&x;</loc><loc>&y;</loc>'
+        f'<loc><xi:include href="{secret.as_uri()}" parse="text"/></loc></url></urlset>'
+    )
+    assert not [url for url in parse(body.encode(), URL).urls if "secret" in url or url.endswith("/y")]
+
+
+BILLION = b"".join(b'<!ENTITY a%d "%s">' % (n, b"&a%d;" % (n - 1) * 10) for n in range(1, 30))
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        gzip.compress(b"\0" * 80_000_000, 1),
+        gzip.compress(b"") * 300_000,
+        b'<!DOCTYPE x [<!ENTITY a0 "a">' + BILLION + b"]><urlset><url><loc>&a29;</loc></url></urlset>",
+        b"<a>" * 200_000,
+        b"<urlset>" + b"<a/>" * 200_000,
+        b"<urlset>&" + b"<![CDATA[" * 100_000,
+        page(b"<loc>" + b"&" * 300_000),
+        page(b"<loc>" + b"a" * 300_000),
+        b"<urlset>" + b"<url>" * 100_000,
+        b"http\n" * 300_000,
+    ],
+    ids=[
+        "gzip bomb",
+        "gzip members",
+        "entities",
+        "depth",
+        "elements",
+        "cdata",
+        "ampersands",
+        "long",
+        "nested",
+        "lines",
+    ],
+)
+def test_hostile_bodies_take_little_time(body: bytes) -> None:
+    began = cpu_seconds()
+    assert len(parse(body, URL).urls) <= 1
+    assert cpu_seconds() - began < 2

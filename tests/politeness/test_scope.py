@@ -1,0 +1,68 @@
+import pytest
+
+from scraper.politeness.scope import refusal
+
+INSIDE = frozenset(("example.org", "shop.example.com"))
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://example.org/",
+        "http://example.org:8080/a?b=c",
+        "https://www.example.org/",
+        "https://a.b.example.org/x",
+        "https://shop.example.com/",
+        "https://eu.shop.example.com/",
+        "https://example.org/mail/@someone",
+        "https://example.org/?from=a@b.org",
+        "https://example.org/a/b/a/b/a/c",
+        "https://example.org/a//b//c//d//e",
+    ],
+)
+def test_what_is_in_scope_is_followed(url: str) -> None:
+    assert refusal(url, INSIDE) is None
+
+
+@pytest.mark.parametrize(
+    ("url", "reason"),
+    [
+        ("ftp://example.org/a", "scheme ftp: only http and https are fetched"),
+        ("mailto:me@example.org", "scheme mailto: only http and https are fetched"),
+        ("javascript:void(0)", "scheme javascript: only http and https are fetched"),
+        ("https://me:secret@example.org/", "credentials in the URL"),
+        ("https://me@example.org/", "credentials in the URL"),
+        ("https://example.org/" + "a" * 2000, "longer than 2000 characters"),
+        ("https://example.net/", "outside allowed_domains: example.net"),
+        ("https://example.com/", "outside allowed_domains: example.com"),
+        ("https://notexample.org/", "outside allowed_domains: notexample.org"),
+        ("https://example.org.evil.net/", "outside allowed_domains: example.org.evil.net"),
+        ("https://example.org/a/b/a/b/a/b/a/b", "repeats 4 times"),
+        ("https://example.org/x/x/x/x/", "path segment 'x' repeats 4 times"),
+    ],
+)
+def test_what_is_out_of_scope_is_refused_with_its_reason(url: str, reason: str) -> None:
+    assert reason in (refusal(url, INSIDE) or "")
+
+
+def test_a_url_of_two_thousand_characters_is_not_too_long() -> None:
+    url = "https://example.org/".ljust(2000, "a")
+    assert refusal(url, INSIDE) is None
+    assert refusal(url + "a", INSIDE) is not None
+
+
+def test_links_deeper_than_max_depth_are_refused() -> None:
+    assert refusal("https://example.org/", INSIDE, depth=2, max_depth=2) is None
+    assert refusal("https://example.org/", INSIDE, depth=3, max_depth=2) == "depth 3 over max_depth 2"
+    assert refusal("https://example.org/", INSIDE, depth=0, max_depth=0) is None
+
+
+def test_addresses_are_hosts_like_any_other() -> None:
+    domains = frozenset(("127.0.0.1", "::1"))
+    assert refusal("http://127.0.0.1:8000/", domains) is None
+    assert refusal("http://[::1]:8000/", domains) is None
+    assert refusal("http://127.0.0.2:8000/", domains) == "outside allowed_domains: 127.0.0.2"
+
+
+def test_a_repeated_segment_in_the_query_is_no_trap() -> None:
+    assert refusal("https://example.org/a?next=/x/x/x/x/x", INSIDE) is None

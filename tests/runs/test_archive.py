@@ -1,0 +1,330 @@
+"""The archive: WARC files that outside readers accept, whole after a kill, found again by request."""
+
+import gzip
+import io
+import os
+import sys
+from pathlib import Path
+
+import pytest
+from warcio.archiveiterator import ArchiveIterator
+from warcio.checker import Checker
+
+from scraper.engine.fetcher import Fetcher, FetchOptions
+from scraper.errors import StoreError, StoreFull, UsageError
+from scraper.model import Entry, Fetched, Headers, Known, NewUrl, Redirected, Response, Visit
+from scraper.parsing.page import Page
+from scraper.runs import archive
+from scraper.runs.archive import Archive, Archives, pages, run_folders, writing
+from scraper.runs.events import Settled, Visited
+from scraper.spider import Spider, rules_of
+from scraper.testing import FakeClock, FakeWeb, crawl
+from scraper.urls import canonical, fingerprint
+
+URL = "http://a.example/1"
+
+
+def entry_of(url: str = URL, method: str = "GET", body: bytes = b"") -> Entry:
+    return Entry(1, "a.example", fingerprint(method, canonical(url) or "", body), url)
+
+
+def response_of(
+    url: str = URL,
+    content: bytes = b"<p>hello</p>",
+    headers: tuple[tuple[str, str], ...] = (("Content-Type", "text/html"),),
+    status: int = 200,
+    at: float = 1_767_333_600.25,
+) -> Response:
+    return Response(url, status, Headers(headers), content, at, 0.1)
+
+
+def write(folder: Path, *responses: Response, worker: int | None = None) -> Path:
+    with writing(folder, True, worker) as (found,):
+        for response in responses:
+            found.add(entry_of(response.url), response)
+    return found.path
+
+
+def records_of(path: Path) -> list[dict[str, str]]:
+    """The WARC fields of every record, read by somebody else's reader."""
+    with path.open("rb") as file:
+        return [dict(record.rec_headers.headers) for record in ArchiveIterator(file)]
+
+
+# writing ----------------------------------------------------------------------------------------------------
+def test_a_response_comes_back_as_it_was_fetched(tmp_path: Path) -> None:
+    content = bytes(range(256)) * 50
+    fields = (("Content-Type", "text/html"), ("ETag", '"1"'), ("Link", "</a>"), ("Link", "</b>"))
+    write(tmp_path, response_of(content=content, headers=fields))
+    (page,) = pages(tmp_path)
+    assert (page.url, page.fp, page.response.status) == (URL, entry_of().fp, 200)
+    assert page.response.content == content
+    assert page.response.headers.getall("link") == ["</a>", "</b>"]
+    assert page.response.headers["etag"] == '"1"'
+    assert page.response.fetched_at == pytest.approx(1_767_333_600.25)
+
+
+def test_the_file_is_one_gzip_member_a_record_with_digests_that_hold(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = write(tmp_path, *(response_of(f"http://a.example/{n}") for n in range(3)))
+    assert path.name == "pages.warc.gz"
+    checker = Checker(type("Options", (), {"inputs": [str(path)], "verbose": False})())
+    checker.process_all()
+    assert checker.exit_value == 0, capsys.readouterr().out
+    fields = records_of(path)
+    assert [one["WARC-Type"] for one in fields] == ["warcinfo"] + 3 * ["response"]
+    assert fields[1]["WARC-Date"] == "2026-01-02T06:00:00.250000Z"
+    assert gzip.decompress(path.read_bytes()).count(b"WARC/1.1\r\n") == 4
+
+
+def test_cookies_and_codings_are_left_out(tmp_path: Path) -> None:
+    secret = ("Set-Cookie", "sid=secret"), ("Set-Cookie2", "sid=secret")
+    coding = ("Content-Encoding", "gzip"), ("Transfer-Encoding", "chunked"), ("Content-Length", "3")
+    path = write(tmp_path, response_of(headers=(*secret, *coding, ("Vary", "Cookie"))))
+    (page,) = pages(tmp_path)
+    assert page.response.headers.items_all() == [("Vary", "Cookie"), ("Content-Length", "12")]
+    assert b"secret" not in gzip.decompress(path.read_bytes())
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "kept"),
+    [
+        ("X-Folded", "one\r\n two", "one two"),
+        ("X-Injected", "a\r\n\r\nHTTP/1.1 500 Oops\r\n", "a HTTP/1.1 500 Oops"),
+        ("Location", "/caf\xc3\xa9", "/caf%C3%A9"),
+        ("Bad Name", "x", None),
+        ("", "x", None),
+        ("X-Empty", "", ""),
+    ],
+)
+def test_a_hostile_field_stays_one_line_or_goes(
+    tmp_path: Path, name: str, value: str, kept: str | None
+) -> None:
+    write(tmp_path, response_of(headers=((name, value), ("X-Last", "1"))))
+    (page,) = pages(tmp_path)
+    assert page.response.headers.get(name or "none") == kept
+    assert (page.response.headers["x-last"], page.response.content) == ("1", b"<p>hello</p>")
+
+
+def test_a_body_that_is_an_archive_itself_is_only_a_body(tmp_path: Path) -> None:
+    inner = write(tmp_path, response_of(content=os.urandom(3000))).read_bytes()
+    folder = tmp_path / "run"
+    folder.mkdir()
+    path = write(folder, response_of(content=inner))
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-200])
+    write(folder, response_of("http://a.example/2"))
+    assert [page.url for page in pages(folder)] == ["http://a.example/2"]
+    path.write_bytes(whole)
+    assert [page.response.content for page in pages(folder)] == [inner]
+
+
+def test_only_visits_that_bring_a_response_are_written(tmp_path: Path) -> None:
+    entry = entry_of()
+    with writing(tmp_path, True) as (found,):
+        found(Settled(1))
+        found(Visited(Visit(entry, Fetched(Known(1)))))
+        found(Visited(Visit(entry, Fetched(Known(1)), response=response_of())))
+    assert [page.url for page in pages(tmp_path)] == [URL]
+
+
+def test_where_nothing_is_to_be_archived_there_is_no_file(tmp_path: Path) -> None:
+    with writing(tmp_path, False) as found:
+        assert found == ()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_without_the_library_it_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "warcio", None)
+    with pytest.raises(UsageError, match=r"pip install 'scraper\[archive\]'"):
+        archive.warcio()
+
+
+# after a crash ----------------------------------------------------------------------------------------------
+@pytest.mark.parametrize("cut", [1, 9, 20, 60, 200])
+def test_a_torn_last_member_is_cut_off_at_the_next_open(tmp_path: Path, cut: int) -> None:
+    path = write(tmp_path, response_of("http://a.example/1"), response_of("http://a.example/2"))
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-cut])
+    assert [page.url for page in pages(tmp_path)] == ["http://a.example/1"]
+    write(tmp_path, response_of("http://a.example/3"))
+    assert [page.url for page in pages(tmp_path)] == ["http://a.example/1", "http://a.example/3"]
+    assert len(records_of(path)) == 3
+
+
+@pytest.mark.parametrize("left", [0, 1, 12, 40])
+def test_a_file_that_was_hardly_begun_begins_anew(tmp_path: Path, left: int) -> None:
+    path = write(tmp_path, response_of())
+    path.write_bytes(path.read_bytes()[:left])
+    write(tmp_path, response_of())
+    assert [one["WARC-Type"] for one in records_of(path)] == ["warcinfo", "response"]
+
+
+def test_a_last_member_without_its_bytes_is_cut_off(tmp_path: Path) -> None:
+    path = write(tmp_path, response_of("http://a.example/1"))
+    first = path.stat().st_size
+    write(tmp_path, response_of("http://a.example/2"))
+    whole = bytearray(path.read_bytes())
+    whole[first + 30 :] = bytes(len(whole) - first - 30)
+    path.write_bytes(whole)
+    write(tmp_path, response_of("http://a.example/3"))
+    assert [page.url for page in pages(tmp_path)] == ["http://a.example/1", "http://a.example/3"]
+
+
+def test_a_file_of_another_program_is_not_touched(tmp_path: Path) -> None:
+    path = tmp_path / "pages.warc.gz"
+    path.write_bytes(content := gzip.compress(b"WARC/1.0\r\n" * 10))
+    with pytest.raises(StoreError, match="not written by this program"):
+        write(tmp_path, response_of())
+    assert path.read_bytes() == content
+
+
+def test_a_full_disk_leaves_whole_members_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = Archive(tmp_path)
+    found.open()
+    found.add(entry_of(), response_of())
+    real = os.write
+
+    def fill(descriptor: int, content: bytes) -> int:
+        if len(content) < 100:
+            raise OSError(28, "No space left on device")
+        return real(descriptor, content[:-50])
+
+    monkeypatch.setattr(os, "write", fill)
+    with pytest.raises(StoreFull):
+        found.add(entry_of("http://a.example/2"), response_of("http://a.example/2"))
+    monkeypatch.undo()
+    found.close()
+    assert len(records_of(found.path)) == 2
+
+
+# finding ----------------------------------------------------------------------------------------------------
+def test_the_last_response_of_a_url_is_found(tmp_path: Path) -> None:
+    write(
+        tmp_path, response_of(content=b"old"), response_of("http://a.example/2"), response_of(content=b"new")
+    )
+    archives = Archives([tmp_path])
+    page = archives.find(URL)
+    assert page is not None and page.response.content == b"new"
+    assert archives.find("http://a.example/none") is None
+    assert archives.find("no url") is None
+    assert len(archives) == 2
+    archives.close()
+
+
+def test_a_later_run_counts_before_an_earlier_one_whatever_its_dates(tmp_path: Path) -> None:
+    folders = [tmp_path / "1", tmp_path / "2"]
+    for folder, content, at in zip(folders, (b"old", b"new"), (2e9, 1e9), strict=True):
+        folder.mkdir()
+        write(folder, response_of(content=content, at=at))
+    page = Archives(folders).find(URL)
+    assert page is not None and page.response.content == b"new"
+
+
+def test_the_files_of_several_workers_are_one_archive_by_date(tmp_path: Path) -> None:
+    write(tmp_path, response_of(content=b"new", at=200.0), worker=1)
+    write(tmp_path, response_of(content=b"old", at=100.0), response_of("http://a.example/2"), worker=2)
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["pages-1.warc.gz", "pages-2.warc.gz"]
+    archives = Archives([tmp_path])
+    page = archives.find(URL)
+    assert page is not None and page.response.content == b"new"
+    assert sorted(page.url for page in archives.pages()) == [URL, "http://a.example/2"]
+
+
+def test_a_form_that_was_posted_is_not_taken_for_the_page(tmp_path: Path) -> None:
+    with writing(tmp_path, True) as (found,):
+        found.add(entry_of(), response_of(content=b"form"))
+        found.add(entry_of(method="POST", body=b"q=1"), response_of(content=b"found"))
+    archives = Archives([tmp_path])
+    page, posted = archives.find(URL), archives.get(entry_of(method="POST", body=b"q=1").fp)
+    assert page is not None and page.response.content == b"form"
+    assert posted is not None and posted.response.content == b"found"
+
+
+def test_an_archive_that_another_tool_has_packed_anew_is_refused(tmp_path: Path) -> None:
+    path = write(tmp_path, response_of())
+    path.write_bytes(gzip.compress(gzip.decompress(path.read_bytes())))
+    with pytest.raises(StoreError, match="not written by this program"):
+        Archives([tmp_path]).find(URL)
+
+
+def test_the_runs_of_a_spider_are_taken_in_their_order(tmp_path: Path) -> None:
+    for name in ("20260101-000000-9", "20260101-000000-10", "20251231-235959-2"):
+        folder = tmp_path / "runs" / name
+        folder.mkdir(parents=True)
+        write(folder, response_of())
+    (tmp_path / "runs" / "20260102-000000-11").mkdir()
+    assert [folder.name.rpartition("-")[2] for folder in run_folders(tmp_path)] == ["2", "9", "10"]
+
+
+# what is kept -----------------------------------------------------------------------------------------------
+class Shop(Spider):
+    """Everything there is, and a page that it cannot read."""
+
+    name = "shop"
+    start_urls = ["http://a.example/"]
+
+    def parse(self, page: Page) -> object:
+        """Titles and links."""
+        if page.url.endswith("/broken"):
+            raise ValueError("no title")
+        yield {"url": page.url, "title": page.css("title::text").get("")}
+        yield from page.follow_all("a")
+
+
+def site() -> FakeWeb:
+    links = "".join(f'<a href="{name}">x</a>' for name in ("moved", "gone", "broken", "meta", "field", "no"))
+    html = {"Content-Type": "text/html"}
+    return FakeWeb(
+        {
+            "http://a.example/": f"<title>home</title>{links}",
+            "http://a.example/moved": (301, {"Location": "/new"}),
+            "http://a.example/new": "<title>new</title>",
+            "http://a.example/gone": 410,
+            "http://a.example/broken": "<title>?</title>",
+            "http://a.example/meta": '<meta name="robots" content="noarchive"><title>mine</title>',
+            "http://a.example/field": (200, {**html, "X-Robots-Tag": "noarchive"}, "<title>mine</title>"),
+            "http://a.example/no": (403, html, "<title>no</title>"),
+        }
+    )
+
+
+def test_what_a_later_parse_needs_is_kept_and_noarchive_is_not(tmp_path: Path) -> None:
+    with writing(tmp_path, True) as keepers:
+        result = crawl(Shop, site(), listeners=keepers, archive=True)
+    assert len(result.records) == 4
+    kept = {page.url.rpartition("/")[2]: page.response.status for page in pages(tmp_path)}
+    assert kept == {"": 200, "moved": 301, "new": 200, "gone": 410, "broken": 200}
+
+
+def test_nothing_is_carried_along_where_nothing_is_archived() -> None:
+    result = crawl(Shop, site())
+    visits = [event.visit for event in result.events if isinstance(event, Visited)]
+    assert visits and all(visit.response is None for visit in visits)
+
+
+def test_an_archived_page_gives_what_the_fetched_one_gave(tmp_path: Path) -> None:
+    with writing(tmp_path, True) as keepers:
+        result = crawl(Shop, site(), listeners=keepers, archive=True)
+    live = {event.visit.entry.url: event.visit for event in result.events if isinstance(event, Visited)}
+    spider = Shop()
+    fetcher = Fetcher(spider, rules_of(spider), FetchOptions(1, "scraper"), FakeClock())
+    for page in pages(tmp_path):
+        entry = live[page.url].entry
+        outcome, before = fetcher.read(entry, page.response).outcome, live[page.url].outcome
+        assert type(outcome) is type(before)
+        if isinstance(before, Fetched) and isinstance(outcome, Fetched):
+            assert (outcome.records, outcome.links) == (before.records, before.links)
+        if isinstance(before, Redirected) and isinstance(outcome, Redirected):
+            assert isinstance(outcome.to, NewUrl) and outcome.to.url == before.to.url
+
+
+def test_a_damaged_member_is_no_page_and_harms_no_other(tmp_path: Path) -> None:
+    path = write(tmp_path, *(response_of(f"http://a.example/{n}") for n in range(3)))
+    content = bytearray(path.read_bytes())
+    at = content.rindex(b"\x1f\x8b\x08\x04", 0, content.rindex(b"\x1f\x8b\x08\x04"))
+    content[at + 60 : at + 80] = bytes(20)
+    path.write_bytes(content)
+    assert [page.url for page in pages(tmp_path)] == ["http://a.example/0", "http://a.example/2"]
+    assert io.BytesIO(content).getbuffer().nbytes == path.stat().st_size
