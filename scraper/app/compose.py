@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from hashlib import blake2b
 
 from scraper import settings as settings_of
-from scraper.app.offline import Offline
+from scraper.app.archived.crawl_archive import Offline
 from scraper.app.options import Prepared
 from scraper.engine.downloader import ThreadedDownloader
 from scraper.engine.engine import Engine

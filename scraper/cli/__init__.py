@@ -6,25 +6,25 @@ from typing import Any, NoReturn
 
 import click
 
-from scraper.cli.faults import Caller, guarded
+from scraper.cli.failures import Caller, guarded
 
 COMMANDS = {
     "run": ("running", "Crawl: begin a run, or go on with one that did not end."),
     "list": ("spiders", "The spiders that can be run, with their last run and its verdict."),
     "new": ("spiders", "Write a spider file and its test, ready to edit."),
-    "fetch": ("probing", "Send one polite request: status, headers and body."),
-    "explain": ("probing", "Tell whether a URL would be fetched, and if not, why."),
+    "fetch": ("one_url", "Send one polite request: status, headers and body."),
+    "explain": ("one_url", "Tell whether a URL would be fetched, and if not, why."),
     "runs": ("history", "The last runs, newest first."),
     "show": ("history", "One run: its counts, its verdict and the reasons."),
     "audit": ("history", "Prove the politeness of a run, domain by domain."),
     "changes": ("records", "What the last run added, changed and removed."),
     "export": ("records", "Write a spider's current records to a file of any format."),
-    "reparse": ("replay", "Parse the archived pages again, without one request."),
-    "check": ("replay", "Parse the saved pages offline and compare with the saved records."),
+    "reparse": ("reparse", "Parse the archived pages again, without one request."),
+    "check": ("reparse", "Parse the saved pages offline and compare with the saved records."),
     "accept": ("records", "Take over the records of a run that was not OK, after a look at it."),
-    "cookies": ("upkeep", "List, import or forget the cookies of a spider."),
-    "cron": ("upkeep", "The crontab line that runs a spider, or its systemd timer."),
-    "doctor": ("upkeep", "Is this machine ready: Python, packages, data, contact, cron."),
+    "cookies": ("admin", "List, import or forget the cookies of a spider."),
+    "cron": ("admin", "The crontab line that runs a spider, or its systemd timer."),
+    "doctor": ("admin", "Is this machine ready: Python, packages, data, contact, cron."),
 }
 
 EPILOG = """\b

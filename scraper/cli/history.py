@@ -9,8 +9,8 @@ from typing import Any
 
 import click
 
-from scraper.app.audit import DomainAudit, audit
-from scraper.app.reading import existing_store, find_run, needed_store, runs_of, state_of
+from scraper.app.admin.audit import DomainAudit, audit
+from scraper.app.project import existing_store, find_run, needed_store, runs_of, state_of
 from scraper.cli import ending, text
 from scraper.cli.options import Place, command_line, json_option, place_options
 from scraper.store import Run, Store

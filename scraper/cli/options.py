@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 import click
 
-from scraper.cli.faults import Caller
+from scraper.cli.failures import Caller
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 

@@ -9,8 +9,8 @@ from typing import Any
 
 import click
 
-from scraper.app.reading import find_run, needed_store
-from scraper.app.records import accept, changes_since, current_file, export, lines_of
+from scraper.app.admin.current_records import accept, changes_since, current_file, export, lines_of
+from scraper.app.project import find_run, needed_store
 from scraper.cli import text
 from scraper.cli.options import command_line, json_option, place_options
 from scraper.errors import UsageError

@@ -12,8 +12,8 @@ from typing import Any
 import click
 
 from scraper.app.options import Options, Prepared, open_store, prepare
-from scraper.app.reading import told_worker
-from scraper.app.run import run
+from scraper.app.project import told_worker
+from scraper.app.running.start_run import run
 from scraper.cli import ending, text
 from scraper.cli.options import Place, caller, json_option, place_options, read_params
 from scraper.cli.progress import Counts, Milestones, Narrator, Pace

@@ -7,8 +7,8 @@ from typing import Any
 
 import click
 
-from scraper.app.reading import existing_store, runs_of, state_of
-from scraper.app.scaffold import write_spider
+from scraper.app.admin.new_spider import write_spider
+from scraper.app.project import existing_store, runs_of, state_of
 from scraper.cli import text
 from scraper.cli.options import caller, command_line, json_option, place_options
 from scraper.spider.discovery import BrokenSpider, LoadedSpider, list_all

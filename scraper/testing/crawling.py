@@ -11,7 +11,7 @@ from typing import Any
 
 from scraper import settings as settings_of
 from scraper.app.compose import plan_of, session_opener
-from scraper.app.summary import End, facts_of, judgement_of, summary_of
+from scraper.app.running.summary import End, facts_of, judgement_of, summary_of
 from scraper.engine.batch import Batch, BatchResult, BatchSteps, Work
 from scraper.engine.domain_stats import DomainStats
 from scraper.engine.engine import Engine

@@ -11,7 +11,7 @@ import click
 import pytest
 
 from scraper.cli import COMMANDS, commands, ending, invoke, text
-from scraper.cli.faults import Caller, code_of, guarded
+from scraper.cli.failures import Caller, code_of, guarded
 from scraper.cli.options import Place
 from scraper.errors import LeaseLost, LoginFailed, ScraperError, SpiderError, StoreBusy, StoreFull
 from tests.site import Site, page

@@ -1,7 +1,7 @@
 """One worker process of `run --workers N`: leases domains of a run that its parent holds.
 
-Started as `python -m scraper.app.worker`; its orders are one line of JSON on standard input, its reports are
-lines of JSON on standard output. It says when it is ready, and begins at the next line that comes. Interrupts
+Started as `python -m scraper.app.running.worker`; its orders are one line of JSON on standard input, its
+reports are lines of JSON on standard output. It says when it is ready, and begins at the next line that comes. Interrupts
 are the parent's business: it passes on what is meant for us.
 """
 
@@ -17,7 +17,7 @@ from typing import Any
 
 from scraper.app.compose import compose, worker_name
 from scraper.app.options import Options, open_store, prepare
-from scraper.app.run_output import LogFile
+from scraper.app.running.run_output import LogFile
 from scraper.engine.engine import Engine
 from scraper.ops.clock import SystemClock
 from scraper.runs.archive import writing

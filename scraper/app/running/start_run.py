@@ -6,11 +6,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 from scraper.app.compose import compose, compose_offline, worker_name
-from scraper.app.conclude import conclude
 from scraper.app.options import Prepared
-from scraper.app.run_output import Exporter, LogFile, Timeline
-from scraper.app.summary import End, unstarted
-from scraper.app.workers import Workers
+from scraper.app.running.end_run import conclude
+from scraper.app.running.run_output import Exporter, LogFile, Timeline
+from scraper.app.running.summary import End, unstarted
+from scraper.app.running.worker_pool import Workers
 from scraper.engine.plan import Stop
 from scraper.errors import StoreError
 from scraper.ops.clock import Clock, SystemClock

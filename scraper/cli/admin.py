@@ -7,10 +7,10 @@ from pathlib import Path
 
 import click
 
-from scraper.app.cookie_admin import forget_cookies, import_cookies, jars
-from scraper.app.doctor import State, examine
+from scraper.app.admin.cookie_admin import forget_cookies, import_cookies, jars
+from scraper.app.admin.doctor import State, examine
 from scraper.app.options import open_store
-from scraper.app.reading import store_url
+from scraper.app.project import store_url
 from scraper.cli import text
 from scraper.cli.options import command_line, json_option, place_options
 from scraper.ops import cron

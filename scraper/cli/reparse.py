@@ -8,9 +8,9 @@ from typing import Any
 
 import click
 
+from scraper.app.archived.reparse import Checked, check, reparse
 from scraper.app.options import Options, open_store, prepare
-from scraper.app.reading import needed_store
-from scraper.app.replay import Checked, check, reparse
+from scraper.app.project import needed_store
 from scraper.cli import text
 from scraper.cli.options import json_option, place_options, read_params
 from scraper.cli.running import Manner, run_watched

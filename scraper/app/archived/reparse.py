@@ -7,7 +7,7 @@ from typing import Any
 
 from scraper import settings as settings_of
 from scraper.app.options import Prepared
-from scraper.app.run import run
+from scraper.app.running.start_run import run
 from scraper.engine.fetcher import Fetcher, FetchOptions
 from scraper.errors import UsageError
 from scraper.model import Entry, Failed, Fetched, Visit

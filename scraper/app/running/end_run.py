@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from scraper.app.options import Prepared
-from scraper.app.publish import publish
-from scraper.app.run_output import Exporter, Timeline
-from scraper.app.summary import End, facts_of, judgement_of, summary_of
+from scraper.app.running.publish_records import publish
+from scraper.app.running.run_output import Exporter, Timeline
+from scraper.app.running.summary import End, facts_of, judgement_of, summary_of
 from scraper.engine.domain_stats import DomainStats
 from scraper.engine.plan import Stop
 from scraper.errors import ScraperError

@@ -3,8 +3,8 @@
 from collections.abc import Iterator
 from pathlib import Path
 
-from scraper.app.publish import everything, publish
-from scraper.app.reading import state_of
+from scraper.app.project import state_of
+from scraper.app.running.publish_records import everything, publish
 from scraper.errors import StoreBusy, UsageError
 from scraper.runs.changes import Change, diff
 from scraper.runs.files import RunFiles

@@ -76,7 +76,7 @@ class Workers:
 
     def _start(self, number: int) -> None:
         child = subprocess.Popen(
-            [sys.executable, "-m", "scraper.app.worker"],
+            [sys.executable, "-m", "scraper.app.running.worker"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,

@@ -9,12 +9,12 @@ from pathlib import Path
 import click
 
 from scraper import settings as settings_of
-from scraper.app.explain import Asker, Check, explain
-from scraper.app.fetch_one import Step, probing
+from scraper.app.admin.new_spider import check_url
+from scraper.app.one_url.explain import Asker, Check, explain
+from scraper.app.one_url.fetch_one import Step, probing
 from scraper.app.options import open_store
-from scraper.app.reading import existing_store
-from scraper.app.scaffold import check_url
-from scraper.cli import faults, text
+from scraper.app.project import existing_store
+from scraper.cli import failures, text
 from scraper.cli.options import caller, place_options, read_params
 from scraper.model import Response
 from scraper.parsing.encoding import decode, encoding_of
@@ -53,13 +53,13 @@ def fetch_command(url: str, data: Path, store: str | None, sets: tuple[str, ...]
         for step in probe.fetch(address):
             _tell_step(step)
     if step is None or step.response is None:
-        return faults.LATER if step is not None and step.is_later else faults.UNHEALTHY
+        return failures.LATER if step is not None and step.is_later else failures.UNHEALTHY
     if body:
         sys.stdout.buffer.write(step.response.content)
     else:
         for line in _shown(step.response):
             click.echo(line)
-    return faults.OK if step.is_ok else faults.UNHEALTHY
+    return failures.OK if step.is_ok else failures.UNHEALTHY
 
 
 def _settings(sets: tuple[str, ...], store: str | None, of_spider: dict[str, object]) -> Settings:

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from scraper import settings as settings_of
-from scraper.app.fetch_one import pace_of
-from scraper.app.reading import told_worker
+from scraper.app.one_url.fetch_one import pace_of
+from scraper.app.project import told_worker
 from scraper.engine.robots_cache import RobotsCache, RobotsRules
 from scraper.model import Deferred
 from scraper.ops.clock import SystemClock, second_of_day

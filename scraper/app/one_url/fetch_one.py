@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 from scraper import settings as settings_of
 from scraper.app.compose import session_opener, worker_name
-from scraper.app.reading import PROBE
+from scraper.app.project import PROBE
 from scraper.engine.batch import RobotsRequest
 from scraper.engine.robots_cache import RobotsCache, RobotsRules
 from scraper.errors import StoreBusy

@@ -1,0 +1,1 @@
+"""Pages of the archive parsed once more, without one request."""

@@ -1,0 +1,1 @@
+"""One URL: fetched by hand, or explained without a request."""

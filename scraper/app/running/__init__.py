@@ -1,0 +1,1 @@
+"""A run from its start to its verdict: this process or several workers, its files, its end."""
