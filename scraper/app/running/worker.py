@@ -1,7 +1,7 @@
 """One worker process of `run --workers N`: leases domains of a run that its parent holds.
 
 Started as `python -m scraper.app.running.worker`; its orders are one line of JSON on standard input, its
-reports are lines of JSON on standard output. It says when it is ready, and begins at the next line that comes.
+reports are lines of JSON on standard output. It says when it is ready, and begins at the next line.
 Interrupts are the parent's business: it passes on what is meant for us.
 """
 
