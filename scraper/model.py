@@ -231,12 +231,14 @@ class Denied:
 
 @dataclass(frozen=True, slots=True)
 class Failed:
-    """Given up in this run. `error` groups equals; `is_gone`: 404 or 410; `is_parse`: the spider raised."""
+    """Given up in this run. `error` groups equals; `is_gone`: 404 or 410; `is_parse`: the spider raised,
+    with its `traceback`."""
 
     reason: str
     error: str = ""
     is_gone: bool = False
     is_parse: bool = False
+    traceback: str = ""
 
 
 Outcome = Fetched | Unchanged | Redirected | Retry | Deferred | Denied | Failed

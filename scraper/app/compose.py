@@ -109,6 +109,7 @@ def plan_of(
         max_attempts=settings.max_attempts,
         concurrency=settings.concurrency,
         max_pages=settings.max_pages,
+        max_errors=settings.max_errors,
         max_time=settings.max_time,
         max_age=settings.max_age,
         active_hours=(settings.active_hours,) if settings.active_hours else (),

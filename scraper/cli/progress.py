@@ -96,13 +96,21 @@ class Narrator:
     """Says what a person wants to know of a run: each thing once, the first few of a kind."""
 
     def __init__(
-        self, counts: Counts, say: Callable[[str], None], pace: Pace, exempt: Mapping[str, str], attempts: int
+        self,
+        counts: Counts,
+        say: Callable[[str], None],
+        pace: Pace,
+        exempt: Mapping[str, str],
+        attempts: int,
+        *,
+        is_verbose: bool = False,
     ) -> None:
         self._counts = counts
         self._say = say
         self._pace = pace
         self._exempt = exempt
         self._attempts = attempts
+        self._is_verbose = is_verbose
         self._paces: dict[str, Pace] = {}
         self._announced: dict[str, float] = {}
         self._said: Counter[str] = Counter()
@@ -169,8 +177,11 @@ class Narrator:
     def _tell_visit(self, visit: Visit) -> None:
         url = text.cut(visit.entry.url, 200)
         match visit.outcome:
-            case Failed(reason=reason, error=error):
+            case Failed(reason=reason, error=error, traceback=trace):
                 self._say_some(f"failed: {error or reason}", f"failed {url}: {reason}")
+                if self._is_verbose and trace and self._said[f"failed: {error}"] <= MOST_OF_A_KIND:
+                    for line in trace.splitlines():
+                        self._say(line)
             case Denied(reason=reason):
                 self._say_some(f"denied: {reason}", f"denied {url}: {reason}")
             case Retry(reason=reason):

@@ -158,7 +158,9 @@ def _narrator(prepared: Prepared, counts: Counts, say: Any) -> Narrator:
     found = prepared.settings
     source = found.source("delay")
     pace = Pace(found.delay, "default delay" if source == DEFAULT else f"delay of {source}")
-    return Narrator(counts, say, pace, found.robots_exempt, found.max_attempts)
+    return Narrator(
+        counts, say, pace, found.robots_exempt, found.max_attempts, is_verbose=caller().is_verbose
+    )
 
 
 def _note_fetching(event: Event) -> None:

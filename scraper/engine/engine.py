@@ -6,6 +6,7 @@ its answer means for the domain is heeded (`Etiquette`); its visit waits for the
 which writes records, links, cookies, clock and the URL's end in one transaction; now its links are pending.
 """
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 
 from scraper.engine.batch import BatchResult, Downloader, RobotsRequest
@@ -17,10 +18,11 @@ from scraper.engine.robots_cache import RobotsCache, RobotsRules
 from scraper.engine.scheduler import Scheduler
 from scraper.engine.throttling import Throttling
 from scraper.errors import LoginFailed
-from scraper.model import Fetched, Reaction, Unchanged, Visit
+from scraper.model import Denied, Failed, Fetched, Reaction, Unchanged, Visit
 from scraper.ops.clock import Clock
 from scraper.politeness import retry
 from scraper.runs.events import DomainState, Event, Listener, Noted, RobotsRead, Ticked, Visited
+from scraper.spider import request_of
 from scraper.store import Run, Store
 from scraper.urls import domain_of
 
@@ -62,6 +64,7 @@ class Engine:
         self._stop: Stop | None = None
         self._began = clock.now()
         self._in_flight = 0
+        self._raised_in_a_row: Counter[str] = Counter()
 
     # the loop ------------------------------------------------------------------------------------------
     def run(self) -> Stop:
@@ -88,7 +91,7 @@ class Engine:
         plan = self._plan
         if plan.max_time is not None and self._clock.now() - self._began >= plan.max_time:
             return Stop.TIME
-        if plan.max_pages is not None and self._scheduler.pages >= plan.max_pages:
+        if plan.max_pages is not None and self._scheduler.spent >= plan.max_pages:
             return Stop.PAGES
         return self._is_finished()
 
@@ -261,7 +264,7 @@ class Engine:
         elif result.batch.login:
             domain.logged_in()
             if domain.session.has_login:
-                self._tell(Noted(f"{domain.name}: logged in"))
+                self._tell(Noted(f"{domain.name}: login form sent"))
         self._leases.keep_connected(domain)
         self._leases.schedule(domain)
         if domain.is_wanted:
@@ -283,6 +286,8 @@ class Engine:
         if is_page:
             domain.login_state.shown(visit.entry.id)
             self._scheduler.pages += 1
+        self._scheduler.spent += visit.exchange is not None or not isinstance(visit.outcome, Denied)
+        self._count_errors(visit)
         domain.stats.count(visit)
         self._throttling.react(domain, visit)
         if domain.stats.login:
@@ -290,6 +295,21 @@ class Engine:
         if visit.exchange is not None:
             self._is_left(domain)
         self._tell(Visited(visit))
+
+    def _count_errors(self, visit: Visit) -> None:
+        """Stop where a callback raises on page after page: more requests would bring the same.
+
+        Callbacks are counted apart, since a list that parses proves nothing for the pages behind it. After
+        many good pages it takes a tenth of them: a corner of a large site must not end the run.
+        """
+        outcome, row, most = visit.outcome, self._raised_in_a_row, self._plan.max_errors
+        if isinstance(outcome, Failed) and outcome.is_parse:
+            callback = request_of(visit.entry).callback
+            row[callback] += 1
+            if most is not None and row[callback] >= max(most, self._scheduler.pages // 10):
+                self.stop(Stop.ERRORS)
+        elif row and isinstance(outcome, Fetched):
+            del row[request_of(visit.entry).callback]
 
     def _settle(self) -> None:
         is_news, domains = self._group_commit.settle()

@@ -2,12 +2,10 @@
 
 import json
 import re
-import traceback
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from hashlib import blake2b
-from typing import Any
 from urllib.parse import urlencode
 
 from scraper.errors import BadAnswer, ConnectFailed, FetchError, LoginFailed, ScraperError
@@ -40,6 +38,7 @@ from scraper.politeness.ratelimit_fields import rate_limits, spread
 from scraper.politeness.scope import refusal as out_of_scope
 from scraper.runs.archive import Archives
 from scraper.spider import Rules, Spider, parse_page, request_of, request_text
+from scraper.spider.tracebacks import files_of, origin_of, told, traceback_of
 from scraper.urls import canonical, domain_of, fingerprint, join
 
 _GONE = frozenset({404, 410})
@@ -88,6 +87,7 @@ class Fetcher:
         self._options = options
         self._clock = clock
         self._archives = archives
+        self._files = files_of(type(spider))
 
     def visits(
         self, session: DomainSession, entries: deque[Entry], goes_on: Callable[[], bool]
@@ -145,7 +145,11 @@ class Fetcher:
         if isinstance(outcome, Retry):
             outcome = self._again(entry, sent.request, outcome)
         if isinstance(outcome, Failed) and outcome.is_parse:
-            outcome = replace(outcome, reason=redact(outcome.reason, session.secrets))
+            outcome = replace(
+                outcome,
+                reason=redact(outcome.reason, session.secrets),
+                traceback=redact(outcome.traceback, session.secrets),
+            )
         return Visit(
             entry,
             outcome,
@@ -185,7 +189,7 @@ class Fetcher:
         except LoginFailed as error:
             raise LoginFailed(self._without_secrets(session, error.message), error.hint) from None
         except Exception as error:
-            text = _QUERY.sub(r"\1", _where(error))
+            text = _QUERY.sub(r"\1", told(error, self._files))
             raise LoginFailed(self._without_secrets(session, f"login on {session.domain}: {text}")) from None
 
     def _without_secrets(self, session: DomainSession, text: str) -> str:
@@ -348,7 +352,10 @@ class Fetcher:
             found = parse_page(self._spider, page, self._rules)
             facts = page.facts(self._robots_usage(page))
         except Exception as error:
-            return Failed(_where(error), type(error).__name__, is_parse=True), ()
+            place = origin_of(error, self._files).place
+            kind = f"{type(error).__name__} in {place}" if place else type(error).__name__
+            failed = Failed(told(error, self._files), kind, is_parse=True, traceback=traceback_of(error))
+            return failed, ()
         return Fetched(known, found.records, found.links, found.refused, facts), found.rejected
 
 
@@ -404,17 +411,3 @@ def _without_cookies(response: Response) -> Response:
     """A response as it may be archived: whoever has a session's cookies is that session."""
     lines = [(name, value) for name, value in response.headers.items_all() if name.lower() not in _COOKIES]
     return replace(response, headers=Headers(lines))
-
-
-def _where(error: BaseException) -> str:
-    """An exception in one line, with the place in the user's file where it was raised."""
-    text = f"{type(error).__name__}: {error}".strip().replace("\n", " ")[:300]
-    frames: list[Any] = traceback.extract_tb(error.__traceback__)
-    own = [
-        frame
-        for frame in frames
-        if "/scraper/" not in frame.filename and "site-packages" not in frame.filename
-    ]
-    if not own:
-        return text
-    return f"{text} ({own[-1].filename.rpartition('/')[2]}, line {own[-1].lineno})"

@@ -12,6 +12,7 @@ class Stop(StrEnum):
     PAGES = "max_pages"
     TIME = "max_time"
     SIGNAL = "signal"
+    ERRORS = "max_errors"
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +30,7 @@ class Plan:
     max_attempts: int = 4
     concurrency: int = 1
     max_pages: int | None = None
+    max_errors: int | None = None
     max_time: float | None = None
     max_age: float = 0.0
     active_hours: tuple[tuple[int, int], ...] = ()

@@ -21,7 +21,8 @@ class Scheduler:
     """Takes URLs from the store and hands them out in turns.
 
     `obey` takes up the rules of an origin; `take_in` gets the visits that end without a request: denied by
-    robots.txt, or fresh. `handed_out` counts the URLs in threads' hands, `pages` those that became pages.
+    robots.txt, or fresh. `handed_out` counts the URLs in threads' hands, `pages` those that became pages,
+    `spent` what counts against max_pages: every request for a page, whatever became of it.
     """
 
     def __init__(
@@ -43,12 +44,13 @@ class Scheduler:
         self._take_in = take_in
         self.handed_out = 0
         self.pages = 0
+        self.spent = 0
 
     @property
     def has_room(self) -> bool:
-        """Whether max_pages allows another page."""
+        """Whether max_pages allows another request."""
         most = self._plan.max_pages
-        return most is None or self.pages + self.handed_out < most
+        return most is None or self.spent + self.handed_out < most
 
     def next_batch(self, domain: Domain) -> Batch | None:
         """The domain's next turn; None where there is nothing to do now."""

@@ -11,13 +11,14 @@ from requests.adapters import BaseAdapter, HTTPAdapter
 from requests.auth import AuthBase, HTTPDigestAuth
 from requests.cookies import cookiejar_from_dict, merge_cookies
 
-from scraper.errors import LoginFailed
+from scraper.errors import LoginFailed, ScraperError
 from scraper.http import connection, redirects
 from scraper.http.adapter import Adapter, LimitedAdapter, put_behind_limiter
 from scraper.http.cookies import Jar
 from scraper.http.host_settings import HostSettings, lay_over
 from scraper.model import Headers, Request, Response
 from scraper.ops.clock import Clock, SystemClock
+from scraper.parsing.forms import Form
 from scraper.parsing.page import Page
 from scraper.politeness import retry
 from scraper.urls import domain_of, host_of, is_public_suffix
@@ -43,9 +44,10 @@ class OriginSettings:
 
 @dataclass(slots=True)
 class _Login:
-    """What a login has done so far; `status` of its last answer."""
+    """What a login has done so far; `status` of its last answer. `came_back`: it shows the form once more."""
 
     sends: int = 0
+    came_back: bool = False
     status: int = 0
     pages: set[str] = field(default_factory=set)
 
@@ -289,7 +291,18 @@ class DomainSession(requests.Session):
         headers = {"Referer": page.url.partition("#")[0]}
         if sent.content_type:
             headers["Content-Type"] = sent.content_type
-        return self.request(sent.method, sent.url, data=sent.body, headers=headers)
+        answer = self.request(sent.method, sent.url, data=sent.body, headers=headers)
+        if self._login is not None and found.secrets:
+            self._login.came_back = self._has_form_again(answer, found)
+        return answer
+
+    def _has_form_again(self, answer: requests.Response, sent: Form) -> bool:
+        """Whether an answer shows the form that was just sent, as a login page does to a wrong password."""
+        try:
+            again = self._page(answer).form("form", sent.secrets)
+        except (ScraperError, ValueError):
+            return False
+        return sent.secrets <= set(again.names) and _page_key(again.action) == _page_key(sent.action)
 
     def _page(self, page: Page | requests.Response | str) -> Page:
         if isinstance(page, Page):
@@ -314,6 +327,8 @@ class DomainSession(requests.Session):
             self._login = None
         if done.status in (401, 403):
             raise LoginFailed(f"the login was answered with status {done.status}")
+        if done.came_back:
+            raise LoginFailed("the login page came back: wrong password?")
         self._is_portable = before == self._belongings()
         self.has_login = bool(done.sends) or not self._is_portable
         self._login_pages = frozenset(page for page in done.pages if not page.endswith("/"))

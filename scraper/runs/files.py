@@ -1,7 +1,7 @@
 """The files of DESIGN 3.4 that are derived from the store: a run's folder and a spider's current records.
 
 data/NAME/records.jsonl, changes.jsonl        replaced as a whole
-data/NAME/runs/RUN_ID/records.jsonl, log.jsonl  appended to, by several processes too
+data/NAME/runs/RUN_ID/records.jsonl, log.jsonl, errors.txt  appended to, by several processes too
 data/NAME/runs/RUN_ID/run.json                replaced as a whole
 """
 
@@ -14,6 +14,8 @@ from typing import Any
 
 from scraper.errors import SpiderError
 from scraper.ops.disk import encode, explained, one_line, replace, sync_folder
+
+ERRORS = "errors.txt"
 
 _BLOCK = 64 * 1024
 
@@ -29,6 +31,7 @@ class RunFiles:
         self.folder = self.home / "runs" / run_id
         self._records = _Appended(self.folder / "records.jsonl")
         self._log = _Appended(self.folder / "log.jsonl")
+        self._errors = _Appended(self.folder / ERRORS)
 
     def open(self, *, repair: bool = True) -> None:
         """Make the folder, open its files. `repair` cuts a line that a crash tore: not while others write."""
@@ -55,6 +58,12 @@ class RunFiles:
         """Add one event to log.jsonl."""
         self._log.write(encode(_as_json(event) + "\n"))
 
+    def keep_traceback(self, url: str, text: str) -> None:
+        """Add a traceback to errors.txt, which is only there where the spider's code raised."""
+        if not self._errors.is_open:
+            self._errors.open()
+        self._errors.write(encode(f"{url}\n{text.rstrip()}\n\n"))
+
     def write_run(self, summary: Mapping[str, Any]) -> None:
         """Replace run.json."""
         replace(self.folder / "run.json", iter([encode(_as_json(summary, indent=2) + "\n")]))
@@ -73,8 +82,8 @@ class RunFiles:
 
     def close(self) -> None:
         """Put what was appended safely on the disk. Safe to repeat."""
-        self._records.close()
-        self._log.close()
+        for file in (self._records, self._log, self._errors):
+            file.close()
         sync_folder(self.folder)
 
 
@@ -90,6 +99,10 @@ class _Appended:
             self._descriptor = os.open(
                 self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644
             )
+
+    @property
+    def is_open(self) -> bool:
+        return self._descriptor is not None
 
     def repair(self) -> None:
         """Cut the file back to its last line end."""

@@ -66,7 +66,7 @@ class Facts:
     `rejected` those that were not as the spider declares them. `stopped`: why
     the run ended before its work was done ("SIGTERM", "example.org asks to wait until 14:00"), empty
     otherwise. `is_limited`: a limit that the user set for this run alone was reached, so its totals are not
-    held against other runs.
+    held against other runs. `is_given_up`: it was stopped because callbacks raised on page after page.
     """
 
     pages: int = 0
@@ -86,6 +86,7 @@ class Facts:
     deferred: int = 0
     stopped: str = ""
     is_limited: bool = False
+    is_given_up: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,10 +196,13 @@ def _is_blocked(facts: Facts, health: Health) -> bool:
 
 def _broken(facts: Facts, health: Health) -> Iterator[Finding]:
     answered, raised = _answered(facts), sum(facts.errors.values())
-    if raised and raised / answered > health.max_failed:
+    if raised and (raised / answered > health.max_failed or facts.is_given_up):
         share = _percent(raised / answered)
         told = f"the spider's code raised on {share} of the pages ({raised} of {answered})"
-        yield Verdict.BROKEN, f"{told}, at most {_percent(health.max_failed)} may: {_causes(facts.errors)}"
+        most = f"at most {_percent(health.max_failed)} may"
+        if facts.is_given_up:
+            most = "page after page, so the run was stopped (setting max_errors)"
+        yield Verdict.BROKEN, f"{told}, {most}: {_causes(facts.errors)}"
     if answered:
         return
     for domain, reason in _first(facts.down):

@@ -50,6 +50,7 @@ class Settings:
     max_body: int = _setting(32 * 1024 * 1024, values.positive(values.size, "a size"))
     max_depth: int | None = _setting(None, values.optional(values.at_least(0)))
     max_pages: int | None = _setting(None, values.optional(values.at_least(1)))
+    max_errors: int | None = _setting(10, values.optional(values.at_least(1)))
     max_time: float | None = _setting(None, values.optional(values.positive(values.duration, "a duration")))
     allowed_domains: tuple[str, ...] = _setting((), values.domains)
     headers: Mapping[str, Mapping[str, str]] = _setting({}, values.headers, secret=True)

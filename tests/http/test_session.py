@@ -407,13 +407,20 @@ def test_a_form_on_a_page_that_failed_is_not_looked_for(site: Site) -> None:
 
 
 def test_a_login_is_kept_with_its_cookies_and_its_page(site: Site) -> None:
-    site["/login"] = Reply(200, FORM.replace("/in", "/login"), {"Content-Type": "text/html"})
+    site["/login"] = [Reply(200, FORM.replace("/in", "/login"), {"Content-Type": "text/html"}), "welcome"]
     first, second = session_of(), session_of()
     first.log_in(lambda session: session.submit(site.url("/login"), p="x"))
     second.load(first.dump_changes() or "")
     assert second.is_logged_in and second.has_login
     assert second.is_login_page(site.url("/login/?next=/x")) and not second.is_login_page(site.url("/"))
     assert second.dump_changes() is None
+
+
+def test_a_login_page_that_comes_back_means_a_wrong_password(site: Site) -> None:
+    form = Reply(422, FORM.replace("/in", "/login"), {"Content-Type": "text/html"})
+    site["/login"] = [Reply(200, form.body, form.headers), form]
+    with pytest.raises(LoginFailed, match=r"the login page came back: wrong password\?"):
+        session_of().log_in(lambda session: session.submit(site.url("/login"), p="x"))
 
 
 def test_a_login_that_lives_in_headers_is_not_kept_as_one(site: Site) -> None:

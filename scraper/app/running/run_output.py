@@ -1,6 +1,7 @@
 """The run's files as it goes: records as they are committed, and one line for all that was not fetched."""
 
 import datetime
+from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
@@ -25,6 +26,7 @@ from scraper.store import Run, Store
 
 PAGE = 1000
 MOST_POINTS = 240
+MOST_TRACEBACKS, MOST_KINDS = 3, 20  # of one kind of error, and kinds
 
 
 class Exporter:
@@ -86,13 +88,25 @@ class Timeline:
 
 
 class LogFile:
-    """Writes log.jsonl: every URL that was not fetched with its reason, and what happened to its domain."""
+    """Writes log.jsonl: every URL that was not fetched with its reason, and what happened to its domain.
+
+    The first tracebacks of each kind of error go to errors.txt.
+    """
 
     def __init__(self, files: RunFiles, clock: Clock) -> None:
         self._files = files
         self._clock = clock
+        self._raised: Counter[str] = Counter()
 
     def __call__(self, event: Event) -> None:
+        if (
+            isinstance(event, Visited)
+            and isinstance(failed := event.visit.outcome, Failed)
+            and failed.traceback
+        ):
+            self._raised[failed.error] += 1
+            if self._raised[failed.error] <= MOST_TRACEBACKS and len(self._raised) <= MOST_KINDS:
+                self._files.keep_traceback(event.visit.entry.url, failed.traceback)
         line = _line(event)
         if line is not None:
             at = datetime.datetime.fromtimestamp(self._clock.wall(), datetime.UTC)

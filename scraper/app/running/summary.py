@@ -60,6 +60,7 @@ def facts_of(domain_stats: Mapping[str, DomainStats], fill: Fill, end: End) -> F
         deferred=end.pending if end.stop is Stop.DEFERRED else 0,
         stopped=signal.Signals(end.signal).name if end.signal else "",
         is_limited=end.is_pause,
+        is_given_up=end.stop is Stop.ERRORS,
     )
 
 

@@ -1,0 +1,52 @@
+"""Where an exception came from, as the author of a spider looks for it: in the spider's own file."""
+
+import linecache
+import sys
+import traceback
+from dataclasses import dataclass
+from pathlib import Path
+
+LONGEST = 8_000  # characters of a traceback
+_MODULES = "scraper_spiders."  # the package under which `discovery` loads the files of spiders
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """`place`: "shop.py, line 12"; `code`: that line. Both are empty where no line of a spider took part."""
+
+    place: str = ""
+    code: str = ""
+
+
+def files_of(spider: type) -> frozenset[str]:
+    """The source files of a spider's class and of what it inherits from, without this package's own."""
+    names = {kind.__module__ for kind in spider.__mro__}
+    modules = [sys.modules.get(name) for name in names if not name.startswith(("scraper.", "builtins"))]
+    return frozenset(file for module in modules if (file := getattr(module, "__file__", None)))
+
+
+def origin_of(error: BaseException, files: frozenset[str] = frozenset()) -> Origin:
+    """The deepest line of a spider's own file; `files`: those of a spider that was not found by name."""
+    found: Origin | None = None
+    for frame, line in traceback.walk_tb(error.__traceback__):
+        name = frame.f_code.co_filename
+        if name in files or str(frame.f_globals.get("__name__", "")).startswith(_MODULES):
+            linecache.checkcache(name)
+            code = linecache.getline(name, line, frame.f_globals).strip()
+            found = Origin(f"{Path(name).name}, line {line}", code)
+    return found or Origin()
+
+
+def told(error: BaseException, files: frozenset[str] = frozenset()) -> str:
+    """An exception in one line: what, where, and the line of code."""
+    origin = origin_of(error, files)
+    text = " ".join(f"{type(error).__name__}: {error}".split()).rstrip(": ")[:300]
+    if not origin.place:
+        return text
+    return f"{text} ({origin.place}{f': {origin.code[:120]}' if origin.code else ''})"
+
+
+def traceback_of(error: BaseException) -> str:
+    """The whole traceback; of a very long one its end, where the cause stands."""
+    text = "".join(traceback.format_exception(error))
+    return text if len(text) <= LONGEST else f"...\n{text[-LONGEST:]}"
