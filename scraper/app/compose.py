@@ -7,7 +7,7 @@ import random
 import socket
 import sys
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from hashlib import blake2b
 
 from scraper import settings as settings_of
@@ -29,7 +29,7 @@ from scraper.runs.events import Listener
 from scraper.settings import Settings
 from scraper.spider import Rules, Spider
 from scraper.store import Lease, Run, Store
-from scraper.urls import domain_of
+from scraper.urls import domain_of, host_of
 
 
 def compose(
@@ -59,7 +59,7 @@ def compose(
         found,
         ThreadedDownloader(fetcher, threads_of(settings), clock),
         RobotsCache(store, clock, settings.robots_exempt),
-        session_opener(settings, clock),
+        session_opener(settings, clock, rules.origins),
         plan_of(settings, token, prepared.spider, rules.allowed_domains),
         clock,
         listeners,
@@ -119,8 +119,13 @@ def plan_of(
     )
 
 
-def session_opener(settings: Settings, clock: Clock) -> Callable[[Lease, RateLimiter], DomainSession]:
-    """How a domain's session is made: who we say we are, and what the settings say for this domain."""
+def session_opener(
+    settings: Settings, clock: Clock, origins: Collection[str] = frozenset()
+) -> Callable[[Lease, RateLimiter], DomainSession]:
+    """How a domain's session is made: who we say we are, and what the settings say for this domain.
+
+    `origins`: where the spider starts, which is where its secrets may go.
+    """
     sender = settings_of.sender(settings)
     identity = {"User-Agent": settings_of.agent(settings), "Accept-Encoding": "gzip, deflate"}
     if sender:
@@ -135,7 +140,8 @@ def session_opener(settings: Settings, clock: Clock) -> Callable[[Lease, RateLim
             connections=settings.concurrency,
             limiter=limiter,
             clock=clock,
-            host_settings=lambda host: host_settings_for(settings, host),
+            host_settings=lambda origin: host_settings_for(settings, origin, origins),
+            origins=origins,
         )
         session.load(lease.session)
         return session
@@ -143,17 +149,20 @@ def session_opener(settings: Settings, clock: Clock) -> Callable[[Lease, RateLim
     return open_session
 
 
-def host_settings_for(settings: Settings, host: str) -> HostSettings:
-    """What the settings say for a host, or for the nearest of the names that it is below."""
-    domain = domain_of(host)
+def host_settings_for(settings: Settings, origin: str, own: Collection[str] = frozenset()) -> HostSettings:
+    """What the settings say for an origin; proxy and verification by the nearest name it is below.
+
+    `own`: the origins that the spider starts from.
+    """
+    host, domain = host_of(origin), domain_of(origin)
     names = [host]
     while names[-1] != domain and "." in names[-1]:
         names.append(names[-1].partition(".")[2])
     is_said = settings.source("verify") != settings_of.DEFAULT
     proxies = settings_of.for_domain(settings.proxies, *names) or ()
     return HostSettings(
-        settings_of.headers_for(settings, *names),
-        settings_of.for_domain(settings.auth, *names),
+        settings_of.headers_for(settings, origin, own),
+        settings_of.for_origin(settings.auth, origin, own),
         # The highest draw: a proxy that comes or goes moves only the domains that were drawn to it.
         max(proxies, key=lambda proxy: blake2b(f"{domain} {proxy}".encode()).digest(), default=""),
         settings_of.for_domain(settings.verify, *names) if is_said else None,

@@ -31,6 +31,7 @@ from scraper.model import (
     Visit,
 )
 from scraper.ops.clock import Clock
+from scraper.ops.secrets import names_secret
 from scraper.parsing.page import Page
 from scraper.politeness import retry, robots
 from scraper.politeness.blocks import refusal
@@ -308,6 +309,8 @@ class Fetcher:
         reason = out_of_scope(target, self._rules.allowed_domains)
         if identity is None or reason is not None:
             return Denied(f"redirect to {target[:200]}: {reason or 'not a URL'}")
+        if hop.keeps_body and not hop.keeps_secrets and names_secret((body_of(request)[0] or b"").decode()):
+            return Denied(f"redirect to {target[:200]}: it would take a password to another origin")
         following = replace(
             request,
             method=hop.method,

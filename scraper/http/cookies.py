@@ -77,7 +77,8 @@ def _is_expired(cookie: Cookie, now: float) -> bool:
 class Jar(RequestsCookieJar):
     """The cookies of one session; the dict-like interface is that of requests.
 
-    `domain` (the session's registered domain) bounds where a cookie set by hand without a domain is sent.
+    `domain` (the session's registered domain) and `is_own(url)` bound where a cookie set by hand without a
+    domain is sent.
     `wall` tells the moment where the standard library's interface carries none. `changes` counts what
     has altered the contents, so that their owner knows when to write them down.
     """
@@ -90,12 +91,14 @@ class Jar(RequestsCookieJar):
         is_public_suffix: Callable[[str], bool],
         domain: str = "",
         wall: Callable[[], float] | None = None,
+        is_own: Callable[[str], bool] | None = None,
     ) -> None:
         super().__init__()
         self.changes = 0
         self._is_public_suffix = is_public_suffix
         self._domain = domain
         self._wall = wall or SystemClock().wall
+        self._is_own = is_own
         self._kept: dict[tuple[str, str, str], _Kept] = {}
 
     def store(self, set_cookie_lines: Sequence[str], url: str, now: float) -> bool:
@@ -120,6 +123,9 @@ class Jar(RequestsCookieJar):
             return None
         with self._cookies_lock:
             sent = [kept for kept in self._kept.values() if self._is_for(place, kept.cookie)]
+            if self._is_own is not None and any(not kept.cookie.domain for kept in sent):
+                is_own = self._is_own(url)
+                sent = [kept for kept in sent if kept.cookie.domain or is_own]
             if any(kept.is_expired(now) for kept in sent):
                 self._drop([kept for kept in sent if kept.is_expired(now)])
                 sent = [kept for kept in sent if not kept.is_expired(now)]
@@ -182,7 +188,7 @@ class Jar(RequestsCookieJar):
 
     def copy(self) -> "Jar":
         """A jar of its own with the same cookies."""
-        twin = Jar(self._is_public_suffix, self._domain, self._wall)
+        twin = Jar(self._is_public_suffix, self._domain, self._wall, self._is_own)
         with self._cookies_lock:
             for kept in self._kept.values():
                 twin._kept[kept.key] = _Kept(kept.key, copy(kept.cookie), kept.created, kept.accessed)

@@ -180,7 +180,7 @@ def _route(
     session: DomainSession, origin_settings: OriginSettings, url: str
 ) -> tuple[str, connection.Verify, connection.Cert]:
     """What tells one connection from another."""
-    return url[: url.find("/", 8)], origin_settings.verify, session.cert if origin_settings.is_home else None
+    return url[: url.find("/", 8)], origin_settings.verify, session.cert if origin_settings.is_own else None
 
 
 def _send_line(
@@ -194,7 +194,7 @@ def _send_line(
     # `requests` spends 250 us a page on preparing what never changes within a session, and the pool of
     # urllib3 60 us on what a single connection does not need.
     lines: dict[str, Any] = dict(session.headers)
-    if not origin_settings.is_home:
+    if not origin_settings.is_own:
         lines = {name: value for name, value in lines.items() if name.lower() in session.identity}
     lay_over(lines, origin_settings.lines)
     if headers:

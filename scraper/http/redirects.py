@@ -5,13 +5,13 @@ from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from scraper.model import Failed, Headers
+from scraper.ops.secrets import may_leave
 from scraper.urls import join
 
 MAX_HOPS = 20
 MAX_ROBOTS_HOPS = 5
 
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
-_SECRETS = frozenset({"authorization", "cookie", "proxy-authorization"})
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 
 
@@ -48,7 +48,7 @@ def next_hop(status: int, method: str, url: str, location: str | None) -> Hop | 
     if "#" not in target and "#" in url:
         target += url[url.index("#") :]
     following = _method(status, method.upper())
-    return Hop(following, target, following == method.upper(), _may_know_secrets(url, target))
+    return Hop(following, target, following == method.upper(), may_know_secrets(url, target))
 
 
 def _decoded(location: str) -> str:
@@ -64,8 +64,11 @@ def _method(status: int, method: str) -> str:
     return "GET" if becomes_get else method
 
 
-def _may_know_secrets(url: str, target: str) -> bool:
-    """Whether credentials for `url` may go to `target`: the same origin, or the same host moved to https."""
+def may_know_secrets(url: str, target: str) -> bool:
+    """Whether credentials for `url` may go to `target`: the same origin, or the same host moved to https.
+
+    RFC 7617 2.2, RFC 6750 5.3; a request's own fields and its body may hold some too.
+    """
     source, goal = _origin(url), _origin(target)
     moved = (source[0], source[2], goal[0], goal[2]) == ("http", 80, "https", 443)
     return bool(source[1]) and source[1] == goal[1] and (source == goal or moved)
@@ -77,11 +80,11 @@ def _origin(url: str) -> tuple[str, str, int]:
 
 
 def headers_for(hop: Hop, headers: Mapping[str, str]) -> dict[str, str]:
-    """The request's own fields that the next hop may carry."""
+    """The request's own fields that the next hop may carry: to another origin none that could be a secret."""
     return {name: value for name, value in headers.items() if _may_travel(name.lower(), hop)}
 
 
 def _may_travel(name: str, hop: Hop) -> bool:
-    if name == "host" or (name in _SECRETS and not hop.keeps_secrets):
+    if name == "host" or not (hop.keeps_secrets or may_leave(name)):
         return False
     return hop.keeps_body or not (name.startswith("content-") or name == "transfer-encoding")

@@ -1,7 +1,7 @@
 """The one persistent session of a domain: cookies, auth and connections, kept in a run and between runs."""
 
 import json
-from collections.abc import Callable, Mapping, MutableMapping
+from collections.abc import Callable, Collection, Mapping, MutableMapping
 from copy import copy
 from dataclasses import dataclass, field
 from typing import Any
@@ -11,17 +11,19 @@ from requests.adapters import BaseAdapter, HTTPAdapter
 from requests.auth import AuthBase, HTTPDigestAuth
 from requests.cookies import cookiejar_from_dict, merge_cookies
 
-from scraper.errors import LoginFailed, ScraperError
+from scraper.errors import LoginFailed, RequestDenied, ScraperError
 from scraper.http import connection, redirects
 from scraper.http.adapter import Adapter, LimitedAdapter, put_behind_limiter
 from scraper.http.cookies import Jar
 from scraper.http.host_settings import HostSettings, lay_over
 from scraper.model import Headers, Request, Response
 from scraper.ops.clock import Clock, SystemClock
+from scraper.ops.secrets import Redaction, may_leave, names_secret
 from scraper.parsing.forms import Form
 from scraper.parsing.page import Page
 from scraper.politeness import retry
-from scraper.urls import domain_of, host_of, is_public_suffix
+from scraper.settings.origins import is_own
+from scraper.urls import domain_of, is_public_suffix, origin_of
 
 MOST_PLACES = 1000  # a hostile domain has origins without end
 
@@ -31,7 +33,8 @@ class OriginSettings:
     """What holds for an origin; `asked`: the session's `verify` when this was found out.
 
     `lines`: header fields of the settings, basic and bearer credentials among them. `is_home`: it belongs to
-    the session's domain. `needs_more`: a proxy or digest, which only the ordinary way knows.
+    the session's domain. `is_own`: what somebody put on the session (fields, credentials, parameters, a
+    certificate) is meant for it. `needs_more`: a proxy or digest, which only the ordinary way knows.
     """
 
     asked: Any
@@ -39,6 +42,7 @@ class OriginSettings:
     lines: Mapping[str, str]
     digest: HTTPDigestAuth | None
     is_home: bool
+    is_own: bool
     needs_more: bool
 
 
@@ -62,8 +66,10 @@ class DomainSession(requests.Session):
     """A `requests.Session` of one domain, on which every request passes the domain's turnstile.
 
     `timeout`: (connect, read) in seconds; an exchange as a whole ends after 4 x read. `max_body`: bytes after
-    decompression. `check(url)` may raise to refuse a URL (scope, robots) before anything is sent. `terms`:
-    what the settings say for a host. `gates`: the turnstiles of other domains, where a login leads there.
+    decompression. `check(url)` may raise to refuse a URL (scope, robots) before anything is sent.
+    `host_settings`: what the settings say for an origin. `origins`: where header fields, credentials and
+    parameters of the session go, and what `login` asks for by name; None: the whole domain. `limiters`:
+    those of other domains, where a login leads there.
     Everything that people know of a `requests.Session` works on it; the engine's own way is `exchange`.
     """
 
@@ -80,6 +86,7 @@ class DomainSession(requests.Session):
         check: Callable[[str], None] | None = None,
         host_settings: Callable[[str], HostSettings] | None = None,
         limiters: Callable[[str], connection.Limiter] | None = None,
+        origins: Collection[str] | None = None,
     ) -> None:
         super().__init__()
         self.domain = domain
@@ -91,7 +98,9 @@ class DomainSession(requests.Session):
         self.check = check
         self.usage: Callable[[str], str | None] | None = None
         self.host_settings = host_settings
-        self.cookies: Jar = Jar(is_public_suffix, domain, self.clock.wall)
+        self.origins = origins
+        self._login_origins: set[str] = set()
+        self.cookies: Jar = Jar(is_public_suffix, domain, self.clock.wall, self.is_own)
         self.adapter = Adapter(connections)
         self.mount("https://", self.adapter)
         self.mount("http://", self.adapter)
@@ -159,6 +168,24 @@ class DomainSession(requests.Session):
     def _is_home(self, url: str) -> bool:
         return not self.domain or domain_of(url) == self.domain
 
+    def is_own(self, url: str) -> bool:
+        """Whether what was put on the session is meant for a URL: scheme, host and port decide."""
+        if self.origins is None or not self.domain:
+            return self._is_home(url)
+        origin = origin_of(url)
+        return self._is_home(url) and (is_own(origin, self.origins) or origin in self._login_origins)
+
+    def request(self, method: Any, url: Any, *args: Any, **kwargs: Any) -> requests.Response:
+        """As in `requests`; where a login goes by name, there its secrets are meant for."""
+        if self._login is not None and isinstance(url, str):
+            self._mean(url)
+        return super().request(method, url, *args, **kwargs)
+
+    def _mean(self, url: str) -> None:
+        if (origin := origin_of(url)) not in self._login_origins:
+            self._login_origins.add(origin)
+            self._places.clear()
+
     def _heed(self, response: requests.Response, limiter: connection.Limiter) -> None:
         """A wait that the site asks for holds for its whole domain, whoever hears of it."""
         wait = retry.asked_wait(response.status_code, Headers(response.headers.items()), self.clock.wall())
@@ -171,7 +198,7 @@ class DomainSession(requests.Session):
         origin = getattr(request, "came_from", None)
         if origin is not None and kwargs.get("verify") == self.origin_settings(origin).verify:
             kwargs["verify"] = origin_settings.verify
-        if not origin_settings.is_home and kwargs.get("cert") == self.cert:
+        if not origin_settings.is_own and kwargs.get("cert") == self.cert:
             kwargs["cert"] = None
 
     def prepare_request(self, request: requests.Request) -> requests.PreparedRequest:
@@ -191,7 +218,7 @@ class DomainSession(requests.Session):
         request = copy(request)
         lines: dict[str, Any] = {}
         auth = request.auth or origin_settings.digest
-        if not origin_settings.is_home:
+        if not origin_settings.is_own:
             # `requests` takes None for "leave it out".
             lines = {name: None for name in self.headers if name.lower() not in self.identity}
             auth = auth or _unchanged
@@ -212,8 +239,31 @@ class DomainSession(requests.Session):
             setattr(prepared_request, "came_from", old)  # noqa: B010 - its class knows no such attribute
             if old == new and "Set-Cookie" not in response.headers:
                 setattr(prepared_request, "is_loop", prepared_request.method == response.request.method)  # noqa: B010
+            if not redirects.may_know_secrets(old, new):
+                self._check_body(prepared_request, old)
+                self._take_off_secrets(prepared_request)
             if self.origin_settings(old) is not self.origin_settings(new):
                 self._readdress(prepared_request, self.origin_settings(old), self.origin_settings(new))
+
+    def _check_body(self, prepared: requests.PreparedRequest, old: str) -> None:
+        """A redirect takes no password to another origin, unless the spider wrote that one itself."""
+        body, url = prepared.body, prepared.url or ""
+        if not body or (self.origins is not None and self.is_own(url)):
+            return
+        text = body.decode("utf-8", "replace") if isinstance(body, bytes) else str(body)
+        if self._login is not None or names_secret(text) or Redaction(self.secrets).has(text):
+            raise RequestDenied(
+                f"{_bare(old)} redirects to {_bare(url)}, and what was sent would go along to another origin",
+                "if that is right, send it there by name",
+            )
+
+    def _take_off_secrets(self, prepared: requests.PreparedRequest) -> None:
+        headers: Any = prepared.headers
+        for name in list(headers):
+            # The cookies are those for the new URL already, and the proxy is the same.
+            is_new = name.lower() in ("cookie", "proxy-authorization")
+            if not (is_new or name.lower() in self.identity or may_leave(name)):
+                del headers[name]
 
     def _readdress(
         self, prepared: requests.PreparedRequest, old: OriginSettings, new: OriginSettings
@@ -222,11 +272,9 @@ class DomainSession(requests.Session):
         for name, value in old.lines.items():
             if headers.get(name) == value:
                 del headers[name]
-        if not new.is_home:
-            for name in list(headers):
-                if not _may_leave(name.lower(), self.identity):
-                    del headers[name]
-        if old.digest is not new.digest or not new.is_home:
+        if new.is_own:
+            headers.update({name: value for name, value in self.headers.items() if name not in headers})
+        if old.digest is not new.digest or not new.is_own:
             hooks = prepared.hooks["response"]
             prepared.hooks["response"] = [
                 hook for hook in hooks if not isinstance(getattr(hook, "__self__", None), AuthBase)
@@ -288,10 +336,12 @@ class DomainSession(requests.Session):
         if self._login is not None:
             self._login.pages.add(_page_key(page.url))
         sent = found.submission(given, button)
-        headers = {"Referer": page.url.partition("#")[0]}
+        if any(given.get(name) for name in found.secrets):
+            self._check_target(page.url, sent.url)
+        headers = referer(page.url, sent.url)
         if sent.content_type:
             headers["Content-Type"] = sent.content_type
-        answer = self.request(sent.method, sent.url, data=sent.body, headers=headers)
+        answer = super().request(sent.method, sent.url, data=sent.body, headers=headers)
         if self._login is not None and found.secrets:
             self._login.came_back = self._has_form_again(answer, found)
         return answer
@@ -303,6 +353,15 @@ class DomainSession(requests.Session):
         except (ScraperError, ValueError):
             return False
         return sent.secrets <= set(again.names) and _page_key(again.action) == _page_key(sent.action)
+
+    def _check_target(self, page: str, url: str) -> None:
+        """A password goes over plain http only to what the spider itself wrote as http."""
+        is_meant = origin_of(page) == origin_of(url) if self.origins is None else self.is_own(url)
+        if url.startswith("http:") and not is_meant:
+            raise RequestDenied(
+                f"the form at {_bare(page)} would send the password over plain http to {_bare(url)}",
+                "if that is right, write that address with http:// in login() or start_urls",
+            )
 
     def _page(self, page: Page | requests.Response | str) -> Page:
         if isinstance(page, Page):
@@ -346,10 +405,10 @@ class DomainSession(requests.Session):
     def _host_settings_of(self, url: str) -> HostSettings:
         if self.host_settings is None:
             return HostSettings()
-        host = host_of(url)
-        found = self._host_settings.get(host)
+        origin = origin_of(url)
+        found = self._host_settings.get(origin)
         if found is None:
-            found = self._host_settings[host] = self.host_settings(host)
+            found = self._host_settings[origin] = self.host_settings(origin)
             self.secrets.update(found.secrets)
         return found
 
@@ -372,7 +431,13 @@ class DomainSession(requests.Session):
         digest = HTTPDigestAuth(auth.user, auth.password) if auth and auth.kind == "digest" else None
         needs_more = digest is not None or bool(settings["proxies"])
         return OriginSettings(
-            self.verify, settings["verify"], host_settings.lines(), digest, self._is_home(origin), needs_more
+            self.verify,
+            settings["verify"],
+            host_settings.lines(),
+            digest,
+            self._is_home(origin),
+            self.is_own(origin),
+            needs_more,
         )
 
     # what is kept --------------------------------------------------------------------------------------
@@ -427,8 +492,15 @@ def _without(own: Any, params: Any) -> Any:
     return {**dict.fromkeys(own), **dict(params or {})}
 
 
-def _may_leave(name: str, identity: frozenset[str]) -> bool:
-    return name in identity or name.startswith(("accept", "content-")) or name == "transfer-encoding"
+def referer(page: str, url: str) -> dict[str, str]:
+    """The Referer field as browsers send it: whole within an origin, the origin alone to others.
+
+    From https to http none (Referrer Policy, strict-origin-when-cross-origin).
+    """
+    if page.startswith("https:") and not url.startswith("https:"):
+        return {}
+    is_same = origin_of(page) == origin_of(url)
+    return {"Referer": page.partition("#")[0] if is_same else f"{origin_of(page)}/"}
 
 
 def _bare(url: str) -> str:

@@ -2,13 +2,14 @@
 
 import re
 import tomllib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
 from scraper.errors import SettingsError
-from scraper.settings import values
+from scraper.ops.secrets import is_secret_name
+from scraper.settings import origins, values
 
 PRODUCT = "scraper"
 VERSION = "0.1.0"
@@ -34,7 +35,7 @@ def _setting(default: Any, read: values.Reader, *, secret: bool = False) -> Any:
 class Settings:
     """Every setting. Seconds for times, bytes for sizes, minutes of the day for `active_hours`.
 
-    `headers`, `auth`, `proxies` and `verify` are kept by domain; `for_domain` looks them up.
+    `headers` and `auth` are kept by origin (`for_origin`), `proxies` and `verify` by domain (`for_domain`).
     """
 
     contact: str | None = _setting(None, values.optional(values.contact))
@@ -229,9 +230,23 @@ def for_domain(by_domain: Mapping[str, T], *hosts: str) -> T | None:
     return None
 
 
-def headers_for(settings: Settings, *hosts: str) -> dict[str, str]:
-    """The header fields for a domain: those for all, then its own; the first of `hosts` wins."""
+def for_origin(by_origin: Mapping[str, T], origin: str, own: Collection[str]) -> T | None:
+    """The value for an origin of the nearest name that covers it; `own`: where the spider starts."""
+    names = origins.covering(by_origin, origin, own)
+    return by_origin[names[-1]] if names else None
+
+
+def headers_for(settings: Settings, origin: str, own: Collection[str]) -> dict[str, str]:
+    """The header fields for an origin: those for all, then nearer ones over them.
+
+    What is named like a secret goes over plain http only where the spider wrote so, also from "*".
+    """
     merged: dict[str, tuple[str, str]] = {}
-    for name in (values.ANY_DOMAIN, *reversed(hosts)):
-        merged |= {each.lower(): (each, value) for each, value in settings.headers.get(name, {}).items()}
+    for name in origins.covering(settings.headers, origin, own):
+        is_open = name == values.ANY_DOMAIN and origin.startswith("http:") and origin not in own
+        merged |= {
+            each.lower(): (each, value)
+            for each, value in settings.headers[name].items()
+            if not (is_open and is_secret_name(each))
+        }
     return dict(merged.values())

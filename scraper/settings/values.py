@@ -15,6 +15,9 @@ from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
+from scraper.ops.secrets import may_leave
+from scraper.settings import origins
+
 _NUMBER = r"\d+(?:\.\d*)?|\.\d+"
 _DURATION_PART = re.compile(rf"({_NUMBER})\s*(ms|s|m|h|d|w)\s*", re.ASCII)
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0}
@@ -235,14 +238,42 @@ def _by_domain(read: Callable[[Any], T], value: object) -> dict[str, T]:
     }
 
 
+def _by_origin(read: Callable[[Any], T], value: object) -> dict[str, T]:
+    """By the names that bind a secret: a host, "*." before it for those below, a scheme, a port."""
+    return {_origin(name): read(each) for name, each in table(value).items()}
+
+
+def _origin(name: str) -> str:
+    if name == ANY_DOMAIN:
+        return name
+    given = name.strip().removesuffix("/")
+    scheme, _, rest = given.rpartition("://")
+    wide = "*." if rest.startswith("*.") else ""
+    host, colon, port = rest.removeprefix(wide).rpartition(":")
+    if not colon or not port.isascii() or not port.isdigit() or (":" in host and not host.startswith("[")):
+        host, colon, port = rest.removeprefix(wide), "", ""
+    host = _domain(host.removeprefix("[").removesuffix("]"))
+    host = f"[{host}]" if ":" in host and (scheme or port) else host
+    known = f"{scheme.lower()}://" * bool(scheme) + wide + host + colon + port
+    if scheme.lower() not in ("", "http", "https") or origins.pattern_of(known) is None:
+        raise ValueError('hosts like "example.org", "*.example.org" or "https://example.org:8443"')
+    return known
+
+
 def headers(value: object) -> dict[str, dict[str, str]]:
-    """Header fields by domain; those that stand alone are for every domain ("*")."""
+    """Header fields by origin, "*" for all.
+
+    Of those that stand alone, what any host may hear is for all; the rest for where the spider starts.
+    """
     given = table(value)
-    read = _by_domain(
+    read = _by_origin(
         _header_fields, {name: each for name, each in given.items() if isinstance(each, Mapping)}
     )
-    alone = {name: each for name, each in given.items() if not isinstance(each, Mapping)}
-    return {**read, ANY_DOMAIN: _header_fields({**read.get(ANY_DOMAIN, {}), **alone})} if alone else read
+    alone = _header_fields({name: each for name, each in given.items() if not isinstance(each, Mapping)})
+    for place, is_harmless in ((ANY_DOMAIN, True), (origins.OWN, False)):
+        if some := {name: each for name, each in alone.items() if may_leave(name) is is_harmless}:
+            read[place] = read.get(place, {}) | some
+    return read
 
 
 def _header_fields(value: object) -> dict[str, str]:
@@ -259,11 +290,11 @@ def _header_fields(value: object) -> dict[str, str]:
 
 def auth(value: object) -> dict[str, Auth]:
     expected = (
-        'credentials by domain: {"example.org": "user:password"}, "digest user:password" or "bearer TOKEN" '
-        "(never for all domains)"
+        'credentials by host: {"example.org": "user:password"}, "digest user:password" or "bearer TOKEN"; '
+        '"*.example.org" for the hosts below it (never for all domains)'
     )
     try:
-        read = _by_domain(_credentials, value)
+        read = _by_origin(_credentials, value)
     except ValueError:
         raise ValueError(expected) from None
     if ANY_DOMAIN in read:

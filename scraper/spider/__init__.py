@@ -14,7 +14,17 @@ from scraper.model import Entry, NewUrl, RecordLine, Refusal, Request
 from scraper.parsing.page import Page
 from scraper.politeness.scope import LONGEST_URL, refusal
 from scraper.runs.records import Schema, is_record, key_fields, line_of, schema_of
-from scraper.urls import canonical, domain_of, domain_of_host, fingerprint, host_of, join, read, with_params
+from scraper.urls import (
+    canonical,
+    domain_of,
+    domain_of_host,
+    fingerprint,
+    host_of,
+    join,
+    origin_of,
+    read,
+    with_params,
+)
 
 _METHODS = frozenset(("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"))
 _WEB = ("https://", "http://")
@@ -68,7 +78,7 @@ _NO_CALLBACKS = frozenset(name for name in vars(Spider) if name != "parse")
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Rules:
-    """What a spider and its settings say about links and records.
+    """What a spider and its settings say about links and records. `origins`: of its start URLs.
 
     `known`: links that need no second look, by URL for each callback and depth.
     """
@@ -79,6 +89,7 @@ class Rules:
     key: tuple[str, ...] = ()
     schema: Schema | None = None
     callbacks: frozenset[str] = frozenset(("parse",))
+    origins: frozenset[str] = frozenset()
     known: dict[tuple[str, int], dict[str, NewUrl | Refusal]] = field(default_factory=dict)
 
 
@@ -364,6 +375,11 @@ def seeds(spider: Spider, rules: Rules) -> list[NewUrl]:
             raise SpiderError(f"start URL {link.url}: {link.reason}")
         links.setdefault(link.fp, link)
     return list(links.values())
+
+
+def starting_from(rules: Rules, first: Iterable[NewUrl]) -> Rules:
+    """The rules, with the origins that a run starts from: they bound where its secrets go."""
+    return replace(rules, origins=frozenset(origin_of(link.url) for link in first))
 
 
 def _first(spider: Spider) -> Iterator[Request]:

@@ -3,7 +3,7 @@
 import json
 import os
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
@@ -26,7 +26,7 @@ from scraper.runs import health
 from scraper.runs.events import DomainLeft, Event, Listener, Refused, Visited
 from scraper.runs.health import Fill, Judgement
 from scraper.settings import Settings
-from scraper.spider import Rules, Spider, rules_of, seeds
+from scraper.spider import Rules, Spider, rules_of, seeds, starting_from
 from scraper.store import Lease, Run, Store
 from scraper.store.memory import MemoryStore
 from scraper.testing.clock import FakeClock
@@ -108,7 +108,9 @@ class _Crawl:
         self._spider.opened()
         summary: dict[str, Any] = {}
         try:
-            self._store.add(self._run, seeds(self._spider, self._rules))
+            first = seeds(self._spider, self._rules)
+            self._rules = starting_from(self._rules, first)
+            self._store.add(self._run, first)
             stop = self._engine(web, listeners).run()
             end = End(stop, 0, self._store.progress(self._run).pending, self._clock.now() - began)
             records, judgement, summary = self._conclude(end)
@@ -137,7 +139,7 @@ class _Crawl:
             self._run,
             InlineDownloader(Fetcher(self._spider, self._rules, options, self._clock), self._clock),
             RobotsCache(self._store, self._clock, self._settings.robots_exempt),
-            _opener(self._settings, self._clock, web),
+            _opener(self._settings, self._clock, web, self._rules.origins),
             plan_of(self._settings, token, self._spider),
             self._clock,
             (self._events.append, *listeners),
@@ -182,9 +184,9 @@ class _Crawl:
 
 
 def _opener(
-    settings: Settings, clock: FakeClock, web: FakeWeb
+    settings: Settings, clock: FakeClock, web: FakeWeb, origins: Collection[str]
 ) -> Callable[[Lease, RateLimiter], DomainSession]:
-    open_session = session_opener(settings, clock)
+    open_session = session_opener(settings, clock, origins)
 
     def open_on_web(lease: Lease, limiter: RateLimiter) -> DomainSession:
         session = open_session(lease, limiter)

@@ -22,6 +22,7 @@ from scraper.http.session import DomainSession
 from scraper.model import Failed, Retry
 from scraper.ops.clock import SystemClock
 from scraper.politeness.rate_limiter import RateLimiter
+from scraper.urls import host_of
 from tests.engine.test_downloader import Crowd, fetched
 from tests.site import Reply, Site, page, redirect
 
@@ -71,7 +72,7 @@ def session_of(delay: float = 0.0, **by_host: HostSettings) -> DomainSession:
     return DomainSession(
         limiter=RateLimiter(CLOCK, delay),
         clock=CLOCK,
-        host_settings=lambda host: by_host.get(names.get(host, ""), HostSettings()),
+        host_settings=lambda origin: by_host.get(names.get(host_of(origin), ""), HostSettings()),
         timeout=(2.0, 2.0),
     )
 

@@ -22,32 +22,34 @@ def settings(**given: Any) -> Settings:
 
 def test_a_host_has_the_terms_of_the_nearest_name_it_is_below() -> None:
     found = settings(
-        auth={"example.org": "a:1111", "deep.example.org": "b:2222"},
-        headers={"X-All": "1", "example.org": {"X-Key": "k"}},
+        auth={"*.example.org": "a:1111", "*.deep.example.org": "b:2222"},
+        headers={"Accept": "text/html", "*.example.org": {"X-Key": "k"}},
         verify={"www.example.org": False},
     )
-    assert host_settings_for(found, "x.deep.example.org").auth == Auth("basic", "b", "2222")
-    assert host_settings_for(found, "www.example.org").auth == Auth("basic", "a", "1111")
-    assert host_settings_for(found, "www.example.org").headers == {"X-All": "1", "X-Key": "k"}
-    assert host_settings_for(found, "www.example.org").verify is False
-    other = host_settings_for(found, "example.com")
-    assert (other.auth, other.headers) == (None, {"X-All": "1"})
+    assert host_settings_for(found, "https://x.deep.example.org").auth == Auth("basic", "b", "2222")
+    www = host_settings_for(found, "https://www.example.org")
+    assert www.auth == Auth("basic", "a", "1111")
+    assert www.headers == {"Accept": "text/html", "X-Key": "k"}
+    assert www.verify is False
+    other = host_settings_for(found, "https://example.com")
+    assert (other.auth, other.headers) == (None, {"Accept": "text/html"})
 
 
 def test_without_a_word_about_verify_the_environment_decides() -> None:
-    assert host_settings_for(settings(), "a.example").verify is None
-    assert host_settings_for(settings(verify=True), "a.example").verify is True
+    assert host_settings_for(settings(), "https://a.example").verify is None
+    assert host_settings_for(settings(verify=True), "https://a.example").verify is True
 
 
 def test_a_domain_keeps_its_proxy_whatever_else_comes_or_goes() -> None:
     urls = [f"http://p{number}.example:3128" for number in range(5)]
     domains = [f"d{number}.com" for number in range(200)]
-    before = {name: host_settings_for(settings(proxies=urls), name).proxy for name in domains}
+    before = {name: host_settings_for(settings(proxies=urls), f"https://{name}").proxy for name in domains}
     assert set(before.values()) == set(urls)
     assert all(
-        host_settings_for(settings(proxies=urls), f"www.{name}").proxy == before[name] for name in domains
+        host_settings_for(settings(proxies=urls), f"https://www.{name}").proxy == before[name]
+        for name in domains
     )
-    fewer = {name: host_settings_for(settings(proxies=urls[1:]), name).proxy for name in domains}
+    fewer = {name: host_settings_for(settings(proxies=urls[1:]), f"https://{name}").proxy for name in domains}
     assert all(fewer[name] == before[name] for name in domains if before[name] != urls[0])
 
 

@@ -114,6 +114,7 @@ def test_secrets_and_the_fields_of_a_dropped_body_stay_behind() -> None:
         "Cookie": "a=1",
         "Proxy-Authorization": "x",
         "Host": "shop.example",
+        "X-Api-Key": "k",
         "Content-Type": "application/json",
         "Content-Length": "2",
     }

@@ -32,6 +32,7 @@ from scraper.http.session import DomainSession
 from scraper.ops.clock import SystemClock
 from scraper.politeness.rate_limiter import RateLimiter, RateLimiters
 from scraper.settings.values import Auth
+from scraper.urls import host_of
 from tests.site import Arrival, Reply, Site, page, redirect
 
 HOME, AWAY = "127.0.0.1", "127.0.0.2"
@@ -58,7 +59,7 @@ def session_of(delay: float = 0.0, clock: SystemClock = CLOCK, **arguments: Any)
 
 
 def host_settings(**by_host: HostSettings) -> Callable[[str], HostSettings]:
-    return lambda host: by_host.get({HOME: "home", AWAY: "away"}.get(host, ""), HostSettings())
+    return lambda origin: by_host.get({HOME: "home", AWAY: "away"}.get(host_of(origin), ""), HostSettings())
 
 
 # connections ------------------------------------------------------------------------------------------------
@@ -175,6 +176,91 @@ def test_nothing_of_ours_goes_to_another_domain_also_after_redirects(new_site: C
     assert sent["authorization"] == "Basic YWRhOnNlY3JldC1iYXNpYw=="
 
 
+def session_from(site: Site, **arguments: Any) -> DomainSession:
+    """A session of a spider that starts at this site."""
+    session = session_of(origins={site.url("")}, **arguments)
+    session.headers["X-Token"] = "secret-token"
+    session.auth, session.params = ("ada", "secret-auth"), {"api": "secret-param"}
+    session.cookies.set("sid", "secret-cookie")
+    return session
+
+
+@pytest.mark.parametrize("way", ["by hand", "exchange", "after a redirect"])
+def test_another_port_of_the_host_gets_nothing_of_ours_either(
+    new_site: Callable[..., Site], way: str
+) -> None:
+    other = new_site({"*": "other"})
+    home = new_site({"*": redirect(other.url("/x"))})
+    session = session_from(home)
+    if way == "by hand":
+        session.get(other.url("/x"))
+    elif way == "exchange":
+        exchange(session, "GET", other.url("/robots.txt"))
+    else:
+        session.get(home.url("/"), headers={"X-Own": "secret-own", "Accept": "text/html"})
+        assert "secret-token" in str(home.arrivals[0].headers) and "secret-param" in home.arrivals[0].path
+    (seen,) = other.arrivals
+    assert "secret" not in f"{seen.path} {dict(seen.headers)}" and "authorization" not in seen.headers
+
+
+def test_where_a_login_goes_by_name_its_token_is_meant_for(new_site: Callable[..., Site]) -> None:
+    api, home, other = (new_site({"*": "in"}) for _ in range(3))
+    session = session_of(origins={home.url("")})
+
+    def login(session: DomainSession) -> None:
+        session.post(api.url("/token"), json={})
+        session.headers["Authorization"] = "Bearer secret"
+
+    session.log_in(login)
+    for site in (api, home, other):
+        exchange(session, "GET", site.url("/p"))
+    assert [site.arrivals[-1].headers.get("authorization") for site in (api, home, other)] == [
+        "Bearer secret",
+        "Bearer secret",
+        None,
+    ]
+
+
+PASSWORD_FORM = '<form method=post action="{action}"><input name=user><input type=password name=pw></form>'
+
+
+def test_a_password_goes_over_plain_http_only_where_the_spider_wrote_so(
+    new_site: Callable[..., Site],
+) -> None:
+    other = new_site({"*": "got it"})
+    away = PASSWORD_FORM.format(action=other.url("/take"))
+    home = new_site({"/login": away, "/own": PASSWORD_FORM.format(action="/take")})
+    home["/take"] = "got it"
+    session = session_of(origins={home.url("")})
+    with pytest.raises(RequestDenied, match="would send the password over plain http to"):
+        session.submit(home.url("/login"), user="ada", pw="hunter22")
+    assert not other.arrivals
+    session.submit(home.url("/own"), user="ada", pw="hunter22")
+    assert b"hunter22" in home.arrivals[-1].body
+    assert session_of(origins={home.url(""), other.url("")}).submit(home.url("/login"), pw="hunter22").ok
+
+
+@pytest.mark.parametrize("status", [307, 308])
+def test_no_redirect_takes_a_password_to_another_origin(new_site: Callable[..., Site], status: int) -> None:
+    other = new_site({"*": "got it"})
+    form = PASSWORD_FORM.format(action="/take")
+    home = new_site({"/login": form, "/take": redirect(other.url("/x"), status)})
+    session = session_of(origins={home.url("")})
+    with pytest.raises(RequestDenied, match=f"redirects to .*{other.port}/x, and what was sent"):
+        session.submit(home.url("/login"), pw="hunter22")
+    with pytest.raises(RequestDenied, match="redirects to"):
+        session.post(home.url("/take"), json={"api_key": "k"})
+    assert session.post(home.url("/take"), data={"q": "poetry"}).text == "got it"
+    assert len(other.arrivals) == 1
+
+
+def test_a_form_tells_another_origin_only_ours_not_the_page(new_site: Callable[..., Site]) -> None:
+    other = new_site({"*": "got it"})
+    home = new_site({"/f": f'<form action="{other.url("/s")}"><input name=q></form>'})
+    session_of().submit(home.url("/f?ticket=1"), q="x")
+    assert other.arrivals[0].headers["referer"] == home.url("/")
+
+
 def test_each_host_gets_its_own_terms_on_a_redirect(new_site: Callable[..., Site]) -> None:
     away = new_site({"/": "away"}, host=AWAY)
     home = new_site({"/": redirect(away.url())}, host=HOME)
@@ -237,7 +323,7 @@ def test_a_field_of_the_request_replaces_that_of_the_session_in_any_case(site: S
 @pytest.mark.parametrize("way", ["get", "exchange"])
 def test_a_proxy_is_used_and_the_delay_counts_for_the_domain(site: Site, way: str) -> None:
     site["*"] = "by proxy"
-    session = session_of(0.05, host_settings=lambda host: HostSettings(proxy=site.url("")))
+    session = session_of(0.05, host_settings=lambda origin: HostSettings(proxy=site.url("")))
     for path in ("/1", "/2"):
         url = f"http://{HOME}:9{path}"
         assert session.get(url).ok if way == "get" else exchange(session, "GET", url).response
@@ -248,12 +334,12 @@ def test_a_proxy_is_used_and_the_delay_counts_for_the_domain(site: Site, way: st
 def test_the_environments_proxy_does_not_replace_ours(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
     site["*"] = "by proxy"
-    session = session_of(host_settings=lambda host: HostSettings(proxy=site.url("")))
+    session = session_of(host_settings=lambda origin: HostSettings(proxy=site.url("")))
     assert session.get("http://127.0.0.3:9/").text == "by proxy"
 
 
 def test_a_proxy_that_is_down_is_named_as_the_cause() -> None:
-    session = session_of(host_settings=lambda host: HostSettings(proxy="http://ada:secret@127.0.0.1:9"))
+    session = session_of(host_settings=lambda origin: HostSettings(proxy="http://ada:secret@127.0.0.1:9"))
     for url in (f"http://{HOME}/", f"https://{HOME}/"):
         error = exchange(session, "GET", url).error
         assert isinstance(error, ConnectFailed) and str(error) == "the proxy did not connect"

@@ -126,7 +126,7 @@ def test_an_empty_variable_and_a_pyproject_of_others_say_nothing(tmp_path: Path)
         (
             'headers={"a.example": {"X-Key": "1"}, "B": "2"}',
             "headers",
-            {"a.example": {"X-Key": "1"}, "*": {"B": "2"}},
+            {"a.example": {"X-Key": "1"}, "": {"B": "2"}},
         ),
         ('robots_exempt={"i.example": "our own server"}', "robots_exempt", {"i.example": "our own server"}),
         ("notify=mailto:ana@news.example", "notify", "mailto:ana@news.example"),
@@ -292,8 +292,23 @@ def test_headers_of_a_domain_replace_those_for_all_whatever_their_case(tmp_path:
     found = load(
         tmp_path, 'headers={"Accept-Language": "de", "X-All": "1", "a.example": {"accept-language": "fr"}}'
     )
-    assert settings.headers_for(found, "a.example") == {"accept-language": "fr", "X-All": "1"}
-    assert settings.headers_for(found, "b.example") == {"Accept-Language": "de", "X-All": "1"}
+    own = {"https://a.example"}
+    assert settings.headers_for(found, "https://a.example", own) == {"accept-language": "fr", "X-All": "1"}
+    assert settings.headers_for(found, "https://b.example", own) == {"Accept-Language": "de"}
+
+
+def test_a_field_that_may_be_a_secret_goes_where_the_spider_starts_or_where_it_is_named(
+    tmp_path: Path,
+) -> None:
+    found = load(tmp_path, 'headers={"X-Key": "k", "*": {"X-Token": "t", "X-Project": "p"}}')
+    own = {"http://a.example"}
+    assert settings.headers_for(found, "http://a.example", own) == {
+        "X-Key": "k",
+        "X-Token": "t",
+        "X-Project": "p",
+    }
+    assert settings.headers_for(found, "https://b.example", own) == {"X-Token": "t", "X-Project": "p"}
+    assert settings.headers_for(found, "http://b.example", own) == {"X-Project": "p"}
 
 
 def test_reading_hostile_text_ends_at_once() -> None:

@@ -68,11 +68,13 @@ class Probe:
         self._clock = SystemClock(store.anchor())
         self._token = settings_of.token(settings)
         self._robots_cache = RobotsCache(store, self._clock, settings.robots_exempt)
-        self._open_session = session_opener(settings, self._clock)
+        self._origins: set[str] = set()
+        self._open_session = session_opener(settings, self._clock, self._origins)
         self._held: dict[str, _Held] = {}
 
     def fetch(self, url: str) -> Iterator[Step]:
         """Each hop from a URL to its page, or to the first that may not be asked for."""
+        self._origins.add(origin_of(url))  # who types a URL means its host
         for _ in range(redirects.MAX_HOPS + 1):
             step = self._step(url)
             yield step

@@ -19,7 +19,7 @@ from scraper.runs.events import Listener, Noted, RunBegan
 from scraper.runs.files import RunFiles
 from scraper.settings import COMMAND_LINE
 from scraper.settings import names as setting_names
-from scraper.spider import Rules, Spider, rules_of, seeds
+from scraper.spider import Rules, Spider, rules_of, seeds, starting_from
 from scraper.store import Run, Store
 
 CHUNK = 5000
@@ -90,6 +90,7 @@ def _crawl(
         obey_nofollow=prepared.settings.obey_nofollow,
     )
     first = seeds(prepared.spider, rules)
+    rules = starting_from(rules, first)
     for start in range(0, len(first), CHUNK):
         store.add(found, first[start : start + CHUNK])
     exporter = Exporter(store, found, files)

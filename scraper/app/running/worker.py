@@ -11,7 +11,7 @@ import os
 import signal
 import sys
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -77,6 +77,7 @@ def main() -> None:
             max_depth=prepared.settings.max_depth,
             obey_nofollow=prepared.settings.obey_nofollow,
         )
+        rules = replace(rules, origins=frozenset(orders["origins"]))
         reporter = _Reporter()
         with writing(files.folder, prepared.settings.archive, orders["number"]) as keepers:
             listeners: tuple[Listener, ...] = (LogFile(files, clock), *keepers, reporter)

@@ -102,6 +102,7 @@ class Workers:
             "number": number + 1,
             "run_id": self._run.id,
             "allowed_domains": sorted(self._rules.allowed_domains),
+            "origins": sorted(self._rules.origins),
         }
 
     def _read(self, number: int, pipe: IO[str]) -> None:

@@ -1,0 +1,165 @@
+"""What is a secret by its name, and one redaction for everything that is written or shown."""
+
+import re
+from base64 import b64decode, b64encode
+from collections.abc import Iterable, Mapping
+from html import escape
+from json import dumps
+from typing import Any
+from urllib.parse import quote, quote_plus, unquote_plus
+
+HIDDEN = "***"
+SHORTEST = 4  # what is shorter would take half of every message along
+
+_HARMLESS = frozenset(
+    {
+        "user-agent", "from", "dnt", "te", "cache-control", "pragma", "upgrade-insecure-requests", "priority",
+        "save-data", "prefer", "transfer-encoding", "if-none-match", "if-modified-since", "range",
+    }
+)  # fmt: skip
+# Parts of names, without what stands between their words, and whole names.
+_PARTS = (
+    "passw|passphrase|passcode|passwd|kennwort|motdepasse|contrasena|senha|secret|token|apikey|accesskey|"
+    "authkey|privatekey|secretkey|authorization|credential|signature|sessionid|sessid|sessionkey|jwt|bearer|csrf|xsrf"
+)
+_WHOLE = "pw|pwd|pass|pin|otp|auth|sid|sig|key|session|hmac|accesscode|authcode|mdp|appkey|licensekey|oauth"
+_SECRET_NAME = re.compile(rf".*(?:{_PARTS}).*|{_WHOLE}", re.DOTALL)
+_BETWEEN = re.compile(r"[^a-z0-9]+")
+
+_NAME = r"[\w.~%\[\]$-]{1,100}"
+_PAIR = re.compile(rf"(?<![\w%.\[\]-])({_NAME})=([^&;\s#\"'<>]+)")
+_ESCAPED_PAIR = re.compile(
+    r"(?<=%3F|%26|%3B|%3f|%3b)([\w.~-]{1,100})(%3D|%3d)((?:(?!%26|%23|%3B)[^&\s\"'<>])+)"
+)
+_SPOKEN = re.compile(
+    rf"(?i)([\w-]*(?:{_PARTS}|pwd)[\w-]*)([\"']?\s*[:=]\s*[\"']?)(?!\*\*\*)((?<=[\"'])[^\"']+|[^\s\"',;&)}}\]]+)"
+)
+_FIELD = re.compile(
+    r"(?i)\b((?:proxy-)?authorization|(?:set-)?cookie2?)([\"']?\s*[:=]\s*[\"']?)([^\"'\r\n]+)"
+)
+_SCHEME = re.compile(r"(?i)\b(bearer)(\s+)([\w.~+/=-]{8,})")
+_BASIC = re.compile(r"(?i)\b(basic)(\s+)([A-Za-z0-9+/]{6,}={0,2})")
+_USERINFO = re.compile(r"(?<=://)[^\s/?#@\"'<>]+@")
+
+
+def may_leave(field: str) -> bool:
+    """Whether a header field says only what we accept or who we are, so that any host may hear it."""
+    name = field.lower()
+    return name in _HARMLESS or name.startswith(("accept", "content-", "sec-"))
+
+
+def is_secret_name(name: str) -> bool:
+    """Whether a parameter, form field or header field of this name holds a secret, as names go."""
+    return _SECRET_NAME.fullmatch(_BETWEEN.sub("", unquote_plus(name[:200]).lower())) is not None
+
+
+def names_secret(text: str) -> bool:
+    """Whether a body (form or JSON) has a field named like a secret."""
+    names = re.findall(r"(?:^|&)([^=&]{1,200})=", text) + re.findall(r'"([^"]{1,200})"\s*:', text)
+    return any(map(is_secret_name, names))
+
+
+class Redaction:
+    """Takes secrets out of texts: those that it was told, in every spelling, and what is named like one."""
+
+    def __init__(self, secrets: Iterable[str] = ()) -> None:
+        self._spellings: set[str] = set()
+        self._known: set[str] = set()
+        self._pattern: re.Pattern[str] | None = None
+        self.add(secrets)
+
+    def add(self, secrets: Iterable[str]) -> None:
+        """Learn secrets; what is very short is left out."""
+        for secret in secrets:
+            if len(secret) >= SHORTEST and secret not in self._known:
+                self._known.add(secret)
+                self._spellings |= spellings(secret)
+                self._pattern = None
+
+    def has(self, text: str) -> bool:
+        """Whether a known secret stands in a text."""
+        return self._without_known(text) != text
+
+    def __call__(self, text: str) -> str:
+        """A text without its secrets."""
+        if not text:
+            return text
+        text = (
+            _USERINFO.sub(f"{HIDDEN}@", self._without_known(text))
+            if "://" in text
+            else self._without_known(text)
+        )
+        if "=" in text:
+            text = _PAIR.sub(_hide_pair, text)
+        if "%" in text:
+            text = _ESCAPED_PAIR.sub(_hide_pair, text)
+        text = _FIELD.sub(rf"\1\2{HIDDEN}", text)
+        text = _BASIC.sub(_hide_basic, _SCHEME.sub(rf"\1\2{HIDDEN}", text))
+        return _SPOKEN.sub(rf"\1\2{HIDDEN}", text)
+
+    def value(self, found: Any) -> Any:
+        """A JSON-able value in which every text has lost its secrets."""
+        if isinstance(found, str):
+            return self(found)
+        if isinstance(found, Mapping):
+            return {
+                self(key) if isinstance(key, str) else key: self.value(each) for key, each in found.items()
+            }
+        if isinstance(found, list | tuple):
+            return [self.value(each) for each in found]
+        return found
+
+    def _without_known(self, text: str) -> str:
+        if not self._spellings:
+            return text
+        if self._pattern is None:
+            longest_first = sorted(self._spellings, key=len, reverse=True)
+            self._pattern = re.compile("|".join(map(re.escape, longest_first)))
+        return self._pattern.sub(HIDDEN, text)
+
+
+def spellings(secret: str) -> set[str]:
+    """How a secret may stand in a text: as it is, percent-encoded, in JSON, HTML or base64."""
+    octets = secret.encode("utf-8", "surrogatepass")
+    found = {
+        secret,
+        quote(octets, safe=""),
+        quote(octets),
+        quote_plus(octets),
+        quote(octets, safe="").lower(),
+        dumps(secret)[1:-1],
+        dumps(secret, ensure_ascii=False)[1:-1],
+        repr(secret)[1:-1],
+        escape(secret),
+        octets.decode("latin-1"),
+        octets.hex(),
+    }
+    if len(octets) >= 6:
+        found |= set(_in_base64(octets))
+    return {one for one in found if len(one) >= SHORTEST}
+
+
+def _in_base64(octets: bytes) -> Iterable[str]:
+    """Its part of a base64 text, wherever in it the secret begins: without characters that share a byte."""
+    for lead in range(3):
+        encoded = b64encode(b"\0" * lead + octets).decode().rstrip("=")
+        whole = (lead + len(octets)) * 8 // 6
+        inner = encoded[-(-lead * 8 // 6) : whole]
+        yield inner
+        yield inner.replace("+", "-").replace("/", "_")
+    yield b64encode(octets).decode()
+
+
+def _hide_pair(pair: re.Match[str]) -> str:
+    if not is_secret_name(pair[1]):
+        return pair[0]
+    between = pair[2] if pair.re is _ESCAPED_PAIR else "="
+    return f"{pair[1]}{between}{HIDDEN}"
+
+
+def _hide_basic(found: re.Match[str]) -> str:
+    try:
+        is_pair = b":" in b64decode(found[3] + "=" * (-len(found[3]) % 4))
+    except ValueError:
+        is_pair = False
+    return f"{found[1]}{found[2]}{HIDDEN}" if is_pair else found[0]
