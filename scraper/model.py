@@ -286,7 +286,8 @@ PLAIN = Reaction()
 class Visit:
     """One request's end, as a worker hands it back and the store settles it.
 
-    `rejected`: why records were not kept; `response` only where it is to be archived.
+    `rejected`: why records were not kept; `response` only where it is to be archived; `notes`: what of the
+    page could not be read.
     """
 
     entry: Entry
@@ -295,3 +296,4 @@ class Visit:
     reaction: Reaction = PLAIN
     rejected: tuple[str, ...] = ()
     response: Response | None = None
+    notes: tuple[str, ...] = ()

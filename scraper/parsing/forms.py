@@ -262,7 +262,7 @@ def _field(control: Any, base: str, page: str) -> Field | None:
     if tag == "select":
         return _select(control, name)
     if tag == "textarea":
-        return Field(name, "textarea", "".join(control.itertext()).removeprefix("\n"))
+        return Field(name, "textarea", "".join(control.itertext()))
     kind = (control.get("type") or ("submit" if tag == "button" else "text")).strip().lower()
     if kind in _NEVER_SENT or (tag == "button" and kind != "submit"):
         return None

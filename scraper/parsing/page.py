@@ -2,13 +2,12 @@
 
 import json
 import re
-import threading
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from functools import lru_cache
 from typing import Any
 
 from cssselect import SelectorError
-from lxml import etree, html
+from lxml import etree
 from parsel import Selector, SelectorList
 from parsel.csstranslator import GenericTranslator, HTMLTranslator
 
@@ -17,6 +16,7 @@ from scraper.model import Headers, Request, Response
 from scraper.parsing import sitemap
 from scraper.parsing.encoding import decode, encoding_of
 from scraper.parsing.forms import Form, read
+from scraper.parsing.tree import is_xhtml, parse_html, parse_xhtml, parse_xml
 from scraper.politeness.page_directives import content_usage, is_nofollow, robots_directives, tdm_reservation
 from scraper.urls import is_plain_target, join, origin_of
 
@@ -38,8 +38,6 @@ _MOST_FORMS = 50  # looked at for the one that has the fields
 _CACHED_LINKS = 20_000  # about 6 MB; most links of a site are on many of its pages
 _LONGEST_CACHED = 300  # characters; no page shall fill the cache with megabytes
 
-_local = threading.local()
-
 
 class Page:
     """What a spider parses: the response, one tree of it, and the links on it."""
@@ -55,6 +53,7 @@ class Page:
         self._encoding: str | None = None
         self._text: str | None = None
         self._tree: Any = None
+        self._cut = ""
         self._soup: Any = None
         self._lower: str | None = None
         self._kind: str | None = None
@@ -140,12 +139,14 @@ class Page:
 
     @property
     def soup(self) -> Any:
-        """The page as BeautifulSoup, parsed by lxml."""
+        """The page as BeautifulSoup: of HTML the same tree that css and xpath see."""
         if self._soup is None:
             # Takes as long to import as everything else here, and few spiders use it.
             from bs4 import BeautifulSoup
 
-            self._soup = BeautifulSoup(self.text, "xml" if self._is_xml() else "lxml")
+            from scraper.parsing.soup import soup_of
+
+            self._soup = BeautifulSoup(self.text, "xml") if self._is_xml() else soup_of(self.tree)
         return self._soup
 
     def _content_type(self) -> str:
@@ -157,7 +158,9 @@ class Page:
     def _is_xml(self) -> bool:
         if self._has_xml is None:
             kind = self._content_type().partition(";")[0].strip()
-            self._has_xml = _XML_TYPE.fullmatch(kind) is not None and kind != "application/xhtml+xml"
+            self._has_xml = _XML_TYPE.fullmatch(kind) is not None and not (
+                kind == "application/xhtml+xml" or is_xhtml(self.text)
+            )
         return self._has_xml
 
     def _selector(self) -> Selector:
@@ -169,8 +172,20 @@ class Page:
     def tree(self) -> Any:
         """The root element (lxml) under css, xpath and links; an empty document where there is no markup."""
         if self._tree is None:
-            self._tree = _parse_xml(self._markup()) if self._is_xml() else _parse_html(self._markup())
+            self._tree, self._cut = self._parsed()
         return self._tree
+
+    def _parsed(self) -> tuple[Any, str]:
+        if self._is_xml():
+            return parse_xml(self._markup())
+        if "xml" in self._content_type() and (root := parse_xhtml(self._markup())) is not None:
+            return root, ""
+        return parse_html(self._markup())
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What of the page could not be read, as far as it was looked at: sentences for the log."""
+        return (self._cut,) if self._cut else ()
 
     def _markup(self) -> str:
         """The text where there may be markup. A picture is no page, but HTML under a wrong name is one."""
@@ -394,26 +409,3 @@ def _compiled(query: str, is_xml: bool) -> Any:
     path = translator.css_to_xpath(query)
     # Attributes come at half the cost of elements; with :: the query may have named one itself.
     return etree.XPath(path if "::" in query else f"({path})/@href", smart_strings=False)
-
-
-def _parse_html(text: str) -> Any:
-    if not hasattr(_local, "html"):
-        # One parser a thread: a shared one would let threads wait for each other.
-        _local.html = html.HTMLParser(encoding="utf-8", recover=True, huge_tree=True)
-    return _parsed(text, _local.html)
-
-
-def _parse_xml(text: str) -> Any:
-    # No entities, no DTD, no network: a feed can hold a bomb.
-    return _parsed(
-        text, etree.XMLParser(encoding="utf-8", recover=True, resolve_entities=False, no_network=True)
-    )
-
-
-def _parsed(text: str, parser: Any) -> Any:
-    body = text.replace("\x00", "").strip().encode("utf-8", "replace")
-    try:
-        root = etree.fromstring(body, parser) if body else None
-    except etree.LxmlError:
-        root = None
-    return html.Element("html") if root is None else root
