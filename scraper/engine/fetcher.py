@@ -158,6 +158,7 @@ class Fetcher:
             reaction,
             rejected,
             _without_cookies(response) if self._options.archive and _is_kept(outcome, page) else None,
+            page.notes,
         )
 
     def read(self, entry: Entry, response: Response) -> Visit:

@@ -8,7 +8,6 @@ lexbor (a parser by the Standard, section 13.2) takes over, and its tree is copi
 import re
 import threading
 from collections import Counter
-from html import escape
 from html.entities import html5
 from typing import Any
 
@@ -16,8 +15,6 @@ from lxml import etree, html
 
 _LIMIT = "ERR_RESOURCE_LIMIT"  # libxml2 stops: nested too deep, or a text of more than 10 MB
 _HARMLESS = frozenset({"DTD_ID_REDEFINED", "HTML_UNKNOWN_TAG"})
-_DEEPEST = 512  # what is nested deeper is laid beside it, as Chromium does
-_MOST_NODES = 2_000_000
 # Above these the Standard's own algorithm takes time by the square or the cube of a page's size.
 _MOST_TAGS = 200_000
 _MOST_TAGS_WHEN_DEEP = 20_000
@@ -28,11 +25,7 @@ _XHTML = "http://www.w3.org/1999/xhtml"
 _ROOT = re.compile(r"(?>[\s\ufeff]+|<\?[^>]*>|<!--.*?-->|<!DOCTYPE[^>\[]*>)*+<html\b[^>]*>", re.DOTALL | re.I)
 _ENTITY = re.compile(r"&([A-Za-z][A-Za-z0-9]{1,31};)")
 _PREDEFINED = frozenset({"amp;", "lt;", "gt;", "quot;", "apos;"})
-_UNFIT = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff\ud800-\udfff]")
-_PLAIN_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*").fullmatch
 
-_UNFIT_NAME = re.compile(r"[^A-Za-z0-9_.-]|^[^A-Za-z_]")
-_HYPHENS = re.compile("-(?=-|$)")
 _TAGS = re.compile(r"<(/?[a-zA-Z][a-zA-Z0-9-]*)").findall
 _FORMATS = ("b", "big", "code", "em", "font", "i", "nobr", "s", "small", "strike", "strong", "tt", "u")
 # Void elements that libxml2 takes for containers.
@@ -94,7 +87,6 @@ _WRONG: dict[str, Any] = {
 }
 _ASTRAY = _shape("/html/*[not(self::head or self::body or self::frameset)]|//head/*[self::div or self::p]")
 _CROWDED = _shape(f"//*[count(@*) > {_MOST_ATTRIBUTES}]")
-_MAKE = html.HTMLParser().makeelement
 
 _local = threading.local()
 
@@ -113,7 +105,10 @@ def parse_html(text: str) -> tuple[Any, str]:
     if _is_costly(root, body, is_deep):
         cut = ", and what is nested deeper than 2,048 elements is lost" if is_deep else ""
         return _amended(root), f"its markup is too broken to be read by the HTML Standard{cut}"
-    return _lexbor(body)
+    # Few pages need it, and many runs meet none of them.
+    from scraper.parsing import lexbor
+
+    return lexbor.parse(body)
 
 
 def parse_xml(text: str) -> tuple[Any, str]:
@@ -242,61 +237,3 @@ def _is_costly(root: Any, body: str, is_deep: bool) -> bool:
     formats = {(element.tag, *element.attrib.items()) for element in root.iter(*_FORMATS)}
     most = _MOST_TAGS_WHEN_DEEP if is_deep else _MOST_TAGS
     return opened > most or len(formats) > _MOST_FORMATS or bool(_CROWDED(root))
-
-
-def _lexbor(body: str) -> tuple[Any, str]:
-    # Few pages need it, and many runs meet none of them.
-    from selectolax.lexbor import LexborHTMLParser
-
-    document: Any = LexborHTMLParser(body)
-    templates = document.template_fragments() if "<template" in body.lower() else ()
-    contents = {fragment.parent.mem_id: fragment for fragment in templates}
-    root = _made("html", document.root.attributes)
-    place, last = root, None
-    node, above = document.root.child, list[Any]()
-    for _ in range(_MOST_NODES):
-        while node is None and above:
-            node, place, last = above.pop()
-        if node is None:
-            return root, ""
-        if node.is_text_node:
-            _add_text(place, last, _UNFIT.sub("", node.text_content or ""))
-        elif (copied := _copy(node)) is not None:
-            last = copied
-            place.append(last)
-        inner = contents.get(node.mem_id, node).child
-        if inner is None:
-            node = node.next
-            continue
-        above.append((node.next, place, last))
-        node = inner
-        if len(above) < _DEEPEST:
-            place, last = last, None
-    return root, f"the page is cut after {_MOST_NODES:,} nodes"
-
-
-def _copy(node: Any) -> Any:
-    if node.is_element_node:
-        return _made(node.tag, node.attributes)
-    if node.is_comment_node:
-        return etree.Comment(_UNFIT.sub("", _HYPHENS.sub("- ", node.comment_content or "")))
-    return None
-
-
-def _add_text(place: Any, last: Any, text: str) -> None:
-    if last is None:
-        place.text = (place.text or "") + text
-    else:
-        last.tail = (last.tail or "") + text
-
-
-def _made(tag: str, attributes: dict[str, str | None]) -> Any:
-    """An element; what HTML allows in names and XML does not, only libxml2's own parser lets pass."""
-    plain = {name: _UNFIT.sub("", value or "") for name, value in attributes.items() if _PLAIN_NAME(name)}
-    if len(plain) == len(attributes) and _PLAIN_NAME(tag):
-        return _MAKE(tag, plain)
-    written = " ".join(f'{name}="{escape(value or "")}"' for name, value in attributes.items())
-    parent = etree.fromstring(f"<html><body><{tag} {written}></{tag}></body></html>", _html_parser()).find(
-        "body"
-    )
-    return parent[0] if len(parent) and parent[0].tag == tag else _MAKE(_UNFIT_NAME.sub("_", tag), plain)

@@ -143,13 +143,16 @@ def _domain_line(event: Event) -> Mapping[str, Any] | None:
 
 def _visit_line(visit: Visit) -> Mapping[str, Any] | None:
     told = _told(visit.outcome)
-    if told is None and not visit.rejected:
+    if told is None and not visit.rejected and not visit.notes:
         return None
-    line: dict[str, Any] = {"event": told[0] if told else "rejected", "url": visit.entry.url}
+    event = told[0] if told else "rejected" if visit.rejected else "note"
+    line: dict[str, Any] = {"event": event, "url": visit.entry.url}
     if told:
         line["reason"] = told[1]
     if visit.rejected:
         line["rejected"] = list(visit.rejected[:5])
+    if visit.notes:
+        line["text"] = "; ".join(visit.notes)
     if visit.exchange is not None and visit.exchange.status:
         line["status"] = visit.exchange.status
     return line
