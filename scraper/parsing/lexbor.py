@@ -74,7 +74,7 @@ def _made(tag: str, attributes: dict[str, str | None]) -> Any:
     if len(plain) == len(attributes) and _PLAIN_NAME(tag):
         return _MAKE(tag, plain)
     written = " ".join(f'{name}="{escape(value or "")}"' for name, value in attributes.items())
-    parent: Any = etree.fromstring(f"<html><body><{tag} {written}></{tag}></body></html>", html.HTMLParser()).find(
-        "body"
-    )
+    parent: Any = etree.fromstring(
+        f"<html><body><{tag} {written}></{tag}></body></html>", html.HTMLParser()
+    ).find("body")
     return parent[0] if len(parent) and parent[0].tag == tag else _MAKE(_UNFIT_NAME.sub("_", tag), plain)
