@@ -51,7 +51,8 @@ class Request:
 
     `params` are added to the URL's query; `data` is a form (mapping) or text; `json` any JSON value.
     `meta` (JSON-able) travels to `page.meta`. Higher `priority` goes first. `max_age` (seconds): a copy
-    younger than this is not asked for again. `dont_filter` fetches the URL even where it is known.
+    younger than this is not asked for again. A request is known by its method, URL, body, the header fields
+    that it sets, and its callback, and is made once a run; with `dont_filter` it is made each time.
     """
 
     url: str
@@ -131,14 +132,14 @@ class NewUrl:
     priority: int = 0
     depth: int = 0
     hops: int = 0
-    again: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Known:
     """What is left of the last parse of a page: its version and its validators.
 
-    `is_outdated`: other spider code parsed it, so that its records and links do not stand for the page.
+    `inputs`: what that parse depended on beside the page; where that has changed, its records and links do
+    not stand for it. `is_noarchive`: its site asks that no copy be kept.
     """
 
     version: int
@@ -147,7 +148,8 @@ class Known:
     fresh_until: float = 0.0
     body_hash: bytes = b""
     fetched_at: float = 0.0
-    is_outdated: bool = False
+    inputs: str = ""
+    is_noarchive: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,13 +186,17 @@ class Refusal:
 
 @dataclass(frozen=True, slots=True)
 class Fetched:
-    """A page was parsed. `facts` are what its site says about its use (noindex, AI preferences)."""
+    """A page was parsed. `facts` are what its site says about its use (noindex, AI preferences).
+
+    `filtered`: requests that repeat one of the same page.
+    """
 
     known: Known
     records: tuple[RecordLine, ...] = ()
     links: tuple[NewUrl, ...] = ()
     refused: tuple[Refusal, ...] = ()
     facts: Mapping[str, Any] = field(default_factory=dict)
+    filtered: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,9 +230,10 @@ class Deferred:
 
 @dataclass(frozen=True, slots=True)
 class Denied:
-    """Not fetched because a rule says so."""
+    """Not fetched because a rule says so. `keeps_links`: what the page led to last time is followed still."""
 
     reason: str
+    keeps_links: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -286,8 +293,8 @@ PLAIN = Reaction()
 class Visit:
     """One request's end, as a worker hands it back and the store settles it.
 
-    `rejected`: why records were not kept; `response` only where it is to be archived; `notes`: what of the
-    page could not be read.
+    `rejected`: why records were not kept; `response` only where it is to be archived, under `archived_as`;
+    `notes`: what of the page could not be read.
     """
 
     entry: Entry
@@ -296,4 +303,5 @@ class Visit:
     reaction: Reaction = PLAIN
     rejected: tuple[str, ...] = ()
     response: Response | None = None
+    archived_as: bytes = b""
     notes: tuple[str, ...] = ()

@@ -23,6 +23,15 @@ _PLAIN_QUERY = re.compile(r"[\w.~-]++=[\w.~-]*+(?:&[\w.~-]++=[\w.~-]*+)*+", re.A
 _ESCAPE = re.compile(r"%[0-9A-Fa-f]{2}")
 # Characters whose escape means the same as themselves in a path: all that may stand there bare but / ; ? %.
 _SAME_IN_PATH = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~!$&'()*+,=:@[]|")
+# Session ids that stand in URLs until a cookie comes back: the servers' own names with any value, general
+# ones only before what is as long as such an id (PHP: 26, 32 or 40 characters; a UUID or an ObjectId is not).
+_SESSION_HINT = re.compile(r"sid|sess|cfid|cftoken|zenid|\(s\(", re.IGNORECASE)
+_SESSION_ID = r"""(?:jsessionid|phpsessid|aspsessionid[a-z]*|oscsid|xtcsid|zenid|cfid|cftoken)=[^&;/]*
+    |(?:sid|sess(?:ion)?_?id)=(?:[a-z0-9]{40}|[a-z0-9]{32}|[a-z0-9]{26})(?![^&;/])"""
+_SESSION_IN_PATH = re.compile(
+    rf";(?:{_SESSION_ID})|/\((?:[a-z]\([a-z0-9_-]*\))+\)(?=/)", re.IGNORECASE | re.VERBOSE
+)
+_SESSION_IN_QUERY = re.compile(rf"(?:\A|(?<=&))(?:{_SESSION_ID})(?:&|\Z)", re.IGNORECASE | re.VERBOSE)
 _LONGEST_HOST = 253  # RFC 1035 2.3.4; what is longer names no host and would only fill the cache
 
 
@@ -155,7 +164,8 @@ def canonical(url: str) -> str | None:
     """Identity of a URL, None for what is none: two URLs with one identity are one page.
 
     No fragment; query pairs sorted by name, then value, and form-decoded (`+` is `%20`, `a` is `a=`); in the
-    path escapes that do not matter are undone and the rest is in upper case. Not meant to be fetched.
+    path escapes that do not matter are undone and the rest is in upper case; session ids of servers (such as
+    jsessionid, PHPSESSID) left out. Not meant to be fetched.
     """
     found = read(url)
     return found[2] if found else None
@@ -175,6 +185,10 @@ def read(url: str) -> tuple[str, str, str] | None:
 
 
 def _identity(head: str, query: str | None) -> str:
+    if _SESSION_HINT.search(head) or (query and _SESSION_HINT.search(query)):
+        start = head.find("/", head.find("://") + 3)
+        head = head[:start] + _SESSION_IN_PATH.sub("", head[start:])
+        query = query and _SESSION_IN_QUERY.sub("", query)
     query = _canonical_query(query) if query else ""
     return f"{head}?{query}" if query else head
 
@@ -199,11 +213,22 @@ def _canonical_query(query: str) -> str:
     return urlencode(sorted((unquote_to_bytes(name), unquote_to_bytes(value)) for name, _, value in pairs))
 
 
-def fingerprint(method: str, canonical_url: str, body: bytes = b"") -> bytes:
-    """16 bytes that stand for a request: method, canonical URL and body."""
+def fingerprint(method: str, canonical_url: str, body: bytes = b"", headers: bytes = b"") -> bytes:
+    """16 bytes that stand for a request: method, canonical URL, body, and the header fields that it sets."""
     # Neither a method nor a canonical URL can hold a line end, so the parts cannot run into each other.
     head = f"{method} {canonical_url}\n".encode("utf-8", "surrogatepass")
-    return blake2b(head + body, digest_size=16).digest()
+    key = blake2b(headers, digest_size=32).digest() if headers else b""
+    return blake2b(head + body, digest_size=16, key=key).digest()
+
+
+def variant(fp: bytes, *of: bytes) -> bytes:
+    """The fingerprint of a request that has something more to tell it apart from `fp`."""
+    return blake2b(b"\n".join((fp, *of)), digest_size=16).digest()
+
+
+def with_callback(fp: bytes, callback: str) -> bytes:
+    """The fingerprint of a request whose answer goes to a callback; `parse` is what nobody names."""
+    return fp if callback == "parse" else variant(fp, callback.encode("utf-8", "surrogatepass"))
 
 
 def with_params(url: str, params: Mapping[str, Any]) -> str:

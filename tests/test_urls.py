@@ -16,6 +16,8 @@ from scraper.urls import (
     join,
     origin_of,
     read,
+    variant,
+    with_callback,
     with_params,
 )
 
@@ -228,6 +230,38 @@ def test_an_identity_is_its_own_identity(tail: str) -> None:
     assert canonical(once) == once
 
 
+@pytest.mark.parametrize(
+    "tail",
+    [
+        "list;jsessionid=0A1B2C.node1!-7?page=2",
+        "list;JSESSIONID=0A1B2C?page=2",
+        "list?PHPSESSID=9f86d081884c7d659a2feaa0c5&page=2",
+        "list?page=2&phpsessid=x",
+        "list?sid=9f86d081884c7d659a2feaa0c55ad015&page=2",
+        "list?CFID=1&CFTOKEN=2&page=2",
+        "list?ASPSESSIONIDQQ=abc&page=2",
+        "(S(lit3py55t21z5v55vlm25s55))/list?page=2",
+    ],
+)
+def test_a_session_id_in_a_url_is_no_part_of_its_identity(tail: str) -> None:
+    assert canonical(f"https://a.example/{tail}") == "https://a.example/list?page=2"
+
+
+@pytest.mark.parametrize(
+    "tail",
+    [
+        "talk?sid=42",
+        "talk?session_id=550e8400-e29b-41d4-a716-446655440000",
+        "talk?sessionid=507f1f77bcf86cd799439011",
+        "president?inside=1&side=left",
+        "a/(s)/b",
+        "xphpsessid=1",
+    ],
+)
+def test_what_only_looks_like_a_session_id_stays(tail: str) -> None:
+    assert canonical(f"https://a.example/{tail}") == f"https://a.example/{tail}"
+
+
 def test_a_fingerprint_is_sixteen_bytes_of_method_url_and_body() -> None:
     url = "https://a.example/"
     several = {
@@ -235,10 +269,14 @@ def test_a_fingerprint_is_sixteen_bytes_of_method_url_and_body() -> None:
         fingerprint("POST", url),
         fingerprint("GET", url + "x"),
         fingerprint("GET", url, b"x"),
+        fingerprint("GET", url, headers=b"x"),
+        with_callback(fingerprint("GET", url), "parse_book"),
+        variant(fingerprint("GET", url), b"parent", b"0"),
     }
-    assert len(several) == 4
+    assert len(several) == 7
     assert {len(one) for one in several} == {16}
     # Stores keep fingerprints for years.
+    assert with_callback(fingerprint("GET", url), "parse") == fingerprint("GET", url)
     assert fingerprint("GET", url) == bytes.fromhex("7d98e8f6cfa7b80bba014ca5cd30796a")
 
 

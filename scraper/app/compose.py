@@ -12,7 +12,7 @@ from hashlib import blake2b
 
 from scraper import settings as settings_of
 from scraper.app.archived.crawl_archive import Offline
-from scraper.app.options import Prepared
+from scraper.app.options import Prepared, inputs_of
 from scraper.engine.downloader import ThreadedDownloader
 from scraper.engine.engine import Engine
 from scraper.engine.fetcher import Fetcher, FetchOptions
@@ -51,7 +51,8 @@ def compose(
     # tenth of the time.
     gc.freeze()
     gc.set_threshold(50_000, 20, 50)
-    options = FetchOptions(found.number, token, settings.max_attempts, settings.archive)
+    inputs = inputs_of(prepared, found.code)
+    options = FetchOptions(found.number, token, inputs, settings.max_attempts, settings.archive)
     archives = Archives(run_folders(prepared.options.data / found.spider))
     fetcher = Fetcher(prepared.spider, rules, options, clock, archives)
     return Engine(
@@ -64,6 +65,7 @@ def compose(
         clock,
         listeners,
         random.random,
+        may_stand=fetcher.may_stand,
     )
 
 
@@ -83,9 +85,10 @@ def compose_offline(
     """Wire the parts of a run that asks nobody."""
     settings = prepared.settings
     token = settings_of.token(settings)
+    options = FetchOptions(found.number, token, inputs_of(prepared, found.code))
     return Offline(
         Archives(run_folders(prepared.options.data / found.spider)),
-        Fetcher(prepared.spider, rules, FetchOptions(found.number, token), clock),
+        Fetcher(prepared.spider, rules, options, clock),
         token,
         store,
         found,

@@ -1,8 +1,11 @@
 """What the command line asks for, and what it all comes to."""
 
+import json
 import os
+import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from hashlib import blake2b
 from pathlib import Path
 
 from scraper import settings
@@ -13,6 +16,7 @@ from scraper.settings import Settings
 from scraper.sinks import Sink, sink_for
 from scraper.spider import Spider, discovery
 from scraper.spider.discovery import LoadedSpider
+from scraper.spider.identity import ParseInputs
 from scraper.store import Store
 
 
@@ -28,6 +32,11 @@ class Options:
     workers: int = 1
     fresh: bool = False
     is_offline: bool = False
+
+
+# What parsing looks at: another value, and no page stands as it was.
+_PARSING = ("allowed_domains", "max_depth", "obey_nofollow", "headers", "user_agent")
+_SECRET = re.compile(r"pass(?:w|phrase|$)|pwd|secret|token|api_?key|credential|private_?key", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +67,39 @@ def prepare(options: Options) -> Prepared:
         tuple(map(sink_for, options.outputs)),
         options,
     )
+
+
+def with_params(prepared: Prepared, params: Mapping[str, str]) -> Prepared:
+    """A spider that is ready to run with other params."""
+    prepared.spider.params = dict(params)
+    return replace(prepared, options=replace(prepared.options, params=dict(params)))
+
+
+def inputs_of(prepared: Prepared, code: str | None = None) -> ParseInputs:
+    """What the parse of every page of a run depends on; `code`: where the run has it from the store."""
+    loaded, found = prepared.loaded, prepared.settings
+    code = parse_code(loaded.code, prepared.spider.params, found) if code is None else code
+    return ParseInputs(code, loaded.words, found.max_depth is not None)
+
+
+def parse_code(code: str, params: Mapping[str, str], found: Settings) -> str:
+    """The hash of a spider's code and all else that goes into each parse; `code` where that is nothing."""
+    default = Settings()
+    values = {name: getattr(found, name) for name in _PARSING}
+    chosen = {name: value for name, value in values.items() if value != getattr(default, name)}
+    if found.auth:
+        # Who asks, not the password: another one of the same account opens the same pages.
+        chosen["auth"] = {place: auth.user or auth.password for place, auth in found.auth.items()}
+    own = open_params(params)
+    if not (own or chosen):
+        return code
+    text = json.dumps([code, own, chosen], sort_keys=True, default=str)
+    return blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
+
+
+def open_params(params: Mapping[str, str]) -> dict[str, str]:
+    """The params that may be kept: those that are not named like secrets."""
+    return {name: value for name, value in params.items() if not _SECRET.search(name)}
 
 
 def open_store(data: Path, url: str | None = None) -> Store:

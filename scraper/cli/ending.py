@@ -68,6 +68,7 @@ def _figures(summary: Summary) -> Iterator[tuple[str, str]]:
         ("retries", "tried again"),
         ("failed", "failed"),
         ("denied", "denied"),
+        ("filtered", "duplicate requests filtered"),
         ("pending", "pending"),
     ):
         if summary.get(name):

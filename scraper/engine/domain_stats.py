@@ -3,10 +3,22 @@
 import json
 import re
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass, field, fields
 from typing import Any, assert_never
 
-from scraper.model import Deferred, Denied, Failed, Fetched, Outcome, Redirected, Retry, Unchanged, Visit
+from scraper.model import (
+    Deferred,
+    Denied,
+    Failed,
+    Fetched,
+    Outcome,
+    Redirected,
+    Refusal,
+    Retry,
+    Unchanged,
+    Visit,
+)
 
 MOST_EXAMPLES = 20
 _FIGURES = re.compile(r" (?:line )?[0-9]+")
@@ -28,6 +40,7 @@ class DomainStats:
     parse_errors: int = 0
     denied: int = 0
     retries: int = 0
+    filtered: int = 0
     refusals: int = 0
     bytes: int = 0
     connections: int = 0
@@ -102,6 +115,12 @@ class DomainStats:
         kind = _FIGURES.sub("", reason.partition(":")[0])[:60]
         if kind in self.denials or len(self.denials) < MOST_EXAMPLES:
             self.denials[kind] = self.denials.get(kind, 0) + 1
+
+    def count_unfollowed(self, refused: Iterable[Refusal], filtered: int) -> None:
+        """Count links that are not followed: for a reason, or because the run has asked for them already."""
+        for refusal in refused:
+            self.deny(refusal.reason)
+        self.filtered += filtered
 
     def note(self, kind: str, example: str) -> None:
         """Count a kind of trouble and keep its first example."""

@@ -18,11 +18,11 @@ from scraper.engine.robots_cache import RobotsCache, RobotsRules
 from scraper.engine.scheduler import Scheduler
 from scraper.engine.throttling import Throttling
 from scraper.errors import LoginFailed
-from scraper.model import Denied, Failed, Fetched, Reaction, Unchanged, Visit
+from scraper.model import Denied, Entry, Failed, Fetched, Reaction, Unchanged, Visit
 from scraper.ops.clock import Clock
 from scraper.politeness import retry
 from scraper.runs.events import DomainState, Event, Listener, Noted, RobotsRead, Ticked, Visited
-from scraper.spider import request_of
+from scraper.spider.identity import request_of
 from scraper.store import Run, Store
 from scraper.urls import domain_of
 
@@ -47,6 +47,8 @@ class Engine:
         clock: Clock,
         listeners: Sequence[Listener] = (),
         chance: Callable[[], float] = lambda: 0.5,
+        *,
+        may_stand: Callable[[Entry], bool],
     ) -> None:
         self._store = store
         self._run = run
@@ -57,7 +59,9 @@ class Engine:
         self._listeners = listeners
         self._leases = Leases(store, run, robots_cache, open_session, plan, clock, self._tell)
         self._throttling = Throttling(plan, run.id, clock, chance, self._tell)
-        self._scheduler = Scheduler(store, run, robots_cache, plan, clock, self._obey, self._take_in)
+        self._scheduler = Scheduler(
+            store, run, robots_cache, plan, clock, self._obey, self._take_in, may_stand
+        )
         self._group_commit = GroupCommit(store, run, self._leases, clock, self._tell)
         self._beat_at = 0.0
         self._look_at = 0.0

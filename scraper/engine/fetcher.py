@@ -5,7 +5,6 @@ import re
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from hashlib import blake2b
 from urllib.parse import urlencode
 
 from scraper.errors import BadAnswer, ConnectFailed, FetchError, LoginFailed, ScraperError
@@ -38,10 +37,12 @@ from scraper.politeness.blocks import refusal
 from scraper.politeness.ratelimit_fields import rate_limits, spread
 from scraper.politeness.scope import refusal as out_of_scope
 from scraper.runs.archive import Archives
-from scraper.spider import Rules, Spider, parse_page, request_of, request_text
+from scraper.spider import Rules, Spider, parse_page
+from scraper.spider.identity import ParseInputs, archived_as, identity_of, request_of, request_text
 from scraper.spider.tracebacks import files_of, origin_of, told, traceback_of
-from scraper.urls import canonical, domain_of, fingerprint, join
+from scraper.urls import canonical, domain_of, join, variant
 
+_SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 _GONE = frozenset({404, 410})
 _OVERLOAD = frozenset({429, 503})
 _PART = 206  # never asked for
@@ -55,21 +56,25 @@ _FORM = "application/x-www-form-urlencoded"
 
 @dataclass(frozen=True, slots=True)
 class FetchOptions:
-    """What the fetcher needs of the run: its `version` (the run's number), our product token, the limits."""
+    """What the fetcher needs of the run: its `version` (the run's number), our product token, the limits, and
+    what its parses depend on beside their pages.
+    """
 
     version: int
     token: str
+    inputs: ParseInputs
     max_attempts: int = 4
     archive: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class _Sent:
-    """A request on its way."""
+    """A request on its way; `is_uncopied`: what it brings is to be archived even where it is unchanged."""
 
     entry: Entry
     request: Request
     asked: Asked
+    is_uncopied: bool = False
 
 
 class Fetcher:
@@ -126,12 +131,27 @@ class Fetcher:
         if session.has_login and _LEAVES.search(entry.url):
             return Visit(entry, Denied("a logout link: it would end the login"))
         body, headers = body_of(request)
-        known = entry.known
-        if known is not None and known.is_outdated and self._copy(entry) is None:
+        known, is_uncopied = entry.known, self._is_uncopied(entry)
+        if known is not None and not self._is_same(entry) and self._copy(entry) is None:
             entry, known = replace(entry, known=None), None
-        if known is not None and request.method in ("GET", "HEAD"):
+        # A HEAD has nothing but its header, so that no answer to it stands for another.
+        if known is not None and not is_uncopied and request.method == "GET":
             headers.update(caching.conditional_headers(known.etag, known.last_modified))
-        return _Sent(entry, request, ask(session, request.method, entry.url, headers, body))
+        return _Sent(entry, request, ask(session, request.method, entry.url, headers, body), is_uncopied)
+
+    def may_stand(self, entry: Entry) -> bool:
+        """Whether the last parse of a page stands for it while the page itself is as it was."""
+        return self._is_same(entry) and not self._is_uncopied(entry)
+
+    def _is_same(self, entry: Entry) -> bool:
+        return entry.known is not None and entry.known.inputs == self._options.inputs.of(entry)
+
+    def _is_uncopied(self, entry: Entry) -> bool:
+        """Whether a known page is to be archived and is not yet."""
+        known, archives = entry.known, self._archives
+        if not self._options.archive or archives is None or known is None or known.is_noarchive:
+            return False
+        return not archives.has(archived_as(entry))
 
     def _conclude(
         self, session: DomainSession, sent: "_Sent", answer: Answer, reaction: Reaction | None
@@ -157,9 +177,16 @@ class Fetcher:
             answer.exchange,
             reaction,
             rejected,
-            _without_cookies(response) if self._options.archive and _is_kept(outcome, page) else None,
+            *self._to_archive(sent, outcome, page),
             page.notes,
         )
+
+    def _to_archive(self, sent: "_Sent", outcome: Outcome, page: Page) -> tuple[Response | None, bytes]:
+        """What of an answer is archived, and under which fingerprint."""
+        is_news = sent.is_uncopied and isinstance(outcome, Unchanged) and page.status != 304
+        if self._options.archive and ((is_news and not page.noarchive) or _is_kept(outcome, page)):
+            return _without_cookies(page.response), archived_as(sent.entry)
+        return None, b""
 
     def read(self, entry: Entry, response: Response) -> Visit:
         """The visit that an archived response makes: parsed whatever is known, and no news of its site."""
@@ -263,9 +290,10 @@ class Fetcher:
         return Failed(f"status {status}", f"status {status}", is_gone=status in _GONE), ()
 
     def _not_modified(self, entry: Entry, page: Page) -> tuple[Outcome, tuple[str, ...]]:
-        known, copy = entry.known, self._copy(entry)
-        if known is not None and not known.is_outdated:
+        known = entry.known
+        if known is not None and self._is_same(entry):
             return Unchanged(self._known(page.response, known)), ()
+        copy = self._copy(entry)
         if copy is None:
             return Failed("status 304 without a copy to stand for", "status 304"), ()
         outcome, rejected = self._parse(entry, page.with_response(copy))
@@ -274,15 +302,16 @@ class Fetcher:
         return outcome, rejected
 
     def _copy(self, entry: Entry) -> Response | None:
-        """The archived body of a version that other code has parsed."""
+        """The archived body of a known version, to be parsed once more."""
         known = entry.known
-        if self._archives is None or known is None or not known.is_outdated:
+        if self._archives is None or known is None:
             return None
         try:
-            found = self._archives.get(entry.fp)
+            found = self._archives.get(archived_as(entry))
         except ScraperError:
             return None  # an archive that cannot be read only costs traffic
-        return found.response if found is not None and _digest(found.response) == known.body_hash else None
+        is_it = found is not None and self._options.inputs.digest(found.response) == known.body_hash
+        return found.response if found is not None and is_it else None
 
     def _known(self, response: Response, before: Known) -> Known:
         """The stored validators, brought up to date by a 304 (RFC 9111 4.3.4)."""
@@ -319,11 +348,10 @@ class Fetcher:
             data=request.data if hop.keeps_body else None,
             json=request.json if hop.keeps_body else None,
         )
-        body, _ = body_of(following)
         return Redirected(
             NewUrl(
                 domain=domain_of(target),
-                fp=fingerprint(hop.method, identity, body or b""),
+                fp=self._hop_fingerprint(entry, request, following, identity),
                 url=target,
                 request=request_text(following, target),
                 priority=entry.priority,
@@ -333,13 +361,23 @@ class Fetcher:
         )
 
     @staticmethod
+    def _hop_fingerprint(entry: Entry, request: Request, following: Request, identity: str) -> bytes:
+        """By what the next hop is known: the page behind a form belongs to what was sent, not to its URL."""
+        fp, source = identity_of(following, identity), identity_of(request, canonical(entry.url) or "")
+        if fp == source:
+            return entry.fp  # to set a cookie, or to have its URL spelled in another way
+        # Further hops of such a request have a fingerprint that is not their URL's.
+        is_own = request.dont_filter or request.method not in _SAFE or entry.fp != source
+        return variant(fp, entry.fp) if is_own else fp
+
+    @staticmethod
     def _robots_usage(page: Page) -> str | None:
         session = page.session if page.has_session else None
         return session.usage(page.url) if session is not None and session.usage is not None else None
 
     def _parse(self, entry: Entry, page: Page) -> tuple[Outcome, tuple[str, ...]]:
         response = page.response
-        digest = _digest(response)
+        digest, inputs = self._options.inputs.digest(response), self._options.inputs.of(entry)
         etag, last_modified = caching.validators(response.headers)
         known = Known(
             version=self._options.version,
@@ -348,29 +386,27 @@ class Fetcher:
             fresh_until=caching.fresh_until(response.headers, response.fetched_at),
             body_hash=digest,
             fetched_at=response.fetched_at,
+            inputs=inputs,
         )
-        before = entry.known
-        if before is not None and before.body_hash == digest and not before.is_outdated:
+        before = entry.known if page.request.method != "HEAD" else None
+        if before is not None and before.body_hash == digest and before.inputs == inputs:
             return Unchanged(replace(known, version=before.version)), ()
         try:
-            found = parse_page(self._spider, page, self._rules)
+            found = parse_page(self._spider, page, self._rules, entry.fp)
             facts = page.facts(self._robots_usage(page))
         except Exception as error:
             place = origin_of(error, self._files).place
             kind = f"{type(error).__name__} in {place}" if place else type(error).__name__
             failed = Failed(told(error, self._files), kind, is_parse=True, traceback=traceback_of(error))
             return failed, ()
-        return Fetched(known, found.records, found.links, found.refused, facts), found.rejected
+        outcome = Fetched(known, found.records, found.links, found.refused, facts, found.filtered)
+        return outcome, found.rejected
 
 
 def _trouble(entry: Entry, *, is_own: bool = False, is_whole: bool = False) -> Reaction:
     """A failure of the domain; a page's own trouble, and a page that fails again, say little about it."""
     is_hitch = is_own or (entry.attempts > 0 and not is_whole)
     return Reaction(hitch=entry.attempts + 1) if is_hitch else Reaction(is_failure=True)
-
-
-def _digest(response: Response) -> bytes:
-    return blake2b(response.content, digest_size=16).digest()
 
 
 def _is_kept(outcome: Outcome, page: Page) -> bool:

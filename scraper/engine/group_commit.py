@@ -67,10 +67,9 @@ class GroupCommit:
             if domain is not None:
                 domain.unsettled -= 1
                 domain.held.discard(visit.entry.id)
-        if settled.refused and touched:
+        if touched:
             # Links that are not followed belong to no leased domain; they are counted where they were found.
-            for refusal in settled.refused:
-                touched[0].stats.deny(refusal.reason)
+            touched[0].stats.count_unfollowed(settled.refused, settled.filtered)
         for refusal in settled.refused:
             self._tell(Refused(refusal.url, refusal.reason))
         self._tell(Settled(len(visits)))

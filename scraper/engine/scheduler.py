@@ -8,7 +8,7 @@ from scraper.engine.plan import Plan
 from scraper.engine.robots_cache import RobotsCache, RobotsRules
 from scraper.model import Denied, Entry, Known, Unchanged, Visit
 from scraper.ops.clock import Clock
-from scraper.spider import request_of
+from scraper.spider.identity import request_of
 from scraper.store import Run, Store
 from scraper.urls import origin_of
 
@@ -21,8 +21,9 @@ class Scheduler:
     """Takes URLs from the store and hands them out in turns.
 
     `obey` takes up the rules of an origin; `take_in` gets the visits that end without a request: denied by
-    robots.txt, or fresh. `handed_out` counts the URLs in threads' hands, `pages` those that became pages,
-    `spent` what counts against max_pages: every request for a page, whatever became of it.
+    robots.txt, or fresh; `may_stand` tells whether a fresh one need not be parsed again. `handed_out`
+    counts the URLs in threads' hands, `pages` those that became pages, `spent` what counts against
+    max_pages: every request for a page, whatever became of it.
     """
 
     def __init__(
@@ -34,6 +35,7 @@ class Scheduler:
         clock: Clock,
         obey: Callable[[Domain, RobotsRules], None],
         take_in: Callable[[Domain, Visit], None],
+        may_stand: Callable[[Entry], bool],
     ) -> None:
         self._store = store
         self._run = run
@@ -42,6 +44,7 @@ class Scheduler:
         self._clock = clock
         self._obey = obey
         self._take_in = take_in
+        self._may_stand = may_stand
         self.handed_out = 0
         self.pages = 0
         self.spent = 0
@@ -110,12 +113,12 @@ class Scheduler:
         return bool(entries)
 
     def _is_fresh(self, entry: Entry, known: Known) -> bool:
-        if known.is_outdated:
-            return False
         now = self._clock.wall()
-        own = request_of(entry).max_age if entry.request else None
-        max_age = self._plan.max_age if own is None else own
-        return now < known.fresh_until or now < known.fetched_at + max_age
+        request = request_of(entry)
+        max_age = self._plan.max_age if request.max_age is None else request.max_age
+        # What a POST brings is fresh only where the spider says so (RFC 9110 9.3.3).
+        is_fresh = request.method in ("GET", "HEAD") and now < known.fresh_until
+        return (is_fresh or now < known.fetched_at + max_age) and self._may_stand(entry)
 
     def _robots_rules(self, domain: Domain, url: str) -> RobotsRules | None:
         """The rules for a URL; None after asking for them in the domain's own turn."""

@@ -85,14 +85,14 @@ class Archive:
 
     def __call__(self, event: Event) -> None:
         if isinstance(event, Visited) and event.visit.response is not None:
-            self.add(event.visit.entry, event.visit.response)
+            self.add(event.visit.entry, event.visit.response, event.visit.archived_as)
 
-    def add(self, entry: Entry, response: Response) -> None:
-        """Append one response."""
+    def add(self, entry: Entry, response: Response, archived_as: bytes = b"") -> None:
+        """Append one response, under the fingerprint of its request or another."""
         moment = datetime.datetime.fromtimestamp(response.fetched_at, datetime.UTC)
         fields = {
             "WARC-Date": moment.strftime("%Y-%m-%dT%H:%M:%S.%fZ"),
-            IDENTITY: entry.fp.hex(),
+            IDENTITY: (archived_as or entry.fp).hex(),
         }
         head = self._warcio.statusandheaders.StatusAndHeaders(
             _status_line(response.status), list(_kept(response)), protocol="HTTP/1.1"
@@ -205,6 +205,12 @@ class Archives:
             return None
         page = self._page(self._places[at])
         return page if page is not None and page.fp == fp else None
+
+    def has(self, fp: bytes) -> bool:
+        """Whether a response to a request is here; what was archived since the first use does not count."""
+        keys, key = self._index(), _key(fp)
+        at = bisect_left(keys, key)
+        return at < len(keys) and keys[at] == key
 
     def pages(self) -> Iterator[ArchivedPage]:
         """The last response of every request, oldest first."""

@@ -2,33 +2,31 @@
 
 import difflib
 import inspect
-import json
 import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
-from urllib.parse import urlencode
 
 from scraper.errors import RecordError, SpiderError
-from scraper.model import Entry, NewUrl, RecordLine, Refusal, Request
+from scraper.model import NewUrl, RecordLine, Refusal, Request
 from scraper.parsing.page import Page
 from scraper.politeness.scope import LONGEST_URL, refusal
 from scraper.runs.records import Schema, is_record, key_fields, line_of, schema_of
+from scraper.spider.identity import identity_of, is_plain, request_text
 from scraper.urls import (
     canonical,
     domain_of,
     domain_of_host,
-    fingerprint,
     host_of,
     join,
     origin_of,
     read,
+    variant,
     with_params,
 )
 
 _METHODS = frozenset(("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"))
 _WEB = ("https://", "http://")
-_DEFAULTS = {one.name: one.default for one in fields(Request) if one.name != "url"}
 _SCHEME = re.compile(r"[a-zA-Z][a-zA-Z0-9+.-]*:(?![0-9])")  # a digit: host and port
 _CACHED_LINKS = 100_000  # about 30 MB; most links of a site are on many of its pages, and sites are many
 _LONGEST_CACHED = 300  # characters; no page shall fill the cache with megabytes
@@ -95,12 +93,16 @@ class Rules:
 
 @dataclass(frozen=True, slots=True)
 class ParseResult:
-    """What a callback got out of one page. `rejected`: why records were not kept."""
+    """What a callback got out of one page. `rejected`: why records were not kept.
+
+    `filtered`: Requests that repeat one of the same page.
+    """
 
     records: tuple[RecordLine, ...] = ()
     links: tuple[NewUrl, ...] = ()
     refused: tuple[Refusal, ...] = ()
     rejected: tuple[str, ...] = ()
+    filtered: int = 0
 
 
 def rules_of(
@@ -162,10 +164,13 @@ def _no_callback(name: str, known: Collection[str]) -> SpiderError:
 
 
 # pages ------------------------------------------------------------------------------------------------------
-def parse_page(spider: Spider, page: Page, rules: Rules) -> ParseResult:
-    """Run a page's callback and sort what it yields. If the callback raises, nothing of the page is kept."""
+def parse_page(spider: Spider, page: Page, rules: Rules, parent: bytes = b"") -> ParseResult:
+    """Run a page's callback and sort what it yields. If the callback raises, nothing of the page is kept.
+
+    `parent`: the fingerprint of the page's own request.
+    """
     name = page.request.callback
-    basket = _Basket(page, rules)
+    basket = _Basket(page, rules, parent)
     if name not in rules.callbacks:
         raise _no_callback(name, rules.callbacks)
     for thing in _each(getattr(spider, name)(page), name):
@@ -203,14 +208,17 @@ def _not_to_be_yielded(thing: object, name: str, did: str = "yielded") -> Spider
 class _Basket:
     """What one page gave so far."""
 
-    def __init__(self, page: Page, rules: Rules) -> None:
+    def __init__(self, page: Page, rules: Rules, parent: bytes) -> None:
         self._page = page
+        self._parent = parent
         self._rules = rules
         self._depth = page.depth + 1
         self._records: list[RecordLine] = []
         self._links: dict[bytes, NewUrl] = {}
         self._refused: dict[str, Refusal] = {}
         self._rejected: list[str] = []
+        self._filtered = 0
+        self._repeats = Repeats()
 
     def put(self, thing: Any, name: str) -> None:
         if type(thing) is Request:
@@ -236,14 +244,19 @@ class _Basket:
             url = join(self._page.base, url) or ""
         if not url:
             link: NewUrl | Refusal = Refusal(request.url[:LONGEST_URL], "not a URL")
-        elif len(url) <= _LONGEST_CACHED and _is_plain(request):
+        elif len(url) <= _LONGEST_CACHED and is_plain(request):
             link = self._plain_link(url, request)
         else:
             link = _link(self._rules, url, self._depth, request)
-        if isinstance(link, NewUrl):
-            self._links.setdefault(link.fp, link)
-        else:
+        if isinstance(link, Refusal):
             self._refused.setdefault(link.url, link)
+            return
+        if request.dont_filter:
+            link = self._repeats.named(link, self._parent)
+        if link.fp in self._links:
+            self._filtered += 1
+        else:
+            self._links[link.fp] = link
 
     def _plain_link(self, url: str, request: Request) -> NewUrl | Refusal:
         # Frozen values, so all pages that have this link share them. The frontier keeps the depth at which it
@@ -262,35 +275,37 @@ class _Basket:
         links = tuple(self._links.values())
         if links and self._rules.obey_nofollow:
             links = self._without_nofollow(links)
-        return ParseResult(tuple(self._records), links, tuple(self._refused.values()), tuple(self._rejected))
+        refused, rejected = tuple(self._refused.values()), tuple(self._rejected)
+        return ParseResult(tuple(self._records), links, refused, rejected, self._filtered)
 
     def _without_nofollow(self, links: tuple[NewUrl, ...]) -> tuple[NewUrl, ...]:
         if self._page.nofollow:
-            barred, reason = frozenset(self._links), "nofollow: the page's robots directive"
+            barred, reason = links, "nofollow: the page's robots directive"
+        elif urls := frozenset(map(canonical, self._page.nofollow_urls)):
+            plain = [link for link in links if not link.request or '"method"' not in link.request]
+            barred = tuple(link for link in plain if canonical(link.url) in urls)
+            reason = "rel=nofollow"
         else:
-            urls = map(canonical, self._page.nofollow_urls)
-            barred, reason = frozenset(fingerprint("GET", url) for url in urls if url), "rel=nofollow"
-        if not barred:
             return links
-        for link in links:
-            if link.fp in barred:
-                self._refused.setdefault(link.url, Refusal(link.url, reason))
-        return tuple(link for link in links if link.fp not in barred)
+        for link in barred:
+            self._refused.setdefault(link.url, Refusal(link.url, reason))
+        fingerprints = {link.fp for link in barred}
+        return tuple(link for link in links if link.fp not in fingerprints)
 
 
-def _is_plain(request: Request) -> bool:
-    """Whether URL and callback say it all."""
-    return (
-        request.method == "GET"
-        and request.meta is None
-        and request.params is None
-        and request.headers is None
-        and request.data is None
-        and request.json is None
-        and request.max_age is None
-        and not request.priority
-        and not request.dont_filter
-    )
+class Repeats:
+    """Requests with `dont_filter`: each is one of its own, known again by whose page asks and how often.
+
+    So a run that is resumed, or a later one, finds the same fingerprints, and none replaces another.
+    """
+
+    def __init__(self) -> None:
+        self._counts: dict[bytes, int] = {}
+
+    def named(self, link: NewUrl, parent: bytes) -> NewUrl:
+        """A link under a fingerprint of its own."""
+        number = self._counts[link.fp] = self._counts.get(link.fp, -1) + 1
+        return replace(link, fp=variant(link.fp, parent, b"%d" % number))
 
 
 def _link(rules: Rules, url: str, depth: int, request: Request) -> NewUrl | Refusal:
@@ -311,68 +326,25 @@ def _link(rules: Rules, url: str, depth: int, request: Request) -> NewUrl | Refu
         return Refusal(url[:LONGEST_URL], reason)
     return NewUrl(
         domain=domain_of_host(host),
-        fp=fingerprint(request.method, identity, _body(request)),
+        fp=identity_of(request, identity),
         url=url,
         request=request_text(request if request.url == asked else replace(request, url=asked), url),
         priority=request.priority,
         depth=depth,
-        again=request.dont_filter,
     )
-
-
-# requests ---------------------------------------------------------------------------------------------------
-def request_text(request: Request, url: str) -> str | None:
-    """What `url`, the one to be fetched, does not say about a Request, as JSON; None where it says all."""
-    said = {} if _is_plain(request) else dict(_differences(request))
-    if request.callback != "parse":
-        said["callback"] = request.callback
-    if request.url != url:
-        said["url"] = request.url
-    if not said:
-        return None
-    try:
-        return json.dumps(said, separators=(",", ":"))
-    except (TypeError, ValueError, RecursionError) as error:
-        raise SpiderError(
-            f"the Request for {url[:200]} cannot be kept: {error}", "write plain JSON values"
-        ) from None
-
-
-def _differences(request: Request) -> Iterator[tuple[str, Any]]:
-    for name, default in _DEFAULTS.items():
-        value = getattr(request, name)
-        if value != default:
-            yield name, dict(value) if isinstance(value, Mapping) else value
-
-
-def request_of(entry: Entry) -> Request:
-    """The Request behind a URL of the frontier. Its `url` is what the spider asked for, before redirects."""
-    if entry.request is None:
-        return Request(entry.url)
-    said = json.loads(entry.request)
-    return Request(said.pop("url", entry.url), **said)
-
-
-def _body(request: Request) -> bytes:
-    """The body as far as it tells requests apart."""
-    if request.json is not None:
-        try:
-            return json.dumps(request.json, sort_keys=True, separators=(",", ":")).encode()
-        except (TypeError, ValueError, RecursionError) as error:
-            raise SpiderError(f"Request.json: {error}") from None
-    if isinstance(request.data, Mapping):
-        return urlencode(request.data, doseq=True, errors="replace").encode()
-    return request.data.encode("utf-8", "replace") if isinstance(request.data, str) else b""
 
 
 # start ------------------------------------------------------------------------------------------------------
 def seeds(spider: Spider, rules: Rules) -> list[NewUrl]:
     """The URLs that a run starts from; SpiderError where one cannot be fetched or there is none."""
     links: dict[bytes, NewUrl] = {}
+    repeats = Repeats()
     for request in _first(spider):
         link = _link(rules, request.url, 0, request)
         if isinstance(link, Refusal):
             raise SpiderError(f"start URL {link.url}: {link.reason}")
+        if request.dont_filter and link.fp in links:
+            link = repeats.named(link, b"")
         links.setdefault(link.fp, link)
     return list(links.values())
 

@@ -10,13 +10,13 @@ import traceback
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
-from hashlib import blake2b
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from types import ModuleType
 
 from scraper.errors import SpiderError
 from scraper.spider import Spider
+from scraper.spider.code import code_of
 
 FOLDER = Path("spiders")
 GROUP = "scraper.spiders"
@@ -24,12 +24,15 @@ GROUP = "scraper.spiders"
 
 @dataclass(frozen=True, slots=True)
 class LoadedSpider:
-    """A spider class, where it is from, and the hash of its module's code."""
+    """A spider class, where it is from, and the hash of its code: its module and those of the project that it
+    imports. `words`: the names and short texts in that code.
+    """
 
     spider: type[Spider]
     name: str
     path: Path
     code: str
+    words: frozenset[str] = frozenset()
 
     @property
     def summary(self) -> str:
@@ -94,7 +97,8 @@ def load(file: Path) -> LoadedSpider:
     tree = _parsed(source, file)
     module = _module(file, tree)
     spider = _only_spider(module, str(file))
-    return LoadedSpider(spider, spider.name, file, _hash(tree))
+    code = code_of(tree)
+    return LoadedSpider(spider, spider.name, file, code.hash, code.words)
 
 
 def _files(folder: Path) -> list[Path]:
@@ -216,11 +220,6 @@ def _only_spider(module: ModuleType, where: str) -> type[Spider]:
     return found[0]
 
 
-def _hash(tree: ast.Module) -> str:
-    """Hash of the code: comments, blank lines and layout do not count."""
-    return blake2b(ast.dump(tree).encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
-
-
 # installed packages -----------------------------------------------------------------------------------------
 @cache
 def _entry_points() -> tuple[EntryPoint, ...]:
@@ -238,4 +237,6 @@ def _load_entry(point: EntryPoint) -> LoadedSpider:
     spider.name = spider.__dict__.get("name") or point.name
     file = Path(getattr(sys.modules[spider.__module__], "__file__", None) or point.value)
     source = file.read_bytes() if file.is_file() else repr(spider).encode()
-    return LoadedSpider(spider, point.name, file, _hash(_parsed(source, file)))
+    name = spider.__module__
+    code = code_of(_parsed(source, file), name, name.partition(".")[0])
+    return LoadedSpider(spider, point.name, file, code.hash, code.words)

@@ -27,7 +27,9 @@ class Run:
 
     `state` is "running", "paused" or "ended"; one that was killed is "running" without a holder. A run is
     `is_accepted` when its records became the current ones; only then are its validators used. `is_whole` is
-    False where a limit cut it short: such a run is no evidence that a page is gone.
+    False where a limit cut it short: such a run is no evidence that a page is gone. `code`: what the parse of
+    its pages depends on (see `spider.identity`). `params`: the spider's, without secrets; None where an older
+    program has begun it.
     """
 
     id: str
@@ -41,6 +43,7 @@ class Run:
     is_accepted: bool = False
     is_whole: bool = False
     summary: Mapping[str, Any] = field(default_factory=dict)
+    params: Mapping[str, str] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,11 +82,12 @@ class DomainUpdate:
 @dataclass(frozen=True, slots=True)
 class Settled:
     """What a settlement came to: URLs made pending, domains no longer ours, links refused for the first time
-    in this run."""
+    in this run, and requests that were not made because this run has made the same."""
 
     new: int = 0
     lost: frozenset[str] = frozenset()
     refused: tuple[Refusal, ...] = ()
+    filtered: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,10 +151,12 @@ class Store(Protocol):
         ...
 
     # runs -----------------------------------------------------------------------------------------------
-    def start_run(self, spider: str, code: str, *, fresh: bool = False) -> Run:
-        """Resume this spider's unfinished run (`is_resumed`), or start a new one.
+    def start_run(
+        self, spider: str, code: str, *, params: Mapping[str, str] | None = None, fresh: bool = False
+    ) -> Run:
+        """Resume this spider's unfinished run (`is_resumed`), or start a new one, which keeps its `params`.
 
-        `code` is the spider's hash. `fresh` ends an unfinished run first, as INCOMPLETE.
+        `fresh` ends an unfinished run first, as INCOMPLETE.
         Raises StoreBusy (naming the holder and since when) while another live worker runs this spider.
         """
         ...
@@ -190,9 +196,7 @@ class Store(Protocol):
     def add(self, run: Run, urls: Sequence[NewUrl]) -> int:
         """Make URLs pending in this run unless this run has them already; the number that became pending.
 
-        `again` (dont_filter): a URL that this run has finished becomes pending once more. Each visit of it
-        brings its records to the run; the current ones are those of the last. Raises LeaseLost if the run has
-        ended.
+        Raises LeaseLost if the run has ended.
         """
         ...
 
@@ -213,8 +217,8 @@ class Store(Protocol):
     def take(self, run: Run, lease: Lease, n: int, held: Sequence[int] = ()) -> list[Entry]:
         """The first `n` pending URLs of a leased domain by (priority, sequence), without those `held`.
 
-        Nothing if the lease is no longer ours. Each carries `known`, its last version's validators, if that
-        version belongs to an accepted run, or to this one; `is_outdated` if other spider code made it.
+        Nothing if the lease is no longer ours. Each carries `known`, its last version's validators and
+        inputs, if that version belongs to an accepted run, or to this one.
         """
         ...
 
@@ -231,10 +235,11 @@ class Store(Protocol):
         * Unchanged lets the last version stand and makes its links pending. Its records count once a run.
         * Redirected adds `to` and is done; what stood for the page is gone. A hop whose target is the URL
           itself leaves it pending with the new `hops`; a target that this run has ended as a redirect becomes
-          pending again; any other that the run has already stays as it is, unless `to.again`.
+          pending again; any other that the run has already stays as it is.
         * Retry stays pending, attempts + 1 if it `counts`, and goes behind its equals.
         * Deferred stays pending, at its place.
-        * Denied and Failed are done with their reason; what stood for the page stands, unless `is_gone`.
+        * Denied and Failed are done with their reason; what stood for the page stands, unless `is_gone`. A
+          Denied that `keeps_links` makes those of the last version pending, whichever run has made it.
         """
         ...
 

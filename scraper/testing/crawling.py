@@ -11,6 +11,7 @@ from typing import Any
 
 from scraper import settings as settings_of
 from scraper.app.compose import plan_of, session_opener
+from scraper.app.options import parse_code
 from scraper.app.running.summary import End, facts_of, judgement_of, summary_of
 from scraper.engine.batch import Batch, BatchResult, BatchSteps, Work
 from scraper.engine.domain_stats import DomainStats
@@ -27,6 +28,7 @@ from scraper.runs.events import DomainLeft, Event, Listener, Refused, Visited
 from scraper.runs.health import Fill, Judgement
 from scraper.settings import Settings
 from scraper.spider import Rules, Spider, rules_of, seeds, starting_from
+from scraper.spider.identity import ParseInputs
 from scraper.store import Lease, Run, Store
 from scraper.store.memory import MemoryStore
 from scraper.testing.clock import FakeClock
@@ -83,7 +85,7 @@ def crawl(
     )
     store.join(f"test-{next(_workers)}")
     try:
-        run = store.start_run(spider.name, CODE)
+        run = store.start_run(spider.name, parse_code(CODE, spider.params, given), params=spider.params)
         return _Crawl(spider, rules, given, store, run, clock).run(web, listeners)
     finally:
         store.leave()
@@ -133,16 +135,20 @@ class _Crawl:
 
     def _engine(self, web: FakeWeb, listeners: Sequence[Listener]) -> Engine:
         token = settings_of.token(self._settings)
-        options = FetchOptions(self._run.number, token, self._settings.max_attempts, self._settings.archive)
+        inputs = ParseInputs(self._run.code, has_depth=self._settings.max_depth is not None)
+        limits = self._settings.max_attempts, self._settings.archive
+        options = FetchOptions(self._run.number, token, inputs, *limits)
+        fetcher = Fetcher(self._spider, self._rules, options, self._clock)
         return Engine(
             self._store,
             self._run,
-            InlineDownloader(Fetcher(self._spider, self._rules, options, self._clock), self._clock),
+            InlineDownloader(fetcher, self._clock),
             RobotsCache(self._store, self._clock, self._settings.robots_exempt),
             _opener(self._settings, self._clock, web, self._rules.origins),
             plan_of(self._settings, token, self._spider),
             self._clock,
             (self._events.append, *listeners),
+            may_stand=fetcher.may_stand,
         )
 
     def _conclude(self, end: End) -> tuple[list[dict[str, Any]], Judgement, dict[str, Any]]:

@@ -189,31 +189,20 @@ class TestFrontier:
         assert store.progress(run).pending == 1
         assert len(store.take(run, lease, 1)) == 1
 
-    def test_again_reopens_what_is_finished_and_leaves_what_is_pending(self, world: World) -> None:
+
+class TestSettlement:
+    def test_requests_that_the_run_has_made_already_are_counted(self, world: World) -> None:
         store = world.worker("w1")
         run = store.start_run("news", "code")
         store.add(run, [url("1"), url("2")])
         lease = lease_all(store, run)["a.example"]
-        settle(store, run, lease, (store.take(run, lease, 1)[0], page("one")))
-        assert store.add(run, [url("1"), url("2")]) == 0
-        assert store.add(run, [url("1", again=True), url("2", again=True), url("1", again=True)]) == 1
-        assert store.progress(run).pending == 2
+        one, two = store.take(run, lease, 2)
+        links = (url("1"), url("2"), url("3"), url("4"))
+        settled = settle(store, run, lease, (one, page("one", links=links, filtered=2)))
+        assert (settled.new, settled.filtered) == (2, 4)
+        settled = settle(store, run, lease, (two, Redirected(url("1", hops=1))))
+        assert (settled.new, settled.filtered) == (0, 1)
 
-    def test_a_page_may_ask_for_itself_again(self, world: World) -> None:
-        store = world.worker("w1")
-        run = store.start_run("news", "code")
-        store.add(run, [url("poll")])
-        lease = lease_all(store, run)["a.example"]
-        visit = Visit(store.take(run, lease, 1)[0], page("first", links=(url("poll", again=True),)))
-        for _ in range(3):
-            store.settle(run, [visit], [DomainUpdate(lease, 0.0)])
-        assert keys(store.records(run)) == ["first"]
-        settle(store, run, lease, (store.take(run, lease, 1)[0], page("second")))
-        assert keys(store.records(run)) == ["first", "second"]
-        assert store.progress(run).pending == 0
-
-
-class TestSettlement:
     def test_pages_done_and_records_agree(self, world: World) -> None:
         store = world.worker("w1")
         run = store.start_run("news", "code")
@@ -689,6 +678,13 @@ class TestRuns:
         assert (runs[0].code, runs[1].is_accepted, runs[1].ended_at) == ("code2", True, world.clock.wall())
         assert len(store.runs()) == 3 and len(store.runs(limit=1)) == 1
 
+    def test_a_run_keeps_the_params_it_was_begun_with(self, world: World) -> None:
+        one, two = world.worker("w1"), world.worker("w2")
+        run = one.start_run("news", "code", params={"category": "a"})
+        one.pause_run(run, {})
+        again = two.start_run("news", "code", params={"category": "b"})
+        assert again.is_resumed and again.params == two.runs("news")[0].params == {"category": "a"}
+
 
 class TestSecondVisits:
     def known(self, store: Store, run: Run) -> Known | None:
@@ -713,13 +709,18 @@ class TestSecondVisits:
         store.accept_run(run)
         assert self.known(store, store.start_run("news", "code", fresh=True)) is not None
 
-    def test_what_other_code_has_parsed_is_known_as_outdated(self, world: World) -> None:
+    def test_a_version_comes_back_with_what_its_parse_depended_on(self, world: World) -> None:
         store = world.worker("w1")
-        run_through(store, {}, "1")
-        mine = self.known(store, store.start_run("news", "code"))
-        other = self.known(store, store.start_run("news", "other", fresh=True))
-        assert mine is not None and not mine.is_outdated
-        assert other is not None and other.is_outdated and other.etag == mine.etag
+        parsed = page("one")
+        parsed = replace(parsed, known=replace(parsed.known, inputs="code:meta"), facts={"noarchive": True})
+        run_through(store, {"1": parsed}, "1")
+        run = store.start_run("news", "other")
+        store.add(run, [url("1")])
+        crawl(store, run, {"1": Unchanged(Known(0, etag='"2"'))})
+        store.end_run(run, {}, accepted=True, whole=True)
+        known = self.known(store, store.start_run("news", "other"))
+        assert known is not None
+        assert (known.etag, known.inputs, known.is_noarchive) == ('"2"', "code:meta", True)
 
     def test_an_unchanged_page_brings_its_last_records_and_links(self, world: World) -> None:
         store = world.worker("w1")
@@ -734,14 +735,16 @@ class TestSecondVisits:
         known = self.known(store, store.start_run("news", "code"))
         assert known is not None and known.etag == '"9"'
 
-    def test_an_unchanged_page_brings_its_records_once_a_run(self, world: World) -> None:
+    def test_the_links_of_a_page_that_may_not_be_kept_are_followed_and_its_records_stand(
+        self, world: World
+    ) -> None:
         store = world.worker("w1")
-        run_through(store, {}, "1")
-        run = store.start_run("news", "code")
-        for _ in range(2):
-            store.add(run, [url("1", again=True)])
-            crawl(store, run, {"1": Unchanged(Known(0))})
-        assert keys(store.records(run)) == ["1"]
+        run_through(store, {"1": page("one", links=(url("2"),))}, "1", accepted=False)
+        run = run_through(store, {"1": Denied("noarchive", keeps_links=True)}, "1")
+        assert keys(store.records(run)) == ["2"]
+        run_through(store, {"1": page("one", links=(url("2"),))}, "1")
+        run_through(store, {"1": Denied("noarchive", keeps_links=True)}, "1")
+        assert sorted(keys(store.current("news"))) == ["2", "one"]
 
     def test_a_link_of_an_unchanged_and_of_a_read_page_is_met_once(self, world: World) -> None:
         store = world.worker("w1")
@@ -970,7 +973,7 @@ def live(twins: list[Twins], dice: Random, clock: FakeClock) -> None:
 
 
 def some_url(dice: Random) -> NewUrl:
-    fields = {"priority": dice.choice([0, 0, 0, 1]), "depth": dice.randrange(3), "again": dice.random() < 0.1}
+    fields = {"priority": dice.choice([0, 0, 0, 1]), "depth": dice.randrange(3)}
     return url(str(dice.randrange(12)), f"{dice.choice('abc')}.example", **fields)
 
 
@@ -982,7 +985,7 @@ def some_outcome(dice: Random, entry: Entry) -> Outcome:
         Redirected(to if dice.random() < 0.8 else replace(to, domain=entry.domain, fp=entry.fp)),
         Retry("503", counts=dice.random() < 0.5),
         Deferred("later"),
-        Denied("robots"),
+        Denied("robots", keeps_links=dice.random() < 0.5),
         Failed("gone", is_gone=dice.random() < 0.5),
     ]
     if entry.known is not None:

@@ -18,6 +18,7 @@ from scraper.model import Entry, Failed, Fetched, Retry
 from scraper.ops.clock import SystemClock
 from scraper.politeness.rate_limiter import RateLimiter
 from scraper.spider import rules_of
+from scraper.spider.identity import ParseInputs
 from tests.site import Reply, Site, page
 
 CLOCK = SystemClock()
@@ -45,7 +46,7 @@ class Crowd:
         spider = Titles()
         spider.held = threading.Event()
         self.let_go = spider.held.set
-        fetcher = Fetcher(spider, rules_of(spider), FetchOptions(1, "scraper"), CLOCK)
+        fetcher = Fetcher(spider, rules_of(spider), FetchOptions(1, "scraper", ParseInputs("code")), CLOCK)
         self.downloader = ThreadedDownloader(fetcher, most, CLOCK)
         self.results: deque[BatchResult] = deque()
 

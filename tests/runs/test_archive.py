@@ -18,6 +18,7 @@ from scraper.runs import archive
 from scraper.runs.archive import Archive, Archives, pages, run_folders, writing
 from scraper.runs.events import Settled, Visited
 from scraper.spider import Spider, rules_of
+from scraper.spider.identity import ParseInputs
 from scraper.testing import FakeClock, FakeWeb, crawl
 from scraper.urls import canonical, fingerprint
 
@@ -309,7 +310,7 @@ def test_an_archived_page_gives_what_the_fetched_one_gave(tmp_path: Path) -> Non
         result = crawl(Shop, site(), listeners=keepers, archive=True)
     live = {event.visit.entry.url: event.visit for event in result.events if isinstance(event, Visited)}
     spider = Shop()
-    fetcher = Fetcher(spider, rules_of(spider), FetchOptions(1, "scraper"), FakeClock())
+    fetcher = Fetcher(spider, rules_of(spider), FetchOptions(1, "scraper", ParseInputs("code")), FakeClock())
     for page in pages(tmp_path):
         entry = live[page.url].entry
         outcome, before = fetcher.read(entry, page.response).outcome, live[page.url].outcome

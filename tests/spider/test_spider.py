@@ -13,11 +13,10 @@ from scraper.spider import (
     Spider,
     callback_of,
     parse_page,
-    request_of,
-    request_text,
     rules_of,
     seeds,
 )
+from scraper.spider.identity import request_of, request_text
 from scraper.spider.record import Record
 from scraper.urls import canonical, fingerprint
 
@@ -341,9 +340,58 @@ def test_requests_with_different_bodies_are_different() -> None:
     assert len(got.links) == 4
 
 
-def test_dont_filter_asks_again() -> None:
-    (link,) = reap(yielding(Request("/a", dont_filter=True, priority=5))).links
-    assert (link.again, link.priority) == (True, 5)
+def test_each_request_with_dont_filter_is_one_of_its_own_and_the_same_every_time() -> None:
+    parse = yielding("/a", *(Request("/a", dont_filter=True, priority=5) for _ in range(2)))
+    links = reap(parse).links
+    assert [link.priority for link in links] == [0, 5, 5]
+    assert len({link.fp for link in links}) == 3
+    assert reap(parse).links == links
+    spider = spider_of(parse)
+    other = parse_page(spider, page(), rules_of(spider), b"another page").links
+    assert len({link.fp for link in (*links, *other)}) == 5
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [
+        Request("/a", "opened_book"),
+        Request("/a", method="POST"),
+        Request("/a", data={"a": "1"}),
+        Request("/a", json={"a": "1"}),
+        Request("/a", headers={"Accept-Language": "de"}),
+        Request("/a", headers={"Accept-Language": None}),
+        Request("/a", params={"a": "1"}),
+    ],
+    ids=lambda request: str(request)[:60],
+)
+def test_another_request_for_a_url_is_another_one(request_: Request) -> None:
+    spider = spider_of(yielding(Request("/a"), request_), opened_book=yielding())
+    assert len(parse_page(spider, page(), rules_of(spider)).links) == 2
+
+
+@pytest.mark.parametrize(
+    ("one", "same"),
+    [
+        (Request("/a", priority=1), Request("/a", meta={"n": 1})),
+        (Request("/a", headers={"X-A": "1", "X-B": "2"}), Request("/a", headers={"x-b": "2", "X-A": " 1"})),
+        (
+            Request("/a", "parse", "POST", data={"a": 1, "b": 2}),
+            Request("/a", "parse", "POST", data="a=1&b=2"),
+        ),
+        (
+            Request("/a", "parse", "POST", data={"b": 2, "a": 1}),
+            Request("/a", "parse", "POST", data={"a": 1, "b": 2}),
+        ),
+        (Request("/a", params={"b": 2, "a": 1}), Request("/a?a=1&b=2")),
+        (Request("/a;jsessionid=0A1B"), Request("/a")),
+    ],
+    ids=lambda request: str(request)[:60],
+)
+def test_one_request_in_two_spellings_is_made_once_and_the_other_is_counted(
+    one: Request, same: Request
+) -> None:
+    result = reap(yielding(one, same))
+    assert (len(result.links), result.filtered) == (1, 1)
 
 
 # start

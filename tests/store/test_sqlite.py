@@ -18,6 +18,7 @@ from scraper.model import Fetched, Known, NewUrl, RecordLine, Unchanged, Visit
 from scraper.ops.clock import SystemClock
 from scraper.store import DomainUpdate, Run
 from scraper.store.sqlite import SqliteStore, bloom, fingerprint_index, schema
+from scraper.urls import fingerprint, with_callback
 from tests.contracts import test_store as contract
 
 FOREVER = 1e12
@@ -227,9 +228,12 @@ class TestFile:
 
     def test_a_newer_file_is_refused_with_a_clear_sentence(self, path: Path, store: SqliteStore) -> None:
         connection = sqlite3.connect(path)
-        connection.execute("PRAGMA user_version = 7")
+        connection.execute("PRAGMA user_version = 99")
         connection.close()
-        with pytest.raises(StoreTooNew, match=r"schema 7, this program knows 2\) \(update the program"):
+        known = len(schema.MIGRATIONS)
+        with pytest.raises(
+            StoreTooNew, match=rf"schema 99, this program knows {known}\) \(update the program"
+        ):
             SqliteStore(path)
 
     def test_an_older_file_is_brought_up_to_date(self, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -352,6 +356,42 @@ def execute(store: SqliteStore, sql: str) -> Any:
     with store._database.read() as connection:
         row = connection.execute(sql).fetchone()
     return row and row[0]
+
+
+class TestOlderFiles:
+    def test_pages_of_an_older_file_are_known_by_what_they_are_known_by_now(
+        self, path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        plain, other = fingerprint("GET", "https://a.example/"), fingerprint("GET", "https://a.example/book")
+        with monkeypatch.context() as patch:
+            patch.setattr(schema, "MIGRATIONS", schema.MIGRATIONS[:2])
+            SqliteStore(path).close()
+        with sqlite3.connect(path) as old:
+            old.execute("INSERT INTO domains(id, name) VALUES (1, 'a.example')")
+            old.execute("INSERT INTO queues(id, spider, domain, free, due) VALUES (1, 'news', 1, 1, 0)")
+            old.execute(
+                "INSERT INTO runs(number, id, spider, code, state, started_at, accepted, whole)"
+                " VALUES (1, 'r-1', 'news', 'code', 'ended', 0, 1, 1)"
+            )
+            for number, (fp, request) in enumerate(((plain, None), (other, '{"callback":"parse_book"}')), 1):
+                old.execute(
+                    "INSERT INTO urls VALUES (?, 1, ?, 'u', ?, 0, 0, 0, 0, 1, 1, ?, NULL)",
+                    (number, fp, request, number),
+                )
+                table = ("fresh", "settled")[number - 1]
+                old.execute(f"INSERT INTO {table} VALUES (1, ?, ?, 1)", (fp[:10], number))
+                old.execute(
+                    "INSERT INTO pages VALUES (?, ?, 1, 1, 'code', '\"1\"', NULL, 0, x'', 0, x'', '')",
+                    (number, number),
+                )
+        store = SqliteStore(path)
+        store.join("w1")
+        run = store.start_run("news", "code")
+        store.add(run, [NewUrl("a.example", fp, "u") for fp in (plain, with_callback(other, "parse_book"))])
+        (lease,) = store.lease(run, 1, FOREVER)
+        assert [entry.known and entry.known.inputs for entry in store.take(run, lease, 9)] == ["code"] * 2
+        assert store.lookup("news", other) is None and store.runs("news")[1].params is None
+        store.close()
 
 
 class TestTime:

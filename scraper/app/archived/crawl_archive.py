@@ -17,6 +17,7 @@ from scraper.model import Denied, Entry, Failed, Fetched, Outcome, Visit
 from scraper.ops.clock import Clock
 from scraper.runs.archive import Archives
 from scraper.runs.events import Event, Listener, Settled, Ticked, Visited
+from scraper.spider.identity import archived_as
 from scraper.store import DomainUpdate, Lease, Run, Store
 from scraper.urls import origin_of
 
@@ -100,7 +101,7 @@ class Offline:
         self._store.release([DomainUpdate(lease, lease.due, stats=stats.to_json())])
 
     def _visit(self, entry: Entry) -> Visit:
-        page = self._archives.get(entry.fp)
+        page = self._archives.get(archived_as(entry))
         visit = self._fetcher.read(entry, page.response) if page else Visit(entry, self._missing(entry))
         self._pages += isinstance(visit.outcome, Fetched)
         self._failed += isinstance(visit.outcome, Failed)
@@ -113,7 +114,8 @@ class Offline:
         known = self._store.lookup(self._run.spider, entry.fp) or {}
         reason = self._refusal(entry.url)
         if reason is None and "noarchive" in (known.get("facts") or ""):
-            reason = "noarchive: its site asks that no copy be kept"
+            # Its links are not its body: what is behind them may well be in the archive.
+            return Denied("noarchive: its site asks that no copy be kept", keeps_links=True)
         if reason is not None or self._most is not None:
             return Denied(reason or MISSING)
         return Failed(MISSING, MISSING)

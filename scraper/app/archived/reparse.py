@@ -1,12 +1,12 @@
 """Archived pages parsed once more: as a run of their own, or only to compare with the records that stand."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from scraper import settings as settings_of
-from scraper.app.options import Prepared
+from scraper.app.options import Prepared, inputs_of
 from scraper.app.running.start_run import run
 from scraper.engine.fetcher import Fetcher, FetchOptions
 from scraper.errors import UsageError
@@ -18,6 +18,7 @@ from scraper.runs.changes import Change, diff
 from scraper.runs.events import Listener
 from scraper.spider import rules_of
 from scraper.store import Run, Store
+from scraper.urls import with_callback
 
 Pairs = list[tuple[str, str]]
 
@@ -97,20 +98,21 @@ def _visits(prepared: Prepared, store: Store, archives: Archives, known: _Known)
         max_depth=settings.max_depth,
         obey_nofollow=settings.obey_nofollow,
     )
-    options = FetchOptions(known.last.number, settings_of.token(settings))
+    options = FetchOptions(known.last.number, settings_of.token(settings), inputs_of(prepared))
     fetcher = Fetcher(prepared.spider, rules, options, SystemClock())
     for page in archives.pages():
-        entry = _entry(page, store, known)
-        if entry is not None:
+        for entry in _entries(page, store, known, rules.callbacks):
             yield fetcher.read(entry, page.response)
 
 
-def _entry(page: ArchivedPage, store: Store, known: _Known) -> Entry | None:
-    """The request behind an archived page; None where the page is no longer one of the spider's."""
-    row = store.lookup(known.spider, page.fp) if 200 <= page.response.status < 300 else None
-    if row is None or row["run_number"] < known.base:
-        return None
-    return Entry(0, "", page.fp, row["url"], row["request"], row["depth"])
+def _entries(page: ArchivedPage, store: Store, known: _Known, callbacks: Collection[str]) -> Iterator[Entry]:
+    """The requests behind an archived page; none where the page is no longer one of the spider's."""
+    if not 200 <= page.response.status < 300:
+        return
+    for fp in {with_callback(page.fp, callback) for callback in (*callbacks, "parse")}:
+        row = store.lookup(known.spider, fp)
+        if row is not None and row["run_number"] >= known.base:
+            yield Entry(0, "", fp, row["url"], row["request"], row["depth"])
 
 
 def _saved(store: Store, spider: str) -> dict[str, Pairs]:

@@ -16,7 +16,7 @@ from scraper.politeness.throttle import State
 from scraper.settings import Settings
 from scraper.spider import Rules
 from scraper.store import Store
-from scraper.urls import canonical, domain_of, fingerprint, origin_of
+from scraper.urls import canonical, domain_of, fingerprint, origin_of, with_callback
 
 SAME_MOMENT = 0.001
 
@@ -85,7 +85,12 @@ def _robots(url: str, asker: Asker, robots_rules: RobotsRules | None) -> Check:
 
 def _seen(url: str, asker: Asker, store: Store | None) -> Iterator[Check]:
     identity = canonical(url)
-    known = store.lookup(asker.spider, fingerprint("GET", identity)) if store and identity else None
+    callbacks = asker.rules.callbacks if asker.rules is not None else ()
+    known = None
+    if store and identity:
+        plain = fingerprint("GET", identity)
+        named = (with_callback(plain, callback) for callback in ("parse", *callbacks))
+        known = next(filter(None, (store.lookup(asker.spider, fp) for fp in named)), None)
     if known is None:
         yield Check("seen", f"never met by {asker.spider}")
         return

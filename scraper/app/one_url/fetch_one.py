@@ -140,7 +140,7 @@ class Probe:
 
     def _lease(self, name: str, url: str) -> Lease | None:
         """Own a domain. A run that holds it gives way, because we have a URL pending there."""
-        link = NewUrl(name, fingerprint("GET", canonical(url) or url), url, again=True)
+        link = NewUrl(name, fingerprint("GET", canonical(url) or url), url)
         self._store.add(self._run, [link])
         give_up = self._clock.now() + PATIENCE
         while (lease := self._store.lease_domain(self._run, name)) is None:

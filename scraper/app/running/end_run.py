@@ -21,7 +21,9 @@ from scraper.runs.archive import Archives, run_folders
 from scraper.runs.files import RunFiles
 from scraper.runs.report import Report, render
 from scraper.settings import Settings
+from scraper.spider import callbacks
 from scraper.store import UNMET, Run, Store
+from scraper.urls import with_callback
 
 MOST_HISTORY = 40
 MOST_CHANGES = 50
@@ -129,19 +131,24 @@ def _forget_old_runs(prepared: Prepared, store: Store, files: RunFiles, found: R
     if len(store.runs(found.spider, keep + 1)) <= keep:
         return
     old = [files.folder.parent / run_id for run_id in store.prune(found.spider, keep)]
-    _carry_pages(store, files, found.spider, old)
+    _carry_pages(store, files, prepared, old)
     for folder in old:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _carry_pages(store: Store, files: RunFiles, spider: str, old: list[Path]) -> None:
+def _carry_pages(store: Store, files: RunFiles, prepared: Prepared, old: list[Path]) -> None:
     """Save what an archive that is about to go has of pages that did not change since."""
+
+    def is_needed(fp: bytes) -> bool:
+        named = (with_callback(fp, callback) for callback in ("parse", *callbacks(prepared.spider)))
+        return any(store.lookup(prepared.loaded.name, one) is not None for one in named)
+
     folders = run_folders(files.home)
     if not set(old) & set(folders):
         return
     archives = Archives(folders)
     try:
-        archives.carry(old, files.folder, lambda fp: store.lookup(spider, fp) is not None)
+        archives.carry(old, files.folder, is_needed)
     except ScraperError as error:
         files.log({"event": "note", "text": f"archived pages were not carried over: {error}"})
     finally:

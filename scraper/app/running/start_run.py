@@ -6,13 +6,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 from scraper.app.compose import compose, compose_offline, worker_name
-from scraper.app.options import Prepared
+from scraper.app.options import Prepared, inputs_of, open_params, with_params
 from scraper.app.running.end_run import conclude
 from scraper.app.running.run_output import Exporter, LogFile, Timeline
 from scraper.app.running.summary import End, unstarted
 from scraper.app.running.worker_pool import Workers
 from scraper.engine.plan import Stop
-from scraper.errors import StoreError
+from scraper.errors import StoreError, UsageError
 from scraper.ops.clock import Clock, SystemClock
 from scraper.runs.archive import writing
 from scraper.runs.events import Listener, Noted, RunBegan
@@ -34,13 +34,14 @@ def run(prepared: Prepared, store: Store, listeners: Sequence[Listener] = ()) ->
     clock = SystemClock(store.anchor())
     store.join(worker_name())
     try:
-        found = store.start_run(prepared.loaded.name, prepared.loaded.code, fresh=prepared.options.fresh)
+        prepared, found, note = _begin(prepared, store)
         files = RunFiles(prepared.options.data, found.spider, found.id)
         try:
             files.open()
             for sink in prepared.sinks:
                 sink.open()
-            return _whole(prepared, store, found, files, clock, listeners)
+            noted = (Noted(note),) if note else ()
+            return _whole(prepared, store, found, files, clock, listeners, noted)
         except Exception as error:
             _end_unstarted(store, found, clock, error)
             raise
@@ -52,6 +53,46 @@ def run(prepared: Prepared, store: Store, listeners: Sequence[Listener] = ()) ->
         store.leave()
 
 
+def _begin(prepared: Prepared, store: Store) -> tuple[Prepared, Run, str]:
+    """Begin a run, or go on with one, with its params.
+
+    A run whose pages so far were parsed by other code is begun anew; the last value then says so.
+    """
+    last = next(iter(store.runs(prepared.loaded.name, 1)), None)
+    open_run = last if last is not None and last.state != "ended" and not prepared.options.fresh else None
+    if open_run is not None and store.holder(open_run.spider) is None:
+        prepared = with_params(prepared, _same_params(open_run, prepared.options.params))
+    code = inputs_of(prepared).code
+    note = ""
+    if open_run is not None and open_run.code and open_run.code != code:
+        note = (
+            f"run {open_run.id} was begun with other code (or settings that parsing depends on): "
+            "a new run parses its pages again"
+        )
+    found = store.start_run(
+        prepared.loaded.name,
+        code,
+        params=open_params(prepared.spider.params),
+        fresh=prepared.options.fresh or bool(note),
+    )
+    return prepared, found, note
+
+
+def _same_params(begun: Run, given: Mapping[str, str]) -> dict[str, str]:
+    """The params of a run that goes on: its own, and secrets given again; UsageError for others."""
+    kept, own = begun.params, open_params(given)
+    if kept is None:
+        return dict(given)
+    for name in sorted(own):
+        if kept.get(name) != own[name]:
+            was = f"with --param {name}={kept[name]}" if name in kept else f"without --param {name}"
+            raise UsageError(
+                f"run {begun.id} of {begun.spider} was begun {was} and has not ended",
+                "leave that param out to go on, or add --fresh to give the run up and begin anew",
+            )
+    return {**kept, **given}
+
+
 def _end_unstarted(store: Store, found: Run, clock: Clock, error: Exception) -> None:
     """A run that could not start is no run to go on with; one that has begun is left as it is."""
     if not found.is_resumed and not store.progress(found).done and not isinstance(error, StoreError):
@@ -60,14 +101,20 @@ def _end_unstarted(store: Store, found: Run, clock: Clock, error: Exception) -> 
 
 
 def _whole(
-    prepared: Prepared, store: Store, found: Run, files: RunFiles, clock: Clock, listeners: Sequence[Listener]
+    prepared: Prepared,
+    store: Store,
+    found: Run,
+    files: RunFiles,
+    clock: Clock,
+    listeners: Sequence[Listener],
+    noted: Sequence[Noted] = (),
 ) -> dict[str, Any]:
     """The run between the spider's hooks `opened` and `closed`."""
     summary: dict[str, Any] = {}
     with _Guard() as guard:
         prepared.spider.opened()
         try:
-            summary |= _crawl(prepared, store, found, files, clock, listeners, guard)
+            summary |= _crawl(prepared, store, found, files, clock, listeners, guard, noted)
         finally:
             prepared.spider.closed(summary)
     return summary
@@ -81,6 +128,7 @@ def _crawl(
     clock: Clock,
     listeners: Sequence[Listener],
     guard: "_Guard",
+    noted: Sequence[Noted],
 ) -> dict[str, Any]:
     began = clock.now()
     rules = rules_of(
@@ -101,6 +149,8 @@ def _crawl(
         watchers: tuple[Listener, ...] = (exporter, LogFile(files, clock), timeline, *keepers, *listeners)
         for watcher in watchers:
             watcher(RunBegan(found.spider, found.id, found.is_resumed))
+            for note in noted:
+                watcher(note)
             for name in _strays(type(prepared.spider)):
                 watcher(Noted(f'{name} in the class sets nothing: write settings = {{"{name}": ...}}'))
         stop = guard.run(crawler_of(prepared, rules, store, found, clock, watchers))

@@ -113,6 +113,7 @@ def summary_of(
         "deferred": end.pending if end.stop is Stop.DEFERRED else 0,
         "pending": end.pending,
         "retries": whole.retries,
+        "filtered": whole.filtered,
         "redirected": whole.redirected,
         "requests": whole.requests,
         "bytes": whole.bytes,

@@ -38,8 +38,7 @@ class Frontier:
             return found, True
         found = data.places[place]
         url = data.urls[found]
-        is_again = url.state != "pending" and (new.again or (is_hop and url.state == "redirected"))
-        if url.run == run.number and not is_again:
+        if url.run == run.number and not (is_hop and url.state == "redirected"):
             return found, False
         data.urls[found] = Url(found, run.spider, new, run.number, data.next(), new.hops)
         return found, True
@@ -56,8 +55,7 @@ class Frontier:
         if page is not None:
             made_by = self._data.runs.get(page.run)
             if made_by is None or made_by.is_accepted or made_by.number == run.number:
-                is_outdated = page.code != self._data.runs[run.number].code
-                known = replace(page.known, is_outdated=is_outdated)
+                known = replace(page.known, is_noarchive="noarchive" in page.facts)
         numbers = (new.depth, url.hops, url.attempts, new.priority)
         return Entry(url.id, new.domain, new.fp, new.url, new.request, *numbers, known)
 
@@ -98,9 +96,9 @@ class Frontier:
             return
         url.state, url.reason = "done", None
         version = page.known.version
-        self._data.pages[url.id] = replace(page, known=replace(known, version=version), checked=run.number)
-        if page.checked != run.number:
-            self._look(run, url.id, version)
+        known = replace(known, version=version, inputs=page.known.inputs)
+        self._data.pages[url.id] = replace(page, known=known, checked=run.number)
+        self._look(run, url.id, version)
 
     def follow(self, run: Run, visit: Visit) -> int:
         outcome = visit.outcome
@@ -109,14 +107,14 @@ class Frontier:
             version = self._standing(run, visit.entry.id) or 0
             links = tuple(dict.fromkeys(found for found, _ in met))
             known = replace(outcome.known, version=version)
-            code = self._data.runs[run.number].code
-            page = Page(known, run.number, run.number, code, links, outcome.facts)
+            page = Page(known, run.number, run.number, links, outcome.facts)
             self._data.pages[visit.entry.id] = page
             return sum(is_new for _, is_new in met)
         if isinstance(outcome, Redirected):
             is_itself = (outcome.to.domain, outcome.to.fp) == (visit.entry.domain, visit.entry.fp)
             return 0 if is_itself else self.meet(run, outcome.to, is_hop=True)[1]
-        if isinstance(outcome, Unchanged) and visit.entry.id in self._data.pages:
+        is_kept = isinstance(outcome, Unchanged) or (isinstance(outcome, Denied) and outcome.keeps_links)
+        if is_kept and visit.entry.id in self._data.pages:
             links = self._data.pages[visit.entry.id].links
             return sum(self._meet_again(run, found) for found in links)
         return 0

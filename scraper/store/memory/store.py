@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from scraper.errors import LeaseLost, StoreBusy, StoreError
-from scraper.model import Entry, NewUrl, Visit
+from scraper.model import Entry, Fetched, NewUrl, Redirected, Visit
 from scraper.ops.clock import Clock, offset
 from scraper.store import LEFT_TO_OTHERS, DomainUpdate, Kept, Lease, Progress, RobotsCopy, Run, Settled
 from scraper.store.memory.frontier import Frontier
@@ -64,7 +64,9 @@ class MemoryStore:
             self._data.dead.add(self._me)
 
     # runs -----------------------------------------------------------------------------------------------
-    def start_run(self, spider: str, code: str, *, fresh: bool = False) -> Run:
+    def start_run(
+        self, spider: str, code: str, *, params: Mapping[str, str] | None = None, fresh: bool = False
+    ) -> Run:
         self._check_alive()
         self._reap()
         held = self._holder(spider, but=self._me)
@@ -76,7 +78,8 @@ class MemoryStore:
             self._close(run, {"verdict": "INCOMPLETE"}, accepted=False, whole=False)
             run = None
         is_resumed = run is not None
-        run = replace(run or self._begin(spider), code=code, state="running")
+        run = run or replace(self._begin(spider), params=dict(params or {}))
+        run = replace(run, code=code, state="running")
         self._data.runs[run.number] = run
         self._data.held[run.number] = (self._me, self._clock.wall())
         return self._work_on(replace(run, is_resumed=is_resumed))
@@ -191,14 +194,16 @@ class MemoryStore:
             self._taken.pop(visit.entry.id, None)
         for visit in current:
             self._frontier.end(run, visit)
-        new, refused = 0, []
+        new, filtered, refused = 0, 0, []
         for visit in current:
-            new += self._frontier.follow(run, visit)
+            found = self._frontier.follow(run, visit)
+            new += found
+            filtered += max(0, _asked(visit) - found)
             refused += self._frontier.refuse(run, visit)
             self._data.domains[visit.entry.domain].crashes = 0
         for update in domains:
             self._update(run, update)
-        return Settled(new, frozenset(named - ours), tuple(refused))
+        return Settled(new, frozenset(named - ours), tuple(refused), filtered)
 
     def let_stand(self, run: Run) -> int:
         self._check_held(run)
@@ -427,3 +432,13 @@ class MemoryStore:
                 is_asked = row.wanted is None or row.wanted_until < now + _BELIEVED / 2
             if is_asked:
                 row.wanted, row.wanted_until = run.number, now + _BELIEVED
+
+
+def _asked(visit: Visit) -> int:
+    """How many requests a visit asks for."""
+    match visit.outcome:
+        case Fetched(links=links, filtered=filtered):
+            return len(links) + filtered
+        case Redirected(to):
+            return (to.domain, to.fp) != (visit.entry.domain, visit.entry.fp)
+    return 0

@@ -37,7 +37,6 @@ class Page:
     known: Known
     run: int
     checked: int
-    code: str
     links: tuple[int, ...]
     facts: Mapping[str, Any]
 

@@ -10,6 +10,7 @@ from typing import Any
 from scraper.errors import StoreError, StoreFull, StoreTooNew
 from scraper.ops.clock import SystemClock, monotonic
 from scraper.store.sqlite import schema
+from scraper.urls import with_callback
 
 _NO_ROOM = {sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_READONLY}
 _BROKEN = {sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT}
@@ -122,6 +123,7 @@ class Database:
         if self._version() == len(schema.MIGRATIONS):
             return
         with self.write() as connection:
+            connection.create_function("with_callback", 2, with_callback, deterministic=True)
             # Read again under the lock: another process may have been first.
             for number in range(self._version(), len(schema.MIGRATIONS)):
                 for statement in schema.MIGRATIONS[number]:

@@ -103,7 +103,7 @@ class Change:
             raise LeaseLost(f"run {run} of {spider} was ended by another process")
         seen.turn_to(run)
         self.connection, self.run = connection, run
-        self.new = self.finished = 0
+        self.new = self.finished = self.filtered = 0
         self._spider, self._seen = spider, seen
         self._tick = int(connection.execute("SELECT v FROM meta WHERE k = 'tick'").fetchone()[0])
         seen.bloom.catch_up(connection, self._tick)
@@ -124,14 +124,16 @@ class Change:
     def meet(self, url: NewUrl, *, is_hop: bool = False) -> int:
         """Make a URL pending unless this run has it already; its id.
 
-        `again` reopens what the run has finished; a redirect hop reopens what ended as a redirect itself.
+        A redirect hop reopens what ended as a redirect itself.
         """
         queue = self._queue(url.domain)
         seen = self._seen.urls[queue]
-        if not (url.again or is_hop) and (found := seen.get(url.fp)) is not None:
+        if not is_hop and (found := seen.get(url.fp)) is not None:
+            self.filtered += 1
             return found
         key = (queue, url.fp[:STEM])
         if (found := self._fresh.get(key)) is not None:
+            self.filtered += 1
             return found
         if key not in self._looked_up:
             self._looked_up[key] = fingerprint_index.find(self.connection, self._seen.bloom.sift([key])).get(
@@ -146,7 +148,7 @@ class Change:
         keys: set[Key] = set()
         for url in urls:
             queue = self._queue(url.domain)
-            if url.fp not in self._seen.urls[queue] and not url.again:
+            if url.fp not in self._seen.urls[queue]:
                 keys.add((queue, url.fp[:STEM]))
         self._looked_up.update(dict.fromkeys(keys))
         self._looked_up.update(fingerprint_index.find(self.connection, self._seen.bloom.sift(keys)))
@@ -193,15 +195,17 @@ class Change:
         if row is None:
             return self._insert(key, url)
         found, met = row
-        is_ended = met == self.run and (url.again or is_hop) and self._may_reopen(found, is_hop=not url.again)
+        is_ended = met == self.run and is_hop and self._is_redirected(found)
         if met < self.run or is_ended:
             self._open(key, found, url)
             self._reopened += is_ended
+        else:
+            self.filtered += 1
         return found
 
-    def _may_reopen(self, found: int, *, is_hop: bool) -> bool:
+    def _is_redirected(self, found: int) -> bool:
         (state,) = self.connection.execute(_STATE, (found,)).fetchone()
-        return bool(state == REDIRECTED if is_hop else state != PENDING)
+        return bool(state == REDIRECTED)
 
     def _insert(self, key: Key, url: NewUrl) -> int:
         found = self.tick()

@@ -3,6 +3,7 @@
 import json
 import sqlite3
 from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
@@ -11,7 +12,7 @@ from scraper.store import Run
 from scraper.store.sqlite import fingerprint_index
 from scraper.store.sqlite.database import many
 
-_COLUMNS = "id, number, spider, code, started_at, state, ended_at, accepted, whole, summary"
+_COLUMNS = "id, number, spider, code, started_at, state, ended_at, accepted, whole, summary, params"
 _OPEN_RUN = "SELECT number FROM runs WHERE spider = ? AND state <> 'ended' ORDER BY number DESC LIMIT 1"
 _HOLDER = """SELECT w.id, r.held_since FROM runs r JOIN workers w ON w.id = r.owner OR w.run = r.number
     WHERE r.spider = ? AND r.state <> 'ended' AND w.id IS NOT ? ORDER BY w.id = r.owner DESC LIMIT 1"""
@@ -36,10 +37,20 @@ def find(connection: sqlite3.Connection, number: int, *, is_resumed: bool = Fals
     return to_run(row, is_resumed=is_resumed)
 
 
-def start(
-    connection: sqlite3.Connection, spider: str, code: str, *, worker: str, wall: float, fresh: bool
-) -> Run:
+@dataclass(frozen=True, slots=True)
+class Begun:
+    """Who begins or resumes a run of a spider, when (wall), and with what."""
+
+    spider: str
+    code: str
+    worker: str
+    wall: float
+    params: Mapping[str, str]
+
+
+def start(connection: sqlite3.Connection, begun: Begun, *, fresh: bool) -> Run:
     """Resume or begin a run; the dead were reaped before."""
+    spider, worker, wall = begun.spider, begun.worker, begun.wall
     if (held := holder(connection, spider, but=worker)) is not None:
         since = datetime.fromtimestamp(held[1], UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
         raise StoreBusy(f"{spider} is being run by {held[0]} since {since}", "wait for it or stop it")
@@ -48,10 +59,10 @@ def start(
         summary = json.dumps({"verdict": "INCOMPLETE"})
         close(connection, row[0], summary, wall, accepted=False, whole=False)
         row = None
-    number = int(row[0]) if row is not None else _begin(connection, spider, wall)
+    number = int(row[0]) if row is not None else _begin(connection, begun)
     connection.execute(
         "UPDATE runs SET code = ?, state = 'running', owner = ?, held_since = ? WHERE number = ?",
-        (code, worker, wall, number),
+        (begun.code, worker, wall, number),
     )
     enter(connection, worker, number)
     return find(connection, number, is_resumed=row is not None)
@@ -114,7 +125,7 @@ def prune(connection: sqlite3.Connection, spider: str, keep: int) -> list[str]:
 
 def to_run(row: tuple[Any, ...], *, is_resumed: bool = False) -> Run:
     """A row of _COLUMNS as a Run."""
-    run_id, number, spider, code, started_at, state, ended_at, accepted, whole, summary = row
+    run_id, number, spider, code, started_at, state, ended_at, accepted, whole, summary, params = row
     return Run(
         id=run_id,
         number=number,
@@ -127,6 +138,7 @@ def to_run(row: tuple[Any, ...], *, is_resumed: bool = False) -> Run:
         is_accepted=bool(accepted),
         is_whole=bool(whole),
         summary=_loads(summary),
+        params=None if params is None else _loads(params),
     )
 
 
@@ -150,10 +162,11 @@ def numbered(connection: sqlite3.Connection, run_id: str) -> int:
     return int(row[0])
 
 
-def _begin(connection: sqlite3.Connection, spider: str, wall: float) -> int:
-    values = (spider, "", wall)
+def _begin(connection: sqlite3.Connection, begun: Begun) -> int:
+    wall = begun.wall
+    values = (begun.spider, "", wall, json.dumps(begun.params))
     number = connection.execute(
-        "INSERT INTO runs(spider, code, started_at) VALUES (?, ?, ?)", values
+        "INSERT INTO runs(spider, code, started_at, params) VALUES (?, ?, ?, ?)", values
     ).lastrowid
     # The number keeps ids apart that begin in one second.
     run_id = f"{datetime.fromtimestamp(wall, UTC):%Y%m%d-%H%M%S}-{number}"

@@ -92,4 +92,24 @@ _FIRST = (
 # See sieve.py; how far it goes stands in meta.
 _SIEVE = ("CREATE TABLE sieve(part INTEGER PRIMARY KEY, bits BLOB NOT NULL)",)
 
-MIGRATIONS: tuple[tuple[str, ...], ...] = (_FIRST, _SIEVE)
+# `inputs` of older pages is the hash of the spider's code, as it is still for a page without any of its own.
+# A callback became part of what a URL is known by; `with_callback` makes the new fingerprint from the old.
+_CALLED = """FROM urls u WHERE {} AND u.request LIKE '%"callback"%'
+    AND json_extract(u.request, '$.callback') <> 'parse'"""
+_INPUTS = (
+    "ALTER TABLE pages RENAME COLUMN code TO inputs",
+    "ALTER TABLE runs ADD COLUMN params TEXT",
+    *(
+        f"""UPDATE {table}
+        SET stem = substr(with_callback(u.fp, json_extract(u.request, '$.callback')), 1, 10)
+        {_CALLED.format(f"u.id = {table}.url")}"""
+        for table in ("fresh", "recent", "settled")
+    ),
+    f"""UPDATE urls SET fp = with_callback(fp, json_extract(request, '$.callback'))
+        WHERE id IN (SELECT u.id {_CALLED.format("1")})""",
+    # It is made anew, from the fingerprints as they are now.
+    "DELETE FROM sieve",
+    "DELETE FROM meta WHERE k = 'sieve'",
+)
+
+MIGRATIONS: tuple[tuple[str, ...], ...] = (_FIRST, _SIEVE, _INPUTS)

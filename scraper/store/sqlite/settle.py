@@ -34,6 +34,7 @@ _RECORD = "INSERT INTO records(version, n, key, line) VALUES (?, ?, ?, ?)"
 _PAGE = "INSERT OR REPLACE INTO pages VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 _RENEW = """UPDATE pages SET checked = ?, etag = ?, last_modified = ?, fresh_until = ?, body_hash = ?,
     fetched_at = ? WHERE url = ?"""
+_LINKS = "SELECT links FROM pages WHERE url = ?"
 _FORGET = "DELETE FROM pages WHERE url = ?"
 _REFUSE = "INSERT INTO refused VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING"
 # What stands for a page that could not be read: its last visit in this run or in an accepted one.
@@ -44,9 +45,9 @@ _STANDING = """SELECT v.version FROM visits v JOIN runs r ON r.number = v.run
 class Settlement:
     """The visits of one transaction. The caller has checked the fence and writes the domains."""
 
-    def __init__(self, change: Change, seen: Seen, code: str, taken: dict[str, dict[int, int]]) -> None:
+    def __init__(self, change: Change, seen: Seen, taken: dict[str, dict[int, int]]) -> None:
         self.refused: list[Refusal] = []
-        self._change, self._seen, self._code, self._taken = change, seen, code, taken
+        self._change, self._seen, self._taken = change, seen, taken
         self._connection: sqlite3.Connection = change.connection
         self._finished: dict[tuple[int, str | None], list[int]] = {}
         self._visits: list[tuple[Any, ...]] = []
@@ -113,8 +114,9 @@ class Settlement:
             links = dict.fromkeys(self._change.meet(link) for link in outcome.links)
             for refusal in outcome.refused:
                 self._refuse(refusal)
+            self._change.filtered += outcome.filtered
             self._keep_page(visit, outcome, array("q", links).tobytes())
-        elif isinstance(outcome, Unchanged):
+        elif isinstance(outcome, Unchanged | Denied):
             self._change.meet_again(self._old_links.get(visit.entry.id, ()))
         elif isinstance(outcome, Redirected) and not _is_itself(visit, outcome.to):
             self._change.meet(outcome.to, is_hop=True)
@@ -135,6 +137,9 @@ class Settlement:
             self._note_nothing(visit)
         else:
             self._note_standing(visit)
+        if isinstance(outcome, Denied) and outcome.keeps_links:
+            page = self._connection.execute(_LINKS, (visit.entry.id,)).fetchone()
+            self._old_links[visit.entry.id] = array("q", page[0] if page else b"")
 
     def _finish(self, visit: Visit, state: int, reason: str | None = None) -> None:
         self._finished.setdefault((state, reason), []).append(visit.entry.id)
@@ -162,24 +167,22 @@ class Settlement:
     def _keep_page(self, visit: Visit, page: Fetched, links: bytes) -> None:
         url, run = visit.entry.id, self._change.run
         facts = json.dumps(page.facts) if page.facts else ""
-        made = (url, self._versions[url], run, run, self._code)
+        made = (url, self._versions[url], run, run, page.known.inputs)
         self._pages.append((*made, *_validators(page.known), links, facts))
 
     def _renew(self, visit: Visit, known: Known) -> None:
         """Let the last version stand; without one (a prune took it) the page is asked for in full again."""
         entry = visit.entry
         page = self._connection.execute(
-            "SELECT version, checked, links FROM pages WHERE url = ?", (entry.id,)
+            "SELECT version, links FROM pages WHERE url = ?", (entry.id,)
         ).fetchone()
         if page is None:
             return self._keep(visit, reason="the last version is gone")
-        version, checked, links = page
+        version, links = page
         self._finish(visit, DONE)
         self._connection.execute(_RENEW, (self._change.run, *_validators(known), entry.id))
-        if checked != self._change.run:
-            # Once a run: what this run has brought already does not come again.
-            self._visits.append((self._change.tick(), self._change.run, entry.id, version, 1))
-            self._old_links[entry.id] = array("q", links)
+        self._visits.append((self._change.tick(), self._change.run, entry.id, version, 1))
+        self._old_links[entry.id] = array("q", links)
         return None
 
     def _note_nothing(self, visit: Visit) -> None:

@@ -20,13 +20,14 @@ from scraper.store.sqlite.workers import Workers
 _ASK_AGAIN = 1.0
 
 _TAKE = """SELECT u.id, u.fp, u.url, u.request, u.depth, u.hops, u.attempts, u.prio, u.seq,
-    p.version, p.etag, p.last_modified, p.fresh_until, p.body_hash, p.fetched_at, p.code <> ?2
-    FROM domains d JOIN queues q ON q.spider = ?4 AND q.domain = d.id
+    p.version, p.etag, p.last_modified, p.fresh_until, p.body_hash, p.fetched_at, p.inputs,
+    instr(p.facts, '"noarchive"') > 0
+    FROM domains d JOIN queues q ON q.spider = ?3 AND q.domain = d.id
     JOIN urls u ON u.queue = q.id AND u.run = ?1 AND u.state = 0
     LEFT JOIN pages p ON p.url = u.id
         AND (p.run = u.run OR coalesce((SELECT r.accepted FROM runs r WHERE r.number = p.run), 1))
-    WHERE d.name = ?3 AND d.owner = ?5 AND d.epoch = ?6
-    ORDER BY u.prio DESC, u.seq LIMIT ?7"""
+    WHERE d.name = ?2 AND d.owner = ?4 AND d.epoch = ?5
+    ORDER BY u.prio DESC, u.seq LIMIT ?6"""
 _OWNED = "SELECT id, name, epoch FROM domains WHERE +owner = ? AND name IN ({})"
 _LEAVE_DOMAIN = """UPDATE domains SET due = column1, state = coalesce(column2, state),
     crashes = CASE column3 WHEN 1 THEN 0 ELSE crashes END
@@ -80,12 +81,15 @@ class SqliteStore:
             return anchor
 
     # runs -----------------------------------------------------------------------------------------------
-    def start_run(self, spider: str, code: str, *, fresh: bool = False) -> Run:
+    def start_run(
+        self, spider: str, code: str, *, params: Mapping[str, str] | None = None, fresh: bool = False
+    ) -> Run:
         me, wall = self._workers.me, self._clock.wall()
         with self._database.write() as connection:
             self._workers.check(connection)
             self._workers.reap(connection)
-            run = runs.start(connection, spider, code, worker=me, wall=wall, fresh=fresh)
+            begun = runs.Begun(spider, code, me, wall, dict(params or {}))
+            run = runs.start(connection, begun, fresh=fresh)
         return self._work_on(run)
 
     def join_run(self, run_id: str) -> Run:
@@ -170,7 +174,7 @@ class SqliteStore:
         place = (lease.domain, run.spider, self._workers.me, lease.epoch)
         skipped, taken = frozenset(held), self._taken.setdefault(lease.domain, {})
         entries: list[Entry] = []
-        for row in self._database.rows(_TAKE, run.number, run.code, *place, n + len(held)):
+        for row in self._database.rows(_TAKE, run.number, *place, n + len(held)):
             if row[0] not in skipped and len(entries) < n:
                 entries.append(_entry(lease.domain, row))
                 taken[row[0]] = row[8]
@@ -180,7 +184,7 @@ class SqliteStore:
         with self._seen.kept(), self._database.write() as connection:
             change = Change(connection, run.spider, run.number, self._seen)
             ours = self._ours(connection, domains)
-            settlement = Settlement(change, self._seen, run.code, self._taken)
+            settlement = Settlement(change, self._seen, self._taken)
             settlement.settle([visit for visit in visits if visit.entry.domain in ours])
             worked = {visit.entry.domain for visit in visits}
             _write_domains(connection, run, ours, domains, worked)
@@ -188,7 +192,8 @@ class SqliteStore:
         for visit in visits:
             self._taken.get(visit.entry.domain, {}).pop(visit.entry.id, None)
         named = {visit.entry.domain for visit in visits} | {update.lease.domain for update in domains}
-        return Settled(change.new, frozenset(named - ours.keys()), tuple(settlement.refused))
+        lost, refused = frozenset(named - ours.keys()), tuple(settlement.refused)
+        return Settled(change.new, lost, refused, change.filtered)
 
     def let_stand(self, run: Run) -> int:
         after, count = 0, 0

@@ -1,0 +1,151 @@
+"""What a spider's code is made of: its own file and the project's modules that it imports, however far."""
+
+import ast
+import sys
+import sysconfig
+from collections.abc import Iterator
+from dataclasses import dataclass
+from hashlib import blake2b
+from importlib.machinery import ModuleSpec, PathFinder
+from pathlib import Path
+
+from scraper.errors import SpiderError
+
+_OWN_PACKAGE = Path(__file__).resolve().parents[1]
+_INSTALLED = ("site-packages", "dist-packages")
+_KNOWN_FOREIGN = sys.stdlib_module_names | {"scraper"}
+_LOADERS = frozenset(("import_module", "__import__"))
+
+
+@dataclass(frozen=True, slots=True)
+class Code:
+    """`hash` of a spider's code, and the `words` in it: every name and every short text."""
+
+    hash: str
+    words: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
+class _Import:
+    """One import: `name` as seen from a module, `parts` what is taken from it and may be a module itself."""
+
+    name: str
+    level: int = 0
+    parts: tuple[str, ...] = ()
+
+
+def code_of(tree: ast.Module, module: str = "", package: str = "") -> Code:
+    """The code behind a spider's module. `package`: the one whose installed modules count as the project's.
+
+    Comments, blank lines and layout do not count. What the code reads from files that are no modules is not
+    seen.
+    """
+    trees = {"": tree} | _imported(tree, module, package)
+    dumps = {name: ast.dump(one) for name, one in trees.items()}
+    text = dumps.pop("") + "".join(f"\n{name}\n{dumps[name]}" for name in sorted(dumps))
+    digest = blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
+    return Code(digest, frozenset(word for one in trees.values() for word in _words(one)))
+
+
+def _imported(tree: ast.Module, module: str, package: str) -> dict[str, ast.Module]:
+    """The project's modules that a module imports, and those that they import, by their full names."""
+    found: dict[str, ast.Module] = {}
+    # A spider's module is no package, so what is relative in it starts at the package that holds it.
+    to_read = [(one, module.rpartition(".")[0]) for one in _imports(tree)]
+    while to_read:
+        one, base = to_read.pop()
+        for name in _names(one, base):
+            if name in found or (spec := _spec(name)) is None or not _is_of_project(spec, package):
+                continue
+            found[name] = read = _read(spec)
+            home = name if spec.submodule_search_locations is not None else name.rpartition(".")[0]
+            to_read += [(further, home) for further in _imports(read)]
+    return found
+
+
+def _imports(tree: ast.Module) -> Iterator[_Import]:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (_Import(alias.name) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            yield _Import(node.module or "", node.level, tuple(alias.name for alias in node.names))
+        elif isinstance(node, ast.Call) and _called(node) in _LOADERS and node.args:
+            first = node.args[0]
+            if isinstance(first, ast.Constant) and isinstance(first.value, str):
+                name = first.value.lstrip(".")
+                yield _Import(name, len(first.value) - len(name))
+
+
+def _called(node: ast.Call) -> str:
+    return str(getattr(node.func, "attr", getattr(node.func, "id", "")))
+
+
+def _names(one: _Import, base: str) -> Iterator[str]:
+    """The full names of all modules that an import runs, packages first."""
+    if one.level:
+        home = base.split(".")
+        above = home[: len(home) - one.level + 1] if base else []
+        whole = ".".join([*above, *filter(None, [one.name])])
+    else:
+        whole = one.name
+    pieces = whole.split(".") if whole else []
+    if pieces and pieces[0] in _KNOWN_FOREIGN:
+        return
+    yield from (".".join(pieces[: n + 1]) for n in range(len(pieces)))
+    yield from (f"{whole}.{part}" if whole else part for part in one.parts if part != "*")
+
+
+def _spec(name: str) -> ModuleSpec | None:
+    """Where a module is, without running anything."""
+    path: list[str] | None = None
+    spec = None
+    try:
+        for n, _ in enumerate(pieces := name.split(".")):
+            spec = PathFinder.find_spec(".".join(pieces[: n + 1]), path)
+            if spec is None:
+                return None
+            path = list(spec.submodule_search_locations or ())
+    except (ImportError, ValueError, TypeError, KeyError, AttributeError):
+        return None
+    return spec
+
+
+def _is_of_project(spec: ModuleSpec, package: str) -> bool:
+    """Whether a module is the user's own: neither Python's, nor installed, nor ours."""
+    if package and spec.name.partition(".")[0] == package:
+        return True
+    if spec.origin in ("built-in", "frozen"):
+        return False
+    places = [spec.origin] if spec.origin else list(spec.submodule_search_locations or ())
+    return bool(places) and not any(_is_foreign(Path(place).resolve()) for place in places)
+
+
+def _is_foreign(place: Path) -> bool:
+    roots = (_OWN_PACKAGE, *(Path(sysconfig.get_path(name)).resolve() for name in ("stdlib", "platstdlib")))
+    return any(name in place.parts for name in _INSTALLED) or any(
+        place.is_relative_to(root) for root in roots
+    )
+
+
+def _read(spec: ModuleSpec) -> ast.Module:
+    """A module's code as a tree; what is no Python text (an extension module) as the hash of its bytes."""
+    try:
+        content = Path(spec.origin).read_bytes() if spec.origin else b""
+    except OSError as error:
+        raise SpiderError(f"{spec.origin}: {(error.strerror or 'cannot be read').lower()}") from None
+    try:
+        return ast.parse(
+            content if spec.origin and spec.origin.endswith(".py") else repr(blake2b(content).digest())
+        )
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return ast.parse(repr(content))  # it is imported where that is no harm
+
+
+def _words(tree: ast.Module) -> Iterator[str]:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Attribute):
+            yield node.attr
+        elif isinstance(node, ast.Name):
+            yield node.id
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str) and len(node.value) <= 64:
+            yield node.value.lower()

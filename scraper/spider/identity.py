@@ -1,0 +1,162 @@
+"""What tells one request from another, and what its page's parse depends on."""
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, fields
+from hashlib import blake2b
+from typing import Any
+from urllib.parse import urlencode
+
+from scraper.errors import SpiderError
+from scraper.model import Entry, Request, Response
+from scraper.urls import canonical, fingerprint, with_callback
+
+_DEFAULTS = {one.name: one.default for one in fields(Request) if one.name != "url"}
+# Header fields that say how a body is to be read, or what follows from it.
+_SPEAKING = frozenset(
+    ("content-type", "content-language", "content-disposition", "link", "refresh", "x-robots-tag")
+)
+# Those that are another with every answer, or speak of its way here.
+_PASSING = re.compile(
+    r"date|age|expires|last-modified|etag|server|via|vary|connection|keep-alive|cache-control|pragma|set-cookie2?"
+    r"|content-(?:encoding|length|security-policy.*)|transfer-encoding|trailer|accept-ranges|retry-after"
+    r"|alt-svc|x-cache.*|x-request-id|cf-.*"
+)
+
+
+# as text ----------------------------------------------------------------------------------------------------
+def is_plain(request: Request) -> bool:
+    """Whether URL and callback say it all."""
+    return (
+        request.method == "GET"
+        and request.meta is None
+        and request.params is None
+        and request.headers is None
+        and request.data is None
+        and request.json is None
+        and request.max_age is None
+        and not request.priority
+        and not request.dont_filter
+    )
+
+
+def request_text(request: Request, url: str) -> str | None:
+    """What `url`, the one to be fetched, does not say about a Request, as JSON; None where it says all."""
+    said = {} if is_plain(request) else dict(_differences(request))
+    if request.callback != "parse":
+        said["callback"] = request.callback
+    if request.url != url:
+        said["url"] = request.url
+    if not said:
+        return None
+    try:
+        return json.dumps(said, separators=(",", ":"))
+    except (TypeError, ValueError, RecursionError) as error:
+        raise SpiderError(
+            f"the Request for {url[:200]} cannot be kept: {error}", "write plain JSON values"
+        ) from None
+
+
+def _differences(request: Request) -> Iterator[tuple[str, Any]]:
+    for name, default in _DEFAULTS.items():
+        value = getattr(request, name)
+        if value != default:
+            yield name, dict(value) if isinstance(value, Mapping) else value
+
+
+def request_of(entry: Entry) -> Request:
+    """The Request behind a URL of the frontier. Its `url` is what the spider asked for, before redirects."""
+    if entry.request is None:
+        return Request(entry.url)
+    said = json.loads(entry.request)
+    return Request(said.pop("url", entry.url), **said)
+
+
+# identity ---------------------------------------------------------------------------------------------------
+def exchange_identity(request: Request, canonical_url: str) -> bytes:
+    """What is asked of the server: the fingerprint of method, URL, body and the header fields set."""
+    return fingerprint(request.method, canonical_url, _body(request), _header_lines(request))
+
+
+def identity_of(request: Request, canonical_url: str) -> bytes:
+    """The fingerprint of a request: what is asked of the server, and the callback that parses the answer."""
+    return with_callback(exchange_identity(request, canonical_url), request.callback)
+
+
+def archived_as(entry: Entry) -> bytes:
+    """The fingerprint under which an answer is archived: one copy for all the callbacks of a request.
+
+    What is asked for more than once (`dont_filter`, the page behind a form) has one for each.
+    """
+    request = request_of(entry)
+    asked = exchange_identity(request, canonical(entry.url) or entry.url)
+    return asked if entry.fp in (asked, with_callback(asked, request.callback)) else entry.fp
+
+
+def _body(request: Request) -> bytes:
+    """The body as far as it tells requests apart: the order of a form's fields does not."""
+    if request.json is not None:
+        try:
+            return json.dumps(request.json, sort_keys=True, separators=(",", ":")).encode()
+        except (TypeError, ValueError, RecursionError) as error:
+            raise SpiderError(f"Request.json: {error}") from None
+    if isinstance(request.data, Mapping):
+        pairs = sorted(request.data.items(), key=lambda pair: str(pair[0]))
+        return urlencode(pairs, doseq=True, errors="replace").encode()
+    return request.data.encode("utf-8", "replace") if isinstance(request.data, str) else b""
+
+
+def _header_lines(request: Request) -> bytes:
+    """The header fields that a request sets; None for a value leaves one out."""
+    given = {str(name).lower(): value for name, value in (request.headers or {}).items()}
+    if request.json is not None:
+        given.setdefault("content-type", "application/json")
+    lines = (name if value is None else f"{name}:{str(value).strip()}" for name, value in given.items())
+    return "\n".join(sorted(lines)).encode("utf-8", "surrogatepass")
+
+
+# a parse and what it depends on -----------------------------------------------------------------------------
+@dataclass(frozen=True, slots=True)
+class ParseInputs:
+    """What the parse of every page of a run depends on, beside the page: unchanged, it stands only for these.
+
+    `code`: a hash of the spider's code, its params and the settings that parsing depends on. `words`: the
+    names and texts in that code: what is not among them it cannot look at. `has_depth`: depth decides about
+    links.
+    """
+
+    code: str
+    words: frozenset[str] = frozenset()
+    has_depth: bool = False
+
+    def of(self, entry: Entry) -> str:
+        """What the parse of one page depends on; `code` alone where the request brings nothing of its own."""
+        said = json.loads(entry.request) if entry.request else {}
+        own = {"meta": said.get("meta")} if said.get("meta") else {}
+        if self.has_depth or "depth" in self.words:
+            own["depth"] = entry.depth
+        if "url" in said and "request" in self.words:
+            own["url"] = said["url"]
+        if not own:
+            return self.code
+        text = json.dumps(own, sort_keys=True)
+        return f"{self.code}:{blake2b(text.encode('utf-8', 'surrogatepass'), digest_size=8).hexdigest()}"
+
+    def digest(self, response: Response) -> bytes:
+        """16 bytes that stand for what is parsed: the body, and what the header says about it."""
+        said = sorted(
+            f"{name.lower()}: {value}"
+            for name, value in response.headers.items_all()
+            if self._counts(name.lower())
+        )
+        if response.status != 200:
+            said.append(str(response.status))
+        text = "\n".join(said).encode("utf-8", "surrogatepass")
+        key = blake2b(text, digest_size=32).digest() if text else b""
+        return blake2b(response.content, digest_size=16, key=key).digest()
+
+    def _counts(self, name: str) -> bool:
+        if name in _SPEAKING:
+            return True
+        return "headers" in self.words and name in self.words and not _PASSING.fullmatch(name)
