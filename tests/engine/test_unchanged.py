@@ -1,0 +1,181 @@
+"""A page that is as it was stands for its records only where all else that went into them is as it was too."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+
+from scraper import Page, Request, Spider
+from scraper.testing import Asked, FakeWeb, crawl
+
+A = "https://a.test/"
+
+
+def tagged(asked: Asked) -> Any:
+    if asked.headers.get("if-none-match") == '"1"':
+        return 304, {"ETag": '"1"'}
+    return 200, {"ETag": '"1"', "Content-Type": "text/html"}, "<h1>same</h1>"
+
+
+def fresh(asked: Asked) -> Any:
+    return 200, {"Cache-Control": "max-age=86400", "Content-Type": "text/html"}, "<h1>same</h1>"
+
+
+def plain(asked: Asked) -> Any:
+    return "<h1>same</h1>"
+
+
+class Detail(Spider):
+    """One list page, whose requests carry what a test gives, and one detail page, which stays as it is."""
+
+    start_urls = [A]
+    key = "url"
+    given: Mapping[str, Any] = {}
+
+    def parse(self, page: Page) -> Any:
+        yield page.follow("item", **{"callback": self.parse_item, **self.given})
+
+    def parse_item(self, page: Page) -> Any:
+        yield {"url": page.url, "seen": [page.meta, self.params.get("category")], "by": "item"}
+
+    def parse_other(self, page: Page) -> Any:
+        yield {"url": page.url, "by": "other"}
+
+
+def twice(item: Any, first: Mapping[str, Any], second: Mapping[str, Any], **settings: Any) -> Any:
+    """Two runs, the second with other inputs: its result."""
+    web = FakeWeb({A: ["<h1>list</h1>", "<h1>another list</h1>"], A + "item": item})
+    for number, given in enumerate((first, second)):
+        rest = dict(given)
+        params = rest.pop("params_of_run", {})
+        own = rest.pop("settings_of_run", {})
+        spider = type("Detail", (Detail,), {"given": rest})
+        store = None if number == 0 else result.store  # noqa: F821
+        result = crawl(spider, web, store=store, params=params, **settings, **own)
+        if number == 0:
+            run = result.store.runs()[0]
+            assert run.is_accepted
+    return result
+
+
+CASES = [
+    pytest.param({"meta": {"price": 10}}, {"meta": {"price": 20}}, id="meta"),
+    pytest.param({"meta": {"price": 10}}, {}, id="meta that went"),
+    pytest.param({"params_of_run": {"category": "a"}}, {"params_of_run": {"category": "b"}}, id="params"),
+    pytest.param({"callback": "parse_item"}, {"callback": "parse_other"}, id="callback"),
+    pytest.param({}, {"headers": {"Accept-Language": "de"}}, id="a header field of the request"),
+    pytest.param({}, {"settings_of_run": {"headers": {"Accept-Language": "de"}}}, id="setting headers"),
+    pytest.param({}, {"settings_of_run": {"user_agent": "other/1"}}, id="setting user_agent"),
+    pytest.param({}, {"settings_of_run": {"max_depth": 5}}, id="setting max_depth"),
+    pytest.param({}, {"settings_of_run": {"obey_nofollow": False}}, id="setting obey_nofollow"),
+]
+
+
+@pytest.mark.parametrize("item", [tagged, fresh, plain])
+@pytest.mark.parametrize(("first", "second"), CASES)
+def test_another_input_has_the_page_parsed_again(item: Any, first: Any, second: Any) -> None:
+    web_result = twice(item, first, second)
+    fetched = [one for one in web_result.requests if one.url == A + "item"]
+    assert [one.headers.get("if-none-match") for one in fetched] == [None]
+    assert web_result.summary["unchanged"] == 0
+    given = {name: value for name, value in second.items() if name == "meta"}
+    params = second.get("params_of_run", {})
+    by = "other" if "callback" in second and "other" in second["callback"] else "item"
+    (record,) = web_result.records
+    assert record["by"] == by
+    if by == "item":
+        assert record["seen"] == [given.get("meta", {}), params.get("category")]
+
+
+@pytest.mark.parametrize("item", [tagged, fresh, plain])
+@pytest.mark.parametrize(
+    "given",
+    [
+        {},
+        {"meta": {"price": 10}},
+        {"priority": 3},
+        {"params_of_run": {"category": "a"}},
+        {"params_of_run": {"password": "b"}},
+        {"headers": {"Accept-Language": "de"}},
+    ],
+    ids=str,
+)
+def test_equal_inputs_let_it_stand(item: Any, given: Any) -> None:
+    result = twice(item, given, given)
+    assert result.summary["unchanged"] >= 1 and result.records[-1]["url"] == A + "item"
+
+
+def test_a_copy_that_the_spider_calls_young_enough_does_not_stand_for_other_inputs() -> None:
+    young = {"max_age": 1e6}
+    assert twice(plain, young, young).requests[-1].url == A
+    result = twice(plain, {**young, "meta": {"n": 1}}, {**young, "meta": {"n": 2}})
+    assert result.records[0]["seen"][0] == {"n": 2}
+
+
+def test_meta_counts_behind_a_redirect_too() -> None:
+    class Moved(Detail):
+        def parse(self, page: Page) -> Any:
+            yield page.follow("old", self.parse_item, meta={"price": self.given["price"]})
+
+    web = FakeWeb({A: ["<h1>list</h1>", "<h1>another list</h1>"], A + "old": (301, {"Location": "/item"}), A + "item": tagged})
+    first = crawl(type("Moved", (Moved,), {"given": {"price": 10}}), web)
+    second = crawl(type("Moved", (Moved,), {"given": {"price": 20}}), web, store=first.store)
+    assert [one["seen"][0] for one in (*first.records, *second.records)] == [{"price": 10}, {"price": 20}]
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ({"Content-Type": "text/html; charset=utf-8"}, {"Content-Type": "text/html; charset=utf-16le"}),
+        ({"Content-Type": "text/html"}, {"Content-Type": "text/html", "X-Robots-Tag": "noindex"}),
+        ({"Content-Type": "text/html"}, {"Content-Type": "text/html", "Link": "</2>; rel=next"}),
+    ],
+)
+def test_equal_bytes_that_are_to_be_read_otherwise_are_another_page(before: Any, after: Any) -> None:
+    class One(Spider):
+        start_urls = [A]
+
+        def parse(self, page: Page) -> Any:
+            yield {"text": page.text, "noindex": page.noindex, "link": page.headers.get("link")}
+
+    body = "<p>caf\u00e9</p>".encode()
+    web = FakeWeb({A: [(200, before, body), (200, after, body), (200, after, body)]})
+    results = [crawl(One, web)]
+    results += [crawl(One, web, store=results[0].store) for _ in range(2)]
+    assert [one.summary["unchanged"] for one in results] == [0, 0, 1]
+    assert results[0].records != results[1].records == results[2].records
+
+
+def test_an_answer_to_head_never_stands_for_another() -> None:
+    class Head(Spider):
+        start_urls = [A]
+
+        def start(self) -> Any:
+            yield Request(A, method="HEAD")
+
+        def parse(self, page: Page) -> Any:
+            yield {"size": page.headers.get("x-size")}
+
+    web = FakeWeb({A: [(200, {"ETag": '"1"', "X-Size": "1"}), (200, {"ETag": '"1"', "X-Size": "2"})]})
+    first = crawl(Head, web)
+    second = crawl(Head, web, store=first.store)
+    assert [*first.records, *second.records] == [{"size": "1"}, {"size": "2"}]
+    assert [one.headers.get("if-none-match") for one in web.requests if one.method == "HEAD"] == [None, None]
+
+
+def test_an_answer_to_post_is_fresh_only_where_the_spider_says_so() -> None:
+    class Posting(Spider):
+        start_urls = [A]
+        age: float | None = None
+
+        def start(self) -> Any:
+            yield Request(A, method="POST", data={"q": 1}, max_age=self.age)
+
+        def parse(self, page: Page) -> Any:
+            yield {"text": page.text}
+
+    for age, asked in ((None, 2), (1e6, 1)):
+        web = FakeWeb({A: [fresh, fresh]})
+        spider = type("Posting", (Posting,), {"age": age})
+        crawl(spider, web, store=crawl(spider, web).store)
+        assert len(web.urls()) == asked
