@@ -82,7 +82,13 @@ def test_a_form_that_leads_back_to_a_known_page_brings_that_page() -> None:
 
 
 def test_requests_that_redirect_to_a_known_page_are_counted_and_not_fetched_again() -> None:
-    web = FakeWeb({A: '<a href="1">1<a href="2">2', A + "1": (301, {"Location": "/"}), A + "2": (302, {"Location": "/"})})
+    web = FakeWeb(
+        {
+            A: '<a href="1">1<a href="2">2',
+            A + "1": (301, {"Location": "/"}),
+            A + "2": (302, {"Location": "/"}),
+        }
+    )
     result = crawl(Walk, web)
     assert web.urls() == [A, A + "1", A + "2"]
     assert (result.summary["filtered"], len(result.records)) == (2, 1)
@@ -137,7 +143,11 @@ def test_session_ids_in_links_until_the_cookie_comes_back_make_no_page_twice(lin
     def page(asked: Asked) -> Any:
         tail = "" if asked.headers.get("cookie") else link
         anchors = "".join(f'<a href="/{n}{tail}">{n}</a>' for n in range(1, 6))
-        return 200, {"Content-Type": "text/html", "Set-Cookie": "SID=1"}, f'<a href="/{tail}">home</a>{anchors}'
+        return (
+            200,
+            {"Content-Type": "text/html", "Set-Cookie": "SID=1"},
+            f'<a href="/{tail}">home</a>{anchors}',
+        )
 
     pages = {A + name: page for name in ("", *"12345")}
     pages |= {A + f"{name}{link}": page for name in ("", *"12345")}

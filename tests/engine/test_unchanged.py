@@ -1,4 +1,4 @@
-"""A page that is as it was stands for its records only where all else that went into them is as it was too."""
+"""A page that is as it was stands for its records only where all else that went into them is so too."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from scraper import Page, Request, Spider
-from scraper.testing import Asked, FakeWeb, crawl
+from scraper.testing import Asked, CrawlResult, FakeWeb, crawl
 
 A = "https://a.test/"
 
@@ -42,20 +42,17 @@ class Detail(Spider):
         yield {"url": page.url, "by": "other"}
 
 
-def twice(item: Any, first: Mapping[str, Any], second: Mapping[str, Any], **settings: Any) -> Any:
-    """Two runs, the second with other inputs: its result."""
+def twice(item: Any, *inputs: Mapping[str, Any]) -> CrawlResult:
+    """A run with each of the inputs, on one store: the result of the last."""
     web = FakeWeb({A: ["<h1>list</h1>", "<h1>another list</h1>"], A + "item": item})
-    for number, given in enumerate((first, second)):
-        rest = dict(given)
-        params = rest.pop("params_of_run", {})
-        own = rest.pop("settings_of_run", {})
-        spider = type("Detail", (Detail,), {"given": rest})
-        store = None if number == 0 else result.store  # noqa: F821
-        result = crawl(spider, web, store=store, params=params, **settings, **own)
-        if number == 0:
-            run = result.store.runs()[0]
-            assert run.is_accepted
-    return result
+    results: list[CrawlResult] = []
+    for given in inputs:
+        request = dict(given)
+        params, settings = request.pop("params_of_run", {}), request.pop("settings_of_run", {})
+        spider = type("Detail", (Detail,), {"given": request})
+        store = results[-1].store if results else None
+        results.append(crawl(spider, web, store=store, params=params, **settings))
+    return results[-1]
 
 
 CASES = [
@@ -117,7 +114,13 @@ def test_meta_counts_behind_a_redirect_too() -> None:
         def parse(self, page: Page) -> Any:
             yield page.follow("old", self.parse_item, meta={"price": self.given["price"]})
 
-    web = FakeWeb({A: ["<h1>list</h1>", "<h1>another list</h1>"], A + "old": (301, {"Location": "/item"}), A + "item": tagged})
+    web = FakeWeb(
+        {
+            A: ["<h1>list</h1>", "<h1>another list</h1>"],
+            A + "old": (301, {"Location": "/item"}),
+            A + "item": tagged,
+        }
+    )
     first = crawl(type("Moved", (Moved,), {"given": {"price": 10}}), web)
     second = crawl(type("Moved", (Moved,), {"given": {"price": 20}}), web, store=first.store)
     assert [one["seen"][0] for one in (*first.records, *second.records)] == [{"price": 10}, {"price": 20}]
