@@ -2,7 +2,6 @@
 
 import json
 import os
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from hashlib import blake2b
@@ -10,6 +9,7 @@ from pathlib import Path
 
 from scraper import settings
 from scraper.errors import UsageError
+from scraper.ops.secrets import is_secret_name
 from scraper.runs import archive, health
 from scraper.runs.health import Health
 from scraper.settings import Settings
@@ -36,7 +36,7 @@ class Options:
 
 # What parsing looks at: another value, and no page stands as it was.
 _PARSING = ("allowed_domains", "max_depth", "obey_nofollow", "headers", "user_agent")
-_SECRET = re.compile(r"pass(?:w|phrase|$)|pwd|secret|token|api_?key|credential|private_?key", re.IGNORECASE)
+_OF_ONE_TRY = ("max_pages", "max_time")
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +99,25 @@ def parse_code(code: str, params: Mapping[str, str], found: Settings) -> str:
 
 def open_params(params: Mapping[str, str]) -> dict[str, str]:
     """The params that may be kept: those that are not named like secrets."""
-    return {name: value for name, value in params.items() if not _SECRET.search(name)}
+    return {name: value for name, value in params.items() if not is_secret_name(name)}
+
+
+def command_of(prepared: Prepared) -> list[str]:
+    """The words of the command that goes on with a run, without its secrets: `-` has them asked for."""
+    options = prepared.options
+    if options.is_offline:
+        words = ["reparse", options.spider, "--fresh"]
+    else:
+        words = ["run", options.spider, *(("--workers", str(options.workers)) if options.workers > 1 else ())]
+    for override in options.overrides:
+        name, _, value = override.partition("=")
+        if name == "store" and "@" not in value:
+            words += ["--store", value]
+        elif name not in _OF_ONE_TRY:
+            words += ["--set", f"{name}=***" if settings.is_secret(name) else override]
+    for name, value in options.params.items():
+        words += ["--param", f"{name}={'-' if is_secret_name(name) else value}"]
+    return words + [word for output in options.outputs for word in ("-o", output)]
 
 
 def open_store(data: Path, url: str | None = None) -> Store:

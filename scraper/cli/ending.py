@@ -143,14 +143,15 @@ def _next(summary: Summary, place: Place) -> Iterator[tuple[str, str]]:
     """What to do now, as it can be typed."""
     data, spider, run_id = place.data, summary["spider"], summary["run_id"]
     show = command_line("show", run_id, data=data)
+    words = summary.get("command") or ["run", spider]
     if summary["exit_code"] in (75, 130, 143) and summary["verdict"] != Verdict.INCOMPLETE:
-        yield "go on", command_line("run", spider, data=data)
+        yield "go on", command_line(*words, data=data)
     match summary["verdict"]:
         case Verdict.OK:
             yield "next", show
             yield "", command_line("cron", spider, "0 3 * * *", data=data)
         case Verdict.INCOMPLETE:
-            yield "go on", command_line("run", spider, data=data)
+            yield "go on", command_line(*words, data=data)
         case Verdict.DEGRADED | Verdict.EMPTY | Verdict.BROKEN:
             yield "look", show
             yield from _doubts(summary, data)

@@ -92,7 +92,8 @@ def _shown(store: Store, run: Run, place: Place) -> Iterator[str]:
     yield f"run {run.id} of {run.spider}, begun {text.moment(run.started_at)}, {_standing(store, run)}"
     if "by_domain" not in run.summary:
         if state_of(store, run) != "running":
-            yield f"  {'go on':<9} {command_line('run', run.spider, data=place.data)}"
+            params = [word for pair in (run.params or {}).items() for word in ("--param", "=".join(pair))]
+            yield f"  {'go on':<9} {command_line('run', run.spider, *params, data=place.data)}"
         return
     yield from ending.full(run.summary, place, {}, is_shown=True)
     domains: Mapping[str, Any] = run.summary["by_domain"]

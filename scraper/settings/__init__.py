@@ -94,6 +94,11 @@ def names() -> tuple[str, ...]:
     return tuple(_FIELDS)
 
 
+def is_secret(name: str) -> bool:
+    """Whether a setting's value may hold a secret."""
+    return name not in _FIELDS or bool(_FIELDS[name].metadata["secret"])
+
+
 def load(
     spider_settings: Mapping[str, Any],
     overrides: Sequence[str],

@@ -291,3 +291,73 @@ def test_a_reparse_that_was_killed_can_be_begun_anew_or_finished_online(project:
     assert refused.code == 2 and "--fresh gives it up" in refused.err
     assert project.run("reparse", "shop", "--fresh").code == 0
     assert project.records("shop") == before
+
+
+def tagged(text: str, **fields: str) -> Any:
+    def answer(arrival: Any) -> Reply:
+        is_known = arrival.headers.get("if-none-match") == '"1"'
+        body = "" if is_known else f"<title>{text}</title><p>{text}!</p><a href=/a>a</a><a href=/b>b</a>"
+        return Reply(304 if is_known else 200, body, {"ETag": '"1"', "Content-Type": "text/html", **fields})
+
+    return answer
+
+
+def test_what_is_not_yet_archived_is_asked_for_in_full_once(project: Project, site: Site) -> None:
+    site["/"] = tagged("home")
+    site["/a"] = tagged("A", **{"Cache-Control": "max-age=86400"})
+    site["/b"] = tagged("B", **{"X-Robots-Tag": "noarchive"})
+    write_spider(project, site)
+    assert project.run("run", "shop").code == 0
+    before = project.records("shop")
+    # /a need not be asked for, but for its body; /b may not be kept.
+    for conditions in ({"/": None, "/a": None, "/b": '"1"'}, {"/": '"1"', "/b": '"1"'}):
+        site.arrivals.clear()
+        ended = project.run("run", "shop", "--archive", "--json")
+        assert (ended.code, ended.summary["unchanged"], project.records("shop")) == (0, 3, before)
+        asked = {arrival.path: arrival.headers.get("if-none-match") for arrival in site.arrivals}
+        assert asked == conditions
+    assert len(archived(project)) == 2
+    write_spider(project, site, "p::text")
+    ended = project.run("reparse", "shop", "--json")
+    assert titles(project) == {"": "home!", "a": "A!", "b": "B"}, ended.text
+
+
+def test_reparse_goes_on_behind_an_entry_page_that_may_not_be_kept(project: Project, site: Site) -> None:
+    site["/"] = tagged("home", **{"X-Robots-Tag": "noindex, noarchive"})
+    site["/a"] = tagged("A")
+    site["/b"] = tagged("B")
+    write_spider(project, site)
+    assert project.run("run", "shop", "--archive").code == 0
+    write_spider(project, site, "p::text")
+    ended = project.run("reparse", "shop", "--json")
+    assert (ended.code, ended.summary["requests"]) == (0, 0), ended.text
+    assert titles(project) == {"": "home", "a": "A!", "b": "B!"}
+
+
+def test_one_archived_page_serves_all_callbacks_of_its_url(project: Project, site: Site) -> None:
+    site["/"] = tagged("home")
+    source = """
+        from scraper import Spider
+
+        class Shop(Spider):
+            start_urls = ["{url}"]
+            settings = {{"delay": 0}}
+
+            def parse(self, page):
+                yield page.follow("/a", self.parse_one)
+                yield page.follow("/a", self.parse_two)
+
+            def parse_one(self, page):
+                yield {{"by": "one", "title": page.css("{query}").get()}}
+
+            def parse_two(self, page):
+                yield {{"by": "two", "title": page.css("{query}").get()}}
+    """
+    site["/a"] = tagged("A")
+    project.spider("shop", source.format(url=site.url(), query="title::text"))
+    assert project.run("run", "shop", "--archive").code == 0
+    assert project.run("check", "shop").code == 0
+    project.spider("shop", source.format(url=site.url(), query="p::text"))
+    assert project.run("check", "shop").code == 1
+    assert project.run("reparse", "shop").code == 0
+    assert [(one["by"], one["title"]) for one in project.records("shop")] == [("one", "A!"), ("two", "A!")]

@@ -109,7 +109,7 @@ def _entries(page: ArchivedPage, store: Store, known: _Known, callbacks: Collect
     """The requests behind an archived page; none where the page is no longer one of the spider's."""
     if not 200 <= page.response.status < 300:
         return
-    for fp in {with_callback(page.fp, callback) for callback in (*callbacks, "parse")}:
+    for fp in dict.fromkeys(with_callback(page.fp, callback) for callback in ("parse", *callbacks)):
         row = store.lookup(known.spider, fp)
         if row is not None and row["run_number"] >= known.base:
             yield Entry(0, "", fp, row["url"], row["request"], row["depth"])

@@ -8,7 +8,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from scraper.app.options import Prepared
+from scraper.app.options import Prepared, command_of, open_params
 from scraper.app.running.publish_records import publish
 from scraper.app.running.run_output import Exporter, Timeline
 from scraper.app.running.summary import End, facts_of, judgement_of, summary_of
@@ -46,7 +46,10 @@ def conclude(
     ]
     fine = [summary for summary in history if summary.get("verdict") == Verdict.OK]
     judgement = judgement_of(facts, fine, prepared.health, end)
-    summary = summary_of(found, domain_stats, exporter.fill, judgement, end)
+    summary = summary_of(found, domain_stats, exporter.fill, judgement, end) | {
+        "params": open_params(prepared.spider.params),
+        "command": command_of(prepared),
+    }
     is_accepted = judgement.verdict is Verdict.OK
     # Also of a run that is not accepted now: a person may accept it later.
     is_whole = end.stop is Stop.DONE and not end.pending

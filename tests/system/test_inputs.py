@@ -1,0 +1,148 @@
+"""What a run was begun with stays with it, and what its records depend on is noticed when it changes."""
+
+import shlex
+from typing import Any
+
+import pytest
+
+from tests.project import Project
+from tests.site import Arrival, Reply, Site, page
+
+SPIDER = """
+    from scraper import Spider
+
+    class Shop(Spider):
+        start_urls = ["{url}"]
+        key = "url"
+        settings = {{"delay": 0}}
+
+        def parse(self, page):
+            yield {{"url": page.url, "by": {by}}}
+            yield from page.follow_all("a")
+"""
+
+
+def tagged(reply: Reply) -> Any:
+    def answer(arrival: Arrival) -> Reply:
+        is_known = arrival.headers.get("if-none-match") == '"1"'
+        return Reply(304 if is_known else 200, reply.body, {**dict(reply.headers), "ETag": '"1"'})
+
+    return answer
+
+
+@pytest.fixture
+def shop(site: Site) -> Site:
+    site["/robots.txt"] = 404
+    site["/"] = tagged(page(*(f"/{n}" for n in range(9)), title="home"))
+    for n in range(9):
+        site[f"/{n}"] = tagged(page(title=str(n)))
+    return site
+
+
+def write(project: Project, site: Site, by: str = "'first'") -> None:
+    project.spider("shop", SPIDER.format(url=site.url(), by=by))
+
+
+def seen(project: Project) -> set[Any]:
+    return {record["by"] for record in project.records("shop")}
+
+
+def go_on(text: str) -> list[str]:
+    """The words of the command that a run's ending says to go on with."""
+    (line,) = [line for line in text.splitlines() if line.strip().startswith("go on ")]
+    words = shlex.split(line)
+    return words[words.index("run") :]
+
+
+def test_a_spider_that_was_edited_between_two_tries_parses_the_first_pages_again(
+    project: Project, shop: Site
+) -> None:
+    write(project, shop)
+    assert project.run("run", "shop", "--max-pages", "4").code == 0
+    write(project, shop, "'second'")
+    ended = project.run("run", "shop", "--json")
+    assert (ended.code, ended.summary["verdict"], ended.summary["records"]) == (0, "OK", 10), ended.text
+    assert "was begun with other code" in ended.err
+    assert len(project.records("shop")) == 10 and seen(project) == {"second"}
+
+
+@pytest.mark.parametrize(
+    ("module", "imports"),
+    [
+        ("spiders/_words.py", "from _words import WORD"),
+        ("words/__init__.py", "from words import WORD"),
+        ("words/deep/said.py", "from words.deep.said import WORD"),
+    ],
+)
+def test_a_helper_module_that_was_edited_counts_as_the_spiders_code(
+    project: Project, shop: Site, module: str, imports: str
+) -> None:
+    helper = project.root / module
+    helper.parent.mkdir(parents=True, exist_ok=True)
+    helper.write_text("WORD = 'first'\n")
+    source = SPIDER.format(url=shop.url(), by="WORD")
+    project.spider("shop", source.replace("from scraper", f"{imports}\n    from scraper"))
+    assert project.run("run", "shop").code == 0
+    again = project.run("run", "shop", "--json")
+    assert (again.summary["pages"], again.summary["unchanged"]) == (0, 10)
+    helper.write_text("WORD = 'second'\n")
+    assert project.run("run", "shop", "--json").summary["changed"] == 10
+    assert seen(project) == {"second"}
+
+
+def test_records_of_other_params_do_not_stand(project: Project, shop: Site) -> None:
+    write(project, shop, "self.params['category']")
+    for category in ("a", "b"):
+        ended = project.run("run", "shop", "--json", "--param", f"category={category}")
+        assert ended.code == 0 and seen(project) == {category}
+    assert ended.summary["changed"] == 10
+
+
+def test_the_command_that_goes_on_carries_what_the_run_was_given(project: Project, shop: Site) -> None:
+    write(project, shop, "self.params['category'] + self.params['pin_word']")
+    given = ["--set", "max_depth=4", "--param", "category=a b", "--param", "pin_word=x"]
+    first = project.run("run", "shop", "--max-pages", "3", *given)
+    words = go_on(first.err)
+    assert words == ["run", "shop", *given]
+    shown = project.run("show", "shop")
+    assert go_on(shown.out) == words
+    assert project.run(*words).code == 0 and seen(project) == {"a bx"}
+
+
+def test_a_run_that_goes_on_remembers_its_params_and_takes_no_others(project: Project, shop: Site) -> None:
+    write(project, shop, "self.params['category']")
+    assert project.run("run", "shop", "--max-pages", "3", "--param", "category=a").code == 0
+    asked = len(shop.arrivals)
+    for other in (["--param", "category=b"], ["--param", "color=red"]):
+        refused = project.run("run", "shop", *other)
+        assert refused.code == 2 and "--fresh" in refused.err and len(shop.arrivals) == asked
+    ended = project.run("run", "shop", "--json")
+    assert (ended.code, ended.summary["resumed"], ended.summary["params"]) == (0, True, {"category": "a"})
+    assert seen(project) == {"a"}
+    assert project.run("run", "shop", "--max-pages", "3", "--param", "category=a").code == 0
+    anew = project.run("run", "shop", "--fresh", "--param", "category=b", "--json")
+    assert (anew.summary["records"], seen(project)) == (10, {"b"})
+
+
+def test_a_secret_param_is_neither_kept_nor_shown_and_may_be_put_right(project: Project, shop: Site) -> None:
+    write(project, shop, "len(self.params['password'])")
+    first = project.run("run", "shop", "--max-pages", "3", "--param", "password=hunter2")
+    assert go_on(first.err)[-2:] == ["--param", "password=-"]
+    assert project.run("run", "shop", "--param", "password=hunter3").code == 0
+    kept = b"".join(path.read_bytes() for path in project.data().rglob("*") if path.is_file())
+    assert b"hunter2" not in kept and b"hunter3" not in kept
+
+
+def test_workers_have_the_params_that_the_run_remembers(project: Project, shop: Site) -> None:
+    write(project, shop, "self.params['category']")
+    assert project.run("run", "shop", "--max-pages", "3", "--param", "category=a").code == 0
+    assert project.run("run", "shop", "--workers", "2").code == 0
+    assert len(project.records("shop")) == 10 and seen(project) == {"a"}
+
+
+def test_filtered_duplicates_are_counted(project: Project, shop: Site) -> None:
+    shop["/1"] = page("/", "/2", "/3")
+    write(project, shop)
+    ended = project.run("run", "shop", "--json")
+    assert ended.summary["filtered"] == 3 and "3 duplicate requests filtered" in ended.err
+    assert project.runs("shop")[0]["filtered"] == 3
