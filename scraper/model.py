@@ -154,7 +154,10 @@ class Known:
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A URL of the frontier that its owner has in hand."""
+    """A URL of the frontier that its owner has in hand.
+
+    `crashes`: how often in this run a process died while its page was being parsed.
+    """
 
     id: int
     domain: str
@@ -166,6 +169,7 @@ class Entry:
     attempts: int = 0
     priority: int = 0
     known: Known | None = None
+    crashes: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -52,13 +52,15 @@ def compose(
     gc.freeze()
     gc.set_threshold(50_000, 20, 50)
     inputs = inputs_of(prepared, found.code)
-    options = FetchOptions(found.number, token, inputs, settings.max_attempts, settings.archive)
+    options = FetchOptions(
+        found.number, token, inputs, settings.max_attempts, settings.archive, settings.parse_timeout
+    )
     archives = Archives(run_folders(prepared.options.data / found.spider))
-    fetcher = Fetcher(prepared.spider, rules, options, clock, archives)
+    fetcher = Fetcher(prepared.spider, rules, options, clock, archives, store.in_hand)
     return Engine(
         store,
         found,
-        ThreadedDownloader(fetcher, threads_of(settings), clock),
+        ThreadedDownloader(fetcher, threads_of(settings), clock, settings.parse_timeout),
         RobotsCache(store, clock, settings.robots_exempt),
         session_opener(settings, clock, rules.origins),
         plan_of(settings, token, prepared.spider, rules.allowed_domains),
@@ -85,10 +87,11 @@ def compose_offline(
     """Wire the parts of a run that asks nobody."""
     settings = prepared.settings
     token = settings_of.token(settings)
-    options = FetchOptions(found.number, token, inputs_of(prepared, found.code))
+    inputs = inputs_of(prepared, found.code)
+    options = FetchOptions(found.number, token, inputs, parse_timeout=settings.parse_timeout)
     return Offline(
         Archives(run_folders(prepared.options.data / found.spider)),
-        Fetcher(prepared.spider, rules, options, clock),
+        Fetcher(prepared.spider, rules, options, clock, in_hand=store.in_hand),
         token,
         store,
         found,

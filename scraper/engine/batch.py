@@ -1,10 +1,12 @@
 """The crew, where turns are done: what passes between it and the owner, and a turn's way step by step."""
 
+import threading
 from collections import deque
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
+from scraper.engine.parse_limit import GivenUp, Parsing, end_thread
 from scraper.http.exchange import Answer, Wait
 from scraper.http.session import DomainSession
 from scraper.model import Entry, Visit
@@ -56,7 +58,7 @@ class Work(Protocol):
 
     def visits(
         self, session: DomainSession, entries: deque[Entry], goes_on: Callable[[], bool]
-    ) -> Iterator[Visit | Wait]:
+    ) -> Iterator[Visit | Parsing | Wait]:
         """Fetch and parse URLs one after the other, while it goes on."""
         ...
 
@@ -93,8 +95,8 @@ class Downloader(Protocol):
         """The posts that are there; waits up to `timeout` seconds for the first."""
         ...
 
-    def close(self) -> None:
-        """Take no more turns; what is in the air is not waited for."""
+    def close(self) -> list[BatchResult]:
+        """Take no more turns; what is in the air is not waited for. What was being parsed comes back."""
         ...
 
 
@@ -107,19 +109,63 @@ class BatchSteps:
         self._steps = _steps(batch, work)
         self._visits: list[Visit] = []
         self._handed_back_at = monotonic()
+        # The page that is being parsed, by which thread, for how many seconds; given up by the owner thread.
+        self._lock = threading.Lock()
+        self._parsing: Parsing | None = None
+        self._thread = 0
+        self._age = 0.0
+        self.is_given_up = False
 
     def advance(self) -> Wait | None:
         """Go on until there is something to wait for; None at the turn's end, or where it broke."""
         try:
             return self._advance()
         except BaseException as error:  # the owner decides; a turn that ended silently would stall its domain
-            self.results.append(BatchResult(self.batch, error=error))
+            with self._lock:
+                self._parsing = None
+                if not self.is_given_up:
+                    self.results.append(BatchResult(self.batch, error=error))
             return None
+
+    def parsed_for(self, seconds: float) -> float:
+        """Let `seconds` pass; how long a page has been parsed, without what its callback waits for."""
+        if self._parsing is None or self.is_given_up:
+            return 0.0
+        if self._thread not in self.batch.session.callers:
+            self._age += seconds
+        return self._age
+
+    def give_up(self, *, is_interrupted: bool = False) -> bool:
+        """End the turn without the page that is being parsed; False where it is through. The owner's."""
+        with self._lock:
+            parsing = self._parsing
+            if parsing is None or self.is_given_up:
+                return False
+            self.is_given_up = True
+            end_thread(self._thread)  # inside: it cannot be through and gone yet
+        visit = replace(parsing.visit, outcome=parsing.interrupted) if is_interrupted else parsing.visit
+        if parsing.following is not None:
+            self.batch.entries.appendleft(parsing.following)
+            self.batch.session.disconnect()
+        self.results.append(BatchResult(self.batch, (*self._visits, visit)))
+        return True
+
+    def _begin(self, parsing: Parsing) -> None:
+        self._thread, self._age, self._parsing = threading.get_ident(), 0.0, parsing
+
+    def _end(self) -> None:
+        with self._lock:
+            self._parsing = None
+            if self.is_given_up:
+                raise GivenUp
 
     def _advance(self) -> Wait | None:
         answer = None
         for step in self._steps:
-            if isinstance(step, Visit):
+            if isinstance(step, Parsing):
+                self._begin(step)
+            elif isinstance(step, Visit):
+                self._end()
                 self._visits.append(step)
                 if not step.reaction.is_plain:
                     break
@@ -139,7 +185,7 @@ class BatchSteps:
             self._handed_back_at = monotonic()
 
 
-def _steps(batch: Batch, work: Work) -> Iterator[Visit | Answer | Wait]:
+def _steps(batch: Batch, work: Work) -> Iterator[Visit | Answer | Parsing | Wait]:
     def goes_on() -> bool:
         return not batch.is_over
 

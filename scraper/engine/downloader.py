@@ -13,6 +13,7 @@ from itertools import count
 from queue import Empty, SimpleQueue
 
 from scraper.engine.batch import Batch, BatchResult, BatchSteps, Work
+from scraper.engine.parse_limit import GivenUp
 from scraper.http.exchange import Asked, Until, Wait
 from scraper.http.framing import Part
 from scraper.ops.clock import Clock, monotonic
@@ -20,6 +21,7 @@ from scraper.ops.clock import Clock, monotonic
 EARLY = 0.2  # seconds; longer than the owner takes to settle a group, and may have to wait for the store
 STUCK_AFTER = 0.1  # seconds; a callback that takes longer does not hold up the others
 LOOK_EVERY = 0.25  # seconds between looks for answers whose time is over
+LONGEST_LOOK = 1.0
 HAND_BACK_EVERY = 0.01  # seconds; each time wakes the owner
 
 _NEW = Until(0.0)
@@ -30,8 +32,10 @@ class ThreadedDownloader:
 
     early = EARLY
 
-    def __init__(self, work: Work, most: int, clock: Clock) -> None:
+    def __init__(self, work: Work, most: int, clock: Clock, parse_timeout: float = float("inf")) -> None:
         self._work = work
+        self._parse_timeout = parse_timeout
+        self._looked_at = monotonic()
         self._most = most
         self._results: SimpleQueue[list[BatchResult] | BaseException] = SimpleQueue()
         self._loop = IOLoop(most, clock, self._results)
@@ -59,10 +63,17 @@ class ThreadedDownloader:
             pass
         self._batches -= sum(result.ends for result in results)
         self._loop.replace_stuck_thread()
+        self._loop.give_up_slow(self._since_last_look(), self._parse_timeout)
         return results
 
-    def close(self) -> None:
+    def _since_last_look(self) -> float:
+        before, self._looked_at = self._looked_at, monotonic()
+        # A process that was stopped for an hour has not parsed for an hour.
+        return min(self._looked_at - before, LONGEST_LOOK)
+
+    def close(self) -> list[BatchResult]:
         self._loop.close()
+        return self._loop.give_up_slow(self._since_last_look(), STUCK_AFTER, is_end=True)
 
 
 def _sound(results: list[BatchResult] | BaseException) -> list[BatchResult]:
@@ -143,6 +154,28 @@ class IOLoop:
             self._generation += 1
             self._start(self._loop_forever, self._generation)
 
+    def give_up_slow(self, passed: float, limit: float, *, is_end: bool = False) -> list[BatchResult]:
+        """End the turns whose page has been parsed for `limit` seconds; their results where it `is_end`.
+
+        `passed`: seconds since the last look.
+        """
+        results: list[BatchResult] = []
+        for steps in {*self._blocking, *filter(None, [self._current])}:
+            if steps.parsed_for(passed) < limit or not steps.give_up(is_interrupted=is_end):
+                continue
+            with self._lock:
+                if self._current is steps:
+                    self._current = None
+                    self._generation += 1
+                    self._start(self._loop_forever, self._generation)
+                else:
+                    self._blocking_threads -= 1
+            if is_end:
+                results += steps.results
+            else:
+                self.put(steps, None)
+        return results
+
     def close(self) -> None:
         """Send everybody home who has nothing to do; threads that are stuck end with the process."""
         self._is_closed = True
@@ -157,8 +190,14 @@ class IOLoop:
 
     # a hand's ------------------------------------------------------------------------------------------
     def _serve_blocking(self) -> None:
-        while (steps := self._jobs.get()) is not None:
-            self.put(steps, steps.advance())
+        try:
+            while (steps := self._jobs.get()) is not None:
+                wait = steps.advance()
+                if steps.is_given_up:
+                    return
+                self.put(steps, wait)
+        except GivenUp:
+            return
 
     # the reader's --------------------------------------------------------------------------------------
     def _loop_forever(self, generation: int) -> None:
@@ -167,8 +206,10 @@ class IOLoop:
                 self._take_in()
                 self._start_due()
                 self._watch()
-                if self._ready and not self._go_on(self._ready.popleft(), generation):
-                    return self._serve_blocking()
+                if self._ready and not self._go_on(steps := self._ready.popleft(), generation):
+                    return None if steps.is_given_up else self._serve_blocking()
+        except GivenUp:
+            return None
         except BaseException as error:  # ours: a site's troubles do not raise
             self._results.put(error)
 
@@ -183,7 +224,7 @@ class IOLoop:
                 self._current = None
         if is_ours:
             self._place(steps, wait)
-        else:
+        elif not steps.is_given_up:
             self.put(steps, wait)
         return is_ours
 

@@ -133,7 +133,8 @@ class Engine:
         while self._in_flight and (left := give_up - self._clock.now()) > 0:
             for result in self._downloader.collect(left):
                 self._absorb(result)
-        self._downloader.close()
+        for result in self._downloader.close():
+            self._absorb(result)
         self._group_commit.settle()
         self._leases.give_all_back()
         return stop

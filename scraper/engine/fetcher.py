@@ -4,9 +4,11 @@ import json
 import re
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from urllib.parse import urlencode
 
+from scraper.engine.parse_limit import Bounded, Parsing, too_long
 from scraper.errors import BadAnswer, ConnectFailed, FetchError, LoginFailed, ScraperError
 from scraper.http import caching, redirects
 from scraper.http.exchange import BLOCKS, Answer, Asked, Wait, ask, clear, hear, hindrance
@@ -65,6 +67,7 @@ class FetchOptions:
     inputs: ParseInputs
     max_attempts: int = 4
     archive: bool = False
+    parse_timeout: float = 30.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,17 +90,20 @@ class Fetcher:
         options: FetchOptions,
         clock: Clock,
         archives: Archives | None = None,
+        in_hand: Callable[[int], AbstractContextManager[object]] = nullcontext,
     ) -> None:
         self._spider = spider
         self._rules = rules
         self._options = options
         self._clock = clock
         self._archives = archives
+        self._in_hand = in_hand
+        self._bounded = Bounded(options.parse_timeout)
         self._files = files_of(type(spider))
 
     def visits(
         self, session: DomainSession, entries: deque[Entry], goes_on: Callable[[], bool]
-    ) -> Iterator[Visit | Wait]:
+    ) -> Iterator[Visit | Parsing | Wait]:
         """Fetch and parse URLs one after the other, while it `goes_on`; tells what has to be waited for.
 
         Where there are several (without a delay), the next request is sent as soon as an answer is here whole
@@ -120,7 +126,11 @@ class Fetcher:
             following = None
             if reaction is PLAIN and entries and not session.has_login and goes_on():
                 following = self._send_ahead(session, entries)
-            yield self._conclude(session, sent, answer, reaction)
+            if reaction is not None:
+                yield self._parsing(sent.entry, answer, reaction, following)
+            with self._in_hand(sent.entry.id):
+                visit = self._conclude(session, sent, answer, reaction)
+            yield visit
             sent = following
 
     def _send_ahead(self, session: DomainSession, entries: deque[Entry]) -> "_Sent | Visit | None":
@@ -152,6 +162,15 @@ class Fetcher:
         if not self._options.archive or archives is None or known is None or known.is_noarchive:
             return False
         return not archives.has(archived_as(entry))
+
+    def _parsing(
+        self, entry: Entry, answer: Answer, reaction: Reaction, following: "_Sent | Visit | None"
+    ) -> Parsing:
+        sent = following.entry if following is not None else None
+        visit = Visit(entry, too_long(self._options.parse_timeout), answer.exchange, reaction)
+        tries, reason = entry.attempts + 1, "still being parsed when the run stopped"
+        is_last = tries >= self._options.max_attempts
+        return Parsing(visit, Failed(f"{reason}, {tries} times", reason) if is_last else Retry(reason), sent)
 
     def _conclude(
         self, session: DomainSession, sent: "_Sent", answer: Answer, reaction: Reaction | None
@@ -192,7 +211,9 @@ class Fetcher:
         """The visit that an archived response makes: parsed whatever is known, and no news of its site."""
         entry = replace(entry, known=None)
         page = Page(request_of(entry), response, depth=entry.depth, token=self._options.token)
-        outcome, rejected = self._judge(entry, page, PLAIN)
+        with self._in_hand(entry.id):
+            judged = self._bounded.call(lambda: self._judge(entry, page, PLAIN))
+        outcome, rejected = judged or (too_long(self._options.parse_timeout), ())
         return Visit(entry, outcome, None, PLAIN, rejected)
 
     def robots_request(

@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 from scraper.engine.batch import Batch
 from scraper.engine.domain import Domain
+from scraper.engine.parse_limit import deadly
 from scraper.engine.plan import Plan
 from scraper.engine.robots_cache import RobotsCache, RobotsRules
 from scraper.model import Denied, Entry, Known, Unchanged, Visit
@@ -92,6 +93,9 @@ class Scheduler:
             if robots_rules is None or domain.is_left:
                 return None
             domain.buffer.popleft()
+            if (failed := deadly(entry)) is not None:
+                self._take_in(domain, Visit(entry, failed))
+                continue
             reason = robots_rules.refusal(self._plan.token, entry.url)
             if reason is not None:
                 self._take_in(domain, Visit(entry, Denied(reason)))

@@ -4,6 +4,7 @@ import json
 from collections.abc import Callable, Collection, Mapping, MutableMapping
 from copy import copy
 from dataclasses import dataclass, field
+from threading import get_ident
 from typing import Any
 
 import requests
@@ -105,6 +106,7 @@ class DomainSession(requests.Session):
         self.mount("https://", self.adapter)
         self.mount("http://", self.adapter)
         self.meter = connection.Meter()
+        self.callers: set[int] = set()  # threads that wait for an answer here: logins, callbacks
         self.is_logged_in = False
         self.has_login = False
         self.secrets: set[str] = set()
@@ -148,7 +150,11 @@ class DomainSession(requests.Session):
         connection.within(4 * self.timeout[1], self.max_body, limiter, self.meter)
         if self._login is not None:
             self._login.note(request)
-        response = super().send(request, **kwargs)
+        self.callers.add(get_ident())
+        try:
+            response = super().send(request, **kwargs)
+        finally:
+            self.callers.discard(get_ident())
         if self._login is not None:
             self._login.status = response.status_code
         if limiter is not None:

@@ -6,12 +6,14 @@ Three rules hold for every implementation; `tests/contracts/test_store.py` check
   or changes nothing.
 * `settle` is one transaction: records, links, cookies, clock and the URLs' own rows stand together or not
   at all.
-* Nothing in hand is marked: a URL is pending until it is settled, so a crash needs no clean-up.
+* A URL is pending until it is settled, so a crash needs no clean-up. Only of a page that is being parsed is
+  it noted, so that one which kills its process does not do so for ever.
 
 Moments are epoch seconds on `Clock.now()`'s line unless a name says `wall`.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -219,6 +221,15 @@ class Store(Protocol):
 
         Nothing if the lease is no longer ours. Each carries `known`, its last version's validators and
         inputs, if that version belongs to an accepted run, or to this one.
+        """
+        ...
+
+    def in_hand(self, url: int) -> AbstractContextManager[object]:
+        """Note, for as long as the context is open, that the page of a URL (its id) is being parsed.
+
+        For any thread, and almost free. If this worker dies meanwhile, whoever frees its domains counts that
+        as an attempt and a crash of the URL, and puts it behind its equals. A machine that loses its power
+        may lose the note.
         """
         ...
 

@@ -138,7 +138,7 @@ class _Crawl:
         inputs = ParseInputs(self._run.code, has_depth=self._settings.max_depth is not None)
         limits = self._settings.max_attempts, self._settings.archive
         options = FetchOptions(self._run.number, token, inputs, *limits)
-        fetcher = Fetcher(self._spider, self._rules, options, self._clock)
+        fetcher = Fetcher(self._spider, self._rules, options, self._clock, in_hand=self._store.in_hand)
         return Engine(
             self._store,
             self._run,
@@ -240,5 +240,6 @@ class InlineDownloader:
             self._clock.sleep(timeout)
         return results
 
-    def close(self) -> None:
+    def close(self) -> list[BatchResult]:
         """Nobody to send home."""
+        return []

@@ -537,6 +537,44 @@ class TestCrashes:
         found = store.domain("a.example")
         assert found is not None and found["crashes"] == 0
 
+    def test_a_page_that_was_being_parsed_at_a_crash_goes_behind_the_others_and_counts_it(
+        self, world: World
+    ) -> None:
+        store = world.worker("w1")
+        run = store.start_run("news", "code")
+        store.add(run, [url("1"), url("2"), url("3")])
+        dying: list[Any] = []
+        for number in (1, 2):
+            lease = lease_all(store, run)["a.example"]
+            entries = {one.url: one for one in store.take(run, lease, 3)}
+            assert entries[url("1").url].crashes == number - 1
+            with store.in_hand(entries[url("2").url].id):
+                pass  # it went well
+            dying.append(store.in_hand(entries[url("1").url].id))
+            dying[-1].__enter__()
+            store.close()
+            store = world.worker(f"w{number + 1}")
+            run = store.start_run("news", "code")
+        lease = lease_all(store, run)["a.example"]
+        found = [(one.url, one.attempts, one.crashes) for one in store.take(run, lease, 3)]
+        assert found == [(url("2").url, 0, 0), (url("3").url, 0, 0), (url("1").url, 2, 2)]
+
+    def test_a_crash_does_not_count_for_a_page_that_is_settled_or_in_another_run(self, world: World) -> None:
+        store = world.worker("w1")
+        run = store.start_run("news", "code")
+        store.add(run, [url("1")])
+        lease = lease_all(store, run)["a.example"]
+        (entry,) = store.take(run, lease, 1)
+        dying = store.in_hand(entry.id)
+        dying.__enter__()
+        settle(store, run, lease, (entry, page("1")))
+        store.close()
+        store = world.worker("w2")
+        run = store.start_run("news", "code", fresh=True)
+        store.add(run, [url("1")])
+        lease = lease_all(store, run)["a.example"]
+        assert [one.crashes for one in store.take(run, lease, 1)] == [0]
+
     def test_a_heartbeat_frees_the_domains_of_the_dead(self, world: World) -> None:
         one, two = world.worker("w1"), world.worker("w2")
         run = one.start_run("news", "code")

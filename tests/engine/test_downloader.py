@@ -12,6 +12,7 @@ from scraper import Page, Spider
 from scraper.engine.batch import Batch, BatchResult
 from scraper.engine.downloader import ThreadedDownloader
 from scraper.engine.fetcher import Fetcher, FetchOptions
+from scraper.engine.parse_limit import TOO_LONG
 from scraper.http.http1 import MOST_AHEAD
 from scraper.http.session import DomainSession
 from scraper.model import Entry, Failed, Fetched, Retry
@@ -31,9 +32,15 @@ class Titles(Spider):
 
     start_urls = ["http://127.0.0.1/"]
     held = threading.Event()
+    ended = threading.Event()
 
     def parse(self, page: Page) -> Iterator[Any]:
         title = page.css("title::text").get() or ""
+        try:
+            while "spin" in title and not self.held.is_set():
+                pass  # as a parser that does not come back
+        finally:
+            self.ended.set()
         if "hold" in title and not self.held.wait(SOON):
             raise AssertionError("nobody let the callback go")
         yield {"title": title}
@@ -42,12 +49,14 @@ class Titles(Spider):
 class Crowd:
     """A crew, and what comes back of it."""
 
-    def __init__(self, most: int = 8) -> None:
+    def __init__(self, most: int = 8, parse_timeout: float = SOON) -> None:
         spider = Titles()
-        spider.held = threading.Event()
+        spider.held, spider.ended = threading.Event(), threading.Event()
+        self.callback_ended = spider.ended
         self.let_go = spider.held.set
-        fetcher = Fetcher(spider, rules_of(spider), FetchOptions(1, "scraper", ParseInputs("code")), CLOCK)
-        self.downloader = ThreadedDownloader(fetcher, most, CLOCK)
+        options = FetchOptions(1, "scraper", ParseInputs("code"), parse_timeout=parse_timeout)
+        fetcher = Fetcher(spider, rules_of(spider), options, CLOCK)
+        self.downloader = ThreadedDownloader(fetcher, most, CLOCK, parse_timeout)
         self.results: deque[BatchResult] = deque()
 
     def send(
@@ -84,8 +93,8 @@ class Crowd:
 def crowd() -> Iterator[Callable[..., Crowd]]:
     crowds: list[Crowd] = []
 
-    def make(most: int = 8) -> Crowd:
-        crowds.append(Crowd(most))
+    def make(most: int = 8, parse_timeout: float = SOON) -> Crowd:
+        crowds.append(Crowd(most, parse_timeout))
         return crowds[-1]
 
     yield make
@@ -144,6 +153,51 @@ def test_a_callback_that_takes_long_does_not_hold_up_the_others(
     assert fetched(*one.ends()) == ['{"title":"hold"}']
     one.send(site.url("/"))
     assert fetched(*one.ends()) == ['{"title":"quick"}']
+
+
+@pytest.mark.parametrize("most", [1, 8])
+def test_a_page_that_is_parsed_for_too_long_is_given_up_and_its_thread_ends(
+    new_site: Callable[..., Site], crowd: Callable[..., Crowd], most: int
+) -> None:
+    site = new_site({"/spin": page(title="spin"), "/": page(title="quick"), "/2": page(title="2")})
+    one = crowd(most, 0.3)
+    session = one.send(site.url(), site.url("/spin"), site.url("/2"))
+    first, failed = one.ends()
+    assert fetched(first) == ['{"title":"quick"}']
+    one.callback_ended.clear()
+    assert failed == Failed("parsing it takes longer than 0.3 s (setting parse_timeout)", TOO_LONG)
+    one.send(site.url("/2"), session=session)
+    assert fetched(*one.ends()) == ['{"title":"2"}']
+    assert one.callback_ended.wait(SOON)
+
+
+def test_what_is_asked_for_ahead_of_a_page_that_is_given_up_is_not_lost(
+    new_site: Callable[..., Site], crowd: Callable[..., Crowd]
+) -> None:
+    site = new_site({"/spin": page(title="spin"), "/2": page(title="2"), "/3": page(title="3")})
+    one = crowd(parse_timeout=0.3)
+    session = DomainSession("127.0.0.1", limiter=RateLimiter(CLOCK, 0.0), clock=CLOCK, timeout=(SOON, SOON))
+    urls = (site.url("/spin"), site.url("/2"), site.url("/3"))
+    batch = Batch(
+        "127.0.0.1", session, deque(Entry(next(_ids), "127.0.0.1", b"", one_url) for one_url in urls)
+    )
+    one.downloader.submit(batch)
+    (failed,) = one.ends()
+    assert isinstance(failed, Failed)
+    assert [entry.url for entry in batch.entries] == list(urls[1:])
+
+
+def test_a_page_that_is_being_parsed_at_the_end_counts_a_try(
+    new_site: Callable[..., Site], crowd: Callable[..., Crowd]
+) -> None:
+    site = new_site({"/spin": page(title="spin"), "/": page()})
+    one = crowd()
+    one.send(site.url("/spin"))
+    until = CLOCK.now() + 1.0
+    while CLOCK.now() < until:
+        assert one.downloader.collect(0.05) == []
+    (result,) = one.downloader.close()
+    assert [visit.outcome for visit in result.visits] == [Retry("still being parsed when the run stopped")]
 
 
 @pytest.mark.parametrize("most", [1, 3])

@@ -10,6 +10,7 @@ from scraper.engine.domain_stats import DomainStats
 from scraper.engine.engine import BEAT_EVERY
 from scraper.engine.fetcher import Fetcher
 from scraper.engine.group_commit import SETTLE_EVERY
+from scraper.engine.parse_limit import deadly
 from scraper.engine.plan import Stop
 from scraper.engine.robots_cache import RobotsRules, robots_rules_of
 from scraper.engine.scheduler import IN_HAND
@@ -102,7 +103,10 @@ class Offline:
 
     def _visit(self, entry: Entry) -> Visit:
         page = self._archives.get(archived_as(entry))
-        visit = self._fetcher.read(entry, page.response) if page else Visit(entry, self._missing(entry))
+        if (failed := deadly(entry)) is not None:
+            visit = Visit(entry, failed)
+        else:
+            visit = self._fetcher.read(entry, page.response) if page else Visit(entry, self._missing(entry))
         self._pages += isinstance(visit.outcome, Fetched)
         self._failed += isinstance(visit.outcome, Failed)
         self._records += len(visit.outcome.records) if isinstance(visit.outcome, Fetched) else 0

@@ -98,7 +98,12 @@ def _visits(prepared: Prepared, store: Store, archives: Archives, known: _Known)
         max_depth=settings.max_depth,
         obey_nofollow=settings.obey_nofollow,
     )
-    options = FetchOptions(known.last.number, settings_of.token(settings), inputs_of(prepared))
+    options = FetchOptions(
+        known.last.number,
+        settings_of.token(settings),
+        inputs_of(prepared),
+        parse_timeout=settings.parse_timeout,
+    )
     fetcher = Fetcher(prepared.spider, rules, options, SystemClock())
     for page in archives.pages():
         for entry in _entries(page, store, known, rules.callbacks):

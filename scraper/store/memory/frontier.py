@@ -57,7 +57,7 @@ class Frontier:
             if made_by is None or made_by.is_accepted or made_by.number == run.number:
                 known = replace(page.known, is_noarchive="noarchive" in page.facts)
         numbers = (new.depth, url.hops, url.attempts, new.priority)
-        return Entry(url.id, new.domain, new.fp, new.url, new.request, *numbers, known)
+        return Entry(url.id, new.domain, new.fp, new.url, new.request, *numbers, known, url.crashes)
 
     def end(self, run: Run, visit: Visit) -> None:
         url = self._data.urls[visit.entry.id]

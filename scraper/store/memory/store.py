@@ -4,6 +4,7 @@ It shares no code with them and looks for clarity, not speed: most questions are
 """
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
@@ -181,6 +182,16 @@ class MemoryStore:
         self._taken |= {url.id: url.seq for url in pending[:n]}
         return [self._frontier.entry(run, url) for url in pending[:n]]
 
+    @contextmanager
+    def in_hand(self, url: int) -> Iterator[None]:
+        held = self._data.in_hand.setdefault(self._me, [])
+        held.append(url)
+        try:
+            yield
+        finally:
+            if self._me not in self._data.dead:
+                held.remove(url)
+
     def settle(self, run: Run, visits: Sequence[Visit], domains: Sequence[DomainUpdate]) -> Settled:
         self._check_open(run)
         ours = {update.lease.domain for update in domains if self._is_ours(update.lease)}
@@ -308,6 +319,9 @@ class MemoryStore:
         for worker in self._data.dead & self._data.workers.keys():
             for domain in self._data.domains.values():
                 domain.crashes += domain.owner == worker
+            for url in map(self._data.urls.get, self._data.in_hand.pop(worker, ())):
+                if url is not None and url.state == "pending":
+                    url.attempts, url.crashes, url.seq = url.attempts + 1, url.crashes + 1, self._data.next()
             self._bury(worker)
 
     def _bury(self, worker: str) -> None:

@@ -28,6 +28,7 @@ class Url:
     seq: int
     hops: int
     attempts: int = 0
+    crashes: int = 0
     state: str = "pending"
     reason: str | None = None
 
@@ -55,6 +56,7 @@ class Look:
 @dataclass(slots=True)
 class Tables:
     workers: dict[str, int | None] = field(default_factory=dict)
+    in_hand: dict[str, list[int]] = field(default_factory=dict)
     dead: set[str] = field(default_factory=set)
     runs: dict[int, Run] = field(default_factory=dict)
     held: dict[int, tuple[str, float]] = field(default_factory=dict)

@@ -25,10 +25,9 @@ _FIND_BY_ID = "SELECT queue, fp, run FROM urls WHERE id = ?"
 _INSERT = """INSERT OR ROLLBACK INTO urls(id, queue, fp, url, request, prio, depth, hops, run, seq)
     VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"""
 _OPEN = """UPDATE urls SET url = ?, request = ?, prio = ?, depth = ?, hops = ?, run = ?, seq = ?,
-    state = 0, attempts = 0, reason = NULL WHERE id = ?"""
-_OPEN_AS_IT_WAS = (
-    "UPDATE urls SET run = ?, seq = ?, state = 0, attempts = 0, hops = 0, reason = NULL WHERE id = ?"
-)
+    state = 0, attempts = 0, crashes = 0, reason = NULL WHERE id = ?"""
+_OPEN_AS_IT_WAS = """UPDATE urls SET run = ?, seq = ?, state = 0, attempts = 0, crashes = 0, hops = 0,
+    reason = NULL WHERE id = ?"""
 _WAKE = (
     "UPDATE queues SET run = column1 FROM (VALUES (?, ?)) AS given WHERE id = column2 AND run IS NOT column1"
 )

@@ -1,10 +1,21 @@
-"""Who is alive on this machine: a file lock per worker, which the system drops with the process."""
+"""Who is alive on this machine: a file lock per worker, which the system drops with the process.
+
+The file holds the ids of the URLs whose pages the worker is parsing. It is mapped into memory: a note costs
+no system call, and what stood there when the process died stays there.
+"""
 
 import fcntl
+import mmap
 import os
+import struct
 import weakref
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from urllib.parse import quote
+
+_ID = struct.Struct("<q")
+_MOST_IN_HAND = 256
 
 
 class Locks:
@@ -13,6 +24,8 @@ class Locks:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._held: tuple[Path, int] | None = None
+        self._notes: mmap.mmap | None = None
+        self._free_places: list[int] = []
         _open_locks.add(self)
 
     def hold(self, worker: str) -> None:
@@ -26,6 +39,37 @@ class Locks:
             os.close(handle)
             raise
         self._held = (path, handle)
+        # Opened for itself: the map keeps a copy of its handle, which would keep the lock.
+        with suppress(OSError, ValueError), path.open("r+b") as file:  # some file systems map no files
+            file.truncate(_ID.size * _MOST_IN_HAND)
+            self._notes = mmap.mmap(file.fileno(), _ID.size * _MOST_IN_HAND)
+            self._free_places = [_ID.size * place for place in range(_MOST_IN_HAND)]
+
+    @contextmanager
+    def in_hand(self, url: int) -> Iterator[None]:
+        """Keep an id in our file for a while; from any thread."""
+        notes = self._notes
+        try:
+            place = self._free_places.pop()
+        except IndexError:
+            place = -1
+        if notes is None or place < 0:
+            yield
+            return
+        _ID.pack_into(notes, place, url)
+        try:
+            yield
+        finally:
+            _ID.pack_into(notes, place, 0)
+            self._free_places.append(place)
+
+    def in_hand_of(self, worker: str) -> list[int]:
+        """The ids in a dead worker's file."""
+        try:
+            notes = self._path(worker).read_bytes()
+        except OSError:
+            return []
+        return [url for (url,) in _ID.iter_unpack(notes[: len(notes) // _ID.size * _ID.size]) if url]
 
     def is_free(self, worker: str) -> bool:
         """Whether nobody holds the worker's lock: its process is dead."""
@@ -51,6 +95,7 @@ class Locks:
         if self._held is None:
             return
         (path, handle), self._held = self._held, None
+        self._notes, self._free_places = None, []  # not closed: a thread may outlive the run
         if not keep_file:
             path.unlink(missing_ok=True)
         os.close(handle)

@@ -112,4 +112,7 @@ _INPUTS = (
     "DELETE FROM meta WHERE k = 'sieve'",
 )
 
-MIGRATIONS: tuple[tuple[str, ...], ...] = (_FIRST, _SIEVE, _INPUTS)
+# How often in this run a process died while the page was being parsed.
+_CRASHES = ("ALTER TABLE urls ADD COLUMN crashes INTEGER NOT NULL DEFAULT 0",)
+
+MIGRATIONS: tuple[tuple[str, ...], ...] = (_FIRST, _SIEVE, _INPUTS, _CRASHES)

@@ -3,6 +3,7 @@
 import json
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence, Set
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ _ASK_AGAIN = 1.0
 
 _TAKE = """SELECT u.id, u.fp, u.url, u.request, u.depth, u.hops, u.attempts, u.prio, u.seq,
     p.version, p.etag, p.last_modified, p.fresh_until, p.body_hash, p.fetched_at, p.inputs,
-    instr(p.facts, '"noarchive"') > 0
+    instr(p.facts, '"noarchive"') > 0, u.crashes
     FROM domains d JOIN queues q ON q.spider = ?3 AND q.domain = d.id
     JOIN urls u ON u.queue = q.id AND u.run = ?1 AND u.state = 0
     LEFT JOIN pages p ON p.url = u.id
@@ -180,6 +181,9 @@ class SqliteStore:
                 taken[row[0]] = row[8]
         return entries
 
+    def in_hand(self, url: int) -> AbstractContextManager[object]:
+        return self._workers.in_hand(url)
+
     def settle(self, run: Run, visits: Sequence[Visit], domains: Sequence[DomainUpdate]) -> Settled:
         with self._seen.kept(), self._database.write() as connection:
             change = Change(connection, run.spider, run.number, self._seen)
@@ -323,6 +327,6 @@ def _write_domains(
 
 
 def _entry(domain: str, row: tuple[Any, ...]) -> Entry:
-    found, fp, url, request, depth, hops, attempts, priority, _, version, *validators = row
+    found, fp, url, request, depth, hops, attempts, priority, _, version, *validators, crashes = row
     known = None if version is None else Known(version, *validators)
-    return Entry(found, domain, fp, url, request, depth, hops, attempts, priority, known)
+    return Entry(found, domain, fp, url, request, depth, hops, attempts, priority, known, crashes)

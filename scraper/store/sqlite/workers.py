@@ -3,6 +3,8 @@
 import os
 import platform
 import sqlite3
+from contextlib import AbstractContextManager
+from typing import Any
 
 from scraper.errors import LeaseLost, StoreError
 from scraper.ops.clock import Clock, boot_id
@@ -12,12 +14,14 @@ from scraper.store.sqlite.locks import Locks
 
 TTL = 30.0
 
-_OTHERS = "SELECT id, host, boot, lease_until FROM workers WHERE id IS NOT ?"
+_OTHERS = "SELECT id, host, boot, lease_until, run FROM workers WHERE id IS NOT ?"
 # A domain is asked of its owner while the run that waits for it still has work there.
 _ASKED = """SELECT d.name FROM domains d JOIN queues q ON q.domain = d.id AND q.run = d.wanted
     WHERE d.owner = ? AND d.wanted_until > ?"""
 _HIGHWATER = """INSERT INTO meta VALUES ('highwater', ?)
     ON CONFLICT(k) DO UPDATE SET v = max(v, excluded.v)"""
+_DIED_WITH = """UPDATE urls SET attempts = attempts + 1, crashes = crashes + 1, seq = ?,
+    reason = 'the process died while it was parsed' WHERE id = ? AND state = 0 AND run = ?"""
 _CRASHED = "UPDATE domains SET crashes = crashes + 1 WHERE owner = ?"
 
 
@@ -89,13 +93,24 @@ class Workers:
         for row in connection.execute(_OTHERS, (self._me,)).fetchall():
             if not self._is_dead(row):
                 continue
-            worker = row[0]
+            worker, *_, run = row
+            self._count_crashes(connection, worker, run)
             held = ownership.owned(connection, worker)
             connection.execute(_CRASHED, (worker,))
             ownership.free(connection, held)
             connection.execute("UPDATE runs SET owner = NULL WHERE owner = ?", (worker,))
             connection.execute("DELETE FROM workers WHERE id = ?", (worker,))
             self._locks.forget(worker)
+
+    def _count_crashes(self, connection: sqlite3.Connection, worker: str, run: int | None) -> None:
+        """Put the pages that a dead worker was parsing behind the others."""
+        for url in self._locks.in_hand_of(worker):
+            (tick,) = connection.execute("UPDATE meta SET v = v + 1 WHERE k = 'tick' RETURNING v").fetchone()
+            connection.execute(_DIED_WITH, (tick, url, run))
+
+    def in_hand(self, url: int) -> AbstractContextManager[object]:
+        """Note that a page is being parsed, see `Store.in_hand`."""
+        return self._locks.in_hand(url)
 
     def is_alive(self, worker: str) -> bool:
         """Whether a worker of that name lives."""
@@ -106,8 +121,9 @@ class Workers:
         """Let go of the lock without a word, as a crash would."""
         self._locks.drop(keep_file=True)
 
-    def _is_dead(self, row: tuple[str, str, str, float]) -> bool:
-        worker, host, boot, lease_until = row
+    def _is_dead(self, row: tuple[Any, ...]) -> bool:
+        worker, host, boot = row[:3]
+        lease_until: float = row[3]
         # The lock is proof on the machine that holds it. A shared folder may not carry locks to another one.
         is_here = host == self._host or (boot != "" and boot == self._boot)
         if not (is_here or lease_until < self._clock.now()):
