@@ -11,6 +11,7 @@ ScraperError
 │   └── LeaseLost           this worker was taken for dead
 ├── LoginFailed         a login was refused or lost (exit 77)
 ├── RequestDenied       a rule forbids what a login or a callback asks for: scope, robots.txt, a long rest
+├── PageTooLarge        markup whose tree would fill the memory
 ├── RecordError         one record that cannot be kept
 └── FetchError          what a site did to one request
     ├── ConnectFailed       DNS, refused, reset before an answer
@@ -72,6 +73,10 @@ class LoginFailed(ScraperError):
 
 class RequestDenied(ScraperError):
     """A request that a session was asked for and that a rule forbids; nothing was sent."""
+
+
+class PageTooLarge(ScraperError):
+    """A page whose markup, once parsed, would take more memory than a page may."""
 
 
 class RecordError(ScraperError):

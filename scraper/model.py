@@ -182,10 +182,14 @@ class RecordLine:
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """A link that is not followed, and why."""
+    """A link that is not followed, and why; or the page on which so many such `links` stand.
+
+    Without a `url` it only counts.
+    """
 
     url: str
     reason: str
+    links: int = 1
 
 
 @dataclass(frozen=True, slots=True)

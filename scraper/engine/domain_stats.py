@@ -109,17 +109,17 @@ class DomainStats:
         if outcome.is_parse and kind in self.errors:
             self.raised[kind] = self.raised.get(kind, 0) + 1
 
-    def deny(self, reason: str) -> None:
-        """Count a URL that a rule keeps us from, by the kind of the rule."""
-        self.denied += 1
+    def deny(self, reason: str, urls: int = 1) -> None:
+        """Count URLs that a rule keeps us from, by the kind of the rule."""
+        self.denied += urls
         kind = _FIGURES.sub("", reason.partition(":")[0])[:60]
         if kind in self.denials or len(self.denials) < MOST_EXAMPLES:
-            self.denials[kind] = self.denials.get(kind, 0) + 1
+            self.denials[kind] = self.denials.get(kind, 0) + urls
 
     def count_unfollowed(self, refused: Iterable[Refusal], filtered: int) -> None:
         """Count links that are not followed: for a reason, or because the run has asked for them already."""
         for refusal in refused:
-            self.deny(refusal.reason)
+            self.deny(refusal.reason, refusal.links)
         self.filtered += filtered
 
     def note(self, kind: str, example: str) -> None:

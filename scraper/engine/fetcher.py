@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from urllib.parse import urlencode
 
 from scraper.engine.parse_limit import Bounded, Parsing, too_long
-from scraper.errors import BadAnswer, ConnectFailed, FetchError, LoginFailed, ScraperError
+from scraper.errors import BadAnswer, ConnectFailed, FetchError, LoginFailed, PageTooLarge, ScraperError
 from scraper.http import caching, redirects
 from scraper.http.exchange import BLOCKS, Answer, Asked, Wait, ask, clear, hear, hindrance
 from scraper.http.session import DomainSession
@@ -47,6 +47,7 @@ from scraper.urls import canonical, domain_of, join, variant
 _SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 _GONE = frozenset({404, 410})
 _OVERLOAD = frozenset({429, 503})
+TOO_LARGE = "too large to be parsed"
 _PART = 206  # never asked for
 _JSON = "application/json"
 _COOKIES = frozenset({"set-cookie", "set-cookie2"})
@@ -415,6 +416,8 @@ class Fetcher:
         try:
             found = parse_page(self._spider, page, self._rules, entry.fp)
             facts = page.facts(self._robots_usage(page))
+        except PageTooLarge as error:
+            return Failed(error.message, TOO_LARGE), ()
         except Exception as error:
             place = origin_of(error, self._files).place
             kind = f"{type(error).__name__} in {place}" if place else type(error).__name__

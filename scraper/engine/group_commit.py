@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from scraper.engine.domain import Domain
 from scraper.engine.leases import Leases
-from scraper.model import Fetched, NewUrl, Outcome, Redirected, Retry, Unchanged, Visit
+from scraper.model import Fetched, NewUrl, Outcome, Redirected, Refusal, Retry, Unchanged, Visit
 from scraper.ops.clock import Clock
 from scraper.runs.events import Listener, Refused, Settled
 from scraper.store import Run, Store
@@ -70,8 +70,8 @@ class GroupCommit:
         if touched:
             # Links that are not followed belong to no leased domain; they are counted where they were found.
             touched[0].stats.count_unfollowed(settled.refused, settled.filtered)
-        for refusal in settled.refused:
-            self._tell(Refused(refusal.url, refusal.reason))
+        for refusal in filter(_has_name, settled.refused):
+            self._tell(Refused(refusal.url, refusal.reason, refusal.links))
         self._tell(Settled(len(visits)))
         return bool(settled.new), self._woken(visits)
 
@@ -84,6 +84,10 @@ class GroupCommit:
         for domain in domains:
             domain.is_dry = domain.is_dry and domain.name not in linked
         return domains
+
+
+def _has_name(refusal: Refusal) -> bool:
+    return bool(refusal.url)
 
 
 def _domains(visits: Sequence[Visit]) -> set[str]:

@@ -11,7 +11,7 @@ from lxml import etree
 from parsel import Selector, SelectorList
 from parsel.csstranslator import GenericTranslator, HTMLTranslator
 
-from scraper.errors import SpiderError
+from scraper.errors import PageTooLarge, SpiderError
 from scraper.model import Headers, Request, Response
 from scraper.parsing import sitemap
 from scraper.parsing.encoding import decode, encoding_of
@@ -37,6 +37,8 @@ _GZIP = b"\x1f\x8b"
 _MOST_FORMS = 50  # looked at for the one that has the fields
 _CACHED_LINKS = 20_000  # about 6 MB; most links of a site are on many of its pages
 _LONGEST_CACHED = 300  # characters; no page shall fill the cache with megabytes
+_MOST_MEMORY = 512 * 2**20  # bytes that the tree of a page may take, as far as its text tells
+_ELEMENT, _ATTRIBUTE, _SOUP = 130, 250, 4  # bytes a tag and an attribute, as measured; the soup's are larger
 
 
 class Page:
@@ -146,6 +148,8 @@ class Page:
 
             from scraper.parsing.soup import soup_of
 
+            _check_size(self._markup(), _SOUP)
+
             self._soup = BeautifulSoup(self.text, "xml") if self._is_xml() else soup_of(self.tree)
         return self._soup
 
@@ -176,6 +180,7 @@ class Page:
         return self._tree
 
     def _parsed(self) -> tuple[Any, str]:
+        _check_size(self._markup())
         if self._is_xml():
             return parse_xml(self._markup())
         if "xml" in self._content_type() and (root := parse_xhtml(self._markup())) is not None:
@@ -409,3 +414,11 @@ def _compiled(query: str, is_xml: bool) -> Any:
     path = translator.css_to_xpath(query)
     # Attributes come at half the cost of elements; with :: the query may have named one itself.
     return etree.XPath(path if "::" in query else f"({path})/@href", smart_strings=False)
+
+
+def _check_size(text: str, times: int = 1) -> None:
+    """Raise PageTooLarge for markup whose tree would fill the memory: a few letters make an element."""
+    size = times * (text.count("<") * _ELEMENT + text.count("=") * _ATTRIBUTE)
+    if size > _MOST_MEMORY:
+        most = _MOST_MEMORY // 2**20
+        raise PageTooLarge(f"its markup would take {size // 2**20:,} MiB of memory, more than {most} MiB")

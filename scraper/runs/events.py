@@ -50,10 +50,11 @@ class Visited:
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """A link that is not followed; each once a run."""
+    """A link that is not followed, each once a run; or the page on which so many more `links` stand."""
 
     url: str
     reason: str
+    links: int = 1
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,7 @@
 import difflib
 import inspect
 import re
+from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -29,6 +30,11 @@ _METHODS = frozenset(("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"
 _WEB = ("https://", "http://")
 _SCHEME = re.compile(r"[a-zA-Z][a-zA-Z0-9+.-]*:(?![0-9])")  # a digit: host and port
 _CACHED_LINKS = 100_000  # about 30 MB; most links of a site are on many of its pages, and sites are many
+MOST_LINKS = 50_000  # what a sitemap may hold
+_MOST_LINK_TEXT = 16 * 2**20  # characters of all links of a page
+_MOST_EXAMPLES = 100  # refused links that a page has named; the others are counted
+_MOST_KINDS = 20
+_LONGEST_EXAMPLE = 500
 _LONGEST_CACHED = 300  # characters; no page shall fill the cache with megabytes
 
 
@@ -84,6 +90,7 @@ class Rules:
     allowed_domains: frozenset[str]
     max_depth: int | None = None
     obey_nofollow: bool = True
+    max_links: int = MOST_LINKS
     key: tuple[str, ...] = ()
     schema: Schema | None = None
     callbacks: frozenset[str] = frozenset(("parse",))
@@ -111,6 +118,7 @@ def rules_of(
     allowed_domains: Collection[str] = (),
     max_depth: int | None = None,
     obey_nofollow: bool = True,
+    max_links: int = MOST_LINKS,
 ) -> Rules:
     """The rules of a spider, or SpiderError. Without allowed_domains: the domains of its start URLs."""
     named = allowed_domains or spider.allowed_domains
@@ -123,6 +131,7 @@ def rules_of(
         allowed_domains=frozenset(domains),
         max_depth=max_depth,
         obey_nofollow=obey_nofollow,
+        max_links=max_links,
         key=key_fields(spider.key),
         schema=schema_of(spider.record),
         callbacks=frozenset(callbacks(spider)),
@@ -215,7 +224,9 @@ class _Basket:
         self._depth = page.depth + 1
         self._records: list[RecordLine] = []
         self._links: dict[bytes, NewUrl] = {}
+        self._link_text = 0
         self._refused: dict[str, Refusal] = {}
+        self._more: Counter[str] = Counter()
         self._rejected: list[str] = []
         self._filtered = 0
         self._repeats = Repeats()
@@ -240,6 +251,9 @@ class _Basket:
         url = request.url
         if not isinstance(url, str):
             raise SpiderError(f"a Request has the URL {url!r:.80} ({type(url).__name__})", "a URL is text")
+        if len(self._links) >= self._rules.max_links or self._link_text > _MOST_LINK_TEXT:
+            self._more[f"over max_links {self._rules.max_links}"] += 1
+            return None
         if not url.startswith(_WEB):
             url = join(self._page.base, url) or ""
         if not url:
@@ -249,14 +263,26 @@ class _Basket:
         else:
             link = _link(self._rules, url, self._depth, request)
         if isinstance(link, Refusal):
-            self._refused.setdefault(link.url, link)
-            return
+            return self._refuse(link)
         if request.dont_filter:
             link = self._repeats.named(link, self._parent)
         if link.fp in self._links:
             self._filtered += 1
         else:
             self._links[link.fp] = link
+            self._link_text += len(link.url) + len(link.request or "")
+        return None
+
+    def _refuse(self, refusal: Refusal) -> None:
+        """Keep some as examples and count the others: a page may hold a million of them."""
+        url = refusal.url[:_LONGEST_EXAMPLE]
+        if url in self._refused:
+            return
+        if len(self._refused) < _MOST_EXAMPLES:
+            self._refused[url] = refusal if url is refusal.url else replace(refusal, url=url)
+        else:
+            kind = refusal.reason.partition(":")[0]
+            self._more[kind if kind in self._more or len(self._more) < _MOST_KINDS else "other reasons"] += 1
 
     def _plain_link(self, url: str, request: Request) -> NewUrl | Refusal:
         # Frozen values, so all pages that have this link share them. The frontier keeps the depth at which it
@@ -275,7 +301,11 @@ class _Basket:
         links = tuple(self._links.values())
         if links and self._rules.obey_nofollow:
             links = self._without_nofollow(links)
-        refused, rejected = tuple(self._refused.values()), tuple(self._rejected)
+        more = (
+            Refusal(self._page.url[:LONGEST_URL], f"{kind}: {count:,} more links on this page", count)
+            for kind, count in self._more.items()
+        )
+        refused, rejected = (*self._refused.values(), *more), tuple(self._rejected)
         return ParseResult(tuple(self._records), links, refused, rejected, self._filtered)
 
     def _without_nofollow(self, links: tuple[NewUrl, ...]) -> tuple[NewUrl, ...]:
@@ -288,7 +318,7 @@ class _Basket:
         else:
             return links
         for link in barred:
-            self._refused.setdefault(link.url, Refusal(link.url, reason))
+            self._refuse(Refusal(link.url, reason))
         fingerprints = {link.fp for link in barred}
         return tuple(link for link in links if link.fp not in fingerprints)
 

@@ -21,6 +21,7 @@ from scraper.model import Entry, NewUrl, Refusal, Visit
 
 UNMET = "nothing that leads there could be read"
 LEFT_TO_OTHERS = 3.0
+MOST_REFUSED = 20_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +85,8 @@ class DomainUpdate:
 @dataclass(frozen=True, slots=True)
 class Settled:
     """What a settlement came to: URLs made pending, domains no longer ours, links refused for the first time
-    in this run, and requests that were not made because this run has made the same."""
+    in this run, and requests that were not made because this run has made the same. Of refused links a run
+    names MOST_REFUSED; those beyond come without a URL."""
 
     new: int = 0
     lost: frozenset[str] = frozenset()

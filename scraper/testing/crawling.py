@@ -82,6 +82,7 @@ def crawl(
         allowed_domains=given.allowed_domains,
         max_depth=given.max_depth,
         obey_nofollow=given.obey_nofollow,
+        max_links=given.max_links,
     )
     store.join(f"test-{next(_workers)}")
     try:

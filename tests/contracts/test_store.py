@@ -272,6 +272,33 @@ class TestSettlement:
         assert settle(store, run, lease, (one, page(refused=(refusal, refusal)))).refused == (refusal,)
         assert settle(store, run, lease, (two, page(refused=(refusal, other)))).refused == (other,)
 
+    def test_links_that_a_page_only_counts_are_told_once_with_their_number(self, world: World) -> None:
+        store = world.worker("w1")
+        run = store.start_run("news", "code")
+        store.add(run, [url("1"), url("2")])
+        lease = lease_all(store, run)["a.example"]
+        one, two = store.take(run, lease, 2)
+        here = [Refusal("http://a.example/1", f"{kind}: 7 more links on this page", 7) for kind in "ab"]
+        assert settle(store, run, lease, (one, page(refused=(*here, here[0])))).refused == tuple(here)
+        assert settle(store, run, lease, (two, page(refused=(here[0],)))).refused == ()
+
+    def test_a_run_names_so_many_refused_links_and_counts_the_others(
+        self, world: World, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        for module in ("scraper.store.sqlite.settle", "scraper.store.memory.frontier"):
+            monkeypatch.setattr(f"{module}.MOST_REFUSED", 2)
+        store = world.worker("w1")
+        run = store.start_run("news", "code")
+        store.add(run, [url("1"), url("2")])
+        lease = lease_all(store, run)["a.example"]
+        one, two = store.take(run, lease, 2)
+        links = [Refusal(f"ftp://x/{number}", "scheme") for number in range(4)]
+        told = settle(store, run, lease, (one, page(refused=tuple(links[:3])))).refused
+        assert told == (*links[:2], Refusal("", "scheme"))
+        assert settle(store, run, lease, (two, page(refused=tuple(links)))).refused == (
+            Refusal("", "scheme"),
+        )
+
     def test_a_link_to_a_domain_nobody_knows_makes_it_known(self, world: World) -> None:
         store = world.worker("w1")
         run = store.start_run("news", "code")

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from scraper.errors import SpiderError
+from scraper.errors import PageTooLarge, SpiderError
 from scraper.model import Headers, Request, Response
 from scraper.parsing.page import Page
 
@@ -288,3 +288,12 @@ def test_follow_takes_one_link_and_says_so() -> None:
     for many in (got.css("a"), got.css("a.nope"), ["/a"]):
         with pytest.raises(SpiderError, match="follow_all"):
             got.follow(many)
+
+
+def test_markup_that_would_fill_the_memory_is_not_parsed() -> None:
+    million = page("<i>" * 1_100_000 + "<a href=x>" * 1_600_000)
+    with pytest.raises(PageTooLarge, match="more than 512 MiB"):
+        million.css("i")
+    with pytest.raises(PageTooLarge):
+        page("<a href=x>" * 400_000).soup  # noqa: B018
+    assert len(page("<i>x</i>" * 100_000).css("i")) == 100_000

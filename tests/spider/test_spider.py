@@ -247,7 +247,7 @@ def test_a_refused_link_has_its_reason(url: str, reason: str) -> None:
 
 def test_a_url_without_end_is_cut_in_its_refusal() -> None:
     (refused,) = reap(yielding("/" + "a" * 100_000)).refused
-    assert (len(refused.url), refused.reason) == (2000, "longer than 2000 characters")
+    assert (len(refused.url), refused.reason) == (500, "longer than 2000 characters")
 
 
 def test_links_below_max_depth_are_refused() -> None:
@@ -475,3 +475,44 @@ def test_a_wrong_allowed_domain_is_told(named: Any) -> None:
 
 def test_the_settings_allowed_domains_win() -> None:
     assert rules_of(Books(), allowed_domains=["example.net"]).allowed_domains == {"example.net"}
+
+
+class Everywhere(Spider):
+    start_urls = ("https://example.org/",)
+
+    def parse(self, page: Page) -> Any:
+        for number in range(1000):
+            yield f"https://foreign.example/{number}"
+        yield from (f"https://example.org/{number}" for number in range(30))
+
+
+def test_of_refused_links_a_page_names_some_and_counts_the_others() -> None:
+    got = parse_page(Everywhere(), page(), rules_of(Everywhere()))
+    named = [one for one in got.refused if one.links == 1]
+    (counted,) = (one for one in got.refused if one.links > 1)
+    assert len(named) + counted.links == 1000 and len(named) <= 100
+    assert counted == Refusal(
+        "https://example.org/",
+        f"outside allowed_domains: {counted.links} more links on this page",
+        counted.links,
+    )
+    assert len(got.links) == 30
+
+
+def test_a_page_leads_to_max_links_at_most_and_says_how_many_were_cut() -> None:
+    got = parse_page(Everywhere(), page(), rules_of(Everywhere(), max_links=10))
+    assert [link.url for link in got.links] == [f"https://example.org/{number}" for number in range(10)]
+    assert got.refused[-1].reason == "over max_links 10: 20 more links on this page"
+    assert got.refused[-1].links == 20
+
+
+def test_the_text_of_a_pages_links_is_bounded_too() -> None:
+    class Long(Spider):
+        start_urls = ("https://example.org/",)
+
+        def parse(self, page: Page) -> Any:
+            yield from (f"https://example.org/{number}?{'x' * 1900}" for number in range(20_000))
+
+    got = parse_page(Long(), page(), rules_of(Long()))
+    assert sum(len(link.url) for link in got.links) < 17 * 2**20
+    assert got.refused[-1].links == 20_000 - len(got.links)

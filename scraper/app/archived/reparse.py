@@ -97,6 +97,7 @@ def _visits(prepared: Prepared, store: Store, archives: Archives, known: _Known)
         allowed_domains=settings.allowed_domains,
         max_depth=settings.max_depth,
         obey_nofollow=settings.obey_nofollow,
+        max_links=settings.max_links,
     )
     options = FetchOptions(
         known.last.number,

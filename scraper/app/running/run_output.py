@@ -117,8 +117,10 @@ def _line(event: Event) -> Mapping[str, Any] | None:
     match event:
         case Visited(visit=visit):
             return _visit_line(visit)
-        case Refused(url=url, reason=reason):
+        case Refused(url=url, reason=reason, links=1):
             return {"event": "denied", "url": url, "reason": reason}
+        case Refused(url=url, reason=reason, links=links):
+            return {"event": "denied", "url": url, "reason": reason, "links": links}
         case Postponed(url=url, reason=reason):
             return {"event": "deferred", "url": url, "reason": reason}
         case Noted(text=text):

@@ -136,6 +136,7 @@ def _crawl(
         allowed_domains=prepared.settings.allowed_domains,
         max_depth=prepared.settings.max_depth,
         obey_nofollow=prepared.settings.obey_nofollow,
+        max_links=prepared.settings.max_links,
     )
     first = seeds(prepared.spider, rules)
     rules = starting_from(rules, first)

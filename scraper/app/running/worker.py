@@ -76,6 +76,7 @@ def main() -> None:
             allowed_domains=orders["allowed_domains"],
             max_depth=prepared.settings.max_depth,
             obey_nofollow=prepared.settings.obey_nofollow,
+            max_links=prepared.settings.max_links,
         )
         rules = replace(rules, origins=frozenset(orders["origins"]))
         reporter = _Reporter()

@@ -18,7 +18,7 @@ from scraper.model import (
     Unchanged,
     Visit,
 )
-from scraper.store import UNMET, Kept, Run
+from scraper.store import MOST_REFUSED, UNMET, Kept, Run
 from scraper.store.memory.tables import Domain, Look, Page, Tables, Url
 
 
@@ -152,9 +152,11 @@ class Frontier:
             return []
         new = []
         for refusal in visit.outcome.refused:
-            if (run.number, refusal.url) not in self._data.refused:
-                self._data.refused.add((run.number, refusal.url))
-                new.append(refusal)
+            place = run.number, refusal.url if refusal.links == 1 else f"{refusal.url} {refusal.reason}"
+            if place not in self._data.refused:
+                named = sum(number == run.number for number, _ in self._data.refused)
+                self._data.refused.add(place)
+                new.append(refusal if named < MOST_REFUSED else replace(refusal, url=""))
         return new
 
     def _look(self, run: Run, url: int, version: int | None, *, is_read: bool = True) -> int:

@@ -48,6 +48,7 @@ class Seen:
     refused: set[bytes] = field(default_factory=set)
     bloom: BloomFilter = field(default_factory=BloomFilter)
     run: int = 0
+    named: int = -1  # refused links of the run that the store has; -1: not counted yet
 
     @contextmanager
     def kept(self) -> Iterator[None]:
@@ -71,6 +72,7 @@ class Seen:
         self.urls.clear()
         self.ids.clear()
         self.refused.clear()
+        self.named = -1
 
     def trim(self) -> None:
         """Stay bounded. Starting anew is cheaper than keeping an order of use."""

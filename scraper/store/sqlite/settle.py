@@ -4,6 +4,7 @@ import json
 import sqlite3
 from array import array
 from collections.abc import Sequence
+from dataclasses import replace
 from hashlib import blake2b
 from typing import Any, assert_never
 
@@ -22,6 +23,7 @@ from scraper.model import (
     Unchanged,
     Visit,
 )
+from scraper.store import MOST_REFUSED
 from scraper.store.sqlite.database import many, storable
 from scraper.store.sqlite.frontier import DENIED, DONE, FAILED, PENDING, REDIRECTED, Change, Seen
 
@@ -36,6 +38,7 @@ _RENEW = """UPDATE pages SET checked = ?, etag = ?, last_modified = ?, fresh_unt
     fetched_at = ? WHERE url = ?"""
 _LINKS = "SELECT links FROM pages WHERE url = ?"
 _FORGET = "DELETE FROM pages WHERE url = ?"
+_COUNT_REFUSED = "SELECT count(*) FROM refused WHERE run = ?"
 _REFUSE = "INSERT INTO refused VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING"
 # What stands for a page that could not be read: its last visit in this run or in an accepted one.
 _STANDING = """SELECT v.version FROM visits v JOIN runs r ON r.number = v.run
@@ -198,13 +201,24 @@ class Settlement:
 
     def _refuse(self, refusal: Refusal) -> None:
         url = storable(refusal.url)
-        digest = blake2b(url.encode(), digest_size=16).digest()
+        text = url if refusal.links == 1 else f"{url} {refusal.reason}"
+        digest = blake2b(text.encode(), digest_size=16).digest()
         if digest in self._seen.refused:
             return
         self._seen.refused.add(digest)
+        if self._named() >= MOST_REFUSED:
+            self.refused.append(replace(refusal, url=""))
+            return
         values = (self._change.run, digest, url, refusal.reason)
         if self._connection.execute(_REFUSE, values).rowcount:
+            self._seen.named += 1
             self.refused.append(refusal)
+
+    def _named(self) -> int:
+        """How many refused links this run has named."""
+        if self._seen.named < 0:
+            (self._seen.named,) = self._connection.execute(_COUNT_REFUSED, (self._change.run,)).fetchone()
+        return self._seen.named
 
 
 def _links(outcome: Outcome) -> Sequence[NewUrl]:
