@@ -253,7 +253,7 @@ class _Basket:
             raise SpiderError(f"a Request has the URL {url!r:.80} ({type(url).__name__})", "a URL is text")
         if len(self._links) >= self._rules.max_links or self._link_text > _MOST_LINK_TEXT:
             self._more[f"over max_links {self._rules.max_links}"] += 1
-            return None
+            return
         if not url.startswith(_WEB):
             url = join(self._page.base, url) or ""
         if not url:
@@ -263,7 +263,11 @@ class _Basket:
         else:
             link = _link(self._rules, url, self._depth, request)
         if isinstance(link, Refusal):
-            return self._refuse(link)
+            self._refuse(link)
+        else:
+            self._put_link(link, request)
+
+    def _put_link(self, link: NewUrl, request: Request) -> None:
         if request.dont_filter:
             link = self._repeats.named(link, self._parent)
         if link.fp in self._links:
@@ -271,7 +275,6 @@ class _Basket:
         else:
             self._links[link.fp] = link
             self._link_text += len(link.url) + len(link.request or "")
-        return None
 
     def _refuse(self, refusal: Refusal) -> None:
         """Keep some as examples and count the others: a page may hold a million of them."""
