@@ -316,11 +316,13 @@ class Fetcher:
         if known is not None and self._is_same(entry):
             return Unchanged(self._known(page.response, known)), ()
         copy = self._copy(entry)
-        if copy is None:
+        if known is None or copy is None:
             return Failed("status 304 without a copy to stand for", "status 304"), ()
         outcome, rejected = self._parse(entry, page.with_response(copy))
         if isinstance(outcome, Fetched):
-            outcome = replace(outcome, known=self._known(page.response, outcome.known))
+            # The archived answer is kept without its coding, and so cannot tell what its tag stands for.
+            asked = replace(outcome.known, etag=known.etag, last_modified=known.last_modified)
+            outcome = replace(outcome, known=self._known(page.response, asked))
         return outcome, rejected
 
     def _copy(self, entry: Entry) -> Response | None:
@@ -337,11 +339,11 @@ class Fetcher:
 
     def _known(self, response: Response, before: Known) -> Known:
         """The stored validators, brought up to date by a 304 (RFC 9111 4.3.4)."""
-        etag, last_modified = caching.validators(response.headers)
+        etag, last_modified = caching.renewed(response.headers, before.etag, before.last_modified)
         return replace(
             before,
-            etag=etag or before.etag,
-            last_modified=last_modified or before.last_modified,
+            etag=etag,
+            last_modified=last_modified,
             fresh_until=caching.fresh_until(response.headers, response.fetched_at),
             fetched_at=response.fetched_at,
         )
@@ -400,7 +402,8 @@ class Fetcher:
     def _parse(self, entry: Entry, page: Page) -> tuple[Outcome, tuple[str, ...]]:
         response = page.response
         digest, inputs = self._options.inputs.digest(response), self._options.inputs.of(entry)
-        etag, last_modified = caching.validators(response.headers)
+        asked = entry.known.etag if entry.known is not None else None
+        etag, last_modified = caching.validators(response.headers, asked)
         known = Known(
             version=self._options.version,
             etag=etag,

@@ -108,7 +108,7 @@ class RobotsCache:
                 is_lost = status is not None and 300 <= status < 400  # asking again leads nowhere again
                 if not (is_last or is_lost) and robots.access(status, now - since) is Access.UNREACHABLE:
                     return None
-            copy = self._copy(robots_request.origin, answer, now, since)
+            copy = self._copy(robots_request.origin, answer, now, since, before)
         self._store.keep_robots(copy)
         robots_rules = robots_rules_of(copy, now)
         if robots_rules.closed and answer.error is not None:
@@ -116,13 +116,15 @@ class RobotsCache:
         self._robots_cache[robots_request.origin] = robots_rules
         return robots_rules
 
-    def _copy(self, origin: str, answer: Answer, now: float, since: float) -> RobotsCopy:
+    def _copy(
+        self, origin: str, answer: Answer, now: float, since: float, before: RobotsCopy | None
+    ) -> RobotsCopy:
         response = answer.response
         if response is None or since:
             # Within this run the answer stands; the next run asks again soon.
             status = response.status if response is not None else None
             return RobotsCopy(origin, b"", status, now, now + RETRY_ROBOTS, since)
-        etag, last_modified = caching.validators(response.headers)
+        etag, last_modified = caching.validators(response.headers, before.etag if before else None)
         body = (
             response.content[: robots.MAX_BODY + 1] if robots.access(response.status) is Access.PARSE else b""
         )

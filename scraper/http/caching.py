@@ -12,13 +12,14 @@ from scraper.politeness.header_fields import MAX_DELTA, delta_seconds, http_date
 MAX_HEURISTIC = 86400.0
 
 _MAX_VALIDATOR = 2048
+_TAG = re.compile(r'(?:W/)?"[^"]*"')
 _DIRECTIVE = re.compile(r"""([!#$%&'*+.^_`|~0-9A-Za-z-]+)(?:=("(?:[^"\\]|\\.)*"|[^\s"]+))?""", re.DOTALL)
-# Servers that compress on the fly mark the tag of the 200 but not that of its 304.
-_CODING = re.compile(r'[-;:]+(?:gzip|br|zstd|deflate|df)"$')
+# What servers that compress on the fly add to the tag of the file: Apache, lighttpd, Caddy, Jetty, caches.
+_CODING = re.compile(r'[-;:.+]+(?:x-)?(?:gzip|gz|br|brotli|zstd|deflate|df)"$', re.IGNORECASE)
 
 
 def conditional_headers(etag: str | None, last_modified: str | None) -> dict[str, str]:
-    """The fields that make a request conditional: both when both exist, as received (RFC 9110 13.1)."""
+    """The fields that make a request conditional, both where both exist (RFC 9110 13.1)."""
     fields = {"If-None-Match": etag, "If-Modified-Since": last_modified}
     return {name: value for name, value in fields.items() if value and _is_sendable(value)}
 
@@ -27,11 +28,41 @@ def _is_sendable(value: str) -> bool:
     return len(value) <= _MAX_VALIDATOR and all(" " <= char <= "\xff" and char != "\x7f" for char in value)
 
 
-def validators(headers: Headers) -> tuple[str | None, str | None]:
-    """ETag and Last-Modified to keep of an answer; neither where it is not to be stored."""
+def validators(headers: Headers, before: str | None = None) -> tuple[str | None, str | None]:
+    """If-None-Match and If-Modified-Since to keep of a whole answer; neither where it is not to be stored.
+
+    `before`: the If-None-Match that this answer did not heed. If it names the same version, the server does
+    not recognise that form of its tag, and the next form is kept.
+    """
     if not is_storable(headers):
         return None, None
-    return _first(headers, "etag"), _first(headers, "last-modified")
+    etag = _first(headers, "etag")
+    if etag is not None:
+        forms = _forms(etag, is_coded=bool(headers.get("content-encoding")))
+        tried = forms.index(before) if before in forms else -1
+        etag = forms[(tried + 1) % len(forms)]
+    return etag, _first(headers, "last-modified")
+
+
+def _forms(etag: str, *, is_coded: bool) -> list[str]:
+    """The ways to name a version to its server, the likeliest first.
+
+    What compresses on the fly changes the tag that the server behind it knows: Apache and lighttpd append
+    the coding and compare without, nginx and HAProxy make it weak where a program behind them compares text.
+    """
+    plain = _CODING.sub('"', etag) if is_coded else etag
+    alone = dict.fromkeys([etag, plain, plain.removeprefix("W/")])
+    both = f"{etag}, {plain}"
+    return [*([both] if plain != etag and _is_sendable(both) else []), *alone]
+
+
+def renewed(headers: Headers, etag: str | None, last_modified: str | None) -> tuple[str | None, str | None]:
+    """The validators to keep after a 304 (RFC 9111 4.3.4): the form that the server recognised stays."""
+    if not is_storable(headers):
+        return etag, last_modified
+    told = _first(headers, "etag")
+    is_known = told is None or (etag is not None and confirms(etag, headers))
+    return etag if is_known else told, _first(headers, "last-modified") or last_modified
 
 
 def _first(headers: Headers, name: str) -> str | None:
@@ -40,9 +71,9 @@ def _first(headers: Headers, name: str) -> str | None:
 
 
 def confirms(etag: str | None, headers: Headers) -> bool:
-    """Whether a 304 speaks of the version that we hold: it may name no other one (RFC 9111 4.3.4)."""
+    """Whether a 304 speaks of the version that we named: it may name no other one (RFC 9111 4.3.4)."""
     told = _first(headers, "etag")
-    return not etag or not told or _opaque(told) == _opaque(etag)
+    return not etag or not told or _opaque(told) in map(_opaque, _TAG.findall(etag) or [etag])
 
 
 def _opaque(etag: str) -> str:

@@ -3,7 +3,8 @@
 `tests/contracts/test_sink.py` checks that every sink keeps the contract.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
@@ -14,6 +15,18 @@ ENDINGS = (".jsonl", ".jsonl.gz", ".json", ".csv", ".parquet", ".sqlite")
 STDOUT = "-"
 
 
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """What is known of a table before its first record comes.
+
+    `key`: the fields that tell records apart. `columns`: the fields that a table has in any case, in order,
+    and the kinds of their values (`scraper.sinks.table.Table`).
+    """
+
+    key: tuple[str, ...] = ()
+    columns: Mapping[str, frozenset[str]] = field(default_factory=dict)
+
+
 class Sink(Protocol):
     """Takes records as lines of JSON, in order, and gives a file that is whole or not there.
 
@@ -21,10 +34,17 @@ class Sink(Protocol):
     work under way. Memory is bounded: records go to disk as they come. Every method raises UsageError or
     StoreFull with the target's name, never OSError. Standard output cannot be taken back: there, lines are
     passed on as they come and `abandon` only stops.
+
+    `notes`, after `close`: what was done with what the format cannot hold as it is, a sentence each.
     """
 
-    def open(self) -> None:
-        """Begin; raises at once where the target cannot be written."""
+    notes: list[str]
+
+    def open(self, examples: Sequence[str] = ()) -> None:
+        """Begin; raises at once where the target cannot be written.
+
+        `examples`: records of an earlier run, whose fields are the columns where none comes in this one.
+        """
         ...
 
     def write(self, lines: Sequence[str]) -> None:
@@ -40,7 +60,7 @@ class Sink(Protocol):
         ...
 
 
-def sink_for(target: str) -> Sink:
+def sink_for(target: str, layout: Layout = Layout()) -> Sink:
     """The sink for a file's ending, or for "-" (standard output). Raises UsageError for an unknown ending."""
     # Imported when asked for: pyarrow, csv and sqlite3 are start-up time that other runs need not pay.
     if target == STDOUT:
@@ -52,25 +72,25 @@ def sink_for(target: str) -> Sink:
         from scraper.sinks.lines import LineSink
 
         return LineSink(path, as_array=ending == ".json", is_packed=ending == ".jsonl.gz")
-    return _table_sink(path, ending)
+    return _table_sink(path, ending, layout)
 
 
-def _table_sink(path: Path, ending: str) -> Sink:
+def _table_sink(path: Path, ending: str, layout: Layout) -> Sink:
     from scraper.sinks.table import TableSink
 
     if ending == ".csv":
         from scraper.sinks.csv import render as to_csv
 
-        return TableSink(path, to_csv)
+        return TableSink(path, to_csv, layout)
     if ending == ".sqlite":
         from scraper.sinks.sqlite import render as to_sqlite
 
-        return TableSink(path, to_sqlite)
+        return TableSink(path, to_sqlite, layout)
     from scraper.sinks.parquet import check
     from scraper.sinks.parquet import render as to_parquet
 
     check()
-    return TableSink(path, to_parquet)
+    return TableSink(path, to_parquet, layout)
 
 
 def _ending(target: str) -> str:

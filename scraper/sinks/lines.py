@@ -15,6 +15,7 @@ class LineSink:
     """A file with a record a line; `as_array` puts them into one JSON array, `is_packed` gzips."""
 
     def __init__(self, target: Path, *, as_array: bool = False, is_packed: bool = False) -> None:
+        self.notes: list[str] = []
         self._target = target
         self._replacement = Replacement(target)
         self._as_array = as_array
@@ -23,7 +24,7 @@ class LineSink:
         self._file: BinaryIO | gzip.GzipFile | None = None
         self._is_empty = True
 
-    def open(self) -> None:
+    def open(self, examples: Sequence[str] = ()) -> None:
         self._part = self._file = self._replacement.open()
         if self._is_packed:
             # No name and no moment inside, so that equal records give equal bytes.
@@ -80,9 +81,10 @@ class StdoutSink:
     """JSON Lines on standard output, in UTF-8 whatever the locale. A reader that leaves ends it quietly."""
 
     def __init__(self) -> None:
+        self.notes: list[str] = []
         self._is_closed = True
 
-    def open(self) -> None:
+    def open(self, examples: Sequence[str] = ()) -> None:
         sys.stdout.flush()
         self._is_closed = False
 

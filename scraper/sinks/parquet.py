@@ -1,15 +1,17 @@
-"""Parquet: one schema over all records, written in batches; needs the extra `parquet` (pyarrow)."""
+"""Parquet: one schema over all records, written in row groups; needs the extra `parquet` (pyarrow)."""
 
 from collections.abc import Iterator
 from itertools import islice
-from pathlib import Path
 from typing import Any
 
 from scraper.errors import UsageError
-from scraper.sinks.table import Spool, whole, written
+from scraper.ops.disk import Replacement
+from scraper.sinks.table import LIST, Column, Table, mixed, text_of
 
 _BATCH = 5_000
-_LIST = "list of "
+# Readers work by row groups: small ones make a file large and slow, large ones cost us memory.
+_GROUP_ROWS = 120_000
+_GROUP_BYTES = 64 << 20
 
 
 def check() -> None:
@@ -20,55 +22,51 @@ def check() -> None:
         raise UsageError("Parquet needs pyarrow", "pip install 'scraper[parquet]'") from None
 
 
-def render(spool: Spool, path: Path) -> None:
-    """Write the table; fields whose values have no type in common, and nested ones, become JSON text."""
+def render(table: Table, replacement: Replacement) -> list[str]:
+    """Write the table."""
     import pyarrow
     from pyarrow import parquet
 
-    types = {name: _type(kinds) for name, kinds in spool.kinds.items()}
-    schema = pyarrow.schema([(name, _arrow(pyarrow, type_)) for name, type_ in types.items()])
-    records = iter(spool)
+    columns = table.columns()
+    schema = pyarrow.schema([(column.name, _arrow(pyarrow, column.type)) for column in columns])
     try:
-        with parquet.ParquetWriter(str(path), schema, compression="zstd") as writer:
-            while batch := list(islice(records, _BATCH)):
-                writer.write_table(pyarrow.Table.from_pylist(list(_rows(batch, types)), schema=schema))
+        with parquet.ParquetWriter(str(replacement.part), schema, compression="zstd") as writer:
+            for group in _groups(pyarrow, table, columns, schema):
+                writer.write_table(group, row_group_size=group.num_rows)
     except pyarrow.ArrowException as error:
-        raise UsageError(f"cannot write {path}: {error}") from error
+        raise UsageError(f"cannot write {replacement.target}: {error}") from error
+    replacement.commit()
+    return mixed(table)
 
 
-def _type(kinds: set[str]) -> str:
-    """The name of the one type that holds every value: bool, int, float, text, a list of these, or json."""
-    found = kinds - {"null"}
-    listed = {kind.removeprefix(_LIST) for kind in found if kind.startswith(_LIST)}
-    if found and all(kind == "list" or kind.startswith(_LIST) for kind in found):
-        inner = _type(listed)
-        return "json" if inner == "json" or _LIST in inner else f"{_LIST}{inner}"
-    if found <= {"int", "float"} and "float" in found:
-        return "float"
-    if len(found) <= 1 and found <= {"bool", "int", "text"}:
-        return next(iter(found), "text")
-    return "json"
+def _groups(pyarrow: Any, table: Table, columns: list[Column], schema: Any) -> Iterator[Any]:
+    """Row groups of records, each as an Arrow table."""
+    records = iter(table)
+    batches: list[Any] = []
+    while batch := list(islice(records, _BATCH)):
+        arrays = [
+            pyarrow.array([_cell(record.get(column.field), column.type) for record in batch], type_)
+            for column, type_ in zip(columns, schema.types, strict=True)
+        ]
+        batches.append(pyarrow.Table.from_arrays(arrays, schema=schema))
+        is_full = sum(one.num_rows for one in batches) >= _GROUP_ROWS
+        if is_full or sum(one.nbytes for one in batches) >= _GROUP_BYTES:
+            yield pyarrow.concat_tables(batches)
+            batches = []
+    if batches:
+        yield pyarrow.concat_tables(batches)
 
 
 def _arrow(pyarrow: Any, type_: str) -> Any:
-    if type_.startswith(_LIST):
-        return pyarrow.list_(_arrow(pyarrow, type_.removeprefix(_LIST)))
+    if type_.startswith(LIST):
+        return pyarrow.list_(_arrow(pyarrow, type_.removeprefix(LIST)))
     plain = {"bool": pyarrow.bool_, "int": pyarrow.int64, "float": pyarrow.float64}
     return plain.get(type_, pyarrow.string)()
 
 
-def _rows(batch: list[dict[str, Any]], types: dict[str, str]) -> Iterator[dict[str, Any]]:
-    for record in batch:
-        yield {name: _cell(record.get(name), type_) for name, type_ in types.items()}
-
-
 def _cell(value: Any, type_: str) -> Any:
-    if value is None:
-        return None
-    if type_.startswith(_LIST):
-        return [_cell(each, type_.removeprefix(_LIST)) for each in value]
-    if type_ == "json":
-        return written(value)
-    if type_ == "float":
-        return float(value)
-    return whole(value) if type_ == "text" else value
+    if type_ == "text" or value is None:
+        return text_of(value)
+    if type_.startswith(LIST):
+        return [_cell(each, type_.removeprefix(LIST)) for each in value]
+    return float(value) if type_ == "float" else value

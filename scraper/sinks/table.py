@@ -1,36 +1,82 @@
-"""Sinks with columns: records wait on disk until every field is known, so that no column is lost."""
+"""Sinks with columns: records wait on disk until every field is known, so that no column is lost.
+
+One rule for all of them: a column has one type, that of all its values; where they have none in common it is
+text, in which text stands as it is and everything else as JSON. Names that differ by case only get a number.
+"""
 
 import json
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 from scraper.ops.disk import Replacement, encode, explained
+from scraper.sinks import Layout
+
+LIST = "list of "
+NAMELESS = "none"  # a table without any field still has a column: readers refuse one that has none
 
 _LARGEST = 2**63
+_EXACT = 2**53  # up to here a float holds every integer
+_MOST_NOTES = 20
 
 
-class Spool:
-    """The records of a table in a file without a name: written once, read as often as asked.
+@dataclass(frozen=True, slots=True)
+class Column:
+    """`field` of the records, `name` in the file, `type`: bool, int, float, text, "list of" one of these."""
 
-    `kinds` maps each field, in order of appearance, to the kinds of its values: null, bool, int, big (beyond
-    64 bits), float, text, object, list (empty or mixed in depth), or "list of" one of the plain ones.
+    field: str
+    name: str
+    type: str
+
+
+class Table:
+    """Records in a file without a name: written once, read as often as asked.
+
+    `kinds` maps each field, in order of appearance, to the kinds of its values: null, bool, int, long (beyond
+    53 bits), big (beyond 64), float, text, object, list (empty), or "list of" one of these. What `layout`
+    declares stands first, whether a record has it or not.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self._file = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115 - lives as long as the spool
-        self.kinds: dict[str, set[str]] = {}
+    def __init__(self, folder: Path, layout: Layout, examples: Sequence[str] = ()) -> None:
+        self._file = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115 - lives as long as the table
+        self._examples = examples
+        self.key = tuple(map(whole, layout.key))
+        self.kinds: dict[str, set[str]] = {name: set(kinds) for name, kinds in layout.columns.items()}
+        self._is_empty = True
 
     def add(self, lines: Sequence[str]) -> None:
         for line in lines:
-            for name, value in fields_of(line).items():
-                kinds = self.kinds.get(name)
-                if kinds is None:
-                    kinds = self.kinds[name] = set()
-                kinds |= _kinds(value)
+            self._learn(fields_of(line))
             self._file.write(encode(line) + b"\n")
+            self._is_empty = False
+
+    def _learn(self, fields: Mapping[str, Any]) -> None:
+        for name, value in fields.items():
+            kinds = self.kinds.get(name)
+            if kinds is None:
+                kinds = self.kinds[name] = set()
+            kinds |= _kinds(value)
+
+    def columns(self) -> list[Column]:
+        """The columns of the file, at least one."""
+        if self._is_empty:
+            for line in self._examples:
+                self._learn(fields_of(line))
+            for name in self.key:
+                self.kinds.setdefault(name, set())
+        taken: set[str] = set()
+        found = []
+        for field, kinds in self.kinds.items():
+            name, n = field, 1
+            while name.casefold() in taken:
+                n += 1
+                name = f"{field}_{n}"
+            taken.add(name.casefold())
+            found.append(Column(field, name, type_of(kinds)))
+        return found or [Column(NAMELESS, NAMELESS, "text")]
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
         self._file.seek(0)
@@ -40,24 +86,26 @@ class Spool:
         self._file.close()
 
 
-Render = Callable[[Spool, Path], None]
+# Writes the table to the target, by way of its part; says what it did with what the format cannot hold.
+Render = Callable[[Table, Replacement], list[str]]
 
 
 class TableSink:
-    """A table of records: spooled while they come, rendered into the file at the end."""
+    """A table of records: kept while they come, rendered into the file at the end."""
 
-    def __init__(self, target: Path, render: Render) -> None:
+    def __init__(self, target: Path, render: Render, layout: Layout) -> None:
+        self.notes: list[str] = []
         self._target = target
         self._replacement = Replacement(target)
         self._render = render
-        self._spool: Spool | None = None
+        self._layout = layout
+        self._table: Table | None = None
 
-    def open(self) -> None:
-        part: BinaryIO = self._replacement.open()
-        part.close()
+    def open(self, examples: Sequence[str] = ()) -> None:
+        self._replacement.open().close()
         try:
             with explained(self._target):
-                self._spool = Spool(self._replacement.part.parent)
+                self._table = Table(self._replacement.part.parent, self._layout, examples)
         except BaseException:
             self._replacement.discard()
             raise
@@ -68,30 +116,64 @@ class TableSink:
 
     def close(self) -> None:
         try:
+            table = self._opened()
             with explained(self._target):
-                self._render(self._opened(), self._replacement.part)
-            self._replacement.commit()
+                notes = [*_renamed(table.columns()), *self._render(table, self._replacement)]
+            self.notes = notes[:_MOST_NOTES]
         except BaseException:
             self.abandon()
             raise
         self._forget()
 
     def abandon(self) -> None:
-        if self._spool is not None:
+        if self._table is not None:
             self._forget()
             self._replacement.discard()
 
-    def _opened(self) -> Spool:
-        if self._spool is None:
+    def _opened(self) -> Table:
+        if self._table is None:
             raise ValueError("this sink is not open")
-        return self._spool
+        return self._table
 
     def _forget(self) -> None:
-        spool, self._spool = self._spool, None
-        if spool is not None:
-            # A full disk speaks up again when the rest of the spool is flushed.
+        table, self._table = self._table, None
+        if table is not None:
+            # A full disk speaks up again when the rest of the table is flushed.
             with suppress(OSError):
-                spool.close()
+                table.close()
+
+
+def type_of(kinds: set[str] | frozenset[str]) -> str:
+    """The one type that holds every value exactly: bool, int, float, text, or "list of" one of these."""
+    found = kinds - {"null"}
+    if found and all(kind == "list" or kind.startswith(LIST) for kind in found):
+        inner = {kind.removeprefix(LIST) for kind in found if kind.startswith(LIST)}
+        is_deep = any(kind in ("object", "list") or kind.startswith(LIST) for kind in inner)
+        return "text" if is_deep else f"{LIST}{type_of(inner)}"
+    if found and found <= {"int", "long"}:
+        return "int"
+    if "float" in found and found <= {"int", "float"}:
+        return "float"
+    return "bool" if found == {"bool"} else "text"
+
+
+def mixed(table: Table) -> list[str]:
+    """What to say of columns that are text because no other type holds all their values."""
+    notes = []
+    for column in table.columns():
+        kinds = table.kinds.get(column.field, set()) - {"null"}
+        if column.type == "text" and (len(kinds) > 1 or "big" in kinds):
+            told = " and ".join(_TOLD.get(kind, kind) for kind in sorted(kinds))
+            notes.append(f"column {column.name!r} is text: it has {told}")
+    return notes
+
+
+def _renamed(columns: Sequence[Column]) -> list[str]:
+    return [
+        f"field {column.field!r} is column {column.name!r}: another differs from it by case only"
+        for column in columns
+        if column.name != column.field
+    ]
 
 
 def fields_of(line: str) -> dict[str, Any]:
@@ -108,19 +190,28 @@ def whole(text: str) -> str:
     return text
 
 
-def written(value: object) -> str:
-    """Any value as JSON text for one cell."""
+def text_of(value: object) -> str | None:
+    """A value in a column of text: text as it is, null as null, everything else as JSON."""
+    if value is None:
+        return None
+    if isinstance(value, str):
+        return whole(value)
     return whole(json.dumps(value, ensure_ascii=False, separators=(",", ":")))
+
+
+_TOLD = {"long": "integers beyond 53 bits", "big": "integers beyond 64 bits"}
 
 
 def _kinds(value: object) -> set[str]:
     if not isinstance(value, list):
         return {_kind(value)}
-    return {f"list of {_kind(each)}" for each in value} or {"list"}
+    return {f"{LIST}{_kind(each)}" for each in value} or {"list"}
 
 
 def _kind(value: object) -> str:
     if isinstance(value, int) and not isinstance(value, bool):
-        return "int" if -_LARGEST <= value < _LARGEST else "big"
+        if -_EXACT <= value <= _EXACT:
+            return "int"
+        return "long" if -_LARGEST <= value < _LARGEST else "big"
     names = {type(None): "null", bool: "bool", float: "float", str: "text", dict: "object"}
     return names.get(type(value), "list")

@@ -6,6 +6,7 @@ from scraper.http.caching import (
     confirms,
     fresh_until,
     is_storable,
+    renewed,
     validators,
 )
 from scraper.model import Headers
@@ -46,12 +47,61 @@ def test_validators_are_kept_verbatim_but_not_of_what_may_not_be_stored() -> Non
     assert validators(headers("Content-Type: text/html")) == (None, None)
 
 
+def kept_after(answers: list[list[str]]) -> list[str | None]:
+    """The If-None-Match after each of these whole answers to the same request."""
+    kept: list[str | None] = [None]
+    for answer in answers:
+        kept.append(validators(headers(*answer), kept[-1])[0])
+    return kept[1:]
+
+
+@pytest.mark.parametrize(
+    ("etag", "sent"),
+    [
+        ('"x-gzip"', '"x-gzip", "x"'),  # Apache 2.4, lighttpd 1.4
+        ('"x--gzip"', '"x--gzip", "x"'),  # Jetty
+        ('"x;gzip"', '"x;gzip", "x"'),
+        ('"x-br"', '"x-br", "x"'),
+        ('W/"x-gzip"', 'W/"x-gzip", W/"x"'),
+        ('W/"x"', 'W/"x"'),  # nginx
+        ('"x"', '"x"'),
+    ],
+)
+def test_a_compressed_version_is_named_as_it_came_and_as_the_file_behind_it(etag: str, sent: str) -> None:
+    assert validators(headers(f"ETag: {etag}", "Content-Encoding: gzip"))[0] == sent
+
+
+def test_a_tag_that_only_looks_like_a_coding_is_left_as_it_is() -> None:
+    assert kept_after([['ETag: "release-gzip"']] * 2) == ['"release-gzip"'] * 2
+
+
+def test_a_server_that_does_not_heed_one_form_of_its_tag_gets_the_next() -> None:
+    coded = ['ETag: "x-gzip"', "Content-Encoding: gzip"]
+    assert kept_after([coded] * 4) == ['"x-gzip", "x"', '"x-gzip"', '"x"', '"x-gzip", "x"']
+    weak = ['ETag: W/"x"']
+    assert kept_after([weak] * 3) == ['W/"x"', '"x"', 'W/"x"']
+
+
+def test_a_new_version_is_named_in_the_likeliest_form_again() -> None:
+    assert kept_after([['ETag: W/"x"'], ['ETag: W/"x"'], ['ETag: W/"y"']])[-1] == 'W/"y"'
+
+
+def test_a_304_leaves_the_form_that_the_server_recognised() -> None:
+    both = '"x-gzip", "x"'
+    for told in ((), ('ETag: "x-gzip"',), ('ETag: "x"',), ('ETag: W/"x"',)):
+        assert renewed(headers(*told), both, NOON) == (both, NOON)
+    assert renewed(headers('ETag: "y"', "Last-Modified: later"), both, NOON) == ('"y"', "later")
+    assert renewed(headers('ETag: "y"', "Cache-Control: no-store"), both, NOON) == (both, NOON)
+
+
 @pytest.mark.parametrize(
     ("etag", "told", "same"),
     [
         ('"a"', '"a"', True),
         ('W/"a"', '"a"', True),
         ('"a-gzip"', '"a"', True),
+        ('"a-gzip", "a"', '"a"', True),
+        ('"a-gzip", "a"', '"b"', False),
         ('"a"', None, True),
         (None, '"a"', True),
         ('"a"', '"b"', False),
