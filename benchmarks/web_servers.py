@@ -3,7 +3,7 @@
 `python -m benchmarks.web_servers` starts every server that this machine has, each on a port of its own, lets
 the real command crawl it three times, and prints the table of docs/compatibility.md. With `--install` the
 servers that are Python and Node packages are put into a temporary folder first; Debian's are to be installed
-before (apache2 nginx-light lighttpd caddy).
+before (apache2 nginx-light lighttpd lighttpd-mod-deflate caddy).
 """
 
 import argparse
@@ -273,7 +273,7 @@ class Row:
     idle: str
 
 
-def measure(server: Server, installed: Path, *, idle: bool = True) -> Row | None:
+def measure(server: Server, installed: Path, *, is_idle_measured: bool = True) -> Row | None:
     """Run a server and look; None where the machine has no such server."""
     with tempfile.TemporaryDirectory() as name, contextlib.ExitStack() as stack:
         folder = Path(name)
@@ -306,7 +306,7 @@ def measure(server: Server, installed: Path, *, idle: bool = True) -> Row | None
         found = re.search(r"\d+(\.\d+)+", said.stdout + said.stderr)
         etag, alone = _tags(place.port)
         revisits = _crawl(folder, place.port)
-        kept = _idle(place.port) if idle else "not measured"
+        kept = _idle(place.port) if is_idle_measured else "not measured"
         return Row(server.name, found[0] if found else "?", etag, alone, revisits, kept)
 
 
@@ -418,7 +418,7 @@ def main() -> None:
         if row is None:
             print(f"{server.name}: not on this machine", file=sys.stderr)
             continue
-        tag = re.sub(r'"[^"]*?(-[a-z]+)?"', r'"x\1"', row.etag)
+        tag = re.sub(r'"[^"]*?([-:][a-z]+)?"', r'"x\1"', row.etag)
         cells = [row.name, row.version, tag, row.alone, *row.revisits, row.idle]
         print("|", " | ".join(cells), "|")
 

@@ -12,8 +12,10 @@ from scraper.errors import UsageError
 from scraper.ops.secrets import is_secret_name
 from scraper.runs import archive, health
 from scraper.runs.health import Health
+from scraper.runs.record_types import columns_of
+from scraper.runs.records import key_fields
 from scraper.settings import Settings
-from scraper.sinks import Sink, sink_for
+from scraper.sinks import Layout, Sink, sink_for
 from scraper.spider import Spider, discovery
 from scraper.spider.discovery import LoadedSpider
 from scraper.spider.identity import ParseInputs
@@ -64,7 +66,7 @@ def prepare(options: Options) -> Prepared:
         spider,
         found,
         health.declared(loaded.spider.health),
-        tuple(map(sink_for, options.outputs)),
+        tuple(sink_for(target, layout_of(loaded.spider)) for target in options.outputs),
         options,
     )
 
@@ -118,6 +120,11 @@ def command_of(prepared: Prepared) -> list[str]:
     for name, value in options.params.items():
         words += ["--param", f"{name}={'-' if is_secret_name(name) else value}"]
     return words + [word for output in options.outputs for word in ("-o", output)]
+
+
+def layout_of(spider: type[Spider]) -> Layout:
+    """What a spider says about the tables of its records."""
+    return Layout(key_fields(spider.key), columns_of(spider.record))
 
 
 def open_store(data: Path, url: str | None = None) -> Store:

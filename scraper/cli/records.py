@@ -10,11 +10,13 @@ from typing import Any
 import click
 
 from scraper.app.admin.current_records import accept, changes_since, current_file, export, lines_of
+from scraper.app.options import layout_of
 from scraper.app.project import find_run, needed_store
 from scraper.cli import text
 from scraper.cli.options import command_line, json_option, place_options
-from scraper.errors import UsageError
-from scraper.sinks import STDOUT, sink_for
+from scraper.errors import ScraperError, UsageError
+from scraper.sinks import STDOUT, Layout, sink_for
+from scraper.spider import discovery
 from scraper.store import Run
 
 _SIGNS = {"added": "+", "changed": "~", "removed": "-"}
@@ -95,11 +97,22 @@ def export_command(spider: str, output: tuple[str, ...], data: Path) -> None:
     python -m scraper export shop -o shop.csv
     python -m scraper export shop -o - | head
     """
-    sinks = [sink_for(target) for target in output]
+    layout = _layout(spider)
+    sinks = [sink_for(target, layout) for target in output]
     count = export(current_file(data, spider), sinks)
-    for target in output:
+    for target, sink in zip(output, sinks, strict=True):
         if target != STDOUT:
             click.echo(f"{text.count(count, 'record')} written to {target}", err=True)
+        for note in sink.notes:
+            click.echo(f"  {text.clean(note)}", err=True)
+
+
+def _layout(spider: str) -> Layout:
+    """What the spider says about its records; nothing where its file is gone or does not load any more."""
+    try:
+        return layout_of(discovery.find(spider).spider)
+    except ScraperError:
+        return Layout()
 
 
 @click.command("accept")

@@ -402,7 +402,7 @@ class Fetcher:
     def _parse(self, entry: Entry, page: Page) -> tuple[Outcome, tuple[str, ...]]:
         response = page.response
         digest, inputs = self._options.inputs.digest(response), self._options.inputs.of(entry)
-        asked = entry.known.etag if entry.known is not None else None
+        asked = entry.known.etag if entry.known is not None and not self._is_uncopied(entry) else None
         etag, last_modified = caching.validators(response.headers, asked)
         known = Known(
             version=self._options.version,

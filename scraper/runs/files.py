@@ -9,6 +9,7 @@ import json
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from scraper.ops.disk import encode, explained, one_line, replace, sync_folder
 ERRORS = "errors.txt"
 
 _BLOCK = 64 * 1024
+_EXAMPLES = 1000
 
 
 class RunFiles:
@@ -85,6 +87,15 @@ class RunFiles:
         for file in (self._records, self._log, self._errors):
             file.close()
         sync_folder(self.folder)
+
+
+def examples(home: Path) -> list[str]:
+    """A few records of the last run of a spider that brought any; its files are in `home`."""
+    for path in sorted(home.glob("runs/*/records.jsonl"), reverse=True):
+        with suppress(OSError), path.open(encoding="utf-8") as file:
+            if lines := [line for line in islice(file, _EXAMPLES) if line.endswith("\n")]:
+                return lines
+    return []
 
 
 class _Appended:

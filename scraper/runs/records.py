@@ -13,7 +13,7 @@ from decimal import Decimal
 from enum import Enum
 from hashlib import blake2b
 from pathlib import PurePath
-from typing import Any, NotRequired, Required, get_type_hints, is_typeddict
+from typing import Any
 from uuid import UUID
 
 from scraper.errors import RecordError, SpiderError
@@ -86,7 +86,7 @@ def _clean_fields(fields: Mapping[Any, Any], path: str, depth: int) -> dict[str,
     cleaned = {}
     for name, value in fields.items():
         if not isinstance(name, str) or isinstance(name, Enum):
-            raise RecordError(f"field {path or 'names'} has the name {_brief(name)}: names are text")
+            raise RecordError(f"field {path or 'names'} has the name {brief(name)}: names are text")
         inner = f"{path}.{name}" if path else name
         cleaned[str(name)] = value if type(value) in (str, bool, type(None)) else _clean(value, inner, depth)
     return cleaned
@@ -121,13 +121,12 @@ def _clean_many(value: Any, path: str, depth: int) -> Any:
         return sorted((_clean(one, path, depth) for one in value), key=_encode)
     if is_record(value):
         return _clean_fields(fields_of(value), path, depth)
-    what = (
-        "bytes: decode them to text" if isinstance(value, bytes | bytearray | memoryview) else _brief(value)
-    )
+    what = "bytes: decode them to text" if isinstance(value, bytes | bytearray | memoryview) else brief(value)
     raise RecordError(f"field {path} is {what}" + ("" if "bytes" in what else ", which JSON cannot hold"))
 
 
-def _brief(value: object) -> str:
+def brief(value: object) -> str:
+    """A value as a message shows it, with its type."""
     text = repr(value)
     return f"{text if len(text) <= 60 else text[:57] + '...'} ({type(value).__name__})"
 
@@ -159,52 +158,3 @@ def key_fields(key: str | Sequence[str]) -> tuple[str, ...]:
     if not all(isinstance(name, str) and name for name in names):
         raise SpiderError(f"key is {key!r}", 'write key = ("field", ...)')
     return names
-
-
-def schema_of(record: Any) -> Schema | None:
-    """What checks records against a spider's `record`: a dataclass, TypedDict or pydantic model."""
-    if record is None:
-        return None
-    is_dict, is_model = is_typeddict(record), hasattr(record, "model_fields")
-    if not (is_dict or is_model or (isinstance(record, type) and dataclasses.is_dataclass(record))):
-        raise SpiderError(f"record is {_brief(record)}", "a dataclass, TypedDict or pydantic model")
-    # Heavy, and most spiders declare no record.
-    from pydantic import PydanticUserError, TypeAdapter, ValidationError
-
-    try:
-        adapter = TypeAdapter[Any](_with_required(record) if is_dict else record)
-    except (PydanticUserError, NameError) as error:
-        raise SpiderError(
-            f"record {record.__name__} cannot be checked: {str(error).splitlines()[0]}"
-        ) from None
-    # Pydantic lets fields pass, and drops them, that a dataclass or TypedDict does not have.
-    known = None if is_model else frozenset(get_type_hints(record))
-
-    def check(thing: Any) -> dict[str, Any]:
-        if not (is_model and isinstance(thing, record)):
-            thing = dict(fields_of(thing))  # of a dataclass too: pydantic takes an instance as it is
-        if known is not None and (extra := [str(name) for name in thing if name not in known]):
-            raise RecordError(f"field {', '.join(extra)[:200]} is not in {record.__name__}")
-        try:
-            return dict(fields_of(adapter.validate_python(thing)))
-        except ValidationError as error:
-            raise RecordError("; ".join(map(_complaint, error.errors(include_url=False)[:5]))) from None
-
-    return check
-
-
-def _with_required(record: Any) -> Any:
-    # Before Python 3.12 pydantic takes only the TypedDict of typing_extensions, its own dependency.
-    from typing_extensions import TypedDict
-
-    hints = get_type_hints(record)
-    required: frozenset[str] = record.__required_keys__
-    fields = {name: Required[hint] if name in required else NotRequired[hint] for name, hint in hints.items()}
-    make: Any = TypedDict
-    return make(record.__name__, fields)
-
-
-def _complaint(error: Any) -> str:
-    where = ".".join(map(str, error["loc"]))
-    given = "" if error["type"] == "missing" else f", not {_brief(error['input'])}"
-    return f"field {where}: {error['msg']}{given}" if where else str(error["msg"])

@@ -12,7 +12,8 @@ from scraper.errors import RecordError, SpiderError
 from scraper.model import NewUrl, RecordLine, Refusal, Request
 from scraper.parsing.page import Page
 from scraper.politeness.scope import LONGEST_URL, refusal
-from scraper.runs.records import Schema, is_record, key_fields, line_of, schema_of
+from scraper.runs.record_types import schema_of
+from scraper.runs.records import Schema, is_record, key_fields, line_of
 from scraper.spider.identity import identity_of, is_plain, request_text
 from scraper.urls import (
     canonical,

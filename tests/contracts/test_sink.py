@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from scraper.errors import StoreFull, UsageError
-from scraper.sinks import Sink, sink_for
+from scraper.sinks import Layout, Sink, sink_for
 
 HOSTILE = 'a "quoted"; comma, tab\t line\nbreak \x00 naïve 漢字 🦊 </script> =1+1'
 
@@ -210,7 +210,7 @@ def test_an_ending_nearly_right_is_suggested() -> None:
 
 def test_endings_are_known_in_any_case(tmp_path: Path) -> None:
     put(sink_for(str(tmp_path / "X.CSV")), [{"a": "1"}])
-    assert (tmp_path / "X.CSV").read_bytes() == b"a\r\n1\r\n"
+    assert (tmp_path / "X.CSV").read_bytes() == b'"a"\r\n1\r\n'
 
 
 def test_csv_has_nested_values_as_json_and_nothing_for_null(tmp_path: Path) -> None:
@@ -221,11 +221,6 @@ def test_csv_has_nested_values_as_json_and_nothing_for_null(tmp_path: Path) -> N
     assert read_csv(tmp_path / "x.csv") == [
         {"n": "1", "no": "", "yes": "true", "tags": '["ä",2]', "in": '{"b":1.5}'}
     ]
-
-
-def test_sqlite_keeps_fields_apart_that_differ_in_case_only(tmp_path: Path) -> None:
-    put(sink_for(str(tmp_path / "x.sqlite")), [{"Name": "a", "name": "b", "NAME_2": "c", "": "d"}])
-    assert list(read_sqlite(tmp_path / "x.sqlite")[0].values()) == ["a", "b", "c", "d"]
 
 
 def test_sqlite_has_numbers_as_numbers(tmp_path: Path) -> None:
@@ -244,7 +239,193 @@ def test_parquet_has_types_that_hold_every_batch(tmp_path: Path) -> None:
     put(sink_for(str(tmp_path / "x.parquet")), [first] * 5000, [last])
     rows = read_parquet(tmp_path / "x.parquet")
     assert rows[0] == {**first, "f": 1.0, "mixed": "1", "in": '{"a":1}'}
-    assert rows[5000] == {**last, "mixed": '"b"', "in": '{"b":[2]}'}
+    assert rows[5000] == {**last, "mixed": "b", "in": '{"b":[2]}'}
+
+
+def columns(path: Path) -> list[str]:
+    if path.suffix == ".csv":
+        with path.open(encoding="utf-8", newline="") as file:
+            return next(csv.reader(file))
+    if path.suffix == ".parquet":
+        return list(pytest.importorskip("pyarrow.parquet").read_schema(str(path)).names)
+    with closing(sqlite3.connect(path)) as database:
+        return [row[1] for row in database.execute("PRAGMA table_info(records)")]
+
+
+@pytest.mark.parametrize("ending", [".csv", ".parquet", ".sqlite"])
+class TestTables:
+    def test_a_result_without_records_has_the_declared_columns(self, tmp_path: Path, ending: str) -> None:
+        layout = Layout(("url",), {"price": frozenset({"float"}), "url": frozenset({"text"})})
+        put(sink_for(str(tmp_path / f"x{ending}"), layout))
+        assert columns(tmp_path / f"x{ending}") == ["price", "url"]
+
+    def test_or_those_of_an_earlier_run(self, tmp_path: Path, ending: str) -> None:
+        sink = sink_for(str(tmp_path / f"x{ending}"))
+        sink.open(['{"url": "u", "price": 1.5}', '{"url": "v", "stock": 2}'])
+        sink.close()
+        assert columns(tmp_path / f"x{ending}") == ["url", "price", "stock"]
+
+    def test_or_at_least_one(self, tmp_path: Path, ending: str) -> None:
+        put(sink_for(str(tmp_path / f"x{ending}")))
+        assert columns(tmp_path / f"x{ending}") == ["none"]
+
+    def test_columns_of_an_earlier_run_are_no_columns_of_a_run_with_records(
+        self, tmp_path: Path, ending: str
+    ) -> None:
+        sink = sink_for(str(tmp_path / f"x{ending}"))
+        sink.open(['{"old": 1}'])
+        sink.write(['{"new": 1}'])
+        sink.close()
+        assert columns(tmp_path / f"x{ending}") == ["new"]
+
+    def test_names_that_differ_by_case_only_get_a_number_and_a_note(
+        self, tmp_path: Path, ending: str
+    ) -> None:
+        sink = sink_for(str(tmp_path / f"x{ending}"))
+        put(sink, [{"Name": "a", "name": "b", "NAME_2": "c", "": "d"}])
+        assert columns(tmp_path / f"x{ending}") == ["Name", "name_2", "NAME_2_2", ""]
+        assert sink.notes == [
+            "field 'name' is column 'name_2': another differs from it by case only",
+            "field 'NAME_2' is column 'NAME_2_2': another differs from it by case only",
+        ]
+
+
+@pytest.mark.parametrize("ending", [".parquet", ".sqlite"])
+class TestTypes:
+    def test_text_with_a_number_in_it_is_text_as_it_is(self, tmp_path: Path, ending: str) -> None:
+        sink = sink_for(str(tmp_path / f"x{ending}"))
+        put(sink, [{"sku": "A-1"}, {"sku": 17}, {"sku": None}])
+        assert READERS[ending](tmp_path / f"x{ending}") == [{"sku": "A-1"}, {"sku": "17"}, {"sku": None}]
+        assert sink.notes == ["column 'sku' is text: it has int and text"]
+
+    def test_an_integer_that_a_float_cannot_hold_is_not_rounded(self, tmp_path: Path, ending: str) -> None:
+        sink = sink_for(str(tmp_path / f"x{ending}"))
+        put(sink, [{"id": 2**53 + 1, "price": 3}, {"id": 0.5, "price": 2.5}])
+        found = READERS[ending](tmp_path / f"x{ending}")
+        assert found == [{"id": "9007199254740993", "price": 3.0}, {"id": "0.5", "price": 2.5}]
+        assert sink.notes == ["column 'id' is text: it has float and integers beyond 53 bits"]
+
+    def test_an_integer_beyond_64_bits_makes_its_column_text(self, tmp_path: Path, ending: str) -> None:
+        sink = sink_for(str(tmp_path / f"x{ending}"))
+        put(sink, [{"n": 2**63 - 1, "m": 2**63}, {"n": -(2**63), "m": 1}])
+        found = READERS[ending](tmp_path / f"x{ending}")
+        assert found == [{"n": 2**63 - 1, "m": "9223372036854775808"}, {"n": -(2**63), "m": "1"}]
+        assert sink.notes == ["column 'm' is text: it has integers beyond 64 bits and int"]
+
+    def test_a_declared_type_holds_whatever_the_values_of_today(self, tmp_path: Path, ending: str) -> None:
+        put(sink_for(str(tmp_path / f"x{ending}"), Layout((), {"p": frozenset({"float"})})), [{"p": 3}])
+        assert isinstance(READERS[ending](tmp_path / f"x{ending}")[0]["p"], float)
+
+
+def test_parquet_lists_of_one_kind_stay_lists(tmp_path: Path) -> None:
+    pytest.importorskip("pyarrow")
+    record = {"tags": ["a", None], "sizes": [1, 2.5], "mixed": ["a", 1], "deep": [[1]]}
+    put(sink_for(str(tmp_path / "x.parquet")), [record])
+    assert read_parquet(tmp_path / "x.parquet") == [
+        {"tags": ["a", None], "sizes": [1.0, 2.5], "mixed": ["a", "1"], "deep": "[[1]]"}
+    ]
+
+
+def test_parquet_has_large_row_groups(tmp_path: Path) -> None:
+    parquet = pytest.importorskip("pyarrow.parquet")
+    put(sink_for(str(tmp_path / "x.parquet")), [{"n": n} for n in range(130_000)])
+    metadata = parquet.read_metadata(str(tmp_path / "x.parquet"))
+    assert [metadata.row_group(n).num_rows for n in range(metadata.num_row_groups)] == [120_000, 10_000]
+
+
+@pytest.fixture
+def database(tmp_path: Path) -> Iterator[sqlite3.Connection]:
+    """A target that holds the records of yesterday and a table of somebody else's, who has it open."""
+    put(sink_for(str(tmp_path / "x.sqlite"), Layout(("id",))), [{"id": n, "day": "1"} for n in range(500)])
+    with closing(sqlite3.connect(tmp_path / "x.sqlite", isolation_level=None)) as opened:
+        opened.execute("CREATE TABLE notes (text)")
+        opened.execute("INSERT INTO notes VALUES ('mine')")
+        yield opened
+
+
+class TestSqlite:
+    """Written inside itself: what lies beside a database and who has it open is then the affair of SQLite."""
+
+    @pytest.mark.parametrize("mode", ["wal", "delete", "truncate", "persist"])
+    def test_who_has_it_open_sees_the_new_rows_and_keeps_its_own(
+        self, tmp_path: Path, database: sqlite3.Connection, mode: str
+    ) -> None:
+        database.execute(f"PRAGMA journal_mode = {mode}")
+        database.execute("INSERT INTO notes VALUES ('still in the log')")
+        assert database.execute("SELECT count(*) FROM records").fetchone() == (500,)
+        put(sink_for(str(tmp_path / "x.sqlite"), Layout(("id",))), [{"id": 1, "day": "2"}])
+        assert database.execute("SELECT * FROM records").fetchall() == [(1, "2")]
+        assert read_sqlite(tmp_path / "x.sqlite") == [{"id": 1, "day": "2"}]
+        assert database.execute("SELECT text FROM notes").fetchall() == [("mine",), ("still in the log",)]
+        assert database.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+        assert not (tmp_path / "x.sqlite.part").exists()
+
+    def test_a_reader_in_the_middle_of_its_work_goes_on_with_what_it_began(
+        self, tmp_path: Path, database: sqlite3.Connection
+    ) -> None:
+        database.execute("PRAGMA journal_mode = wal")
+        database.execute("BEGIN")
+        assert database.execute("SELECT count(*) FROM records").fetchone() == (500,)
+        put(sink_for(str(tmp_path / "x.sqlite")), [{"id": 1}])
+        assert database.execute("SELECT count(*) FROM records").fetchone() == (500,)
+        database.execute("COMMIT")
+        assert database.execute("SELECT count(*) FROM records").fetchone() == (1,)
+
+    def test_indexes_and_triggers_on_the_records_stay(
+        self, tmp_path: Path, database: sqlite3.Connection
+    ) -> None:
+        database.execute("CREATE INDEX by_day ON records (day)")
+        for records in ([{"id": 2, "day": "2"}], [{"id": 3, "day": "3", "more": 1}]):
+            sink = sink_for(str(tmp_path / "x.sqlite"), Layout(("id",)))
+            put(sink, records)
+            assert sink.notes == []
+            plan = database.execute("EXPLAIN QUERY PLAN SELECT * FROM records WHERE day = '3'").fetchall()
+            assert "by_day" in str(plan)
+        put(sink := sink_for(str(tmp_path / "x.sqlite"), Layout(("id",))), [{"id": 4}])
+        assert sink.notes == ["the index or trigger 'by_day' of records does not fit its new columns"]
+
+    def test_somebody_who_does_not_stop_writing_is_named_and_nothing_changes(
+        self, tmp_path: Path, database: sqlite3.Connection, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("scraper.sinks.sqlite.PATIENCE", 0.01)
+        database.execute("BEGIN IMMEDIATE")
+        sink = sink_for(str(tmp_path / "x.sqlite"))
+        sink.open()
+        with pytest.raises(UsageError, match="another program is writing"):
+            sink.close()
+        database.execute("COMMIT")
+        assert database.execute("SELECT count(*) FROM records").fetchone() == (500,)
+        assert not (tmp_path / "x.sqlite.part").exists()
+
+    def test_what_a_deleted_database_left_beside_is_not_taken_for_the_new_ones(
+        self, tmp_path: Path, database: sqlite3.Connection
+    ) -> None:
+        database.execute("PRAGMA journal_mode = wal")
+        database.execute("UPDATE records SET day = 'old'")
+        (tmp_path / "x.sqlite").unlink()
+        put(sink_for(str(tmp_path / "x.sqlite")), [{"id": 7}])
+        assert read_sqlite(tmp_path / "x.sqlite") == [{"id": 7}]
+
+    def test_a_database_in_another_encoding_keeps_it(self, tmp_path: Path) -> None:
+        with closing(sqlite3.connect(tmp_path / "x.sqlite")) as database:
+            database.execute("PRAGMA encoding = 'UTF-16le'")
+            database.execute("CREATE TABLE notes (text)")
+        put(sink_for(str(tmp_path / "x.sqlite")), [{"text": HOSTILE}])
+        assert read_sqlite(tmp_path / "x.sqlite") == [{"text": HOSTILE}]
+
+    def test_the_key_is_the_primary_key(self, tmp_path: Path) -> None:
+        put(
+            sink_for(str(tmp_path / "x.sqlite"), Layout(("b", "a"))), [{"a": 1, "b": "x"}, {"a": 2, "b": "x"}]
+        )
+        with closing(sqlite3.connect(tmp_path / "x.sqlite")) as database:
+            keys = {row[1]: row[5] for row in database.execute("PRAGMA table_info(records)")}
+        assert keys == {"a": 2, "b": 1}
+
+    def test_records_with_one_key_are_all_kept_without_a_primary_key(self, tmp_path: Path) -> None:
+        sink = sink_for(str(tmp_path / "x.sqlite"), Layout(("a",)))
+        put(sink, [{"a": "1"}, {"a": 1}])
+        assert read_sqlite(tmp_path / "x.sqlite") == [{"a": "1"}, {"a": "1"}]
+        assert sink.notes[-1] == "no primary key: two records have the same"
 
 
 def test_packed_lines_are_the_same_bytes_for_the_same_records(tmp_path: Path) -> None:

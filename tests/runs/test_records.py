@@ -5,14 +5,16 @@ from datetime import date, datetime, time, timezone
 from decimal import Decimal
 from enum import Enum, StrEnum
 from pathlib import PurePosixPath
-from typing import Any, NotRequired, TypedDict
+from typing import Any, Literal, NotRequired, TypedDict
 from uuid import UUID
 
+import attrs
 import pytest
 from pydantic import BaseModel
 
 from scraper.errors import RecordError, SpiderError
-from scraper.runs.records import is_record, key_fields, line_of, schema_of
+from scraper.runs.record_types import columns_of, schema_of
+from scraper.runs.records import is_record, key_fields, line_of
 from scraper.spider.record import Record
 
 WRONG: Any = (1,)  # a mistake that a spider makes
@@ -217,6 +219,65 @@ def test_a_declared_record_is_checked_and_completed(declared: Any, record: Any, 
 def test_a_record_that_is_not_as_declared_names_the_field(declared: Any, record: Any, complaint: str) -> None:
     with pytest.raises(RecordError, match=complaint):
         line_of(record, schema=schema_of(declared))
+
+
+@attrs.define
+class Item:
+    title: str
+    price: float = attrs.field(converter=lambda text: float(str(text).strip("$")))
+    stock: int = attrs.field(default=0, validator=attrs.validators.ge(0))
+    _note: str | None = None
+
+
+def test_an_attrs_class_checks_with_its_own_converters_and_validators() -> None:
+    schema = schema_of(Item)
+    kept = {"title": "A", "price": 3.5, "stock": 2, "_note": None}
+    assert data({"title": "A", "price": "$3.50", "stock": "2"}, schema=schema) == kept
+    assert data(Item("A", "$3.50", 2), schema=schema) == kept
+    for record, complaint in [
+        ({"price": 1}, "field title: Field required"),
+        ({"title": "A", "price": "cheap"}, "Item: could not convert"),
+        ({"title": "A", "price": 1, "stock": -1}, "stock"),
+        ({"title": "A", "price": 1, "colour": 1}, "field colour is not in Item"),
+    ]:
+        with pytest.raises(RecordError, match=complaint):
+            line_of(record, schema=schema)
+
+
+def test_the_columns_of_a_declared_record_are_its_fields_with_their_kinds() -> None:
+    @dataclass
+    class All:
+        text: str
+        when: date | None
+        price: Decimal
+        stock: int
+        is_new: bool
+        tags: list[str]
+        sizes: set[int] | None
+        colour: Colour
+        level: Literal[1, 2, None]
+        maker: Book
+        extra: dict[str, int]
+        anything: Any
+
+    kinds = {name: sorted(found) for name, found in columns_of(All).items()}
+    assert kinds == {
+        "text": ["text"],
+        "when": ["null", "text"],
+        "price": ["text"],
+        "stock": ["int"],
+        "is_new": ["bool"],
+        "tags": ["list of text"],
+        "sizes": ["list of int", "null"],
+        "colour": ["text"],
+        "level": ["int", "null"],
+        "maker": ["object"],
+        "extra": ["object"],
+        "anything": [],
+    }
+    assert list(columns_of(Quote)) == ["text", "author"]
+    assert columns_of(Model) == {"title": {"text"}, "price": {"text"}}
+    assert columns_of(None) == {}
 
 
 def test_no_declaration_means_no_check() -> None:

@@ -7,7 +7,7 @@ from scraper.app.project import state_of
 from scraper.app.running.publish_records import everything, publish
 from scraper.errors import StoreBusy, UsageError
 from scraper.runs.changes import Change, diff
-from scraper.runs.files import RunFiles
+from scraper.runs.files import RunFiles, examples
 from scraper.sinks import Sink
 from scraper.spider import discovery
 from scraper.store import Run, Store
@@ -41,7 +41,7 @@ def export(file: Path, sinks: list[Sink]) -> int:
     group: list[str] = []
     try:
         for sink in sinks:
-            sink.open()
+            sink.open(examples(file.parent))
         for line in lines_of(file):
             group.append(line)
             count += 1

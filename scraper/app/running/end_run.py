@@ -58,7 +58,7 @@ def conclude(
     if is_accepted:
         summary |= publish(store, found, files, prepared.spider, is_whole=is_whole)
     if summary["exit_code"] == 0:
-        _write_outputs(prepared, store, found)
+        _write_outputs(prepared, store, found, files)
     if end.signal or (end.is_unfinished and judgement.verdict is Verdict.INCOMPLETE):
         store.pause_run(found, summary)
     else:
@@ -69,13 +69,15 @@ def conclude(
     return summary
 
 
-def _write_outputs(prepared: Prepared, store: Store, found: Run) -> None:
-    for sink in prepared.sinks:
+def _write_outputs(prepared: Prepared, store: Store, found: Run, files: RunFiles) -> None:
+    for target, sink in zip(prepared.options.outputs, prepared.sinks, strict=True):
         cursor = 0
         while kept := store.records(found, cursor):
             cursor = kept[-1].cursor
             sink.write([one.line for one in kept])
         sink.close()
+        for note in sink.notes:
+            files.log({"event": "note", "text": f"{target}: {note}"})
 
 
 def _tell_people(

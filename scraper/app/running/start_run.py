@@ -16,7 +16,7 @@ from scraper.errors import StoreError, UsageError
 from scraper.ops.clock import Clock, SystemClock
 from scraper.runs.archive import writing
 from scraper.runs.events import Listener, Noted, RunBegan
-from scraper.runs.files import RunFiles
+from scraper.runs.files import RunFiles, examples
 from scraper.settings import COMMAND_LINE
 from scraper.settings import names as setting_names
 from scraper.spider import Rules, Spider, rules_of, seeds, starting_from
@@ -39,7 +39,7 @@ def run(prepared: Prepared, store: Store, listeners: Sequence[Listener] = ()) ->
         try:
             files.open()
             for sink in prepared.sinks:
-                sink.open()
+                sink.open(examples(files.home))
             noted = (Noted(note),) if note else ()
             return _whole(prepared, store, found, files, clock, listeners, noted)
         except Exception as error:
