@@ -391,7 +391,7 @@ def test_current_records_are_exported_in_any_format(call: Call, shop: Site) -> N
     assert call("export", "shop", "-o", "-").code == 2
     call("run", "shop")
     assert call("export", "shop", "-o", "shop.csv", "-o", "shop.json").code == 0
-    assert Path("shop.csv").read_text("utf-8").splitlines()[0] == "url,title"
+    assert Path("shop.csv").read_text("utf-8").splitlines()[0] == '"url","title"'
     assert len(json.loads(Path("shop.json").read_text("utf-8"))) == 3
     assert len(call("export", "shop", "-o", "-").out.splitlines()) == 3
 
