@@ -121,7 +121,9 @@ def fresh_until(
 def _lifetime(headers: Headers, received_at: float, is_heuristic: bool) -> float:
     """Seconds from generation to staleness (RFC 9111 4.2.1)."""
     directives = cache_control(headers)
-    if "no-store" in directives or "no-cache" in directives or "*" in split_list(headers.get("vary", "")):
+    # All that we send but cookies is the same on every run that lets a page stand (RFC 9111 4.1).
+    varies = {field.lower() for field in split_list(headers.get("vary", ""))} & {"*", "cookie"}
+    if "no-store" in directives or "no-cache" in directives or varies:
         return 0.0
     if "max-age" in directives:
         return float(delta_seconds(directives["max-age"] or "") or 0)

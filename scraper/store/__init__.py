@@ -318,7 +318,11 @@ class Store(Protocol):
         ...
 
     def keep_session(self, spider: str, domain: str, session: str) -> None:
-        """Replace a spider's session on a domain. Raises StoreBusy while a live worker runs the spider."""
+        """Replace a spider's session on a domain. Raises StoreBusy while a live worker runs the spider.
+
+        What it knows of the domain's pages stands no more, and is asked for without conditions: they were got
+        as somebody else.
+        """
         ...
 
     def close(self) -> None:

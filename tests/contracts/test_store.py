@@ -787,6 +787,21 @@ class TestSecondVisits:
         assert known is not None
         assert (known.etag, known.inputs, known.is_noarchive) == ('"2"', "code:meta", True)
 
+    def test_pages_that_were_got_with_another_session_stand_no_more(self, world: World) -> None:
+        store = world.worker("w1")
+        run_through(store, {}, "1")
+        store.leave()
+        other = world.worker("w2")
+        other.keep_session("news", "b.example", "{}")
+        other.keep_session("blogs", "a.example", "{}")
+        known = self.known(other, other.start_run("news", "code"))
+        assert known is not None and known.etag == '"1"'
+        other.leave()
+        last = world.worker("w3")
+        last.keep_session("news", "a.example", "{}")
+        known = self.known(last, last.start_run("news", "code"))
+        assert known is not None and known == Known(known.version)
+
     def test_an_unchanged_page_brings_its_last_records_and_links(self, world: World) -> None:
         store = world.worker("w1")
         run_through(store, {"1": page("one", "two", links=(url("2"), url("x", "b.example")))}, "1")

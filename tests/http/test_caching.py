@@ -144,6 +144,7 @@ def test_a_site_says_how_long_an_answer_is_fresh(lines: list[str], seconds: floa
         ['Cache-Control: no-cache="set-cookie", max-age=600'],
         ["Cache-Control: no-store, max-age=600"],
         ["Cache-Control: max-age=600", "Vary: *"],
+        ["Cache-Control: max-age=600", "Vary: Accept-Encoding, Cookie"],
         ["Cache-Control: s-maxage=600"],
         ["Cache-Control: max-age=0"],
         ["Cache-Control: max-age=-600"],

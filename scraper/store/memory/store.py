@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from scraper.errors import LeaseLost, StoreBusy, StoreError
-from scraper.model import Entry, Fetched, NewUrl, Redirected, Visit
+from scraper.model import Entry, Fetched, Known, NewUrl, Redirected, Visit
 from scraper.ops.clock import Clock, offset
 from scraper.store import LEFT_TO_OTHERS, DomainUpdate, Kept, Lease, Progress, RobotsCopy, Run, Settled
 from scraper.store.memory.frontier import Frontier
@@ -300,6 +300,9 @@ class MemoryStore:
             raise StoreBusy(f"{spider} is being run by {held[0]}", "wait for it or stop it")
         self._data.domains.setdefault(domain, Domain())
         self._data.sessions[spider, domain] = session
+        for url in self._data.urls.values():
+            if (url.spider, url.new.domain) == (spider, domain) and (page := self._data.pages.get(url.id)):
+                self._data.pages[url.id] = replace(page, known=Known(page.known.version))
 
     # workers and runs, inside -----------------------------------------------------------------------------
     def _check_alive(self) -> None:

@@ -35,6 +35,8 @@ _LEAVE_DOMAIN = """UPDATE domains SET due = column1, state = coalesce(column2, s
     FROM (VALUES (?, ?, ?, ?)) AS given WHERE id = column4"""
 _LEAVE_SESSION = "UPDATE queues SET session = ? WHERE spider = ? AND domain = ?"
 _LEAVE_TALLY = "INSERT OR REPLACE INTO tallies VALUES (?, ?, ?)"
+_STAND_NO_MORE = """UPDATE pages SET inputs = '', etag = NULL, last_modified = NULL, fresh_until = 0,
+    body_hash = x'', fetched_at = 0 WHERE url IN (SELECT id FROM urls WHERE queue = ?)"""
 _KEEP_ROBOTS = "INSERT OR REPLACE INTO robots VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
 
 
@@ -270,6 +272,7 @@ class SqliteStore:
                 raise StoreBusy(f"{spider} is being run by {held[0]}", "wait for it or stop it")
             queue = queue_of(connection, spider, domain)
             connection.execute("UPDATE queues SET session = ? WHERE id = ?", (session, queue))
+            connection.execute(_STAND_NO_MORE, (queue,))
 
     def close(self) -> None:
         self._workers.close()
