@@ -25,7 +25,7 @@ _ESCAPE = re.compile(r"%[0-9A-Fa-f]{2}")
 _SAME_IN_PATH = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~!$&'()*+,=:@[]|")
 # Session ids that stand in URLs until a cookie comes back: the servers' own names with any value, general
 # ones only before what is as long as such an id (PHP: 26, 32 or 40 characters; a UUID or an ObjectId is not).
-_SESSION_HINT = re.compile(r"sid|sess|cfid|cftoken|zenid|\(s\(", re.IGNORECASE)
+_SESSION_HINTS = ("sess", "sid", "cfid", "cftoken", "zenid", "(s(")
 _SESSION_ID = r"""(?:jsessionid|phpsessid|aspsessionid[a-z]*|oscsid|xtcsid|zenid|cfid|cftoken)=[^&;/]*
     |(?:sid|sess(?:ion)?_?id)=(?:[a-z0-9]{40}|[a-z0-9]{32}|[a-z0-9]{26})(?![^&;/])"""
 _SESSION_IN_PATH = re.compile(
@@ -185,12 +185,16 @@ def read(url: str) -> tuple[str, str, str] | None:
 
 
 def _identity(head: str, query: str | None) -> str:
-    if _SESSION_HINT.search(head) or (query and _SESSION_HINT.search(query)):
+    if (query or "=" in head or "(" in head) and _may_have_session_id(f"{head}?{query}".lower()):
         start = head.find("/", head.find("://") + 3)
         head = head[:start] + _SESSION_IN_PATH.sub("", head[start:])
         query = query and _SESSION_IN_QUERY.sub("", query)
     query = _canonical_query(query) if query else ""
     return f"{head}?{query}" if query else head
+
+
+def _may_have_session_id(text: str) -> bool:
+    return any(hint in text for hint in _SESSION_HINTS)
 
 
 def _canonical_path(head: str) -> str:

@@ -91,7 +91,7 @@ def show_command(run: str, data: Path, store: str | None, as_json: bool) -> None
 def _shown(store: Store, run: Run, place: Place) -> Iterator[str]:
     yield f"run {run.id} of {run.spider}, begun {text.moment(run.started_at)}, {_standing(store, run)}"
     if "by_domain" not in run.summary:
-        if state_of(store, run) != "running":
+        if run.state != "ended" and state_of(store, run) != "running":
             params = [word for pair in (run.params or {}).items() for word in ("--param", "=".join(pair))]
             yield f"  {'go on':<9} {command_line('run', run.spider, *params, data=place.data)}"
         return
