@@ -12,7 +12,7 @@ from hashlib import blake2b
 
 from scraper import settings as settings_of
 from scraper.app.archived.crawl_archive import Offline
-from scraper.app.options import Prepared, inputs_of
+from scraper.app.options import Prepared, account_of, inputs_of
 from scraper.engine.downloader import ThreadedDownloader
 from scraper.engine.engine import Engine
 from scraper.engine.fetcher import Fetcher, FetchOptions
@@ -62,7 +62,7 @@ def compose(
         found,
         ThreadedDownloader(fetcher, threads_of(settings), clock, settings.parse_timeout),
         RobotsCache(store, clock, settings.robots_exempt),
-        session_opener(settings, clock, rules.origins),
+        session_opener(settings, clock, rules.origins, account_of(prepared.spider)),
         plan_of(settings, token, prepared.spider, rules.allowed_domains),
         clock,
         listeners,
@@ -126,11 +126,11 @@ def plan_of(
 
 
 def session_opener(
-    settings: Settings, clock: Clock, origins: Collection[str] = frozenset()
+    settings: Settings, clock: Clock, origins: Collection[str] = frozenset(), account: str | None = None
 ) -> Callable[[Lease, RateLimiter], DomainSession]:
     """How a domain's session is made: who we say we are, and what the settings say for this domain.
 
-    `origins`: where the spider starts, which is where its secrets may go.
+    `origins`: where the spider starts, which is where its secrets may go. `account`: whose login it is.
     """
     sender = settings_of.sender(settings)
     identity = {"User-Agent": settings_of.agent(settings), "Accept-Encoding": "gzip, deflate"}
@@ -149,6 +149,7 @@ def session_opener(
             host_settings=lambda origin: host_settings_for(settings, origin, origins),
             origins=origins,
         )
+        session.account = account
         session.load(lease.session)
         return session
 

@@ -4,7 +4,7 @@ import json
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from hashlib import blake2b
+from hashlib import blake2b, scrypt
 from pathlib import Path
 
 from scraper import settings
@@ -92,11 +92,34 @@ def parse_code(code: str, params: Mapping[str, str], found: Settings) -> str:
     if found.auth:
         # Who asks, not the password: another one of the same account opens the same pages.
         chosen["auth"] = {place: auth.user or auth.password for place, auth in found.auth.items()}
-    own = open_params(params)
+    # Neither does another password; another key or token may well.
+    own = {name: value for name, value in params.items() if "pass" not in name.lower() and name != "pwd"}
     if not (own or chosen):
         return code
-    text = json.dumps([code, own, chosen], sort_keys=True, default=str)
+    text = json.dumps([code, open_params(own), chosen, _digest_of_secrets(own)], sort_keys=True, default=str)
     return blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
+
+
+def account_of(spider: Spider) -> str:
+    """Whose login a spider's session is, as a hash: what `login` was given. Empty where it has none."""
+    if type(spider).login is Spider.login or not spider.params:
+        return ""
+    text = json.dumps([open_params(spider.params), _digest_of_secrets(spider.params)], sort_keys=True)
+    return blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
+
+
+def _digest_of_secrets(params: Mapping[str, str]) -> str:
+    """Slow to make, so that nobody finds a weak secret by trying (RFC 7914)."""
+    secrets = sorted((name, value) for name, value in params.items() if is_secret_name(name))
+    if not secrets:
+        return ""
+    text = json.dumps(secrets).encode("utf-8", "surrogatepass")
+    return scrypt(text, salt=b"scraper: params", n=1 << 14, r=8, p=1, dklen=16).hex()
+
+
+def kept_params(params: Mapping[str, str]) -> dict[str, str | None]:
+    """The params as a run keeps them: of secrets the name alone."""
+    return {name: None if is_secret_name(name) else value for name, value in params.items()}
 
 
 def open_params(params: Mapping[str, str]) -> dict[str, str]:

@@ -92,7 +92,12 @@ def _shown(store: Store, run: Run, place: Place) -> Iterator[str]:
     yield f"run {run.id} of {run.spider}, begun {text.moment(run.started_at)}, {_standing(store, run)}"
     if "by_domain" not in run.summary:
         if run.state != "ended" and state_of(store, run) != "running":
-            params = [word for pair in (run.params or {}).items() for word in ("--param", "=".join(pair))]
+            given = (run.params or {}).items()
+            params = [
+                word
+                for name, value in given
+                for word in ("--param", f"{name}={'-' if value is None else value}")
+            ]
             yield f"  {'go on':<9} {command_line('run', run.spider, *params, data=place.data)}"
         return
     yield from ending.full(run.summary, place, {}, is_shown=True)

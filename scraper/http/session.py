@@ -108,6 +108,7 @@ class DomainSession(requests.Session):
         self.meter = connection.Meter()
         self.callers: set[int] = set()  # threads that wait for an answer here: logins, callbacks
         self.is_logged_in = False
+        self.account: str | None = None  # whose login this is to be; None: anybody's
         self.has_login = False
         self.secrets: set[str] = set()
         self._is_portable = True
@@ -455,7 +456,7 @@ class DomainSession(requests.Session):
         if state == self._dumped:
             return None
         self._dumped = state
-        kept = {"cookies": self.cookies.dump(), "is_logged_in": is_kept}
+        kept = {"cookies": self.cookies.dump(), "is_logged_in": is_kept, "account": self.account or ""}
         if self._login_pages:
             kept["login_pages"] = sorted(self._login_pages)
         return json.dumps(kept)
@@ -464,6 +465,9 @@ class DomainSession(requests.Session):
         """Take up what `dump_changes` gave."""
         if text:
             kept = json.loads(text)
+            is_other = self.account is not None and kept.get("account", self.account) != self.account
+            if is_other and kept.get("is_logged_in"):
+                return  # somebody else's login: what it opens is not ours
             self.cookies.load(kept.get("cookies", ()))
             self.is_logged_in = self.has_login = bool(kept.get("is_logged_in"))
             self._login_pages = frozenset(kept.get("login_pages", ()))

@@ -31,8 +31,8 @@ class Run:
     `state` is "running", "paused" or "ended"; one that was killed is "running" without a holder. A run is
     `is_accepted` when its records became the current ones; only then are its validators used. `is_whole` is
     False where a limit cut it short: such a run is no evidence that a page is gone. `code`: what the parse of
-    its pages depends on (see `spider.identity`). `params`: the spider's, without secrets; None where an older
-    program has begun it.
+    its pages depends on (see `spider.identity`). `params`: the spider's, of secrets the
+    name alone (None); None where an older program has begun it.
     """
 
     id: str
@@ -46,7 +46,7 @@ class Run:
     is_accepted: bool = False
     is_whole: bool = False
     summary: Mapping[str, Any] = field(default_factory=dict)
-    params: Mapping[str, str] | None = None
+    params: Mapping[str, str | None] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,7 +156,7 @@ class Store(Protocol):
 
     # runs -----------------------------------------------------------------------------------------------
     def start_run(
-        self, spider: str, code: str, *, params: Mapping[str, str] | None = None, fresh: bool = False
+        self, spider: str, code: str, *, params: Mapping[str, str | None] | None = None, fresh: bool = False
     ) -> Run:
         """Resume this spider's unfinished run (`is_resumed`), or start a new one, which keeps its `params`.
 

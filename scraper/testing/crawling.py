@@ -11,7 +11,7 @@ from typing import Any
 
 from scraper import settings as settings_of
 from scraper.app.compose import plan_of, session_opener
-from scraper.app.options import parse_code
+from scraper.app.options import account_of, kept_params, parse_code
 from scraper.app.running.summary import End, facts_of, judgement_of, summary_of
 from scraper.engine.batch import Batch, BatchResult, BatchSteps, Work
 from scraper.engine.domain_stats import DomainStats
@@ -86,7 +86,9 @@ def crawl(
     )
     store.join(f"test-{next(_workers)}")
     try:
-        run = store.start_run(spider.name, parse_code(CODE, spider.params, given), params=spider.params)
+        run = store.start_run(
+            spider.name, parse_code(CODE, spider.params, given), params=kept_params(spider.params)
+        )
         return _Crawl(spider, rules, given, store, run, clock).run(web, listeners)
     finally:
         store.leave()
@@ -145,7 +147,7 @@ class _Crawl:
             self._run,
             InlineDownloader(fetcher, self._clock),
             RobotsCache(self._store, self._clock, self._settings.robots_exempt),
-            _opener(self._settings, self._clock, web, self._rules.origins),
+            _opener(self._settings, self._clock, web, self._rules.origins, account_of(self._spider)),
             plan_of(self._settings, token, self._spider),
             self._clock,
             (self._events.append, *listeners),
@@ -191,9 +193,9 @@ class _Crawl:
 
 
 def _opener(
-    settings: Settings, clock: FakeClock, web: FakeWeb, origins: Collection[str]
+    settings: Settings, clock: FakeClock, web: FakeWeb, origins: Collection[str], account: str | None = None
 ) -> Callable[[Lease, RateLimiter], DomainSession]:
-    open_session = session_opener(settings, clock, origins)
+    open_session = session_opener(settings, clock, origins, account)
 
     def open_on_web(lease: Lease, limiter: RateLimiter) -> DomainSession:
         session = open_session(lease, limiter)

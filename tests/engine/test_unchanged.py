@@ -59,6 +59,10 @@ CASES = [
     pytest.param({"meta": {"price": 10}}, {"meta": {"price": 20}}, id="meta"),
     pytest.param({"meta": {"price": 10}}, {}, id="meta that went"),
     pytest.param({"params_of_run": {"category": "a"}}, {"params_of_run": {"category": "b"}}, id="params"),
+    pytest.param(
+        {"params_of_run": {"key": "a"}}, {"params_of_run": {"key": "b"}}, id="a param that may be secret"
+    ),
+    pytest.param({}, {"settings_of_run": {"auth": {"a.test": "ann:secret"}}}, id="setting auth"),
     pytest.param({"callback": "parse_item"}, {"callback": "parse_other"}, id="callback"),
     pytest.param({}, {"headers": {"Accept-Language": "de"}}, id="a header field of the request"),
     pytest.param({}, {"settings_of_run": {"headers": {"Accept-Language": "de"}}}, id="setting headers"),
@@ -107,6 +111,38 @@ def test_a_copy_that_the_spider_calls_young_enough_does_not_stand_for_other_inpu
     assert twice(plain, young, young).requests[-1].url == A
     result = twice(plain, {**young, "meta": {"n": 1}}, {**young, "meta": {"n": 2}})
     assert result.records[0]["seen"][0] == {"n": 2}
+
+
+def test_another_param_logs_in_anew_and_sees_its_own_pages() -> None:
+    class Members(Spider):
+        start_urls = [A]
+
+        def login(self, session: Any) -> None:
+            session.get(A + "login", params=self.params)
+
+        def parse(self, page: Page) -> Any:
+            yield {"text": page.text}
+
+    def enter(asked: Asked) -> Any:
+        return 200, {"Set-Cookie": f"who={asked.url.partition('?')[2]}; Path=/"}, "welcome"
+
+    def home(asked: Asked) -> Any:
+        return 200, {"Last-Modified": "Mon, 02 Nov 2026 00:00:00 GMT"}, str(asked.headers.get("cookie"))
+
+    web = FakeWeb({A: home, A + "login": enter})
+    result = None
+    for params, logins in (
+        ({"user": "ann"}, 1),
+        ({"user": "ann"}, 1),
+        ({"user": "bob"}, 2),
+        ({"user": "bob", "api_token": "1"}, 3),
+        ({"user": "bob", "api_token": "2"}, 4),
+        ({"user": "bob", "api_token": "2"}, 4),
+    ):
+        result = crawl(Members, web, store=result and result.store, params=params)
+        assert sum("/login" in url for url in web.urls()) == logins
+        (record,) = result.records
+        assert record["text"] == "who=" + "&".join(f"{name}={value}" for name, value in params.items())
 
 
 def test_meta_counts_behind_a_redirect_too() -> None:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 from scraper.app.compose import compose, compose_offline, worker_name
-from scraper.app.options import Prepared, inputs_of, open_params, with_params
+from scraper.app.options import Prepared, inputs_of, kept_params, open_params, with_params
 from scraper.app.running.end_run import conclude
 from scraper.app.running.run_output import Exporter, LogFile, Timeline
 from scraper.app.running.summary import End, unstarted
@@ -72,7 +72,7 @@ def _begin(prepared: Prepared, store: Store) -> tuple[Prepared, Run, str]:
     found = store.start_run(
         prepared.loaded.name,
         code,
-        params=open_params(prepared.spider.params),
+        params=kept_params(prepared.spider.params),
         fresh=prepared.options.fresh or bool(note),
     )
     return prepared, found, note
@@ -80,16 +80,17 @@ def _begin(prepared: Prepared, store: Store) -> tuple[Prepared, Run, str]:
 
 def _same_params(begun: Run, given: Mapping[str, str]) -> dict[str, str]:
     """The params of a run that goes on: its own, and secrets given again; UsageError for others."""
-    kept, own = begun.params, open_params(given)
-    if kept is None:
+    if begun.params is None:
         return dict(given)
-    for name in sorted(own):
-        if kept.get(name) != own[name]:
+    kept = {name: value for name, value in begun.params.items() if value is not None}
+    hint = "leave that param out to go on, or add --fresh to give the run up and begin anew"
+    for name, value in sorted(open_params(given).items()):
+        if kept.get(name) != value:
             was = f"with --param {name}={kept[name]}" if name in kept else f"without --param {name}"
-            raise UsageError(
-                f"run {begun.id} of {begun.spider} was begun {was} and has not ended",
-                "leave that param out to go on, or add --fresh to give the run up and begin anew",
-            )
+            raise UsageError(f"run {begun.id} of {begun.spider} was begun {was} and has not ended", hint)
+    for name in begun.params.keys() - kept.keys() - given.keys():
+        text = f"run {begun.id} of {begun.spider} was begun with --param {name}, whose value is not kept"
+        raise UsageError(text, f"give it again: --param {name}=VALUE")
     return {**kept, **given}
 
 

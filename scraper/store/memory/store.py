@@ -66,7 +66,7 @@ class MemoryStore:
 
     # runs -----------------------------------------------------------------------------------------------
     def start_run(
-        self, spider: str, code: str, *, params: Mapping[str, str] | None = None, fresh: bool = False
+        self, spider: str, code: str, *, params: Mapping[str, str | None] | None = None, fresh: bool = False
     ) -> Run:
         self._check_alive()
         self._reap()

@@ -45,7 +45,7 @@ class Begun:
     code: str
     worker: str
     wall: float
-    params: Mapping[str, str]
+    params: Mapping[str, str | None]
 
 
 def start(connection: sqlite3.Connection, begun: Begun, *, fresh: bool) -> Run:

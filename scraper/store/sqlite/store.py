@@ -85,7 +85,7 @@ class SqliteStore:
 
     # runs -----------------------------------------------------------------------------------------------
     def start_run(
-        self, spider: str, code: str, *, params: Mapping[str, str] | None = None, fresh: bool = False
+        self, spider: str, code: str, *, params: Mapping[str, str | None] | None = None, fresh: bool = False
     ) -> Run:
         me, wall = self._workers.me, self._clock.wall()
         with self._database.write() as connection:
