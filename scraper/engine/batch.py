@@ -8,8 +8,9 @@ from typing import Protocol
 
 from scraper.engine.parse_limit import GivenUp, Parsing, end_thread
 from scraper.http.exchange import Answer, Wait
+from scraper.http.redirects import is_redirect
 from scraper.http.session import DomainSession
-from scraper.model import Entry, Visit
+from scraper.model import Entry, Redirected, Visit
 from scraper.ops.clock import monotonic
 
 HAND_BACK_EVERY = 0.05
@@ -167,7 +168,7 @@ class BatchSteps:
             elif isinstance(step, Visit):
                 self._end()
                 self._visits.append(step)
-                if not step.reaction.is_plain:
+                if not step.reaction.is_plain or _is_hop(step):
                     break
                 self._hand_back_some()
             elif isinstance(step, Answer):
@@ -183,6 +184,12 @@ class BatchSteps:
             self.results.append(BatchResult(self.batch, tuple(self._visits), ends=False))
             self._visits = []
             self._handed_back_at = monotonic()
+
+
+def _is_hop(visit: Visit) -> bool:
+    """Whether the next request of the domain is one that is not in hand."""
+    exchange = visit.exchange
+    return isinstance(visit.outcome, Redirected) and exchange is not None and is_redirect(exchange.status)
 
 
 def _steps(batch: Batch, work: Work) -> Iterator[Visit | Answer | Parsing | Wait]:

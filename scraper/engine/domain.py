@@ -73,6 +73,12 @@ class Domain:
         self.stats.delay_source = pace.source
         return is_news
 
+    def put_back(self) -> None:
+        """Have nothing in hand until the next settlement, after which something else comes first."""
+        self.held.difference_update(entry.id for entry in self.buffer)
+        self.buffer.clear()
+        self.is_dry = True
+
     def end_batches(self) -> None:
         """Ask the threads at work here to stop after the request in the air."""
         for batch in self.batches:

@@ -18,7 +18,7 @@ from scraper.engine.robots_cache import RobotsCache, RobotsRules
 from scraper.engine.scheduler import Scheduler
 from scraper.engine.throttling import Throttling
 from scraper.errors import LoginFailed
-from scraper.model import Denied, Entry, Failed, Fetched, Reaction, Unchanged, Visit
+from scraper.model import Denied, Entry, Failed, Fetched, Reaction, Redirected, Unchanged, Visit
 from scraper.ops.clock import Clock
 from scraper.politeness import retry
 from scraper.runs.events import DomainState, Event, Listener, Noted, RobotsRead, Ticked, Visited
@@ -270,10 +270,19 @@ class Engine:
             domain.logged_in()
             if domain.session.has_login:
                 self._tell(Noted(f"{domain.name}: login form sent"))
+        self._let_hops_pass(result)
         self._leases.keep_connected(domain)
         self._leases.schedule(domain)
         if domain.is_wanted:
             self._let_go(domain)
+
+    def _let_hops_pass(self, result: BatchResult) -> None:
+        """A redirect hop is the next request of its domain, before what is in hand there."""
+        for visit in result.visits:
+            if isinstance(visit.outcome, Redirected):
+                leads_to = self._leases.get(visit.outcome.to.domain)
+                if leads_to is not None and not leads_to.needs_login:
+                    leads_to.put_back()
 
     def _take_error(self, domain: Domain, error: BaseException) -> None:
         if not isinstance(error, LoginFailed):

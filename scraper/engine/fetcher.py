@@ -125,7 +125,8 @@ class Fetcher:
             answer = hear(session, sent.asked)
             reaction = self._reaction(session, sent.entry, answer.response) if answer.response else None
             following = None
-            if reaction is PLAIN and entries and not session.has_login and goes_on():
+            is_page = reaction is PLAIN and not redirects.is_redirect(answer.exchange.status)
+            if is_page and entries and not session.has_login and goes_on():
                 following = self._send_ahead(session, entries)
             if reaction is not None:
                 yield self._parsing(sent.entry, answer, reaction, following)
@@ -378,7 +379,7 @@ class Fetcher:
                 fp=self._hop_fingerprint(entry, request, following, identity),
                 url=target,
                 request=request_text(following, target),
-                priority=entry.priority,
+                priority=redirects.FIRST,
                 depth=entry.depth,
                 hops=entry.hops + 1,
             )

@@ -10,6 +10,8 @@ from scraper.urls import join
 
 MAX_HOPS = 20
 MAX_ROBOTS_HOPS = 5
+FIRST = 1 << 40
+"""The priority of a hop: the next request of its domain, as in a browser. Other pages may change a cookie."""
 
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _DEFAULT_PORTS = {"http": 80, "https": 443}

@@ -48,20 +48,24 @@ def test_one_url_with_other_fields_and_callbacks_is_as_many_requests() -> None:
     assert {record["text"].split()[1] for record in result.records} >= {"de", "fr", "it"}
 
 
-def test_forms_that_lead_to_one_result_page_have_a_page_each() -> None:
+@pytest.mark.parametrize("delay", [0, 1])
+def test_forms_that_lead_to_one_result_page_have_a_page_each(delay: float) -> None:
     last = ["nothing"]
 
     def submit(asked: Asked) -> Any:
         last[0] = asked.body.decode()
-        return 303, {"Location": "/results"}
+        return 303, {"Location": "/hop"}
 
     posts = [Request(A + "search", "parse_item", "POST", data={"q": word}) for word in ("a", "b", "c")]
-    web = FakeWeb({A: "form", A + "search": submit, A + "results": lambda asked: last[0]})
-    result = crawl(spider_of(*posts), web)
-    assert web.urls().count(A + "results") == 3
-    assert len(result.records) == 3
-    again = crawl(spider_of(*posts), web, store=result.store)
-    assert web.urls().count(A + "results") == 6 and len(again.records) == 3
+    hop = 302, {"Location": "/results"}
+    pages = {A: "form", A + "search": submit, A + "hop": hop, A + "results": lambda asked: last[0]}
+    web = FakeWeb(pages)
+    store = None
+    for turn in (1, 2):
+        result = crawl(spider_of(*posts), web, store=store, delay=delay)
+        store = result.store
+        assert [record["text"] for record in result.records] == ["q=a", "q=b", "q=c"]
+        assert web.urls().count(A + "results") == 3 * turn
 
 
 def test_a_form_that_leads_back_to_a_known_page_brings_that_page() -> None:
@@ -79,6 +83,19 @@ def test_a_form_that_leads_back_to_a_known_page_brings_that_page() -> None:
         FakeWeb({A: start, A + "filter": filter_}),
     )
     assert [record["text"] for record in result.records] == ["filtered"]
+
+
+@pytest.mark.parametrize("delay", [0, 1])
+def test_a_redirect_hop_is_the_next_request_of_its_domain(delay: float) -> None:
+    def enter(asked: Asked) -> Any:
+        return 302, {"Location": "/seen-" + asked.url[-1], "Set-Cookie": f"way={asked.url[-1]}; Path=/"}
+
+    ways = [Request(A + name, "parse_item") for name in "abc"]
+    pages = {A: "list", **{A + name: enter for name in "abc"}, **{A + f"seen-{name}": echo for name in "abc"}}
+    web = FakeWeb(pages)
+    result = crawl(spider_of(*ways), web, delay=delay)
+    assert web.urls() == [A, *(A + name for way in "abc" for name in (way, f"seen-{way}"))]
+    assert [record["text"].split()[-1] for record in result.records] == ["way=a", "way=b", "way=c"]
 
 
 def test_requests_that_redirect_to_a_known_page_are_counted_and_not_fetched_again() -> None:

@@ -69,7 +69,7 @@ class Frontier:
                 self._renew(run, url, known)
             case Redirected(to):
                 if (to.domain, to.fp) == (url.new.domain, url.new.fp):
-                    spelled = replace(url.new, url=to.url, request=to.request)
+                    spelled = replace(url.new, url=to.url, request=to.request, priority=to.priority)
                     url.new, url.hops, url.reason, url.seq = spelled, to.hops, None, self._data.next()
                 else:
                     url.state, url.reason = "redirected", None

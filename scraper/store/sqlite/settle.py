@@ -29,7 +29,7 @@ from scraper.store.sqlite.frontier import DENIED, DONE, FAILED, PENDING, REDIREC
 
 _OWN = "SELECT id, seq, state, run FROM urls WHERE id IN ({})"
 _FINISH = "UPDATE urls SET state = ?, reason = ? WHERE id IN ({})"
-_HOP = "UPDATE urls SET url = ?, request = ? WHERE id = ?"
+_HOP = "UPDATE urls SET url = ?, request = ?, prio = ? WHERE id = ?"
 _KEEP = "UPDATE urls SET attempts = ?, hops = ?, reason = ?, seq = ? WHERE id = ?"
 _VISIT = "INSERT INTO visits(id, run, url, version, is_read) VALUES (?, ?, ?, ?, ?)"
 _RECORD = "INSERT INTO records(version, n, key, line) VALUES (?, ?, ?, ?)"
@@ -128,7 +128,7 @@ class Settlement:
         if _is_itself(visit, to):
             # To set a cookie, or to have its URL spelled in another way that means the same.
             request = to.request and storable(to.request)
-            self._connection.execute(_HOP, (storable(to.url), request, visit.entry.id))
+            self._connection.execute(_HOP, (storable(to.url), request, to.priority, visit.entry.id))
             self._keep(visit, hops=to.hops)
         else:
             self._finish(visit, REDIRECTED)
