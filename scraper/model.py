@@ -275,22 +275,33 @@ class Exchange:
 class Reaction:
     """What an answer means for its whole domain: failures and refusals add up, `rest` seconds are asked for.
 
-    `hitch`: which try of one URL went wrong (from 1), where that says little about its domain.
-    `interval`: seconds a request by the site's RateLimit fields. `is_logged_out`: it no longer knows us.
+    `limited`: how the site refused us for asking too often. `hitch`: which try of one URL went wrong (from
+    1), where that says little about its domain. `budgets`: (requests left, seconds until that is over) by the
+    site's RateLimit fields. `is_logged_out`: it no longer knows us. `is_doubted`: whether the page or our
+    pace is meant is not known yet.
     """
 
     is_failure: bool = False
     refusal: str = ""
     rest: float | None = None
-    interval: float | None = None
+    limited: str = ""
+    budgets: tuple[tuple[int, float], ...] = ()
     is_logged_out: bool = False
+    is_doubted: bool = False
     hitch: int = 0
 
     @property
     def is_plain(self) -> bool:
         """Whether the next request may follow as usual."""
         return not (
-            self.is_failure or self.hitch or self.refusal or self.rest or self.interval or self.is_logged_out
+            self.is_failure
+            or self.hitch
+            or self.refusal
+            or self.rest
+            or self.limited
+            or self.budgets
+            or self.is_logged_out
+            or self.is_doubted
         )
 
 

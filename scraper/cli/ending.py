@@ -111,6 +111,10 @@ def _politeness(summary: Summary, exempt: Mapping[str, str]) -> Iterator[str]:
         # A delay that grew later says nothing about the gaps before it.
         when = "by the end: " if closest["min_gap_s"] < closest["delay_s"] else ""
         yield f"  {'polite':<9} smallest gap {gap} at {name} ({when}{source})"
+    slowed = [(name, one) for name, one in domains.items() if one.get("limited")]
+    for name, one in slowed[:MOST_CAUSES]:
+        refused = text.count(one["limited"], "refusal")
+        yield f"  {'':<9} {name}: {one['learned'] or 'nothing learned'} ({refused} by rate in this run)"
     breaches = sum(one.get("breaches", 0) for one in domains.values())
     if breaches:
         yield f"  {'':<9} {breaches} of the gaps were shorter than the delay: this is a bug"

@@ -23,7 +23,7 @@ RECENT = 20.0  # seconds over which the speed is measured
 SOON, LATER = 10.0, 30.0  # seconds between lines of progress: in the first minute, and after it
 MOST_OF_A_KIND = 3
 MOST_DOMAINS = 12
-_RULES = ("robots ", "RateLimit", "delay_factor ")  # what sets a pace, other than our own setting
+_RULES = ("robots ", "RateLimit", "delay_factor ", "learned ")  # what sets a pace, other than our own setting
 
 
 @dataclass(slots=True)

@@ -1,7 +1,7 @@
 """A leased domain in the owner's hands: its URLs, its session, its clock and its counts."""
 
 from collections import deque
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 
 from scraper.engine.batch import Batch, RobotsRequest
 from scraper.engine.domain_stats import DomainStats
@@ -9,10 +9,40 @@ from scraper.engine.login_state import LoginState, Step
 from scraper.engine.robots_cache import RobotsRules
 from scraper.http.session import DomainSession
 from scraper.model import Entry, Failed, Visit
-from scraper.politeness import throttle
+from scraper.politeness import learned, throttle
+from scraper.politeness.learned import Limit
 from scraper.politeness.rate_limiter import RateLimiter
 from scraper.politeness.throttle import Pace, State
 from scraper.store import DomainUpdate, Lease
+
+
+@dataclass(frozen=True, slots=True)
+class Doubt:
+    """A refusal that is a limit by rate, `limit`, if one of the URLs passes after the rest."""
+
+    limit: Limit
+    urls: frozenset[int]
+
+
+@dataclass(slots=True)
+class RefusalsSeen:
+    """What a run remembers of refusals on a domain, see `refusals`; URLs by their ids.
+
+    `passes`: answers that were none. `limited`: URLs refused by rate, with what was known of the limit
+    before, and `passes` then. `retried`: those given another try. `error`: the last URL, if it met an error.
+    `errors`: those asked again at once after one; `recovered_at`: `passes` when the last of them passed.
+    `is_page`: a 403 seemed to be the page's own. `is_outage`: errors in a row did not speak of our pace.
+    """
+
+    passes: int = 0
+    limited: dict[int, tuple[Limit, int]] = field(default_factory=dict)
+    retried: set[int] = field(default_factory=set)
+    doubt: Doubt | None = None
+    error: int = 0
+    errors: set[int] = field(default_factory=set)
+    recovered_at: int = 0
+    is_page: bool = False
+    is_outage: bool = False
 
 
 class Domain:
@@ -45,6 +75,10 @@ class Domain:
         self.ticket = 0
         self.promised = 0.0
         self._counted = (0, 0)
+        self._sends = limiter.sends
+        self.refusals = RefusalsSeen()
+        self.quota_interval = 0.0
+        self.quota_until = 0.0
         self.visit_window: tuple[int, int] | None = None
 
     @property
@@ -70,7 +104,9 @@ class Domain:
         self.pace = pace
         self.state = replace(self.state, delay=pace.delay)
         self.stats.delay_s = pace.delay
-        self.stats.delay_source = pace.source
+        told = learned.told_of(self.state.limit)
+        self.stats.learned = told
+        self.stats.delay_source = f"{pace.source}; {told}" if self.state.limit.allowance else pace.source
         return is_news
 
     def put_back(self) -> None:
@@ -78,6 +114,11 @@ class Domain:
         self.held.difference_update(entry.id for entry in self.buffer)
         self.buffer.clear()
         self.is_dry = True
+
+    def sends_since(self) -> int:
+        """How many requests were sent since the last look, whoever sent them."""
+        before, self._sends = self._sends, self.limiter.sends
+        return self._sends - before
 
     def end_batches(self) -> None:
         """Ask the threads at work here to stop after the request in the air."""

@@ -42,6 +42,7 @@ class DomainStats:
     retries: int = 0
     filtered: int = 0
     refusals: int = 0
+    limited: int = 0
     bytes: int = 0
     connections: int = 0
     logins: int = 0
@@ -49,6 +50,7 @@ class DomainStats:
     min_gap_s: float | None = None
     delay_s: float = 0.0
     delay_source: str = ""
+    learned: str = ""
     robots: dict[str, str] = field(default_factory=dict)
     errors: dict[str, int] = field(default_factory=dict)
     raised: dict[str, int] = field(default_factory=dict)
@@ -72,9 +74,11 @@ class DomainStats:
         exchange = visit.exchange
         if exchange is not None:
             self.bytes += exchange.size
-        if kind := visit.reaction.refusal:
+        is_doubted = isinstance(visit.outcome, Retry) and not visit.outcome.counts
+        if (kind := visit.reaction.refusal) and not is_doubted:
             self.refusals += 1
             self.refused[kind] = self.refused.get(kind, 0) + 1
+        self.limited += bool(visit.reaction.limited)
         self.rejected += len(visit.rejected)
         for text in visit.rejected:
             self.note(REJECTED, f"{visit.entry.url}: {text}")

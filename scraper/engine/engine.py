@@ -21,6 +21,8 @@ from scraper.errors import LoginFailed
 from scraper.model import Denied, Entry, Failed, Fetched, Reaction, Redirected, Unchanged, Visit
 from scraper.ops.clock import Clock
 from scraper.politeness import retry
+from scraper.politeness.learned import BURST
+from scraper.politeness.retry import Told
 from scraper.runs.events import DomainState, Event, Listener, Noted, RobotsRead, Ticked, Visited
 from scraper.spider.identity import request_of
 from scraper.store import Run, Store
@@ -58,10 +60,10 @@ class Engine:
         self._clock = clock
         self._listeners = listeners
         self._leases = Leases(store, run, robots_cache, open_session, plan, clock, self._tell)
-        self._throttling = Throttling(plan, run.id, clock, chance, self._tell)
         self._scheduler = Scheduler(
             store, run, robots_cache, plan, clock, self._obey, self._take_in, may_stand
         )
+        self._throttling = Throttling(plan, run.id, clock, chance, self._tell, self._scheduler.pending)
         self._group_commit = GroupCommit(store, run, self._leases, clock, self._tell)
         self._beat_at = 0.0
         self._look_at = 0.0
@@ -293,9 +295,12 @@ class Engine:
     def _take_in(self, domain: Domain, visit: Visit) -> None:
         """Account for a visit and leave it to the next settlement."""
         is_page = isinstance(visit.outcome, Fetched | Unchanged)
-        kept = domain.missed(visit) if visit.reaction.is_logged_out else self._throttling.fair(visit)
-        if kept is not None:
-            visit = kept
+        if visit.reaction.is_logged_out:
+            kept = domain.missed(visit)
+            visit, stays = kept or visit, kept is None
+        else:
+            visit, stays = self._throttling.fair(domain, visit)
+        if not stays:
             self._group_commit.add(domain, visit)
         if is_page:
             domain.login_state.shown(visit.entry.id)
@@ -347,18 +352,30 @@ class Engine:
         response = result.answer.response
         status = response.status if response is not None else None
         wall = self._clock.wall()
-        rest = retry.asked_wait(status, response.headers, wall) if response and status else None
-        is_last = max(robots_request.tries, domain.state.failures) + 1 >= self._plan.max_attempts
+        told = retry.told(response.status, response.headers, wall) if response is not None else Told()
+        # Without a word it may as well be in trouble, unless it has let pass what we asked for before.
+        is_limited = told.is_limited and (told.rest is not None or domain.state.limit.accepted >= BURST)
+        # A refusal by rate is tried again after its rest, for as long as the run waits for that.
+        tries = max(robots_request.tries, domain.state.failures) + (not is_limited)
+        is_last = not is_limited and tries >= self._plan.max_attempts
         learned = self._robots_cache.learn(robots_request, result.answer, is_last=is_last)
         is_failure = learned is None or (isinstance(learned, RobotsRules) and bool(learned.closed))
-        self._throttling.heed(domain, Reaction(is_failure and rest is None, "", rest))
+        limited = f"status {status}" if is_limited else ""
+        is_failure = is_failure and not limited and told.rest is None
+        self._throttling.heed(domain, Reaction(is_failure, "", told.rest, limited, told.budgets))
         self._is_left(domain)
         if isinstance(learned, RobotsRequest):
             self._send(learned)
         elif learned is None:
             origin = self._robots_cache.robots_request(robots_request.origin)
             self._send(
-                RobotsRequest(robots_request.origin, origin.url, 0, robots_request.tries + 1, origin.headers)
+                RobotsRequest(
+                    robots_request.origin,
+                    origin.url,
+                    0,
+                    robots_request.tries + (not is_limited),
+                    origin.headers,
+                )
             )
         else:
             self._tell(RobotsRead(robots_request.origin, status, learned.robots.hash, learned.until - wall))

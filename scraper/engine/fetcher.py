@@ -36,7 +36,6 @@ from scraper.ops.secrets import names_secret
 from scraper.parsing.page import Page
 from scraper.politeness import retry, robots
 from scraper.politeness.blocks import refusal
-from scraper.politeness.ratelimit_fields import rate_limits, spread
 from scraper.politeness.scope import refusal as out_of_scope
 from scraper.runs.archive import Archives
 from scraper.spider import Rules, Spider, parse_page
@@ -46,7 +45,6 @@ from scraper.urls import canonical, domain_of, join, variant
 
 _SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 _GONE = frozenset({404, 410})
-_OVERLOAD = frozenset({429, 503})
 TOO_LARGE = "too large to be parsed"
 _PART = 206  # never asked for
 _JSON = "application/json"
@@ -276,7 +274,9 @@ class Fetcher:
 
     def _again(self, entry: Entry, request: Request, wish: Retry) -> Outcome:
         """Another try, unless the request may not be repeated or has had its tries."""
-        if not (retry.is_safe(request.method) or (request.meta or {}).get("retry")):
+        # What was refused for its rate was not done (RFC 6585 4).
+        is_undone = retry.is_safe(request.method) or wish.reason.endswith("status 429")
+        if not (is_undone or (request.meta or {}).get("retry")):
             return Failed(f"{wish.reason}; {request.method} is not repeated", wish.reason)
         if wish.counts and entry.attempts + 1 >= self._options.max_attempts:
             return Failed(f"{wish.reason}, after {entry.attempts + 1} attempts", wish.reason)
@@ -284,24 +284,25 @@ class Fetcher:
 
     def _reaction(self, session: DomainSession, entry: Entry, response: Response) -> Reaction:
         status = response.status
-        now = self._clock.wall()
-        # A wait that is over already is none: without one of our own we would hammer a site in trouble.
-        rest = retry.asked_wait(status, response.headers, now) or None
-        if rest is not None and session.limiter is not None:
+        told = retry.told(status, response.headers, self._clock.wall())
+        if told.pause and session.limiter is not None:
             # At once: other threads may be waiting in it for their slots.
-            session.limiter.rest_until(self._clock.now() + rest)
+            session.limiter.rest_until(self._clock.now() + told.pause)
         refused = refusal(status, response.headers, response.content)
-        interval = spread(rate_limits(response.headers, now))
-        if refused is None and rest is None and retry.is_retryable_status(status):
-            return replace(_trouble(entry, is_whole=status in _OVERLOAD), interval=interval)
-        if refused is None and rest is None and interval is None:
+        if told.is_limited and (refused is None or told.rest is not None):
+            return Reaction(limited=f"status {status}", rest=told.rest, budgets=told.budgets)
+        if refused is None and told.rest is None and retry.is_retryable_status(status):
+            return replace(_trouble(entry), budgets=told.budgets)
+        if refused is None and told.rest is None and not told.budgets:
             return PLAIN
-        return Reaction(refusal=refused or "", rest=rest, interval=interval)
+        return Reaction(refusal=refused or "", rest=told.rest, budgets=told.budgets)
 
     def _judge(self, entry: Entry, page: Page, reaction: Reaction) -> tuple[Outcome, tuple[str, ...]]:
         request, response, status = page.request, page.response, page.status
         if status == 304:
             return self._not_modified(entry, page)
+        if reaction.limited:
+            return Retry(f"refused by rate: {reaction.limited}", counts=False), ()
         if reaction.refusal and reaction.rest is None:
             return Failed(reaction.refusal, reaction.refusal), ()
         if redirects.is_redirect(status):
@@ -431,9 +432,9 @@ class Fetcher:
         return outcome, found.rejected
 
 
-def _trouble(entry: Entry, *, is_own: bool = False, is_whole: bool = False) -> Reaction:
+def _trouble(entry: Entry, *, is_own: bool = False) -> Reaction:
     """A failure of the domain; a page's own trouble, and a page that fails again, say little about it."""
-    is_hitch = is_own or (entry.attempts > 0 and not is_whole)
+    is_hitch = is_own or entry.attempts > 0
     return Reaction(hitch=entry.attempts + 1) if is_hitch else Reaction(is_failure=True)
 
 

@@ -2,6 +2,7 @@
 
 import heapq
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from itertools import count
 
 from scraper.engine.batch import RobotsRequest
@@ -11,7 +12,7 @@ from scraper.engine.request_guard import RequestGuard
 from scraper.engine.robots_cache import RobotsCache
 from scraper.http.session import DomainSession
 from scraper.ops.clock import Clock
-from scraper.politeness import throttle
+from scraper.politeness import learned, throttle
 from scraper.politeness.rate_limiter import RateLimiter, RateLimiters
 from scraper.runs.events import DomainLeft, Listener, Noted, Postponed
 from scraper.store import Lease, Run, Store
@@ -78,15 +79,19 @@ class Leases:
         plan = self._plan
         now = self._clock.now()
         state = throttle.recovered(throttle.from_json(lease.state), now)
-        pace = throttle.pace(plan.delay)
+        state = replace(state, limit=learned.eased(state.limit, now))
+        pace = throttle.pace(plan.delay, limit=state.limit)
+        # A rest is no slot: the delay is not added to it.
+        due = state.due if lease.due <= state.rest_until else max(lease.due, state.due)
         # The last owner may have kept a shorter delay, of another spider or other settings.
-        due = max(lease.due, state.due) + max(0.0, pace.delay - state.delay)
+        due += max(0.0, pace.delay - state.delay)
         if lease.crashes:
             # What the dead owner had in the air counts from now.
             due = max(due, now + max(pace.delay, state.delay))
         limiter = RateLimiter(
             self._clock, pace.delay, due, concurrency=plan.concurrency, last_sent=state.sent_at
         )
+        limiter.rest_until(state.rest_until)
         self._limiters.hold(lease.domain, limiter)
         domain = Domain(lease, self._open_session(lease, limiter), limiter, state, pace)
         self._let_out(domain)

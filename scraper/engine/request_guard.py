@@ -2,14 +2,15 @@
 
 from collections.abc import Callable, Mapping
 
-from scraper.engine.robots_cache import RobotsRules
+from scraper.engine.robots_cache import RETRY_ROBOTS, RobotsRules
 from scraper.errors import RequestDenied
 from scraper.http import redirects
 from scraper.http.exchange import Answer, exchange
 from scraper.http.session import DomainSession
 from scraper.ops.clock import Clock
-from scraper.politeness import robots
+from scraper.politeness import retry, robots
 from scraper.politeness.rate_limiter import RateLimiter
+from scraper.politeness.retry import Told
 from scraper.politeness.robots import Access
 from scraper.politeness.scope import is_inside
 from scraper.urls import domain_of, host_of, origin_of
@@ -92,10 +93,18 @@ class RequestGuard:
         answer: Answer | None = None
         for _ in range(redirects.MAX_ROBOTS_HOPS + 1):
             answer = exchange(self._session, "GET", url, most=robots.MAX_BODY + 1) if url else None
+            self._heed(url or "", answer)
             url = _next(answer, url or "")
             if url is None:
                 break
         return self._read(origin, answer)
+
+    def _heed(self, url: str, answer: Answer | None) -> None:
+        """What a robots.txt says about when to ask holds for its whole domain."""
+        limiter = self._limiter(url)
+        if limiter is not None and answer is not None and (response := answer.response) is not None:
+            told = retry.told(response.status, response.headers, self._clock.wall())
+            limiter.rest_until(self._clock.now() + told.pause)
 
     def _read(self, origin: str, answer: Answer | None) -> RobotsRules:
         response = answer.response if answer is not None else None
@@ -103,7 +112,9 @@ class RequestGuard:
         access, now = robots.access(status), self._clock.wall()
         if access is Access.UNREACHABLE:
             closed = f"robots.txt is unreachable ({status or 'no answer'}): nothing may be fetched"
-            return RobotsRules(origin, robots.DISALLOW_ALL, now, status, now, closed)
+            told = Told() if response is None else retry.told(response.status, response.headers, now)
+            until = now + max(RETRY_ROBOTS, told.pause)
+            return RobotsRules(origin, robots.DISALLOW_ALL, until, status, now, closed)
         assert response is not None  # only an answer says that anything is allowed
         rules = robots.parse(response.content) if access is Access.PARSE else robots.ALLOW_ALL
         return RobotsRules(

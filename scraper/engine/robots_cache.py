@@ -107,6 +107,11 @@ class RobotsCache:
                 since = (before.since if before is not None else 0.0) or now
                 is_lost = status is not None and 300 <= status < 400  # asking again leads nowhere again
                 if not (is_last or is_lost) and robots.access(status, now - since) is Access.UNREACHABLE:
+                    if before is None or not before.since:
+                        # Since when it is unreachable counts, also where this run does not outwait it.
+                        self._store.keep_robots(
+                            RobotsCopy(robots_request.origin, b"", status, now, now, since)
+                        )
                     return None
             copy = self._copy(robots_request.origin, answer, now, since, before)
         self._store.keep_robots(copy)

@@ -56,6 +56,12 @@ class Scheduler:
         most = self._plan.max_pages
         return most is None or self.spent + self.handed_out < most
 
+    def pending(self, domain: Domain) -> int:
+        """How many URLs of a domain are still to be asked for, as far as known; never too few."""
+        in_air = sum(len(batch.entries) for batch in domain.batches)
+        in_hand = len(domain.buffer) + in_air + len(domain.robots_requests)
+        return in_hand if domain.is_dry else max(in_hand, self._store.progress(self._run).pending)
+
     def next_batch(self, domain: Domain) -> Batch | None:
         """The domain's next turn; None where there is nothing to do now."""
         entry = None if domain.robots_requests else self._next_entry(domain)

@@ -4,12 +4,12 @@ The rules themselves are pure and stand in `throttle`, `retry` and `robots`; her
 """
 
 from collections.abc import Callable
-from dataclasses import replace
 
 from scraper.engine.domain import Domain
 from scraper.engine.plan import Plan
+from scraper.engine.refusals import Refusals
 from scraper.engine.robots_cache import RobotsRules
-from scraper.model import Deferred, Reaction, Retry, Visit
+from scraper.model import Deferred, Reaction, Visit
 from scraper.ops.clock import Clock, second_of_day
 from scraper.politeness import retry, robots, throttle
 from scraper.runs.events import Listener, PaceSet, RestBegan
@@ -21,14 +21,21 @@ class Throttling:
     """The owner thread's only way to change a domain's delay, rest and counts of trouble."""
 
     def __init__(
-        self, plan: Plan, run_id: str, clock: Clock, chance: Callable[[], float], tell: Listener
+        self,
+        plan: Plan,
+        run_id: str,
+        clock: Clock,
+        chance: Callable[[], float],
+        tell: Listener,
+        pending: Callable[[Domain], int],
     ) -> None:
         self._plan = plan
         self._run_id = run_id
         self._clock = clock
         self._chance = chance
         self._tell = tell
-        self._spared: set[int] = set()
+        self._pending = pending
+        self._refusals = Refusals(plan)
 
     def obey(self, domain: Domain, robots_rules: RobotsRules) -> None:
         """Take up the rules of one of the domain's origins."""
@@ -41,8 +48,8 @@ class Throttling:
         )
         self.set_pace(domain)
 
-    def set_pace(self, domain: Domain, interval: float | None = None) -> None:
-        """Find the delay anew; `interval`: seconds a request by the site's RateLimit fields."""
+    def set_pace(self, domain: Domain) -> None:
+        """Find the delay anew."""
         plan = self._plan
         # A delay of 0 is for one's own server: nothing of ours slows it down, only what its robots.txt asks.
         factor = plan.delay_factor if plan.delay else 0.0
@@ -55,7 +62,8 @@ class Throttling:
             domain.state.elapsed,
             crawl_delay=max(delays, default=None),
             request_interval=max(rates, default=None),
-            quota_interval=interval,
+            quota_interval=domain.quota_interval if self._clock.now() < domain.quota_until else None,
+            limit=domain.state.limit,
             max_delay=plan.max_delay,
         )
         if domain.set_pace(pace):
@@ -83,38 +91,74 @@ class Throttling:
         """The longest delay that is kept within a run; a user's own is never too long."""
         return max(self._plan.max_delay, self._plan.delay)
 
-    def fair(self, visit: Visit) -> Visit:
-        """A kept connection that broke costs no attempt, but only once for each URL."""
-        if isinstance(visit.outcome, Retry) and not visit.outcome.counts:
-            if visit.entry.id in self._spared:
-                reaction = Reaction(hitch=visit.entry.attempts + 1)
-                return replace(visit, outcome=Retry(visit.outcome.reason), reaction=reaction)
-            self._spared.add(visit.entry.id)
-        return visit
+    def fair(self, domain: Domain, visit: Visit) -> tuple[Visit, bool]:
+        """The visit as it is to be settled, and whether its URL stays in hand and comes first."""
+        return self._refusals.judge(domain, visit, self._clock.now(), self.max_delay)
 
     def react(self, domain: Domain, visit: Visit) -> None:
         """Account for an exchange and for what its answer means for the whole domain."""
-        if visit.exchange is not None:
-            delay, concurrency = domain.pace.delay, self._plan.concurrency
-            domain.state = throttle.after(domain.state, visit.exchange, delay, concurrency)
+        if visit.exchange is None:
+            return
+        delay, concurrency = domain.pace.delay, self._plan.concurrency
+        domain.state = throttle.after(domain.state, visit.exchange, delay, concurrency)
+        if visit.reaction.is_doubted:
+            domain.sends_since()  # neither passed nor refused, as long as that is not known
+            self._tell_rest(domain, 0.0)
+        else:
             self.heed(domain, visit.reaction)
 
     def heed(self, domain: Domain, reaction: Reaction) -> None:
         """Rest, back off or go on as an answer asks."""
         now = self._clock.now()
         before = domain.state.rest_until
-        self._count_trouble(domain, reaction, now)
-        if reaction.rest is not None:
-            reason = f"Retry-After {reaction.rest:.0f} s"
-            domain.state = throttle.rest(domain.state, now + reaction.rest, reason)
-        if self._plan.delay or reaction.interval is not None:
-            self.set_pace(domain, reaction.interval)
+        is_answer = not (reaction.limited or reaction.is_failure or reaction.refusal)
+        sends = domain.sends_since() - (not is_answer)
+        domain.state = throttle.passed(domain.state, sends, domain.limiter.last_sent)
+        if reaction.limited:
+            self._slow_down(domain, reaction, now)
+        else:
+            self._count_trouble(domain, reaction, now)
+            if reaction.rest is not None:
+                reason = f"Retry-After {reaction.rest:.0f} s"
+                domain.state = throttle.rest(domain.state, now + reaction.rest, reason)
+        if reaction.budgets:
+            self._spread(domain, reaction.budgets, now)
+        if self._plan.delay or reaction.budgets or domain.state.limit.is_learned:
+            self.set_pace(domain)
+        self._tell_rest(domain, before)
+
+    def _tell_rest(self, domain: Domain, before: float) -> None:
+        now = self._clock.now()
         if domain.state.rest_until > max(before, now):
             self._tell(RestBegan(domain.name, domain.state.rest_until - now, domain.state.reason))
 
+    def _slow_down(self, domain: Domain, reaction: Reaction, now: float) -> None:
+        """A refusal by rate speaks of the whole domain, and is remembered for longer than its rest."""
+        domain.state = throttle.limited(
+            domain.state,
+            now,
+            reaction.rest,
+            domain.pace.delay,
+            self.max_delay,
+            retry.refused_by_rate(reaction.limited, reaction.rest),
+            is_sure=not reaction.limited.startswith("status 5"),
+        )
+
+    def _spread(self, domain: Domain, budgets: tuple[tuple[int, float], ...], now: float) -> None:
+        """Keep within what the site says is left: only as slowly as what is still to be asked needs."""
+        pending = self._pending(domain)
+        domain.quota_interval = domain.quota_until = 0.0
+        for remaining, reset in budgets:
+            if wait := retry.wait_for(remaining, reset):
+                reason = f"RateLimit: none left for {reset:.0f} s"
+                domain.state = throttle.rest(domain.state, now + wait, reason)
+            elif pending > remaining and (gap := reset / remaining) <= self.max_delay:
+                domain.quota_interval = max(domain.quota_interval, gap)
+                domain.quota_until = max(domain.quota_until, now + reset)
+
     def _count_trouble(self, domain: Domain, reaction: Reaction, now: float) -> None:
         state = domain.state
-        if reaction.refusal:
+        if reaction.refusal and not reaction.hitch:
             domain.state = throttle.refused(state, now, self._run_id, reaction.refusal)
         elif reaction.is_failure or (reaction.hitch and state.trips):
             backoff = retry.backoff(state.failures + 1, self._chance())

@@ -29,7 +29,8 @@ CHUNK = 65_536
 class Limiter(Protocol):
     """Where every request waits for its slot, whoever sends it. `due`: the next one."""
 
-    due: float
+    @property
+    def due(self) -> float: ...
 
     def wait(self, ahead: float = 0.0) -> bool:
         """Sleep until `ahead` seconds before the next slot, without taking it; whether that took any time."""

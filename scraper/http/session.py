@@ -195,9 +195,9 @@ class DomainSession(requests.Session):
 
     def _heed(self, response: requests.Response, limiter: connection.Limiter) -> None:
         """A wait that the site asks for holds for its whole domain, whoever hears of it."""
-        wait = retry.asked_wait(response.status_code, Headers(response.headers.items()), self.clock.wall())
-        if wait:
-            limiter.rest_until(self.clock.now() + wait)
+        told = retry.told(response.status_code, Headers(response.headers.items()), self.clock.wall())
+        if told.pause:
+            limiter.rest_until(self.clock.now() + told.pause)
 
     def _adjust(self, request: requests.PreparedRequest, kwargs: dict[str, Any]) -> None:
         """Verify a hop to another host by that host's own settings, and show it no certificate of ours."""

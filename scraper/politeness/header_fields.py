@@ -25,6 +25,11 @@ _DATES = tuple(
         rf"{_DAY} {_MONTH} (?P<day> ?[0-9]{{1,2}}) {_TIME} (?P<year>[0-9]{{4}})",
     )
 )
+_ZERO_ZONE = re.compile(r" (?:[+-]0000|Z|UT)$")
+_ISO_DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}[T ][0-9]{2}:")
+_SCRIPT_DATE = re.compile(
+    r"[A-Z][a-z]{2} [A-Z][a-z]{2} [0-9]{2} [0-9]{4} [0-9]{2}:[0-9]{2}:[0-9]{2} GMT[+-][0-9]{4}"
+)
 _PARTS = {separator: re.compile(rf'(?:[^"{separator}]|"(?:[^"\\]|\\.)*"?)+', re.DOTALL) for separator in ",;"}
 _ESCAPED = re.compile(r"\\(.)", re.DOTALL)
 
@@ -39,6 +44,22 @@ def http_date(text: str, now: float) -> float | None:
         if found := pattern.fullmatch(text.strip(" \t")):
             return _moment(found, now)
     return None
+
+
+def loose_date(text: str, now: float) -> float | None:
+    """Epoch seconds of a date as servers write it: by HTTP, with a zone, by ISO 8601 or JavaScript."""
+    text = text.strip(" \t")
+    if (moment := http_date(_ZERO_ZONE.sub(" GMT", text), now)) is not None:
+        return moment
+    try:
+        if found := _SCRIPT_DATE.match(text):
+            return datetime.strptime(found[0], "%a %b %d %Y %H:%M:%S GMT%z").timestamp()
+        moment_of_iso = datetime.fromisoformat(text) if _ISO_DATE.match(text) else None
+    except ValueError:
+        return None
+    return (
+        moment_of_iso.timestamp() if moment_of_iso is not None and moment_of_iso.tzinfo is not None else None
+    )
 
 
 def _moment(found: re.Match[str], now: float) -> float | None:

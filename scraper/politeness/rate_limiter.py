@@ -21,7 +21,6 @@ class RateLimiter:
         self, clock: Clock, delay: float, due: float = 0.0, *, concurrency: int = 1, last_sent: float = 0.0
     ) -> None:
         self.delay = delay
-        self.due = due
         self.last_sent = last_sent or -math.inf
         self.min_gap = math.inf
         self.sends = 0
@@ -29,7 +28,13 @@ class RateLimiter:
         self._clock = clock
         self._is_serial = concurrency == 1
         self._rest = 0.0
+        self._counts_from = due - delay
         self._lock = threading.Lock()
+
+    @property
+    def due(self) -> float:
+        """The next slot: a delay after what it counts from, and not within a rest; never the sum of both."""
+        return max(self._counts_from + self.delay, self._rest)
 
     def wait(self, ahead: float = 0.0) -> bool:
         """Sleep until `ahead` seconds before the next slot, without taking it; whether that took any time."""
@@ -44,7 +49,7 @@ class RateLimiter:
         with self._lock:
             now = self._clock.now()
             slot = max(now, self.due)
-            self.due = slot + self.delay
+            self._counts_from = slot
         while True:
             if slot > now:
                 self._clock.sleep(slot - now)
@@ -59,33 +64,31 @@ class RateLimiter:
         self.min_gap = min(self.min_gap, gap)
         self.breaches += gap < self.delay - 1e-6
         self.last_sent = sent_at
-        self.due = max(self.due, sent_at + self.delay)
+        self._counts_from = max(self._counts_from, sent_at)
         self.sends += 1
 
     def answered(self) -> None:
         """Count the delay from this first byte."""
         if self._is_serial:
-            self._push(self._clock.now() + self.delay)
+            self._count_from_now()
 
     def failed(self) -> None:
         """Count the delay from the end of a failed exchange."""
-        self._push(self._clock.now() + self.delay)
+        self._count_from_now()
 
     def slow_to(self, delay: float) -> None:
         """Change the delay; a longer one counts from the last send already."""
         with self._lock:
-            self.due = max(self.due, self.due - self.delay + delay)
             self.delay = delay
 
     def rest_until(self, moment: float) -> None:
         """Let nothing through before `moment`, nor anyone who waits already."""
         with self._lock:
             self._rest = max(self._rest, moment)
-            self.due = max(self.due, moment)
 
-    def _push(self, due: float) -> None:
+    def _count_from_now(self) -> None:
         with self._lock:
-            self.due = max(self.due, due)
+            self._counts_from = max(self._counts_from, self._clock.now())
 
 
 class RateLimiters:

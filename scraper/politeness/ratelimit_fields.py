@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from scraper.model import Headers
-from scraper.politeness.header_fields import http_date, split_list, unquote
+from scraper.politeness.header_fields import loose_date, split_list, unquote
 
 _MAX_POLICIES = 20
 _YEAR = 365 * 86400.0
@@ -42,10 +42,22 @@ def spread(quotas: Iterable[Quota]) -> float | None:
     return max((gap for quota in quotas if (gap := _gap(quota)) is not None), default=None)
 
 
+def lone_reset(headers: Headers, now: float) -> float | None:
+    """Seconds until a reset that stands without the rest of its quota; None where there is none."""
+    fields = (headers.get(f"{prefix}-Reset-After") or headers.get(f"{prefix}-Reset") for prefix in _PREFIXES)
+    return next((reset for field in fields if (reset := _reset(field, now)) is not None), None)
+
+
 def _gap(quota: Quota) -> float | None:
     if quota.remaining is None or quota.reset is None:
         return None
     return quota.reset / max(1, quota.remaining)
+
+
+def budgets(headers: Headers, now: float) -> tuple[tuple[int, float], ...]:
+    """(requests left, seconds until that is over) of every quota that says both."""
+    quotas = rate_limits(headers, now)
+    return tuple((q.remaining, q.reset) for q in quotas if q.remaining is not None and q.reset is not None)
 
 
 def _members(headers: Headers, name: str) -> list[tuple[str, dict[str, str]]]:
@@ -123,7 +135,7 @@ def _reset(text: str | None, now: float) -> float | None:
     number = _number(text)
     if number is not None and number < 1e9:
         return _delta(text)
-    moment = http_date(text or "", now) if number is None else number / (1 if number < 1e11 else 1000)
+    moment = loose_date(text or "", now) if number is None else number / (1 if number < 1e11 else 1000)
     return None if moment is None or moment - now > _YEAR else max(0.0, moment - now)
 
 

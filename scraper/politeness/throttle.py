@@ -6,6 +6,7 @@ Moments are on `Clock.now()`'s line. The life of a slot, as the engine calls it:
     store `reserve(state, now, slots, pace.delay)`           before anything is sent
     state = after(state, exchange, pace.delay, concurrency)  when it has ended, then one of
     state = succeeded(state) | failed(state, now, backoff) | refused(state, now, run, reason)
+          | limited(state, now, told, delay, max_delay, reason)
     state = rest(state, now + retry_after, reason)           whenever the site asks for it
 """
 
@@ -14,8 +15,11 @@ import math
 import re
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
+from typing import Any
 
 from scraper.model import Deferred, Exchange
+from scraper.politeness import learned
+from scraper.politeness.learned import Limit
 
 MAX_FAILURES = 5
 MAX_REFUSALS = 3
@@ -37,13 +41,17 @@ class Pace:
     source: str
 
 
+NOTHING = Limit()
+
+
 @dataclass(frozen=True, slots=True)
 class State:
     """What a domain's clock remembers between requests, processes and runs.
 
     `due`: the pace allows no request before. `rest_until`: the domain rests, because of `reason`.
     `elapsed`: the last response time, `delay`: the last delay in force (s). `failures` in a row; `trips`: how
-    often the breaker opened since the last success; `refusals` in a row within `run`.
+    often the breaker opened since the last success; `refusals` in a row within `run`. `limit`: what
+    the site's refusals by rate taught.
     """
 
     due: float = 0.0
@@ -56,9 +64,11 @@ class State:
     trips: int = 0
     refusals: int = 0
     run: str = ""
+    limit: Limit = NOTHING
 
 
-_FRESH = asdict(State())
+_FRESH = {name: value for name, value in asdict(State()).items() if name != "limit"}
+_FRESH_LIMIT = asdict(Limit())
 
 
 def pace(
@@ -68,11 +78,13 @@ def pace(
     crawl_delay: float | None = None,
     request_interval: float | None = None,
     quota_interval: float | None = None,
+    limit: Limit | None = None,
     max_delay: float = math.inf,
 ) -> Pace:
     """The longest of all delays, and whose it is; on a tie the first.
 
-    `request_interval`: seconds per request by Request-rate; `quota_interval`: by RateLimit fields.
+    `request_interval`: seconds per request by Request-rate; `quota_interval`: by RateLimit fields; `limit`:
+    what refusals taught.
     `max_delay` bounds only what we add ourselves for a slow site; what a site asks for is never shortened.
     """
     longest, source = delay, f"setting delay {delay:g} s"
@@ -84,6 +96,8 @@ def pace(
         longest, source = request_interval, f"robots Request-rate 1/{request_interval:g}s"
     if quota_interval is not None and quota_interval > longest:
         longest, source = quota_interval, f"RateLimit, one request per {quota_interval:.3g} s"
+    if limit is not None and limit.interval > longest:
+        longest, source = limit.interval, learned.told_of(limit)
     return Pace(longest, source)
 
 
@@ -167,6 +181,28 @@ def refused(state: State, now: float, run: str, reason: str) -> State:
     return rest(counted, now + _doubled(base, refusals - 1), reason)
 
 
+def limited(
+    state: State,
+    now: float,
+    told: float | None,
+    delay: float,
+    max_delay: float,
+    reason: str,
+    *,
+    is_sure: bool = True,
+) -> State:
+    """A refusal by rate: the domain rests as told, or longer each time, and is asked more slowly then."""
+    limit, wait = learned.refused(state.limit, now, told, delay, max_delay, is_sure=is_sure)
+    # It speaks of our pace; whether the site is in trouble is for other answers to tell.
+    return rest(replace(state, limit=limit), now + wait, reason)
+
+
+def passed(state: State, count: int, sent_at: float) -> State:
+    """Account for requests that were not refused, the last sent at a moment."""
+    limit = learned.passed(state.limit, count, sent_at)
+    return rest(replace(state, limit=limit), learned.rested_until(limit), learned.told_of(limit))
+
+
 def recovered(state: State, now: float) -> State:
     """Forget failures whose rest was over long ago: they say nothing about the site of today."""
     return replace(state, failures=0, trips=0) if now - next_at(state) > MAX_REST else state
@@ -188,7 +224,10 @@ def _doubled(base: float, times: int) -> float:
 
 def to_json(state: State) -> str:
     """The state as text for the store."""
-    return json.dumps({name: getattr(state, name) for name in _FRESH}, separators=(",", ":"))
+    kept: dict[str, object] = {name: getattr(state, name) for name in _FRESH}
+    if state.limit.last:
+        kept["limit"] = {name: getattr(state.limit, name) for name in _FRESH_LIMIT}
+    return json.dumps(kept, separators=(",", ":"))
 
 
 def from_json(text: str) -> State:
@@ -199,8 +238,13 @@ def from_json(text: str) -> State:
         return State()
     if not isinstance(kept, dict):
         return State()
-    sound = {name: kept[name] for name, default in _FRESH.items() if _is_sound(kept.get(name), default)}
-    return State(**sound)
+    limit = kept.get("limit")
+    found = Limit(**_sound(limit, _FRESH_LIMIT)) if isinstance(limit, dict) else NOTHING
+    return State(**_sound(kept, _FRESH), limit=found)
+
+
+def _sound(kept: dict[str, Any], fresh: dict[str, Any]) -> dict[str, Any]:
+    return {name: kept[name] for name, default in fresh.items() if _is_sound(kept.get(name), default)}
 
 
 def _is_sound(value: object, default: object) -> bool:

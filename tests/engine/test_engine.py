@@ -135,7 +135,7 @@ class TestRest:
             }
         )
         result = crawl(Walk, web)
-        assert sorted(web.gaps("a.test")) == [1.0, 1.0, 1.0, 1.0, 60.0]
+        assert sorted(web.gaps("a.test")) == [1.0, 1.0, 2.0, 2.0, 61.0]
         assert paths(result)[:2] == ["", "busy"]
         assert len(result.pages) == 4
 
@@ -145,14 +145,14 @@ class TestRest:
         )
         crawl(Both, web)
         assert max(web.gaps("b.test")) == 1.0
-        assert moments(web, A) == [1.0, 61.0]
+        assert moments(web, A) == [1.0, 62.0]
 
     def test_a_date_is_understood(self) -> None:
         web = FakeWeb()
         web.clock.set_wall(784_111_717.0)
         web[A] = [(503, {"Retry-After": "Sun, 06 Nov 1994 08:49:37 GMT"}), links()]
         crawl(Walk, web)
-        assert moments(web, A) == [1.0, 60.0]
+        assert moments(web, A) == [1.0, 61.0]
 
     def test_a_wait_over_max_wait_is_left_to_a_later_run_which_keeps_it(self) -> None:
         web = FakeWeb({A: [(503, {"Retry-After": "3600"}), links()]})
@@ -182,7 +182,7 @@ class TestRest:
     def test_three_refusals_in_a_row_end_the_domain_for_this_run(self) -> None:
         web = FakeWeb({A: links(*"bcdefg"), **{A + name: 403 for name in "bcdefg"}})
         result = crawl(Walk, web)
-        assert paths(result) == ["", "b", "c", "d"]
+        assert paths(result) == ["", "b", "b", "c", "d"]
         assert "refused 3 times in a row" in result.left["a.test"]
         assert result.verdict is Verdict.BLOCKED
         assert min(web.gaps("a.test")[2:]) >= 10.0
@@ -190,7 +190,8 @@ class TestRest:
     def test_an_answer_between_refusals_forgives_them(self) -> None:
         web = FakeWeb({A: links(*"bcdef"), **{A + name: 403 for name in "bcef"}, A + "d": links()})
         result = crawl(Walk, web)
-        assert paths(result) == ["", *"bcdef"]
+        assert paths(result) == ["", "b", *"bcdef", *"bcef"]
+        assert set(result.failed) == {A + name for name in "bcef"}
 
     def test_a_wait_over_max_wait_ends_the_run_at_once(self) -> None:
         web = FakeWeb({A: links("b"), A + "b": (429, {"Retry-After": "99999999999"})})
@@ -211,9 +212,20 @@ class TestRest:
         assert result.stop is Stop.DONE
         assert max(web.gaps("a.test")) <= 16
 
-    def test_a_site_that_goes_down_is_parked_after_five_pages(self) -> None:
+    def test_a_site_that_refuses_everything_is_left_with_nothing_lost(self) -> None:
         names = "bcdefghijk"
         web = FakeWeb({A: links(*names), **{A + name: 503 for name in names}})
+        result = crawl(Walk, web)
+        assert (result.stop, result.summary["exit_code"], result.failed) == (Stop.DEFERRED, 75, {})
+        assert web.gaps("a.test") == [1.0, 1.0, 24.0, 60.0]
+        assert "refused by rate (status 503)" in result.left["a.test"]
+        web.clock.sleep(3600)
+        again = crawl(Walk, web, store=result.store)
+        assert len(again.requests) == 1, "one probe"
+
+    def test_a_site_that_goes_down_is_parked_after_five_pages(self) -> None:
+        names = "bcdefghijk"
+        web = FakeWeb({A: links(*names), **{A + name: 502 for name in names}})
         result = crawl(Walk, web)
         assert result.stop is Stop.DEFERRED
         assert sorted(web.gaps("a.test"))[-2:] == [30.0, 60.0]
@@ -347,7 +359,7 @@ class TestRetries:
     def test_a_site_that_is_overloaded_is_parked_for_one_page_as_well(self) -> None:
         web = FakeWeb({A: links("b", "c"), A + "b": 503, A + "c": 503})
         result = crawl(Walk, web)
-        assert 30.0 in web.gaps("a.test")
+        assert 60.0 in web.gaps("a.test")
         assert result.records == [{"url": A}]
 
     def test_another_try_may_bring_the_page(self) -> None:
@@ -368,7 +380,7 @@ class TestRetries:
                 yield Request(A + "once", method="POST", data={"q": "1"})
                 yield Request(A + "twice", method="POST", data={"q": "1"}, meta={"retry": True})
 
-        result = crawl(BatchResult, FakeWeb({A + "once": 503, A + "twice": [503, links()]}))
+        result = crawl(BatchResult, FakeWeb({A + "once": 500, A + "twice": [500, links()]}))
         assert sorted(paths(result)) == ["once", "twice", "twice"]
         assert "POST is not repeated" in result.failed[A + "once"]
         assert result.requests[-1].body == b"q=1"

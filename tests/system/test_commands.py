@@ -165,6 +165,6 @@ def test_progress_is_lines_where_no_terminal_is(project: Project, site: Site) ->
     ended = project.run("run", "shop")
     assert ended.code == 0 and ended.out == "" and "\x1b" not in ended.err
     assert "127.0.0.1: 1 request every 0.03 s (robots.txt Crawl-delay)" in ended.err
-    assert "127.0.0.1: rests for 1.0 s: Retry-After 1 s" in ended.err
+    assert "127.0.0.1: rests for 2.0 s: refused by rate (status 503, Retry-After 1 s)" in ended.err
     assert "robots.txt line 3: Disallow: /3" in ended.err
     assert "smallest gap" in ended.err

@@ -42,7 +42,7 @@ def audit(store: Store, run: Run) -> list[DomainAudit]:
             stats.delay_s,
             stats.delay_source,
             stats.breaches,
-            stats.refusals,
+            stats.refusals + stats.limited,
             tuple(_robots(store, origin, digest) for origin, digest in sorted(stats.robots.items())),
         )
         for name, stats in domain_stats.items()

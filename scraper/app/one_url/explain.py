@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from scraper import settings as settings_of
@@ -11,7 +11,7 @@ from scraper.app.project import told_worker
 from scraper.engine.robots_cache import RobotsCache, RobotsRules
 from scraper.model import Deferred
 from scraper.ops.clock import SystemClock, second_of_day
-from scraper.politeness import scope, throttle
+from scraper.politeness import learned, scope, throttle
 from scraper.politeness.throttle import State
 from scraper.settings import Settings
 from scraper.spider import Rules
@@ -117,10 +117,15 @@ def _clock(url: str, asker: Asker, store: Store | None, robots_rules: RobotsRule
     name, found = domain_of(url), asker.settings
     row = store.domain(name) if store is not None else None
     state = throttle.from_json(row["state"]) if row is not None else State()
+    if row is not None and store is not None:
+        now = SystemClock(store.anchor()).now()
+        state = replace(state, limit=learned.eased(state.limit, now))
     pace = pace_of(found, settings_of.token(found), robots_rules, state)
     source = found.source("delay") if pace.source.startswith("setting") else ""
     by = f" ({source})" if source and source != settings_of.DEFAULT else ""
     yield Check("delay", f"{pace.delay:.3g} s for {name}: {pace.source}{by}")
+    if state.limit.is_learned:
+        yield Check("learned", learned.told_of(state.limit))
     if row is None or store is None:
         yield Check("next", "now: nothing was asked of the domain yet", True)
         return

@@ -15,9 +15,10 @@ from scraper.http.exchange import Answer, exchange
 from scraper.http.session import DomainSession
 from scraper.model import Deferred, Denied, Entry, NewUrl, Response, Visit
 from scraper.ops.clock import SystemClock, second_of_day
-from scraper.politeness import retry, robots, throttle
+from scraper.politeness import learned, retry, robots, throttle
 from scraper.politeness.blocks import refusal
 from scraper.politeness.rate_limiter import RateLimiter
+from scraper.politeness.retry import Told
 from scraper.politeness.throttle import Pace, State
 from scraper.settings import Settings
 from scraper.store import DomainUpdate, Lease, Run, Store
@@ -153,13 +154,16 @@ class Probe:
     def _open(self, lease: Lease) -> _Held:
         now = self._clock.now()
         state = throttle.recovered(throttle.from_json(lease.state), now)
-        pace = throttle.pace(self._settings.delay)
+        state = replace(state, limit=learned.eased(state.limit, now))
+        pace = throttle.pace(self._settings.delay, limit=state.limit)
         delay = max(pace.delay, state.delay)
-        due = max(lease.due, state.due) + delay - state.delay
+        due = state.due if lease.due <= state.rest_until else max(lease.due, state.due)
+        due += delay - state.delay
         if lease.crashes:
             # What the dead owner had in the air counts from now.
             due = max(due, now + delay)
         limiter = RateLimiter(self._clock, delay, due, last_sent=state.sent_at)
+        limiter.rest_until(state.rest_until)
         entries = self._store.take(self._run, lease, 1)
         entry = entries[0] if entries else None
         return _Held(lease, self._open_session(lease, limiter), limiter, state, pace, entry)
@@ -196,19 +200,22 @@ class Probe:
         """What an answer means for the domain, as in a run; kept at once, for it outlives us."""
         now, wall = self._clock.now(), self._clock.wall()
         state, response = throttle.after(held.state, answer.exchange, held.pace.delay), answer.response
-        rest = refused = None
+        refused, told = None, Told()
         if response is not None:
-            rest = retry.asked_wait(response.status, response.headers, wall)
+            told = retry.told(response.status, response.headers, wall)
             refused = refusal(response.status, response.headers, response.content)
-        is_failure = response is None or (rest is None and retry.is_retryable_status(response.status))
-        if refused:
+        if told.is_limited and response is not None:
+            most = max(self._settings.max_delay, self._settings.delay)
+            reason = retry.refused_by_rate(f"status {response.status}", told.rest)
+            state = throttle.limited(state, now, told.rest, held.pace.delay, most, reason)
+        elif refused:
             state = throttle.refused(state, now, self._run.id, refused)
-        elif is_failure:
+        elif response is None or (told.rest is None and retry.is_retryable_status(response.status)):
             state = throttle.failed(state, now, retry.backoff(state.failures + 1, 0.5))
-        elif rest is None:
-            state = throttle.succeeded(state)
-        if rest is not None:
-            state = throttle.rest(state, now + rest, f"Retry-After {rest:.0f} s")
+        else:
+            state = throttle.passed(throttle.succeeded(state), 1, held.limiter.last_sent)
+        if told.pause and not told.is_limited:
+            state = throttle.rest(state, now + told.pause, f"Retry-After {told.pause:.0f} s")
         held.state = state
         held.limiter.rest_until(state.rest_until)
         visits = [] if held.entry is None else [Visit(held.entry, Denied(BY_HAND), answer.exchange)]
@@ -235,6 +242,7 @@ def pace_of(settings: Settings, token: str, robots_rules: RobotsRules | None, st
         settings.delay,
         settings.delay_factor if settings.delay else 0.0,
         state.elapsed,
+        limit=state.limit,
         crawl_delay=robots_rules.robots.crawl_delay(token) if robots_rules is not None else None,
         request_interval=rate.delay if rate is not None else None,
         max_delay=settings.max_delay,

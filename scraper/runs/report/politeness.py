@@ -74,7 +74,7 @@ def _row(name: str, stats: DomainStats, exemptions: Mapping[str, str]) -> Markup
         _lines(interval(number(stats, "delay_s")), clean(stats.get("delay_source") or "", 100)),
         interval(gap) if gap else "–",
         _alarm(stats, "breaches"),
-        _alarm(stats, "refusals"),
+        _alarm({"refusals": number(stats, "refusals") + number(stats, "limited")}, "refusals"),
         _robots(stats, exemptions.get(name)),
         counted(stats, "connections"),
     )

@@ -1,0 +1,176 @@
+"""What refusals teach about a site's limit of requests: how long to rest, and how to ask from then on.
+
+A limiter is unknown but for what it let pass: `accepted` requests since `since`, then a refusal, and after
+the rest that followed more again. A window (fixed or sliding) that let n requests pass in T seconds, and more
+after R seconds of rest, lets n pass in (T + R); a bucket gets as many tokens between two refusals as it gave.
+What is concluded is meant to hold for all of them at once, for windows of up to an hour, so that two refusals
+are the most in a run of any length, and later runs meet none.
+"""
+
+import math
+from dataclasses import dataclass, replace
+
+LONGEST = 3600.0  # seconds: no window is believed to be longer
+MARGIN = 1.1
+MINUTE = 60.0
+SHORT_GUESS, LONG_GUESS = 2.0, 300.0
+GAP = 300.0  # seconds without a request after which what was accepted before says nothing more
+ENOUGH = 2  # lessons that a site may give which may be in trouble
+BURST = 4  # from so many requests on, what passed before a refusal is a budget
+OUTAGE = 4  # delays are enough for a site that may have been down when we came
+FEW = 2  # a burst below it is a distance between two requests, not a budget
+KEPT_FOR = 7 * 86400.0
+EASED_A_DAY = 0.9
+
+
+@dataclass(frozen=True, slots=True)
+class Limit:
+    """The limit of a site as far as it is known; moments on `Clock.now()`'s line, spans in seconds.
+
+    `interval`: seconds a request, 0 while nothing was learned. `allowance`: so many requests, then `window`
+    seconds of rest; 0: spread evenly. `spent`: how many of them. `since`, `last`, `accepted`: the requests
+    let pass since the last refusal. `refused_at`: that refusal; `in_row`: refusals since one passed.
+    `burst`: what passed before the first refusal; `lessons`: all refusals. `forbids`: 403 is the site's
+    answer for single pages.
+    """
+
+    interval: float = 0.0
+    allowance: int = 0
+    window: float = 0.0
+    spent: int = 0
+    since: float = 0.0
+    last: float = 0.0
+    accepted: int = 0
+    refused_at: float = 0.0
+    in_row: int = 0
+    burst: int = 0
+    lessons: int = 0
+    forbids: bool = False
+
+    @property
+    def is_learned(self) -> bool:
+        return bool(self.interval or self.allowance)
+
+
+def passed(limit: Limit, count: int, sent_at: float) -> Limit:
+    """Account for requests that were not refused, the last of them sent at a moment."""
+    if count <= 0:
+        return limit
+    is_new = not limit.accepted or limit.in_row > 0 or sent_at - limit.last > GAP + limit.interval
+    spent = 0 if sent_at - limit.last >= limit.window else limit.spent
+    return replace(
+        limit,
+        since=sent_at if is_new else limit.since,
+        accepted=count if is_new else limit.accepted + count,
+        last=max(limit.last, sent_at),
+        spent=spent + count if limit.allowance else 0,
+        in_row=0,
+    )
+
+
+def rested_until(limit: Limit) -> float:
+    """The moment before which the learned allowance lets nothing pass; 0 where some of it is left."""
+    return limit.last + limit.window if limit.allowance and limit.spent >= limit.allowance else 0.0
+
+
+def refused(
+    limit: Limit, now: float, told: float | None, delay: float, max_delay: float, *, is_sure: bool = True
+) -> tuple[Limit, float]:
+    """What a refusal teaches, and for how long to rest (s). `told`: the wait that came with it.
+
+    `delay`: the one in force; what is concluded is slower. One that is longer than `max_delay` becomes an
+    allowance, so that a run of few pages need not wait. `is_sure`: it speaks of our rate and of nothing else.
+    """
+    rest = _rest(limit, now, told, is_sure)
+    noted = replace(
+        limit,
+        refused_at=now,
+        in_row=limit.in_row + 1,
+        burst=limit.burst or limit.accepted,
+        lessons=limit.lessons + 1,
+    )
+    if not limit.accepted:
+        return noted, rest  # who was refused at once knows nothing of what would have passed
+    # What is refused at any pace says less of it each time.
+    step = 1.0 if not is_sure and limit.lessons >= ENOUGH and not limit.in_row else 1.25
+    interval = _interval(limit, now, told, rest, step)
+    if interval is None:
+        return _allow(noted, limit.allowance or noted.burst, LONGEST), max(rest, LONGEST)
+    slower = max(delay, limit.interval)
+    if _is_vague(limit, now, told, is_sure):
+        interval = min(interval, 2 * slower if not limit.in_row else OUTAGE * max(slower, 1.0))
+    interval = max(interval, step * slower)
+    if interval > max_delay:
+        # Until all of it is over, and not only the first request of it.
+        return _allow(noted, limit.accepted, limit.accepted * interval), rest + (
+            now - limit.since if told else 0.0
+        )
+    return replace(noted, interval=interval, allowance=0, window=0.0, spent=0), rest
+
+
+def _is_vague(limit: Limit, now: float, told: float | None, is_sure: bool) -> bool:
+    """Whether first refusals may be an accident; a second one, which tells more, then comes soon enough."""
+    if limit.in_row:
+        return not is_sure and limit.accepted < BURST
+    if limit.is_learned:
+        return False
+    return not is_sure or limit.accepted < BURST or (told is None and now - limit.since > MINUTE)
+
+
+def _allow(limit: Limit, count: int, window: float) -> Limit:
+    """Half of what passed: a window with a fixed beginning may have ended once while we counted."""
+    return replace(
+        limit, interval=0.0, allowance=max(1, count // 2), window=max(limit.window, window), spent=0
+    )
+
+
+def _rest(limit: Limit, now: float, told: float | None, is_sure: bool) -> float:
+    """Longer each time: as told or guessed, then a minute or as told, then as long as any window."""
+    is_budget = is_sure and limit.accepted >= BURST
+    if limit.in_row == 0:
+        return told if told is not None else _guess(limit, now, is_budget)
+    if limit.in_row == 1 and (told is not None or not is_budget):
+        return max(told or 0.0, MINUTE)
+    return max(told or 0.0, LONGEST)
+
+
+def _guess(limit: Limit, now: float, is_budget: bool) -> float:
+    """Most limits without a word are by the minute; those that bear no burst, by less."""
+    took = now - limit.since if limit.accepted else 0.0
+    if took > MINUTE / 3:
+        return min(LONG_GUESS, max(MINUTE, 3 * took))
+    return MINUTE if is_budget else min(MINUTE, max(SHORT_GUESS, 12 * took))
+
+
+def _interval(limit: Limit, now: float, told: float | None, rest: float, step: float) -> float | None:
+    """Seconds a request that no limiter refuses which did what was seen; None where only a window is sure."""
+    took, n = now - limit.since, limit.accepted
+    by_window = MARGIN * (took + rest) / n
+    if limit.in_row:
+        return 2 * by_window if told is not None or rest < LONGEST else None  # what it told was not so
+    if told is not None:
+        return by_window
+    if not limit.is_learned or limit.since - limit.refused_at > LONGEST:
+        # The first refusal of a site that bears no burst: its rate is nearer to ours than to the guess.
+        return math.sqrt(max(took, 0.5) * by_window) if n < FEW else by_window
+    between = now - limit.refused_at
+    if n >= FEW:
+        by_bucket = MARGIN * between / (n - 1)
+        return max(2 * MARGIN * limit.interval, by_bucket) if step > 1 else by_bucket
+    return max(2 * MARGIN * limit.interval, 1.5 * between) if limit.burst < BURST else None
+
+
+def eased(limit: Limit, now: float) -> Limit:
+    """The limit as it is kept at a moment: from a week after the last refusal on, a tenth faster each day."""
+    days = (now - limit.refused_at - KEPT_FOR) / 86400
+    if days <= 0 or not limit.is_learned:
+        return limit
+    ease = EASED_A_DAY**days
+    return replace(limit, interval=limit.interval * ease, window=limit.window * ease)
+
+
+def told_of(limit: Limit) -> str:
+    """The rule in words for people; empty while nothing was learned."""
+    if limit.allowance:
+        return f"learned from refusals, {limit.allowance} requests in {limit.window:.0f} s"
+    return f"learned from refusals, one request per {limit.interval:.3g} s" if limit.interval else ""
