@@ -55,7 +55,7 @@ def compose(
     options = FetchOptions(
         found.number, token, inputs, settings.max_attempts, settings.archive, settings.parse_timeout
     )
-    archives = Archives(run_folders(prepared.options.data / found.spider))
+    archives = Archives(run_folders(prepared.options.data / found.spider), settings.max_body)
     fetcher = Fetcher(prepared.spider, rules, options, clock, archives, store.in_hand)
     return Engine(
         store,
@@ -90,7 +90,7 @@ def compose_offline(
     inputs = inputs_of(prepared, found.code)
     options = FetchOptions(found.number, token, inputs, parse_timeout=settings.parse_timeout)
     return Offline(
-        Archives(run_folders(prepared.options.data / found.spider)),
+        Archives(run_folders(prepared.options.data / found.spider), settings.max_body),
         Fetcher(prepared.spider, rules, options, clock, in_hand=store.in_hand),
         token,
         store,

@@ -10,7 +10,7 @@ from pathlib import Path
 from scraper import settings
 from scraper.errors import UsageError
 from scraper.ops.secrets import is_secret_name
-from scraper.runs import archive, health
+from scraper.runs import health
 from scraper.runs.health import Health
 from scraper.runs.record_types import columns_of
 from scraper.runs.records import key_fields
@@ -59,8 +59,6 @@ def prepare(options: Options) -> Prepared:
     spider = loaded.spider()
     spider.params = dict(options.params)
     found = settings.load(loaded.spider.settings, options.overrides, Path.cwd(), os.environ)
-    if found.archive and not options.is_offline:
-        archive.warcio()
     return Prepared(
         loaded,
         spider,

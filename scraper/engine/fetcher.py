@@ -71,12 +71,11 @@ class FetchOptions:
 
 @dataclass(frozen=True, slots=True)
 class _Sent:
-    """A request on its way; `is_uncopied`: what it brings is to be archived even where it is unchanged."""
+    """A request on its way."""
 
     entry: Entry
     request: Request
     asked: Asked
-    is_uncopied: bool = False
 
 
 class Fetcher:
@@ -141,13 +140,13 @@ class Fetcher:
         if session.has_login and _LEAVES.search(entry.url):
             return Visit(entry, Denied("a logout link: it would end the login"))
         body, headers = body_of(request)
-        known, is_uncopied = entry.known, self._is_uncopied(entry)
+        known = entry.known
         if known is not None and not self._is_same(entry) and self._copy(entry) is None:
             entry, known = replace(entry, known=None), None
         # A HEAD has nothing but its header, so that no answer to it stands for another.
-        if known is not None and not is_uncopied and request.method == "GET":
+        if known is not None and not self._is_uncopied(entry) and request.method == "GET":
             headers.update(caching.conditional_headers(known.etag, known.last_modified))
-        return _Sent(entry, request, ask(session, request.method, entry.url, headers, body), is_uncopied)
+        return _Sent(entry, request, ask(session, request.method, entry.url, headers, body))
 
     def may_stand(self, entry: Entry) -> bool:
         """Whether the last parse of a page stands for it while the page itself is as it was."""
@@ -202,8 +201,7 @@ class Fetcher:
 
     def _to_archive(self, sent: "_Sent", outcome: Outcome, page: Page) -> tuple[Response | None, bytes]:
         """What of an answer is archived, and under which fingerprint."""
-        is_news = sent.is_uncopied and isinstance(outcome, Unchanged) and page.status != 304
-        if self._options.archive and ((is_news and not page.noarchive) or _is_kept(outcome, page)):
+        if self._options.archive and _is_kept(outcome, page):
             return _without_cookies(page.response), archived_as(sent.entry)
         return None, b""
 
@@ -214,6 +212,8 @@ class Fetcher:
         with self._in_hand(entry.id):
             judged = self._bounded.call(lambda: self._judge(entry, page, PLAIN))
         outcome, rejected = judged or (too_long(self._options.parse_timeout), ())
+        if isinstance(outcome, Retry):
+            outcome = Failed(f"{outcome.reason} in the archive", outcome.reason)
         return Visit(entry, outcome, None, PLAIN, rejected)
 
     def robots_request(
@@ -440,9 +440,9 @@ def _trouble(entry: Entry, *, is_own: bool = False) -> Reaction:
 
 def _is_kept(outcome: Outcome, page: Page) -> bool:
     """Whether a response is archived: what a later parse needs, unless its site says noarchive."""
-    if page.status == 304:
-        return False  # its body is in the archive already
     match outcome:
+        case Unchanged():
+            return not page.noarchive
         case Fetched(facts=facts):
             return "noarchive" not in facts
         case Redirected() | Failed(is_parse=True) | Failed(is_gone=True):

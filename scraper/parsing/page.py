@@ -37,7 +37,7 @@ _GZIP = b"\x1f\x8b"
 _MOST_FORMS = 50  # looked at for the one that has the fields
 _CACHED_LINKS = 20_000  # about 6 MB; most links of a site are on many of its pages
 _LONGEST_CACHED = 300  # characters; no page shall fill the cache with megabytes
-_MOST_MEMORY = 512 * 2**20  # bytes that the tree of a page may take, as far as its text tells
+_MOST_MEMORY = 256 * 2**20  # bytes that the tree of a page may take, as far as its text tells
 _ELEMENT, _ATTRIBUTE, _SOUP = 130, 250, 4  # bytes a tag and an attribute, as measured; the soup's are larger
 
 

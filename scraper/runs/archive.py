@@ -3,13 +3,15 @@
 One gzip member a record, written by a single call: a process that is killed leaves at most one torn member,
 at the end of a file that only it wrote; it is cut off at the next open.
 
-Not kept: requests (they hold cookies and passwords), Set-Cookie, and pages whose site says noarchive. Bodies
-are kept decoded, so Content-Encoding and Transfer-Encoding are left out as well.
+Not kept: requests (they hold cookies and passwords; of one that is no GET its method and URL are kept),
+Set-Cookie, and pages whose site says noarchive. Bodies are kept decoded, so the fields that tell of codings
+and lengths stand under names of ours, and are given their own back when a page is read. A page that did not
+change leaves a revisit record, so that the files of one run are a whole picture for other tools.
 """
 
-import datetime
 import heapq
 import io
+import json
 import os
 import re
 import threading
@@ -20,24 +22,30 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from http import HTTPStatus
 from pathlib import Path
-from typing import Any
-from urllib.parse import quote
 
 from scraper.errors import UsageError
-from scraper.model import Entry, Headers, Response
+from scraper.model import Entry, Headers, Response, Unchanged, Visit
+from scraper.ops.clock import SystemClock
 from scraper.ops.disk import explained
-from scraper.runs import gzip_members
+from scraper.runs import gzip_members, warc
 from scraper.runs.events import Event, Visited
+from scraper.runs.files import RunFiles
 from scraper.urls import canonical, fingerprint
 
 IDENTITY = "Scraper-Fingerprint"
-DROPPED = frozenset(
-    {"set-cookie", "set-cookie2", "content-encoding", "transfer-encoding", "content-length", "trailer"}
-)
+MAX_BODY = 32 * 2**20
+_HEADS = 2**20  # bytes of a record beside its body, at most
+_COOKIES = frozenset({"set-cookie", "set-cookie2"})
+_CODINGS = frozenset({"content-encoding", "transfer-encoding", "content-length", "trailer"})
+_ORIGINAL = "Scraper-Original-"
+_SAME = "http://netpreserve.org/warc/1.1/revisit/identical-payload-digest"
+_NOT_MODIFIED = "http://netpreserve.org/warc/1.1/revisit/server-not-modified"
+_ANSWER = ("Content-Type", "application/http; msgtype=response")
 CARRIED = 0  # in place of a worker's number: what older archives had
 
-_TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
-_PRINTABLE = "".join(map(chr, range(32, 127)))
+_NAME = re.compile(
+    r"[!-9;-~\xa0-\xff](?:[ -9;-~\xa0-\xff]*[!-9;-~\xa0-\xff])?"
+)  # no colon, no blank at an end
 _PLACES = 40  # bits of an offset: files up to 1 TiB
 _OFFSET = (1 << _PLACES) - 1
 
@@ -51,25 +59,24 @@ class ArchivedPage:
     response: Response
 
 
-def warcio() -> Any:
-    """The library that writes and reads records; UsageError where it is not installed."""
-    try:
-        # Imported here: an extra, which only those need who archive.
-        import warcio.archiveiterator
-        import warcio.statusandheaders
-        import warcio.warcwriter
-    except ImportError:
-        raise UsageError("the archive needs the package warcio", "pip install 'scraper[archive]'") from None
-    return warcio
+@dataclass(frozen=True, slots=True)
+class Damage:
+    """A record that cannot be read: where it begins in its file."""
+
+    file: Path
+    offset: int
 
 
 # writing ----------------------------------------------------------------------------------------------------
 class Archive:
-    """Writes every response that a visit brings along to one file, which belongs to this process alone."""
+    """Writes every response that a visit brings along to one file, which belongs to this process alone.
 
-    def __init__(self, folder: Path, worker: int | None = None) -> None:
+    `before`: the archives of earlier runs, where the copy of a page stands that did not change.
+    """
+
+    def __init__(self, folder: Path, worker: int | None = None, before: "Archives | None" = None) -> None:
         self.path = folder / ("pages.warc.gz" if worker is None else f"pages-{worker}.warc.gz")
-        self._warcio = warcio()
+        self._before = before
         self._descriptor = -1
         self._size = 0
 
@@ -80,32 +87,70 @@ class Archive:
             self._size = gzip_members.whole(self._descriptor, self.path)
             os.ftruncate(self._descriptor, self._size)
         if not self._size:
-            about = {"software": "scraper", "format": "WARC File Format 1.1"}
-            self._append(self._writer().create_warcinfo_record(self.path.name, about))
+            about = b"software: scraper\r\nformat: WARC File Format 1.1\r\n"
+            kind = ("Content-Type", "application/warc-fields")
+            now = ("WARC-Date", warc.date(SystemClock(0.0).wall()))
+            self._append(warc.written("warcinfo", [now, ("WARC-Filename", self.path.name), kind], about))
 
     def __call__(self, event: Event) -> None:
         if isinstance(event, Visited) and event.visit.response is not None:
-            self.add(event.visit.entry, event.visit.response, event.visit.archived_as)
+            self.keep(event.visit, event.visit.response)
+
+    def keep(self, visit: Visit, response: Response) -> None:
+        """Append what a visit brought; of what did not change only that, where an earlier run has its copy."""
+        fp = visit.archived_as or visit.entry.fp
+        is_same = isinstance(visit.outcome, Unchanged)
+        before = self._before.fields(fp) if is_same and self._before is not None else {}
+        if before:
+            self._add_revisit(fp, response, before)
+        elif response.status != 304:
+            self.add(visit.entry, response, fp)
 
     def add(self, entry: Entry, response: Response, archived_as: bytes = b"") -> None:
         """Append one response, under the fingerprint of its request or another."""
-        moment = datetime.datetime.fromtimestamp(response.fetched_at, datetime.UTC)
-        fields = {
-            "WARC-Date": moment.strftime("%Y-%m-%dT%H:%M:%S.%fZ"),
-            IDENTITY: (archived_as or entry.fp).hex(),
-        }
-        head = self._warcio.statusandheaders.StatusAndHeaders(
-            _status_line(response.status), list(_kept(response)), protocol="HTTP/1.1"
-        )
-        record = self._writer().create_warc_record(
-            response.url,
-            "response",
-            payload=io.BytesIO(response.content),
-            length=len(response.content),
-            http_headers=head,
-            warc_headers_dict=fields,
-        )
+        method = _method_of(entry)
+        fields = [
+            ("WARC-Target-URI", response.url),
+            ("WARC-Date", warc.date(response.fetched_at)),
+            (IDENTITY, (archived_as or entry.fp).hex()),
+            ("WARC-Payload-Digest", warc.digest(response.content)),
+            _ANSWER,
+        ]
+        head = warc.answer_head(response.status, _phrase(response.status), _kept(response))
+        record = warc.written("response", fields, head + response.content)
         self._append(record)
+        if method != "GET":
+            self._add_request(method, response, warc.head_of(record).get("warc-record-id", ""))
+
+    def _add_request(self, method: str, response: Response, answer: str) -> None:
+        """What other tools need to tell the answer to a form from the page of its URL."""
+        _, _, rest = response.url.partition("://")
+        host, slash, path = rest.partition("/")
+        fields = [
+            ("WARC-Target-URI", response.url),
+            ("WARC-Date", warc.date(response.fetched_at)),
+            ("WARC-Concurrent-To", answer),
+            ("WARC-Truncated", "unspecified"),
+            ("Content-Type", "application/http; msgtype=request"),
+        ]
+        block = f"{method} {slash or '/'}{path} HTTP/1.1\r\nHost: {host}\r\n\r\n".encode("utf-8", "replace")
+        self._append(warc.written("request", fields, block))
+
+    def _add_revisit(self, fp: bytes, response: Response, before: Mapping[str, str]) -> None:
+        fields = [
+            ("WARC-Target-URI", response.url),
+            ("WARC-Date", warc.date(response.fetched_at)),
+            (IDENTITY, fp.hex()),
+            ("WARC-Profile", _NOT_MODIFIED if response.status == 304 else _SAME),
+            ("WARC-Refers-To", before.get("warc-record-id", "")),
+            ("WARC-Refers-To-Target-URI", before.get("warc-target-uri", "")),
+            ("WARC-Refers-To-Date", before.get("warc-date", "")),
+            ("WARC-Payload-Digest", before.get("warc-payload-digest", "")),
+            _ANSWER,
+        ]
+        lines = [line for line in response.headers.items_all() if _is_kept(line)]
+        head = warc.answer_head(response.status, _phrase(response.status), lines)
+        self._append(warc.written("revisit", [line for line in fields if line[1]], head))
 
     def close(self) -> None:
         """Put the file safely on the disk. Safe to repeat."""
@@ -117,14 +162,8 @@ class Archive:
                 finally:
                     os.close(descriptor)
 
-    def _writer(self) -> Any:
-        # Packed by ourselves: warcio would spend the highest level on it, and write in pieces.
-        return self._warcio.warcwriter.BufferWARCWriter(gzip=False, warc_version="1.1")
-
-    def _append(self, record: Any) -> None:
-        writer = self._writer()
-        writer.write_record(record)
-        self.put(gzip_members.packed(writer.get_contents()))
+    def _append(self, record: bytes) -> None:
+        self.put(gzip_members.packed(record))
 
     def put(self, member: bytes) -> None:
         """Append a member as it is, whole or not at all."""
@@ -141,12 +180,14 @@ class Archive:
 
 
 @contextmanager
-def writing(folder: Path, is_wanted: bool, worker: int | None = None) -> Iterator[tuple[Archive, ...]]:
+def writing(
+    folder: Path, is_wanted: bool, worker: int | None = None, before: "Archives | None" = None
+) -> Iterator[tuple[Archive, ...]]:
     """An open archive in a run's folder, closed at the end; none where it is not wanted."""
     if not is_wanted:
         yield ()
         return
-    archive = Archive(folder, worker)
+    archive = Archive(folder, worker, before)
     try:
         archive.open()
         yield (archive,)
@@ -154,27 +195,42 @@ def writing(folder: Path, is_wanted: bool, worker: int | None = None) -> Iterato
         archive.close()
 
 
-def _status_line(status: int) -> str:
-    known = status in HTTPStatus._value2member_map_
-    return f"{status} {HTTPStatus(status).phrase}" if known else f"{status} Unknown"
+def _phrase(status: int) -> str:
+    return HTTPStatus(status).phrase if status in HTTPStatus._value2member_map_ else "Unknown"
 
 
-def _kept(response: Response) -> Iterator[tuple[str, str]]:
-    """The header fields that stand in the archive, each in one line of ASCII."""
-    for name, value in response.headers.items_all():
-        if name.lower() not in DROPPED and _TOKEN.fullmatch(name):
-            line = " ".join(value.split())
-            yield name, quote(line.encode("latin-1", "replace"), safe=_PRINTABLE)
+def _method_of(entry: Entry) -> str:
+    return str(json.loads(entry.request).get("method", "GET")) if entry.request else "GET"
+
+
+def _is_kept(line: warc.Line) -> bool:
+    """Whether a field can stand in one line, and may stand in a file."""
+    return line[0].lower() not in _COOKIES and _NAME.fullmatch(line[0]) is not None
+
+
+def _kept(response: Response) -> Iterator[warc.Line]:
+    """The header fields that stand in the archive; the length is that of the body as it is kept."""
+    for name, value in filter(_is_kept, response.headers.items_all()):
+        yield f"{_ORIGINAL}{name}" if name.lower() in _CODINGS else name, value
     yield "Content-Length", str(len(response.content))
 
 
+def _seen(lines: Sequence[warc.Line]) -> Iterator[warc.Line]:
+    """The header fields as the spider saw them."""
+    for name, value in lines:
+        if name.startswith(_ORIGINAL):
+            yield name.removeprefix(_ORIGINAL), value
+        elif name.lower() not in _CODINGS:
+            yield name, value
+
+
 # reading ----------------------------------------------------------------------------------------------------
-def pages(folder: Path) -> Iterator[ArchivedPage]:
+def pages(folder: Path, max_body: int = MAX_BODY) -> Iterator[ArchivedPage]:
     """Every response archived in a run's folder, in the order in which each process wrote its own."""
     for file in _files(folder):
         with _opened(file) as descriptor:
             for offset, size in gzip_members.listed(descriptor.fileno(), file):
-                page = _read(descriptor.fileno(), offset, size)
+                page = _read(descriptor.fileno(), offset, size, max_body + _HEADS)
                 if page is not None:
                     yield page
 
@@ -182,10 +238,13 @@ def pages(folder: Path) -> Iterator[ArchivedPage]:
 class Archives:
     """The archives of several runs (folders, oldest first) as one: the last response of a request counts.
 
-    The index is made at first use and costs 16 bytes a response. Threads may share one object.
+    The index is made at first use and costs 16 bytes a response. Threads may share one object. `max_body`:
+    bytes, once unpacked. `damaged`: the records that could not be read so far; each is passed over.
     """
 
-    def __init__(self, folders: Sequence[Path]) -> None:
+    def __init__(self, folders: Sequence[Path], max_body: int = MAX_BODY) -> None:
+        self.damaged: list[Damage] = []
+        self._most = max_body + _HEADS
         self._folders = folders
         self._files: list[io.FileIO] = []
         self._keys: array[int] | None = None
@@ -212,6 +271,22 @@ class Archives:
         at = bisect_left(keys, key)
         return at < len(keys) and keys[at] == key
 
+    def fields(self, fp: bytes) -> Mapping[str, str]:
+        """The WARC fields of the last response to a request; empty where there is none."""
+        keys, key = self._index(), _key(fp)
+        at = bisect_left(keys, key)
+        if at == len(keys) or keys[at] != key:
+            return {}
+        place = self._places[at]
+        found = gzip_members.head(self._files[place >> _PLACES].fileno(), place & _OFFSET)
+        return found if _fp_of(found) == fp else {}
+
+    def check(self) -> None:
+        """Raise UsageError where a file cannot be read at all."""
+        for folder in self._folders:
+            for file in _files(folder):
+                _opened(file).close()
+
     def pages(self) -> Iterator[ArchivedPage]:
         """The last response of every request, oldest first."""
         self._index()
@@ -235,6 +310,15 @@ class Archives:
                 count += 1
         return count
 
+    def told_damage(self) -> list[tuple[str, str]]:
+        """Of each damaged file what could not be read."""
+        files = dict.fromkeys(damage.file for damage in self.damaged)
+        places = {file: [one.offset for one in self.damaged if one.file == file] for file in files}
+        return [
+            (str(file), f"{len(at)} records cannot be read, the first at byte {min(at)}: passed over")
+            for file, at in places.items()
+        ]
+
     def __len__(self) -> int:
         return len(self._index())
 
@@ -246,9 +330,15 @@ class Archives:
         self._keys = None
 
     def _page(self, place: int) -> ArchivedPage | None:
-        file = self._files[place >> _PLACES].fileno()
-        offset = place & _OFFSET
-        return _read(file, offset, gzip_members.size_at(file, offset) or 0)
+        file, offset = self._files[place >> _PLACES], place & _OFFSET
+        page = _read(file.fileno(), offset, gzip_members.size_at(file.fileno(), offset) or 0, self._most)
+        if page is None:
+            self._note(Damage(Path(str(file.name)), offset))
+        return page
+
+    def _note(self, damage: Damage) -> None:
+        if damage not in self.damaged:
+            self.damaged.append(damage)
 
     def _index(self) -> "array[int]":
         with self._lock:
@@ -272,8 +362,13 @@ class Archives:
         opened = _opened(file)
         self._files.append(opened)
         number = len(self._files) - 1 << _PLACES
-        for offset, _ in gzip_members.listed(opened.fileno(), file):
+        damaged: list[int] = []
+        for offset, _ in gzip_members.listed(opened.fileno(), file, damaged):
+            while damaged:
+                self._note(Damage(file, damaged.pop(0)))
             fields = gzip_members.head(opened.fileno(), offset)
+            if not fields:
+                self._note(Damage(file, offset))
             if fp := _fp_of(fields):
                 yield fields.get("warc-date", ""), _key(fp), number | offset
 
@@ -282,6 +377,11 @@ def run_folders(home: Path) -> list[Path]:
     """The folders of a spider's runs that hold an archive, oldest first (a run's id ends with its number)."""
     found = {file.parent for file in home.glob("runs/*/pages*.warc.gz")}
     return sorted(found, key=lambda folder: int("0" + re.sub(r".*?(\d*)$", r"\1", folder.name)))
+
+
+def before(run: RunFiles) -> Archives:
+    """The archives of a spider's other runs."""
+    return Archives([folder for folder in run_folders(run.home) if folder != run.folder])
 
 
 def _files(folder: Path) -> list[Path]:
@@ -311,21 +411,13 @@ def _fp_of(fields: Mapping[str, str]) -> bytes:
     return _hex(fields.get(IDENTITY.lower(), "")) if fields.get("warc-type") == "response" else b""
 
 
-def _read(descriptor: int, offset: int, size: int) -> ArchivedPage | None:
+def _read(descriptor: int, offset: int, size: int, most: int) -> ArchivedPage | None:
     """The response at an offset; None for other records and for damaged ones."""
-    content = gzip_members.unpacked(os.pread(descriptor, size, offset)) if size else b""
-    record = (
-        next(iter(warcio().archiveiterator.ArchiveIterator(io.BytesIO(content))), None) if content else None
-    )
-    if record is None or record.rec_type != "response":
+    content = gzip_members.unpacked(os.pread(descriptor, min(size, most), offset), most) if size else b""
+    record = warc.parsed(content)
+    message = warc.message_of(record.block) if record is not None and record.kind == "response" else None
+    if record is None or message is None or not message.status:
         return None
-    url = record.rec_headers.get_header("WARC-Target-URI") or ""
-    moment = datetime.datetime.fromisoformat(record.rec_headers.get_header("WARC-Date"))
-    response = Response(
-        url,
-        int(record.http_headers.get_statuscode()),
-        Headers(record.http_headers.headers),
-        record.content_stream().read(),
-        moment.timestamp(),
-    )
-    return ArchivedPage(url, _hex(record.rec_headers.get_header(IDENTITY) or ""), response)
+    lines = _seen(message.lines) if IDENTITY.lower() in record.fields else message.lines
+    response = Response(record.url, message.status, Headers(lines), message.body, record.moment)
+    return ArchivedPage(record.url, _hex(record.fields.get(IDENTITY.lower(), "")), response)

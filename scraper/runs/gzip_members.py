@@ -16,6 +16,8 @@ LEVEL = 6
 
 _MEMBER = struct.Struct("<4sIBBH2sHII")  # gzip's header with one extra field: sl, member and content length
 _MAGIC = b"\x1f\x8b\x08\x04"
+_SCAN = 2**20  # bytes read at once in search of a member
+_MOST = 2**30  # bytes of a record of our own file that is only looked at
 _HEAD = 8192  # bytes that hold the head of any record: a URL has 2,000 characters at most
 
 
@@ -37,15 +39,52 @@ def size_at(descriptor: int, offset: int) -> int | None:
     return size if (magic, name) == (_MAGIC, b"sl") and size > _MEMBER.size else None
 
 
-def listed(descriptor: int, file: Path) -> Iterator[tuple[int, int]]:
-    """Offset and length of each whole member; a torn one ends the file."""
+def listed(descriptor: int, file: Path, damaged: list[int] | None = None) -> Iterator[tuple[int, int]]:
+    """Offset and length of each whole member; a torn one ends the file.
+
+    What is damaged is passed over: where it begins is added to `damaged`.
+    """
     end = os.fstat(descriptor).st_size
-    if end and size_at(descriptor, 0) is None and end >= _MEMBER.size:
+    if end and size_at(descriptor, 0) is None and end >= _MEMBER.size and _next(descriptor, 0, end) is None:
         raise StoreError(f"{file} was not written by this program", "move it elsewhere")
     offset = 0
-    while (size := size_at(descriptor, offset)) is not None and offset + size <= end:
-        yield offset, size
-        offset += size
+    while offset < end:
+        size = size_at(descriptor, offset)
+        if size is not None and _is_followed(descriptor, offset, size, end):
+            yield offset, size
+            offset += size
+        elif (found := _next(descriptor, offset, end)) is None:
+            return
+        else:
+            if damaged is not None:
+                damaged.append(offset)
+            offset = found
+
+
+def _is_followed(descriptor: int, offset: int, size: int, end: int) -> bool:
+    """Whether a member's length is right: it ends the file or another begins there; or it is sound itself."""
+    after = offset + size
+    if after >= end:
+        return after == end
+    return size_at(descriptor, after) is not None or not _is_torn(descriptor, offset, size)
+
+
+def _next(descriptor: int, offset: int, end: int) -> int | None:
+    """Where the next member begins behind an offset; None where none does."""
+    at = offset + 1
+    while at < end:
+        part = os.pread(descriptor, _SCAN, at)
+        found = part.find(_MAGIC)
+        while found >= 0:
+            if size_at(descriptor, at + found) is not None:
+                return at + found
+            found = part.find(_MAGIC, found + 1)
+        at += max(1, len(part) - len(_MAGIC) + 1)
+    return None
+
+
+def _is_torn(descriptor: int, offset: int, size: int) -> bool:
+    return not unpacked(os.pread(descriptor, size, offset))
 
 
 def whole(descriptor: int, file: Path) -> int:
@@ -54,14 +93,14 @@ def whole(descriptor: int, file: Path) -> int:
     for start, size in listed(descriptor, file):
         end = start + size
     # After a power cut a member may have its length and not its bytes.
-    return end if not end or unpacked(os.pread(descriptor, end - start, start)) else start
+    return end if not end or not _is_torn(descriptor, start, end - start) else start
 
 
-def unpacked(member: bytes) -> bytes:
-    """The record in a member; nothing where it is damaged."""
+def unpacked(member: bytes, most: int = _MOST) -> bytes:
+    """The record in a member; nothing where it is damaged or has more than `most` bytes."""
     unpacker = zlib.decompressobj(31)
     try:
-        content = unpacker.decompress(member)
+        content = unpacker.decompress(member, most)
     except zlib.error:
         return b""
     return content if unpacker.eof else b""

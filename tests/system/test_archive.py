@@ -82,13 +82,6 @@ def test_without_archive_no_page_is_kept(project: Project, shop: Site) -> None:
         assert ended.code == 2 and "--archive first" in ended.err
 
 
-def test_a_missing_library_is_told_before_anything_is_fetched(project: Project, shop: Site) -> None:
-    (project.root / "warcio.py").write_text("raise ImportError\n")
-    ended = project.run("run", "shop", "--archive")
-    assert ended.code == 2 and "pip install 'scraper[archive]'" in ended.err
-    assert shop.arrivals == []
-
-
 def test_reparse_brings_the_same_records_without_a_request(project: Project, shop: Site) -> None:
     assert project.run("run", "shop", "--archive").code == 0
     before, asked = titles(project), len(shop.arrivals)

@@ -17,7 +17,7 @@ from scraper.engine.scheduler import IN_HAND
 from scraper.model import Denied, Entry, Failed, Fetched, Outcome, Visit
 from scraper.ops.clock import Clock
 from scraper.runs.archive import Archives
-from scraper.runs.events import Event, Listener, Settled, Ticked, Visited
+from scraper.runs.events import Event, Listener, Noted, Settled, Ticked, Visited
 from scraper.spider.identity import archived_as
 from scraper.store import DomainUpdate, Lease, Run, Store
 from scraper.urls import origin_of
@@ -73,6 +73,8 @@ class Offline:
                 if not leases:
                     self._clock.sleep(SETTLE_EVERY)  # another spider's run holds the domain
         finally:
+            for file, reason in self._archives.told_damage():
+                self._tell(Noted(f"{file}: {reason}"))
             self._archives.close()
 
     def stop(self) -> None:

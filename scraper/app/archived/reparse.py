@@ -40,7 +40,7 @@ class Checked:
 def reparse(prepared: Prepared, store: Store, listeners: Sequence[Listener] = ()) -> dict[str, Any]:
     """Run a spider on its archived pages; the summary. `prepared.options.is_offline` has to be set."""
     spider = prepared.loaded.name
-    archives_of(prepared.options.data, spider)
+    Archives(archives_of(prepared.options.data, spider)).check()  # before a run begins that could not go on
     last = next(iter(store.runs(spider, 1)), None)
     if last is not None and last.state != "ended" and not prepared.options.fresh:
         raise UsageError(
@@ -55,7 +55,6 @@ def archives_of(data: Path, spider: str) -> list[Path]:
     folders = archive.run_folders(data / spider)
     if not folders:
         raise UsageError(f"{spider} has no archived pages in {data}/", "run it with --archive first")
-    archive.warcio()
     return folders
 
 
@@ -73,10 +72,11 @@ def check(prepared: Prepared, store: Store) -> Iterator[Checked]:
     if not folders:
         raise UsageError(f"no run of {spider} that is archived has been accepted")
     base = max((one.number for one in accepted if one.is_whole), default=0)
-    archives = Archives(folders)
+    archives = Archives(folders, prepared.settings.max_body)
     try:
         visits = _visits(prepared, store, archives, _Known(spider, accepted[0], base))
         yield from _compared(visits, _saved(store, spider))
+        yield from (Checked(file, error=reason) for file, reason in archives.told_damage())
     finally:
         archives.close()
 

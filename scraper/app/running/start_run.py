@@ -14,7 +14,7 @@ from scraper.app.running.worker_pool import Workers
 from scraper.engine.plan import Stop
 from scraper.errors import StoreError, UsageError
 from scraper.ops.clock import Clock, SystemClock
-from scraper.runs.archive import writing
+from scraper.runs.archive import before, writing
 from scraper.runs.events import Listener, Noted, RunBegan
 from scraper.runs.files import RunFiles, examples
 from scraper.settings import COMMAND_LINE
@@ -147,7 +147,9 @@ def _crawl(
     exporter.begin()
     timeline = Timeline(clock, exporter.fill)
     is_archived = prepared.settings.archive and not prepared.options.is_offline
-    with writing(files.folder, is_archived and prepared.options.workers == 1) as keepers:
+    with writing(
+        files.folder, is_archived and prepared.options.workers == 1, before=before(files)
+    ) as keepers:
         watchers: tuple[Listener, ...] = (exporter, LogFile(files, clock), timeline, *keepers, *listeners)
         for watcher in watchers:
             watcher(RunBegan(found.spider, found.id, found.is_resumed))

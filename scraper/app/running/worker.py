@@ -20,7 +20,7 @@ from scraper.app.options import Options, open_store, prepare
 from scraper.app.running.run_output import LogFile
 from scraper.engine.engine import Engine
 from scraper.ops.clock import SystemClock
-from scraper.runs.archive import writing
+from scraper.runs.archive import before, writing
 from scraper.runs.events import Event, Listener, Ticked
 from scraper.runs.files import RunFiles
 from scraper.spider import rules_of
@@ -80,7 +80,7 @@ def main() -> None:
         )
         rules = replace(rules, origins=frozenset(orders["origins"]))
         reporter = _Reporter()
-        with writing(files.folder, prepared.settings.archive, orders["number"]) as keepers:
+        with writing(files.folder, prepared.settings.archive, orders["number"], before(files)) as keepers:
             listeners: tuple[Listener, ...] = (LogFile(files, clock), *keepers, reporter)
             engine = compose(prepared, rules, store, run, clock, listeners)
             reporter.engine = engine
