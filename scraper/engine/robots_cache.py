@@ -104,7 +104,7 @@ class RobotsCache:
         else:
             since = 0.0
             if robots.access(status) is Access.UNREACHABLE:
-                since = (before.since if before is not None else 0.0) or now
+                since = min((before.since if before is not None else 0.0) or now, now)
                 is_lost = status is not None and 300 <= status < 400  # asking again leads nowhere again
                 if not (is_last or is_lost) and robots.access(status, now - since) is Access.UNREACHABLE:
                     if before is None or not before.since:
@@ -143,14 +143,13 @@ class RobotsCache:
 def robots_rules_of(copy: RobotsCopy, now: float) -> RobotsRules:
     """What a stored robots.txt permits at a wall moment `now`."""
     access = robots.access(copy.status, now - copy.since if copy.since else 0.0)
+    until = copy.until if caching.is_usable(copy.checked_at, copy.until, now) else 0.0
     if access is Access.UNREACHABLE:
         closed = _closed("no answer" if copy.status is None else f"status {copy.status}")
-        return RobotsRules(copy.origin, robots.DISALLOW_ALL, copy.until, copy.status, copy.checked_at, closed)
+        return RobotsRules(copy.origin, robots.DISALLOW_ALL, until, copy.status, copy.checked_at, closed)
     rules = robots.parse(copy.body) if access is Access.PARSE else robots.ALLOW_ALL
     speaks_of_use = b"content-usage" in copy.body.lower()
-    return RobotsRules(
-        copy.origin, rules, copy.until, copy.status, copy.checked_at, speaks_of_use=speaks_of_use
-    )
+    return RobotsRules(copy.origin, rules, until, copy.status, copy.checked_at, speaks_of_use=speaks_of_use)
 
 
 def _closed(reason: str) -> str:

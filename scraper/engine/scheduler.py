@@ -7,6 +7,7 @@ from scraper.engine.domain import Domain
 from scraper.engine.parse_limit import deadly
 from scraper.engine.plan import Plan
 from scraper.engine.robots_cache import RobotsCache, RobotsRules
+from scraper.http import caching
 from scraper.model import Denied, Entry, Known, Unchanged, Visit
 from scraper.ops.clock import Clock
 from scraper.spider.identity import request_of
@@ -127,8 +128,9 @@ class Scheduler:
         request = request_of(entry)
         max_age = self._plan.max_age if request.max_age is None else request.max_age
         # What a POST brings is fresh only where the spider says so (RFC 9110 9.3.3).
-        is_fresh = request.method in ("GET", "HEAD") and now < known.fresh_until
-        return (is_fresh or now < known.fetched_at + max_age) and self._may_stand(entry)
+        until = known.fresh_until if request.method in ("GET", "HEAD") else 0.0
+        until = max(until, known.fetched_at + max_age)
+        return caching.is_usable(known.fetched_at, until, now) and self._may_stand(entry)
 
     def _robots_rules(self, domain: Domain, url: str) -> RobotsRules | None:
         """The rules for a URL; None after asking for them in the domain's own turn."""

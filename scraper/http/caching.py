@@ -10,6 +10,7 @@ from scraper.model import Headers
 from scraper.politeness.header_fields import MAX_DELTA, delta_seconds, http_date, split_list, unquote
 
 MAX_HEURISTIC = 86400.0
+CLOCK_ERROR = 300.0  # seconds that a moment may lie ahead of the clock before one of the two is wrong
 
 _MAX_VALIDATOR = 2048
 _TAG = re.compile(r'(?:W/)?"[^"]*"')
@@ -116,6 +117,11 @@ def fresh_until(
         return received_at
     age = _age(headers, received_at, received_at if requested_at is None else requested_at)
     return received_at + max(0.0, lifetime - age)
+
+
+def is_usable(fetched_at: float, until: float, now: float) -> bool:
+    """Whether a copy still stands for its page. One of the future does not: a clock was wrong."""
+    return fetched_at <= now + CLOCK_ERROR and now < until
 
 
 def _lifetime(headers: Headers, received_at: float, is_heuristic: bool) -> float:

@@ -97,7 +97,7 @@ class Archive:
             self.keep(event.visit, event.visit.response)
 
     def keep(self, visit: Visit, response: Response) -> None:
-        """Append what a visit brought; of what did not change only that, where an earlier run has its copy."""
+        """Append what a visit brought; of one that did not change only that, if its copy is kept."""
         fp = visit.archived_as or visit.entry.fp
         is_same = isinstance(visit.outcome, Unchanged)
         before = self._before.fields(fp) if is_same and self._before is not None else {}

@@ -518,6 +518,16 @@ class TestPages:
         assert A + "never" not in web.urls()
         assert list(result.summary["errors"].values()) == [1]
 
+    def test_what_a_clock_in_the_future_called_fresh_is_asked_for_again(self) -> None:
+        fresh = {"Cache-Control": "max-age=86400", "Content-Type": "text/html"}
+        web = FakeWeb({A: (200, fresh, links("b")), A + "b": (200, fresh, links())})
+        now = web.clock.wall()
+        web.clock.set_wall(now + 3e7)
+        first = crawl(Walk, web, max_age=86400)
+        web.clock.set_wall(now)
+        second = crawl(Walk, web, store=first.store, max_age=86400)
+        assert [one.url for one in second.requests] == [A + "robots.txt", A, A + "b"]
+
     def test_a_page_that_is_fresh_is_not_asked_for_and_its_links_stand(self) -> None:
         fresh = {"Cache-Control": "max-age=86400", "Content-Type": "text/html"}
         web = FakeWeb({A: (200, fresh, links("b")), A + "b": (200, fresh, links())})

@@ -165,14 +165,15 @@ def test_a_page_that_did_not_change_leaves_a_revisit_of_its_copy(tmp_path: Path,
     with writing(new, True, before=Archives([old])) as (found,):
         found(Visited(visit))
         found(Visited(stranger))
-    _, revisit = records_of(found.path)
+    _, revisit, *others = records_of(found.path)
+    assert [one["WARC-Type"] for one in others] == (["response"] if status == 200 else [])
     assert revisit["WARC-Type"] == "revisit" and "/revisit/" in revisit["WARC-Profile"]
     assert ("server-not-modified" in revisit["WARC-Profile"]) == (status == 304)
     assert revisit["WARC-Refers-To"] == first["WARC-Record-ID"]
     assert revisit["WARC-Refers-To-Date"] == first["WARC-Date"]
     assert revisit["WARC-Payload-Digest"] == first["WARC-Payload-Digest"]
-    (page,) = Archives([old, new]).pages()
-    assert page.response.content == b"<p>hello</p>"
+    kept = Archives([old, new]).get(entry_of().fp)
+    assert kept is not None and kept.response.content == b"<p>hello</p>"
 
 
 def test_a_body_that_is_an_archive_itself_is_only_a_body(tmp_path: Path) -> None:
@@ -436,6 +437,6 @@ def test_a_record_unpacks_to_no_more_than_a_page_may_have(tmp_path: Path) -> Non
 
 
 def test_an_archived_status_that_would_be_tried_again_fails(tmp_path: Path) -> None:
-    fetcher = Fetcher(Shop(), rules_of(Shop()), FetchOptions(1, "scraper"), FakeClock())
+    fetcher = Fetcher(Shop(), rules_of(Shop()), FetchOptions(1, "scraper", ParseInputs("code")), FakeClock())
     visit = fetcher.read(entry_of(), response_of(status=503))
     assert visit.outcome == Failed("status 503 in the archive", "status 503")

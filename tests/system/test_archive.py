@@ -3,6 +3,7 @@
 import gzip
 import json
 import os
+import re
 import signal
 from pathlib import Path
 from typing import Any
@@ -354,3 +355,28 @@ def test_one_archived_page_serves_all_callbacks_of_its_url(project: Project, sit
     assert project.run("check", "shop").code == 1
     assert project.run("reparse", "shop").code == 0
     assert [(one["by"], one["title"]) for one in project.records("shop")] == [("one", "A!"), ("two", "A!")]
+
+
+def test_a_file_that_cannot_be_read_is_told_before_a_run_begins(project: Project, shop: Site) -> None:
+    assert project.run("run", "shop", "--archive").code == 0
+    (file,) = project.data("shop").glob("runs/*/pages.warc.gz")
+    file.rename(file.with_name("kept"))
+    file.mkdir()
+    ended = project.run("reparse", "shop")
+    assert ended.code == 2 and "cannot be read" in ended.err
+    assert [run["verdict"] for run in project.runs("shop")] == ["OK"]
+
+
+def test_a_damaged_record_is_told_with_its_place_and_costs_only_its_page(
+    project: Project, shop: Site
+) -> None:
+    assert project.run("run", "shop", "--archive").code == 0
+    (file,) = project.data("shop").glob("runs/*/pages.warc.gz")
+    content = bytearray(file.read_bytes())
+    begins = [found.start() for found in re.finditer(rb"\x1f\x8b\x08\x04", content)]
+    content[begins[-1] + 60 : begins[-1] + 70] = bytes(10)
+    file.write_bytes(content)
+    for command in ("check", "reparse"):
+        ended = project.run(command, "shop")
+        assert ended.code == 1 and "bug" not in ended.err + ended.out
+        assert f"the first at byte {begins[-1]}" in ended.out + ended.err

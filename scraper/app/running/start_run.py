@@ -3,6 +3,7 @@
 import os
 import signal
 from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from typing import Any, Protocol
 
 from scraper.app.compose import compose, compose_offline, worker_name
@@ -13,6 +14,7 @@ from scraper.app.running.summary import End, unstarted
 from scraper.app.running.worker_pool import Workers
 from scraper.engine.plan import Stop
 from scraper.errors import StoreError, UsageError
+from scraper.http.caching import CLOCK_ERROR
 from scraper.ops.clock import Clock, SystemClock
 from scraper.runs.archive import before, writing
 from scraper.runs.events import Listener, Noted, RunBegan
@@ -23,6 +25,7 @@ from scraper.spider import Rules, Spider, rules_of, seeds, starting_from
 from scraper.store import Run, Store
 
 CHUNK = 5000
+MOST_LOOKED_AT = 10
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
@@ -40,7 +43,7 @@ def run(prepared: Prepared, store: Store, listeners: Sequence[Listener] = ()) ->
             files.open()
             for sink in prepared.sinks:
                 sink.open(examples(files.home))
-            noted = (Noted(note),) if note else ()
+            noted = [Noted(text) for text in (note, _clock_note(store, found, clock.wall())) if text]
             return _whole(prepared, store, found, files, clock, listeners, noted)
         except Exception as error:
             _end_unstarted(store, found, clock, error)
@@ -51,6 +54,20 @@ def run(prepared: Prepared, store: Store, listeners: Sequence[Listener] = ()) ->
             files.close()
     finally:
         store.leave()
+
+
+def _clock_note(store: Store, found: Run, wall: float) -> str:
+    """What to say where an earlier run of the spider lies in the future."""
+    others = [one for one in store.runs(found.spider, MOST_LOOKED_AT) if one.number != found.number]
+    last = max(others, key=lambda one: one.ended_at or one.started_at, default=None)
+    moment = (last.ended_at or last.started_at) if last is not None else 0.0
+    if last is None or moment <= wall + CLOCK_ERROR:
+        return ""
+    here, there = (f"{datetime.fromtimestamp(one, UTC):%Y-%m-%d %H:%M} UTC" for one in (wall, moment))
+    return (
+        f"this machine's clock says {here}, but run {last.id} ended at {there}: one of the two is wrong; "
+        "what was kept then is asked for again"
+    )
 
 
 def _begin(prepared: Prepared, store: Store) -> tuple[Prepared, Run, str]:
