@@ -37,7 +37,7 @@ class Options:
 
 
 # What parsing looks at: another value, and no page stands as it was.
-_PARSING = ("allowed_domains", "max_depth", "obey_nofollow", "headers", "user_agent")
+_PARSING = ("allowed_domains", "max_depth", "max_links", "obey_nofollow", "headers", "user_agent")
 _OF_ONE_TRY = ("max_pages", "max_time")
 
 

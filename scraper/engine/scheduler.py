@@ -126,6 +126,8 @@ class Scheduler:
     def _is_fresh(self, entry: Entry, known: Known) -> bool:
         now = self._clock.wall()
         request = request_of(entry)
+        if request.dont_filter and request.max_age is None:
+            return False  # it is to be asked each time
         max_age = self._plan.max_age if request.max_age is None else request.max_age
         # What a POST brings is fresh only where the spider says so (RFC 9110 9.3.3).
         until = known.fresh_until if request.method in ("GET", "HEAD") else 0.0

@@ -202,6 +202,13 @@ def test_an_answer_to_head_never_stands_for_another() -> None:
     assert [one.headers.get("if-none-match") for one in web.requests if one.method == "HEAD"] == [None, None]
 
 
+def test_what_is_asked_for_each_time_is_asked_for_though_it_is_fresh() -> None:
+    asked = [one for one in twice(fresh, {"dont_filter": True}, {"dont_filter": True}).requests]
+    assert asked[-1].url == A + "item"
+    young = {"dont_filter": True, "max_age": 1e6}
+    assert twice(fresh, young, young).requests[-1].url == A
+
+
 def test_an_answer_to_post_is_fresh_only_where_the_spider_says_so() -> None:
     class Posting(Spider):
         start_urls = [A]

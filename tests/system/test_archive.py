@@ -328,6 +328,20 @@ def test_reparse_goes_on_behind_an_entry_page_that_may_not_be_kept(project: Proj
     assert titles(project) == {"": "home", "a": "A!", "b": "B!"}
 
 
+def test_reparse_and_check_take_the_params_of_the_last_run(project: Project, site: Site) -> None:
+    site["/"] = tagged("home")
+    site["/a"] = site["/b"] = tagged("A")
+    source = SPIDER.format(url=site.url(), query="title::text").replace(
+        '"title":', '"for": self.params["who"], "title":'
+    )
+    project.spider("shop", source)
+    assert project.run("run", "shop", "--archive", "--param", "who=ann").code == 0
+    assert project.run("check", "shop").code == 0
+    for given, who in (([], "ann"), (["--param", "who=bob"], "bob"), ([], "bob")):
+        assert project.run("reparse", "shop", *given).code == 0
+        assert {record["for"] for record in project.records("shop")} == {who}
+
+
 def test_one_archived_page_serves_all_callbacks_of_its_url(project: Project, site: Site) -> None:
     site["/"] = tagged("home")
     source = """

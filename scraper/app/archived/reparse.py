@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from scraper import settings as settings_of
-from scraper.app.options import Prepared, inputs_of
+from scraper.app.options import Prepared, inputs_of, with_params
 from scraper.app.running.start_run import run
 from scraper.engine.fetcher import Fetcher, FetchOptions
 from scraper.errors import UsageError
@@ -47,7 +47,14 @@ def reparse(prepared: Prepared, store: Store, listeners: Sequence[Listener] = ()
             f"run {last.id} of {spider} has not ended",
             "`run` goes on with it; --fresh gives it up and parses what is archived",
         )
-    return run(prepared, store, listeners)
+    return run(as_last_run(prepared, last), store, listeners)
+
+
+def as_last_run(prepared: Prepared, last: Run | None) -> Prepared:
+    """A spider with the params of its last run, and those that are given now: its pages are parsed again."""
+    kept = last.params if last is not None else None
+    known = {name: value for name, value in (kept or {}).items() if value is not None}
+    return with_params(prepared, known | dict(prepared.options.params))
 
 
 def archives_of(data: Path, spider: str) -> list[Path]:
@@ -74,7 +81,9 @@ def check(prepared: Prepared, store: Store) -> Iterator[Checked]:
     base = max((one.number for one in accepted if one.is_whole), default=0)
     archives = Archives(folders, prepared.settings.max_body)
     try:
-        visits = _visits(prepared, store, archives, _Known(spider, accepted[0], base))
+        visits = _visits(
+            as_last_run(prepared, accepted[0]), store, archives, _Known(spider, accepted[0], base)
+        )
         yield from _compared(visits, _saved(store, spider))
         yield from (Checked(file, error=reason) for file, reason in archives.told_damage())
     finally:
