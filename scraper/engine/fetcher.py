@@ -420,6 +420,8 @@ class Fetcher:
             return Unchanged(replace(known, version=before.version)), ()
         try:
             found = parse_page(self._spider, page, self._rules, entry.fp)
+            if page.has_asked:
+                known = replace(known, inputs="")  # what else it asked for may change while the page does not
             facts = page.facts(self._robots_usage(page))
         except PageTooLarge as error:
             return Failed(error.message, TOO_LARGE), ()

@@ -52,6 +52,7 @@ class Page:
         self.depth = depth
         self._token = token
         self._session = session
+        self.has_asked = False
         self._encoding: str | None = None
         self._text: str | None = None
         self._tree: Any = None
@@ -306,6 +307,7 @@ class Page:
         """The session of the page's domain (a `requests.Session`): its calls wait and obey like any other."""
         if self._session is None:
             raise SpiderError("this page has no session: it is parsed without a network")
+        self.has_asked = True
         return self._session
 
     # what the site says about use ---------------------------------------------------------------------------

@@ -202,6 +202,22 @@ def test_an_answer_to_head_never_stands_for_another() -> None:
     assert [one.headers.get("if-none-match") for one in web.requests if one.method == "HEAD"] == [None, None]
 
 
+def test_a_page_whose_callback_asks_for_more_is_parsed_each_time() -> None:
+    class Priced(Spider):
+        start_urls = [A]
+
+        def parse(self, page: Page) -> Any:
+            yield {"price": page.session.get(A + "price").text}
+
+    for answer in (tagged, fresh, plain):
+        web = FakeWeb({A: answer, A + "price": ["10", "20"]})
+        first = crawl(Priced, web)
+        assert [*first.records, *crawl(Priced, web, store=first.store).records] == [
+            {"price": "10"},
+            {"price": "20"},
+        ]
+
+
 def test_what_is_asked_for_each_time_is_asked_for_though_it_is_fresh() -> None:
     asked = [one for one in twice(fresh, {"dont_filter": True}, {"dont_filter": True}).requests]
     assert asked[-1].url == A + "item"
