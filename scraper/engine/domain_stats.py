@@ -116,7 +116,7 @@ class DomainStats:
     def deny(self, reason: str, urls: int = 1) -> None:
         """Count URLs that a rule keeps us from, by the kind of the rule."""
         self.denied += urls
-        kind = _FIGURES.sub("", reason.partition(":")[0])[:60]
+        kind = _FIGURES.sub("", reason.partition(": ")[0])[:200]
         if kind in self.denials or len(self.denials) < MOST_EXAMPLES:
             self.denials[kind] = self.denials.get(kind, 0) + urls
 

@@ -47,6 +47,9 @@ _SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 _GONE = frozenset({404, 410})
 TOO_LARGE = "too large to be parsed"
 _PART = 206  # never asked for
+_SEE_OTHER = 303
+_MOST_REPEATS = 2  # of a URL that redirects to itself with a cookie
+LONGEST_REFRESH = 5  # seconds: a page that leads elsewhere sooner is not there to be read
 _JSON = "application/json"
 _COOKIES = frozenset({"set-cookie", "set-cookie2"})
 SHORTEST_SECRET = 4
@@ -298,7 +301,7 @@ class Fetcher:
         return Reaction(refusal=refused or "", rest=told.rest, budgets=told.budgets)
 
     def _judge(self, entry: Entry, page: Page, reaction: Reaction) -> tuple[Outcome, tuple[str, ...]]:
-        request, response, status = page.request, page.response, page.status
+        response, status = page.response, page.status
         if status == 304:
             return self._not_modified(entry, page)
         if reaction.limited:
@@ -306,7 +309,7 @@ class Fetcher:
         if reaction.refusal and reaction.rest is None:
             return Failed(reaction.refusal, reaction.refusal), ()
         if redirects.is_redirect(status):
-            return self._redirect(entry, request, response), ()
+            return self._redirect(entry, page, status, redirects.location_of(response.headers)), ()
         if 200 <= status < 300 and status != _PART:
             return self._parse(entry, page)
         if retry.is_retryable_status(status) or reaction.rest is not None:
@@ -350,12 +353,11 @@ class Fetcher:
             fetched_at=response.fetched_at,
         )
 
-    def _redirect(self, entry: Entry, request: Request, response: Response) -> Outcome:
-        hop = redirects.next_hop(
-            response.status, request.method, entry.url, redirects.location_of(response.headers)
-        )
+    def _redirect(self, entry: Entry, page: Page, status: int, location: str | None) -> Outcome:
+        request = page.request
+        hop = redirects.next_hop(status, request.method, entry.url, location)
         if hop is None:
-            return Failed(f"status {response.status} without a Location", "bad redirect")
+            return Failed(f"status {status} without a Location", "bad redirect")
         if isinstance(hop, Failed):
             return hop
         if entry.hops >= redirects.MAX_HOPS:
@@ -364,7 +366,13 @@ class Fetcher:
         identity = canonical(target)
         reason = out_of_scope(target, self._rules.allowed_domains)
         if identity is None or reason is not None:
-            return Denied(f"redirect to {target[:200]}: {reason or 'not a URL'}")
+            return Denied(_moved(entry, target) or f"redirect to {target[:200]}: {reason or 'not a URL'}")
+        # With a new cookie the same URL may well answer otherwise, but hardly a third time.
+        is_same = hop.method == request.method and target == entry.url
+        if is_same and (entry.hops >= _MOST_REPEATS or "set-cookie" not in page.headers):
+            return Failed("redirects to itself", "redirect loop")
+        if target == request.url.partition("#")[0] and entry.hops > _MOST_REPEATS:
+            return Failed(f"redirects in a circle, by {entry.url[:200]}", "redirect loop")
         if hop.keeps_body and not hop.keeps_secrets and names_secret((body_of(request)[0] or b"").decode()):
             return Denied(f"redirect to {target[:200]}: it would take a password to another origin")
         following = replace(
@@ -418,6 +426,9 @@ class Fetcher:
         before = entry.known if page.request.method != "HEAD" else None
         if before is not None and before.body_hash == digest and before.inputs == inputs:
             return Unchanged(replace(known, version=before.version)), ()
+        following = page.meta_refresh
+        if following is not None and following.seconds <= LONGEST_REFRESH:
+            return self._redirect(entry, page, _SEE_OTHER, following.url), ()
         try:
             found = parse_page(self._spider, page, self._rules, entry.fp)
             if page.has_asked:
@@ -438,6 +449,13 @@ def _trouble(entry: Entry, *, is_own: bool = False) -> Reaction:
     """A failure of the domain; a page's own trouble, and a page that fails again, say little about it."""
     is_hitch = is_own or entry.attempts > 0
     return Reaction(hitch=entry.attempts + 1) if is_hitch else Reaction(is_failure=True)
+
+
+def _moved(entry: Entry, target: str) -> str:
+    """What to write where a start page has moved to another domain; empty where none has."""
+    if entry.depth or domain_of(target) == entry.domain:
+        return ""
+    return f'the start page moved outside allowed_domains, write start_urls = ["{target[:140]}"]'
 
 
 def _is_kept(outcome: Outcome, page: Page) -> bool:

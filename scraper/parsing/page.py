@@ -13,9 +13,10 @@ from parsel.csstranslator import GenericTranslator, HTMLTranslator
 
 from scraper.errors import PageTooLarge, SpiderError
 from scraper.model import Headers, Request, Response
-from scraper.parsing import sitemap
+from scraper.parsing import refresh, sitemap
 from scraper.parsing.encoding import decode, encoding_of
 from scraper.parsing.forms import Form, read
+from scraper.parsing.refresh import Refresh
 from scraper.parsing.tree import is_xhtml, parse_html, parse_xhtml, parse_xml
 from scraper.politeness.page_directives import content_usage, is_nofollow, robots_directives, tdm_reservation
 from scraper.urls import is_plain_target, join, origin_of
@@ -31,6 +32,7 @@ _FEED_HREFS: Any = etree.XPath(
 )
 _RELS: Any = etree.XPath("//a[@href]|//area[@href]")
 _METAS: Any = etree.XPath("//meta[@name and @content]")
+_REFRESHES: Any = etree.XPath("//meta[@http-equiv and @content][not(ancestor::template)]")
 _BASE: Any = etree.XPath("string(//base[@href][1]/@href)", smart_strings=False)
 _WEB = ("https://", "http://")
 _GZIP = b"\x1f\x8b"
@@ -210,7 +212,26 @@ class Page:
             if urls := (*listed.sitemaps, *listed.urls):
                 return list(dict.fromkeys(self._absolute(urls)))
         hrefs = _FEED_HREFS if self._is_xml() else _HREFS
-        return list(dict.fromkeys(self._absolute(hrefs(self.tree))))
+        refreshed = [self.meta_refresh.url] if self.meta_refresh is not None else []
+        return list(dict.fromkeys((*refreshed, *self._absolute(hrefs(self.tree)))))
+
+    @property
+    def meta_refresh(self) -> Refresh | None:
+        """Where the page sends its reader by itself (meta refresh, Refresh field); None if nowhere.
+
+        One of 5 seconds or less is followed like a redirect before a spider sees the page; a longer one is
+        among its links.
+        """
+        stated = self.headers.getall("refresh")[:1]
+        if not self._is_xml() and self._mentions("refresh"):
+            metas = _REFRESHES(self.tree)
+            stated += [
+                one.get("content") for one in metas if one.get("http-equiv").strip().lower() == "refresh"
+            ]
+        for seconds, href in filter(None, map(refresh.read, stated)):
+            url = _web_url(self.base, href) if href else None
+            return Refresh(seconds, url) if url and url != self.url.partition("#")[0] else None
+        return None
 
     def urljoin(self, href: str) -> str:
         """`href` as an absolute URL, seen from this page."""

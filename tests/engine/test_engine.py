@@ -595,3 +595,66 @@ class TestLogin:
         assert paths(result) == []
         assert result.left == {"a.test": "wrong password"}
         assert (result.verdict, result.summary["exit_code"]) == (Verdict.AUTH, 77)
+
+
+def refresh(seconds: int, url: str) -> str:
+    return f'<meta http-equiv="refresh" content="{seconds};url={url}"><p>wait</p>'
+
+
+class TestRefresh:
+    def test_a_short_one_is_a_redirect_through_scope_robots_and_the_clock(self) -> None:
+        web = FakeWeb(
+            {
+                A + "robots.txt": (200, {}, "User-agent: *\nDisallow: /private"),
+                A: links("moved", "barred", "away"),
+                A + "moved": refresh(0, "/new"),
+                A + "barred": refresh(5, "/private"),
+                A + "away": refresh(0, "https://c.test/"),
+                A + "new": links(),
+            }
+        )
+        result = crawl(Walk, web)
+        assert sorted(result.pages) == [A, A + "new"]
+        assert min(web.gaps("a.test")) == 1.0
+        assert set(result.denied) == {A + "private", A + "away"}
+
+    def test_a_longer_one_is_a_link(self) -> None:
+        class All(Walk):
+            def parse(self, page: Page) -> Any:
+                yield {"url": page.url}
+                yield from page.links()
+
+        web = FakeWeb({A: refresh(6, "/next"), A + "next": links()})
+        assert sorted(crawl(All, web).pages) == [A, A + "next"]
+
+    def test_a_chain_of_them_ends(self) -> None:
+        web = FakeWeb(
+            {A: refresh(0, "/a?1"), **{f"{A}a?{n}": refresh(0, f"/a?{n + 1}") for n in range(1, 40)}}
+        )
+        result = crawl(Walk, web)
+        assert result.pages == []
+        assert list(result.failed.values()) == ["more than 20 redirects"]
+
+
+class TestRedirectLoops:
+    def test_a_page_that_redirects_to_itself_is_asked_once(self) -> None:
+        web = FakeWeb({A: (302, {"Location": "/"})})
+        result = crawl(Walk, web)
+        assert (paths(result), result.failed) == ([""], {A: "redirects to itself"})
+
+    def test_one_that_sets_a_cookie_is_asked_again_but_not_for_ever(self) -> None:
+        web = FakeWeb({A: [(302, {"Location": "/", "Set-Cookie": "a=1"}), links()]})
+        assert crawl(Walk, web).pages == [A]
+        web = FakeWeb({A: (302, {"Location": "/", "Set-Cookie": "a=1"})})
+        assert len(paths(crawl(Walk, web))) <= 3
+
+    def test_a_start_page_that_moved_to_another_domain_says_where_to_and_what_to_write(self) -> None:
+        web = FakeWeb({A: (301, {"Location": "https://c.test/home"})})
+        result = crawl(Walk, web)
+        assert 'write start_urls = ["https://c.test/home"]' in result.denied[A]
+        assert 'write start_urls = ["https://c.test/home"]' in result.summary["reasons"][0]
+
+    def test_two_pages_that_redirect_to_each_other_are_not_asked_twenty_times(self) -> None:
+        web = FakeWeb({A: (302, {"Location": "/b"}), A + "b": (302, {"Location": "/"})})
+        result = crawl(Walk, web)
+        assert (len(paths(result)), result.failed) == (4, {A + "b": f"redirects in a circle, by {A}b"})
