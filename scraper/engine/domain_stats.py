@@ -75,9 +75,8 @@ class DomainStats:
         if exchange is not None:
             self.bytes += exchange.size
         is_doubted = isinstance(visit.outcome, Retry) and not visit.outcome.counts
-        if (kind := visit.reaction.refusal) and not is_doubted:
-            self.refusals += 1
-            self.refused[kind] = self.refused.get(kind, 0) + 1
+        if visit.reaction.refusal and not is_doubted:
+            self.refuse(visit.reaction.refusal)
         self.limited += bool(visit.reaction.limited)
         self.rejected += len(visit.rejected)
         for text in visit.rejected:
@@ -112,6 +111,11 @@ class DomainStats:
         self.note(kind, f"{url}: {outcome.reason}")
         if outcome.is_parse and kind in self.errors:
             self.raised[kind] = self.raised.get(kind, 0) + 1
+
+    def refuse(self, kind: str) -> None:
+        """Count an answer that is a refusal."""
+        self.refusals += 1
+        self.refused[kind] = self.refused.get(kind, 0) + 1
 
     def deny(self, reason: str, urls: int = 1) -> None:
         """Count URLs that a rule keeps us from, by the kind of the rule."""

@@ -14,7 +14,7 @@ from scraper.engine.domain import Domain
 from scraper.engine.group_commit import GroupCommit
 from scraper.engine.leases import MOST_AT_ONCE, Leases, SessionMaker
 from scraper.engine.plan import Plan, Stop
-from scraper.engine.robots_cache import RobotsCache, RobotsRules
+from scraper.engine.robots_cache import RobotsCache, RobotsRules, challenge_in
 from scraper.engine.scheduler import Scheduler
 from scraper.engine.throttling import Throttling
 from scraper.errors import LoginFailed
@@ -360,9 +360,12 @@ class Engine:
         is_last = not is_limited and tries >= self._plan.max_attempts
         learned = self._robots_cache.learn(robots_request, result.answer, is_last=is_last)
         is_failure = learned is None or (isinstance(learned, RobotsRules) and bool(learned.closed))
+        refused = challenge_in(result.answer)
+        if refused:
+            domain.stats.refuse(refused)
         limited = f"status {status}" if is_limited else ""
-        is_failure = is_failure and not limited and told.rest is None
-        self._throttling.heed(domain, Reaction(is_failure, "", told.rest, limited, told.budgets))
+        is_failure = is_failure and not (limited or refused) and told.rest is None
+        self._throttling.heed(domain, Reaction(is_failure, refused, told.rest, limited, told.budgets))
         self._is_left(domain)
         if isinstance(learned, RobotsRequest):
             self._send(learned)

@@ -371,8 +371,8 @@ class Fetcher:
         is_same = hop.method == request.method and target == entry.url
         if is_same and (entry.hops >= _MOST_REPEATS or "set-cookie" not in page.headers):
             return Failed("redirects to itself", "redirect loop")
-        if target == request.url.partition("#")[0] and entry.hops > _MOST_REPEATS:
-            return Failed(f"redirects in a circle, by {entry.url[:200]}", "redirect loop")
+        if entry.url == request.url.partition("#")[0] and entry.hops >= 2 * _MOST_REPEATS:
+            return Failed(f"redirects in a circle, by {target[:200]}", "redirect loop")
         if hop.keeps_body and not hop.keeps_secrets and names_secret((body_of(request)[0] or b"").decode()):
             return Denied(f"redirect to {target[:200]}: it would take a password to another origin")
         following = replace(

@@ -8,6 +8,7 @@ from scraper.http import caching, redirects
 from scraper.http.exchange import Answer
 from scraper.ops.clock import Clock
 from scraper.politeness import robots
+from scraper.politeness.blocks import refusal
 from scraper.politeness.robots import Access, Robots
 from scraper.store import RobotsCopy, Store
 from scraper.urls import domain_of
@@ -88,7 +89,9 @@ class RobotsCache:
     ) -> RobotsRules | RobotsRequest | None:
         """What an answer means: a permit, a redirect's next hop, or None where it is to be tried again."""
         response = answer.response
-        status = response.status if response is not None else None
+        wall = challenge_in(answer)
+        # A challenge is nobody's rules, whatever its status says.
+        status = response.status if response is not None and not wall else None
         if response is not None and redirects.is_redirect(response.status):
             hop = redirects.next_hop(
                 response.status, "GET", robots_request.url, redirects.location_of(response.headers)
@@ -105,7 +108,8 @@ class RobotsCache:
             since = 0.0
             if robots.access(status) is Access.UNREACHABLE:
                 since = min((before.since if before is not None else 0.0) or now, now)
-                is_lost = status is not None and 300 <= status < 400  # asking again leads nowhere again
+                # Asking again leads nowhere again.
+                is_lost = bool(wall) or (status is not None and 300 <= status < 400)
                 if not (is_last or is_lost) and robots.access(status, now - since) is Access.UNREACHABLE:
                     if before is None or not before.since:
                         # Since when it is unreachable counts, also where this run does not outwait it.
@@ -116,8 +120,9 @@ class RobotsCache:
             copy = self._copy(robots_request.origin, answer, now, since, before)
         self._store.keep_robots(copy)
         robots_rules = robots_rules_of(copy, now)
-        if robots_rules.closed and answer.error is not None:
-            robots_rules = replace(robots_rules, closed=_closed(answer.error.message))
+        if robots_rules.closed and (wall or answer.error is not None):
+            reason = wall or (answer.error.message if answer.error is not None else "")
+            robots_rules = replace(robots_rules, closed=_closed(reason))
         self._robots_cache[robots_request.origin] = robots_rules
         return robots_rules
 
@@ -127,7 +132,7 @@ class RobotsCache:
         response = answer.response
         if response is None or since:
             # Within this run the answer stands; the next run asks again soon.
-            status = response.status if response is not None else None
+            status = response.status if response is not None and not challenge_in(answer) else None
             return RobotsCopy(origin, b"", status, now, now + RETRY_ROBOTS, since)
         etag, last_modified = caching.validators(response.headers, before.etag if before else None)
         body = (
@@ -138,6 +143,14 @@ class RobotsCache:
     def all(self) -> list[RobotsRules]:
         """The permits this run has used."""
         return list(self._robots_cache.values())
+
+
+def challenge_in(answer: Answer) -> str:
+    """The challenge page that came with success instead of a robots.txt; empty where none did."""
+    response = answer.response
+    if response is None or not 200 <= response.status < 300:
+        return ""
+    return refusal(response.status, response.headers, response.content) or ""
 
 
 def robots_rules_of(copy: RobotsCopy, now: float) -> RobotsRules:

@@ -286,6 +286,14 @@ class TestRobots:
         web = FakeWeb({A + "robots.txt": status, A: links()})
         assert crawl(Walk, web).pages == [A]
 
+    def test_a_challenge_page_instead_of_robots_txt_is_a_refusal_and_opens_nothing(self) -> None:
+        wall = '<title>x</title><script id="anubis_challenge" type="application/json">{}</script>'
+        web = FakeWeb({A + "robots.txt": (200, {"Content-Type": "text/html"}, wall), A: links()})
+        result = crawl(Walk, web)
+        assert paths(result, robots=True) == ["robots.txt"]
+        assert result.verdict is Verdict.BLOCKED
+        assert "Anubis challenge page" in result.denied[A]
+
     def test_a_redirect_is_checked_against_the_rules_of_its_target(self) -> None:
         web = FakeWeb(
             {
@@ -657,4 +665,4 @@ class TestRedirectLoops:
     def test_two_pages_that_redirect_to_each_other_are_not_asked_twenty_times(self) -> None:
         web = FakeWeb({A: (302, {"Location": "/b"}), A + "b": (302, {"Location": "/"})})
         result = crawl(Walk, web)
-        assert (len(paths(result)), result.failed) == (4, {A + "b": f"redirects in a circle, by {A}b"})
+        assert (len(paths(result)), result.failed) == (5, {A: f"redirects in a circle, by {A}b"})

@@ -2,6 +2,8 @@ import pytest
 
 from scraper.model import Headers
 from scraper.politeness.blocks import MAX_PAGE, refusal
+from tests.politeness.innocents import innocents
+from tests.politeness.walls import WALLS
 
 HTML = Headers([("Content-Type", "text/html"), ("Server", "cloudflare")])
 
@@ -173,3 +175,19 @@ def test_large_pages_are_read_for_real() -> None:
 )
 def test_any_bytes_have_an_answer(junk: bytes) -> None:
     assert refusal(200, Headers(), junk) is None
+
+
+@pytest.mark.parametrize("name", WALLS)
+@pytest.mark.parametrize("kind", ["text/html; charset=utf-8", ""])
+def test_a_wall_with_success_is_known_by_its_live_marks_in_any_language(name: str, kind: str) -> None:
+    headers = Headers([("Content-Type", kind)] if kind else [])
+    assert refusal(200, headers, WALLS[name].encode()) is not None
+
+
+@pytest.mark.parametrize(("name", "kind", "body"), list(innocents()), ids=[one[0] for one in innocents()])
+def test_what_only_speaks_of_a_wall_is_none(name: str, kind: str, body: str) -> None:
+    assert refusal(200, Headers([("Content-Type", kind)]), body.encode()) is None
+
+
+def test_the_innocent_corpus_is_large_enough_to_mean_something() -> None:
+    assert len(list(innocents())) >= 60
