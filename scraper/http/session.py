@@ -327,7 +327,7 @@ class DomainSession(requests.Session):
         page: Page | requests.Response | str,
         form: str = "form",
         *,
-        button: str = "",
+        button: str | None = "",
         fields: Mapping[str, Any] | None = None,
         **values: Any,
     ) -> requests.Response:

@@ -284,6 +284,28 @@ def decode(body: bytes, encoding: str) -> str:
     return text.translate(_JAPANESE) if name in ("euc-jp", "iso-2022-jp") else text
 
 
+def encode(text: str, encoding: str) -> bytes:
+    """Bytes of `text` as a form sends them: what it lacks is a character reference (Encoding 4.1)."""
+    name = name_of(encoding) or "utf-8"
+    if name in _MANY_BYTES:
+        return text.encode(_ENCODINGS[name][0], "xmlcharrefreplace")
+    if name == "utf-8":
+        return text.encode("utf-8", "replace")
+    bytes_of = {char: byte for byte, char in enumerate(_table(name))}
+    return b"".join(
+        bytes((bytes_of[char],)) if char in bytes_of else f"&#{ord(char)};".encode() for char in text
+    )
+
+
+def written(encoding: str) -> str:
+    """An encoding's name as the Encoding Standard writes it: UTF-8, windows-1252, Shift_JIS."""
+    name = name_of(encoding) or encoding
+    if name in ("shift_jis", "big5"):
+        return name.capitalize().replace("jis", "JIS")
+    is_upper = name.startswith(("utf", "iso-", "koi8", "ibm", "euc-", "gbk"))
+    return name.upper() if is_upper else name
+
+
 @cache
 def _table(name: str) -> str:
     """The 256 characters of a single-byte encoding (Encoding 9; x-user-defined: 14.5)."""

@@ -1,33 +1,34 @@
-"""Forms as browsers fill and submit them (HTML 4.10.21): what is hidden stays, what is named is set.
-
-`read` takes any element that looks like lxml's: `tag`, `get`, `iter`, `itertext`, `getparent`.
-"""
+"""Forms as browsers fill and submit them (HTML 4.10.22): what is hidden stays, what is named is set."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
-from hashlib import blake2b
+from dataclasses import dataclass, field
 from typing import Any
-from urllib.parse import urlencode
 
 from scraper.errors import SpiderError
-from scraper.urls import join
+from scraper.model import Request
+from scraper.parsing.encoding import written
+from scraper.parsing.form_data import (
+    MULTIPART,
+    PLAIN,
+    URLENCODED,
+    Pair,
+    Upload,
+    multipart,
+    plain,
+    uploads,
+    urlencoded,
+)
 
-URLENCODED = "application/x-www-form-urlencoded"
-MULTIPART = "multipart/form-data"
-PLAIN = "text/plain"
-
-_BUTTONS = frozenset({"submit", "image"})
-_SWITCHES = frozenset({"checkbox", "radio"})
-_NEVER_SENT = frozenset({"button", "reset"})
-_MOST_FIELDS = 10_000
-_DEEPEST = 100
+BUTTONS = frozenset({"submit", "image"})
+SWITCHES = frozenset({"checkbox", "radio"})
 
 
 @dataclass(frozen=True, slots=True)
 class Field:
     """One control: `kind` is the input's type, or "select", "textarea". `is_on`: it is sent as things stand.
 
-    `options`: what a select offers, `chosen`: what of it is selected.
+    `options`: what a select offers, `chosen`: what of it is selected; `text`: what stands on a button;
+    `direction`: name and value that tell how the text runs (`dirname`).
     """
 
     name: str
@@ -39,6 +40,8 @@ class Field:
     action: str = ""
     method: str = ""
     enctype: str = ""
+    text: str = ""
+    direction: tuple[str, str] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,53 +73,73 @@ class Form:
     @property
     def names(self) -> tuple[str, ...]:
         """The names that can be filled in, each once."""
-        return tuple(dict.fromkeys(one.name for one in self.fields if one.name and one.kind not in _BUTTONS))
+        return tuple(dict.fromkeys(one.name for one in self.fields if one.name and one.kind not in BUTTONS))
 
     @property
     def secrets(self) -> frozenset[str]:
         """The names of password fields."""
         return frozenset(one.name for one in self.fields if one.kind == "password")
 
-    def submission(self, values: Mapping[str, Any], button: str = "") -> Submission:
+    def submission(self, values: Mapping[str, Any], button: str | None = "") -> Submission:
         """The request that a browser would send; SpiderError for a name or a choice that the form has not.
 
-        A value: text or a number; True or False for a checkbox; a list for several; None leaves it out.
-        `button`: name or value of the button to press; without it the first one is.
+        A value: text or a number; True or False for a checkbox; a list for several; None leaves it out; a
+        path or (name, content) for a file. `button`: name, value or text of the button to press; without it
+        the first one is, and None presses none, as scripts do.
         """
         unknown = [name for name in values if name not in self.names]
         if unknown:
             has = ", ".join(self.names) or "none"
             raise SpiderError(f"the form at {self.place} has no field {unknown[0]!r}", f"it has {has}")
-        pressed = self._button(button)
+        pressed = None if button is None else self._button(button)
         pairs = list(self._pairs(values, pressed))
         return self._sent(pairs, pressed)
 
+    def request(
+        self, values: Mapping[str, Any], button: str | None = "", callback: Any = "parse", **request: Any
+    ) -> Request:
+        """The submission as a Request for a spider to yield; keywords are those of Request. Files cannot be."""
+        sent = self.submission(values, button)
+        if sent.body is None:
+            return Request(sent.url, callback, **request)
+        if any(one.kind == "file" and one.name in values for one in self.fields):
+            raise SpiderError("a Request holds no file", "send it with page.session.submit(page, ...)")
+        headers = {"Content-Type": sent.content_type, **(request.pop("headers", None) or {})}
+        text = sent.body.decode("utf-8")
+        return Request(sent.url, callback, "POST", headers=headers, data=text, **request)
+
     def _button(self, wanted: str) -> Field | None:
-        buttons = [one for one in self.fields if one.kind in _BUTTONS]
+        buttons = [one for one in self.fields if one.kind in BUTTONS]
         if not wanted:
             return buttons[0] if buttons else None
         for one in buttons:
-            if wanted in (one.name, one.value):
+            if wanted in (one.name, one.value, one.text):
                 return one
-        has = ", ".join(repr(one.name or one.value) for one in buttons) or "none"
+        has = ", ".join(repr(one.text or one.value or one.name) for one in buttons) or "none"
         raise SpiderError(f"the form at {self.place} has no button {wanted!r}", f"it has {has}")
 
-    def _pairs(self, values: Mapping[str, Any], pressed: Field | None) -> Iterator[tuple[str, str]]:
+    def _pairs(self, values: Mapping[str, Any], pressed: Field | None) -> Iterator[Pair]:
         given = {name: _texts(value) for name, value in values.items()}
         for one in self.fields:
-            if one.kind in _BUTTONS:
-                if one is pressed:
-                    yield from _pressed(one)
-            elif one.kind == "hidden" and one.name == "_charset_" and one.name not in given:
-                yield one.name, self.encoding
+            if one.kind in BUTTONS:
+                yield from _pressed(one) if one is pressed else ()
+            elif one.kind == "file":
+                files = uploads(one.name, values[one.name]) if one.name in values else [Upload()]
+                yield from ((one.name, file) for file in files)
+            elif one.kind == "hidden" and one.name.lower() == "_charset_" and one.name not in given:
+                yield one.name, written(self.encoding)
             elif one.name in given:
                 yield from self._given(one, given)
             elif one.name and one.is_on:
-                yield from ((one.name, value) for value in (one.chosen if one.options else (one.value,)))
+                yield from (
+                    (one.name, value) for value in (one.chosen if one.kind == "select" else (one.value,))
+                )
+            if one.direction is not None:
+                yield one.direction
 
-    def _given(self, one: Field, given: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    def _given(self, one: Field, given: dict[str, Any]) -> Iterator[Pair]:
         wanted = given[one.name]
-        if one.kind in _SWITCHES:
+        if one.kind in SWITCHES:
             if isinstance(wanted, bool):
                 yield from [(one.name, one.value)] if wanted else []
                 return
@@ -136,21 +159,19 @@ class Form:
                 has = ", ".join(map(repr, list(options)[:30]))
                 raise SpiderError(f"the field {name!r} has no choice {value[:80]!r}", f"it has {has}")
 
-    def _sent(self, pairs: list[tuple[str, str]], pressed: Field | None) -> Submission:
+    def _sent(self, pairs: list[Pair], pressed: Field | None) -> Submission:
         action = (pressed and pressed.action) or self.action
         method = (pressed and pressed.method) or self.method
         enctype = (pressed and pressed.enctype) or self.enctype
         if method == "GET":
-            query = _urlencoded(pairs, self.encoding)
             head, _, _ = action.partition("#")[0].partition("?")
-            return Submission("GET", f"{head}?{query}")
+            return Submission("GET", f"{head}?{urlencoded(pairs, self.encoding)}")
         if enctype == MULTIPART:
-            body, kind = _multipart(pairs, self.encoding)
+            body, kind = multipart(pairs, self.encoding)
             return Submission("POST", action, body, kind)
         if enctype == PLAIN:
-            text = "".join(f"{name}={value}\r\n" for name, value in pairs)
-            return Submission("POST", action, _encoded(text, self.encoding), PLAIN)
-        return Submission("POST", action, _urlencoded(pairs, self.encoding).encode(), URLENCODED)
+            return Submission("POST", action, plain(pairs, self.encoding), PLAIN)
+        return Submission("POST", action, urlencoded(pairs, self.encoding).encode(), URLENCODED)
 
 
 def _texts(value: Any) -> Any:
@@ -163,162 +184,13 @@ def _texts(value: Any) -> Any:
 
 
 def _lines(wanted: Any) -> list[str]:
-    """Texts with the line ends of forms; True stands for a field that only says that it is there."""
-    if isinstance(wanted, bool):
-        return ["true" if wanted else "false"]
-    return ["\r\n".join(one.replace("\r\n", "\n").replace("\r", "\n").split("\n")) for one in wanted]
+    """Texts; True stands for a field that only says that it is there."""
+    return ["true" if wanted else "false"] if isinstance(wanted, bool) else wanted
 
 
-def _pressed(button: Field) -> Iterator[tuple[str, str]]:
+def _pressed(button: Field) -> Iterator[Pair]:
     if button.kind == "image":
         prefix = f"{button.name}." if button.name else ""
         yield from ((f"{prefix}x", "0"), (f"{prefix}y", "0"))
     elif button.name:
         yield button.name, button.value
-
-
-def _encoded(text: str, encoding: str) -> bytes:
-    try:
-        return text.encode(encoding, "xmlcharrefreplace")
-    except LookupError:
-        return text.encode("utf-8", "replace")
-    except UnicodeEncodeError:
-        return text.encode(encoding, "replace")
-
-
-def _urlencoded(pairs: list[tuple[str, str]], encoding: str) -> str:
-    return urlencode([(_encoded(name, encoding), _encoded(value, encoding)) for name, value in pairs])
-
-
-def _multipart(pairs: list[tuple[str, str]], encoding: str) -> tuple[bytes, str]:
-    """RFC 7578; the boundary comes from the content, so that it cannot stand in it by chance."""
-    parts = []
-    for name, value in pairs:
-        quoted = _encoded(name, encoding).replace(b"\r", b"%0D").replace(b"\n", b"%0A").replace(b'"', b"%22")
-        parts.append(
-            b'Content-Disposition: form-data; name="' + quoted + b'"\r\n\r\n' + _encoded(value, encoding)
-        )
-    boundary = blake2b(b"\0".join(parts), digest_size=16).hexdigest().encode()
-    body = b"".join(b"--" + boundary + b"\r\n" + part + b"\r\n" for part in parts)
-    return body + b"--" + boundary + b"--\r\n", f"{MULTIPART}; boundary={boundary.decode()}"
-
-
-# reading ----------------------------------------------------------------------------------------------------
-def read(element: Any, base: str, page: str, encoding: str = "utf-8") -> Form:
-    """The form that an element is; `base`: what its action is relative to, `page`: the page's URL."""
-    accepted = (element.get("accept-charset") or "").replace(",", " ").split()
-    form = Form(
-        page=page,
-        action=_action(element.get("action"), base, page),
-        method=_method(element.get("method")) or "GET",
-        enctype=_enctype(element.get("enctype")) or URLENCODED,
-        encoding=_encoding(accepted[0] if accepted else encoding),
-    )
-    controls = (_field(control, base, page) for control in _controls(element))
-    return replace(form, fields=tuple(_one_radio([one for one in controls if one is not None])))
-
-
-def _encoding(name: str) -> str:
-    # The encodings that a browser never writes (HTML 4.10.21.6).
-    return "utf-8" if name.lower().startswith(("utf-16", "replacement", "x-user-defined")) else name
-
-
-def _action(action: str | None, base: str, page: str) -> str:
-    if not action or not action.strip():
-        return page.partition("#")[0]
-    return join(base, action) or page
-
-
-def _method(method: str | None) -> str:
-    return {"post": "POST", "get": "GET"}.get((method or "").strip().lower(), "")
-
-
-def _enctype(enctype: str | None) -> str:
-    wanted = (enctype or "").strip().lower()
-    return wanted if wanted in (URLENCODED, MULTIPART, PLAIN) else ""
-
-
-def _controls(form: Any) -> Iterator[Any]:
-    """The controls in it, and those elsewhere that name it in their `form` attribute."""
-    name = form.get("id")
-    root = form
-    while (parent := root.getparent()) is not None:
-        root = parent
-    inside = set(form.iter("input", "select", "textarea", "button"))
-    count = 0
-    for control in root.iter("input", "select", "textarea", "button"):
-        owner = control.get("form")
-        if (control in inside and owner in (None, name)) or (name and owner == name):
-            count += 1
-            if count > _MOST_FIELDS:
-                raise SpiderError(f"a form with more than {_MOST_FIELDS} fields")
-            yield control
-
-
-def _field(control: Any, base: str, page: str) -> Field | None:
-    if _is_disabled(control):
-        return None
-    name, tag = control.get("name") or "", control.tag
-    if tag == "select":
-        return _select(control, name)
-    if tag == "textarea":
-        return Field(name, "textarea", "".join(control.itertext()))
-    kind = (control.get("type") or ("submit" if tag == "button" else "text")).strip().lower()
-    if kind in _NEVER_SENT or (tag == "button" and kind != "submit"):
-        return None
-    value = control.get("value")
-    if kind in _SWITCHES:
-        return Field(name, kind, "on" if value is None else value, control.get("checked") is not None)
-    if kind not in _BUTTONS:
-        return Field(name, kind, value or "") if name else None
-    action = control.get("formaction")
-    return Field(
-        name,
-        kind,
-        value or "",
-        action=_action(action, base, page) if action else "",
-        method=_method(control.get("formmethod")),
-        enctype=_enctype(control.get("formenctype")),
-    )
-
-
-def _is_disabled(control: Any) -> bool:
-    if control.get("disabled") is not None:
-        return True
-    inner, outer = control, control.getparent()
-    for _ in range(_DEEPEST):
-        if outer is None:
-            return False
-        if outer.tag == "fieldset" and outer.get("disabled") is not None:
-            # What stands in the first legend stays usable.
-            legend = next((child for child in outer if child.tag == "legend"), None)
-            if inner is not legend:
-                return True
-        inner, outer = outer, outer.getparent()
-    return False
-
-
-def _select(control: Any, name: str) -> Field:
-    options: list[str] = []
-    chosen: list[str] = []
-    usable: list[str] = []
-    for option in control.iter("option"):
-        text = option.get("value")
-        value = " ".join("".join(option.itertext()).split()) if text is None else text
-        options.append(value)
-        if option.get("disabled") is None:
-            usable.append(value)
-            if option.get("selected") is not None:
-                chosen.append(value)
-    is_multiple = control.get("multiple") is not None
-    if not is_multiple:
-        # A list that shows one line has its first choice selected.
-        chosen = chosen[-1:] or usable[:1]
-    return Field(name, "select", is_on=bool(chosen), options=tuple(options), chosen=tuple(chosen))
-
-
-def _one_radio(found: list[Field]) -> Iterator[Field]:
-    """Of radio buttons with one name only the last that is on counts."""
-    last = {one.name: at for at, one in enumerate(found) if one.kind == "radio" and one.is_on}
-    for at, one in enumerate(found):
-        yield replace(one, is_on=False) if one.kind == "radio" and last.get(one.name) != at else one

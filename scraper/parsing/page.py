@@ -15,7 +15,8 @@ from scraper.errors import PageTooLarge, SpiderError
 from scraper.model import Headers, Request, Response
 from scraper.parsing import refresh, sitemap
 from scraper.parsing.encoding import decode, encoding_of
-from scraper.parsing.forms import Form, read
+from scraper.parsing.form_controls import marked, needs_marks, read
+from scraper.parsing.forms import Form
 from scraper.parsing.refresh import Refresh
 from scraper.parsing.tree import is_xhtml, parse_html, parse_xhtml, parse_xml
 from scraper.politeness.page_directives import content_usage, is_nofollow, robots_directives, tdm_reservation
@@ -312,11 +313,21 @@ class Page:
             there = ", ".join(dict.fromkeys(_form_name(form) for form in self.tree.iter("form"))) or "none"
             place = self.url.partition("?")[0][:200]
             raise SpiderError(f"{place} has no form {query!r} (status {self.status})", f"it has {there}")
-        forms = (read(one.root, self.base, self.url, self.encoding) for one in found[:_MOST_FORMS])
+        elements, is_marked = self._as_parsed([one.root for one in found[:_MOST_FORMS]])
+        forms = (read(one, self.base, self.url, self.encoding, is_marked=is_marked) for one in elements)
         first = next(forms)
         if set(names) <= set(first.names):
             return first
         return next((form for form in forms if set(names) <= set(form.names)), first)
+
+    def _as_parsed(self, forms: list[Any]) -> tuple[list[Any], bool]:
+        """The same forms, where that matters of a tree that tells where their end tags stood."""
+        if not needs_marks(self.tree):
+            return forms, False
+        places = {form: at for at, form in enumerate(self.tree.iter("form"))}
+        again = list(parse_html(marked(self.text))[0].iter("form"))
+        is_marked = len(again) == len(places)
+        return ([again[places[form]] for form in forms] if is_marked else forms), is_marked
 
     @property
     def has_session(self) -> bool:

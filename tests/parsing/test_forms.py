@@ -1,5 +1,6 @@
 """Forms as a browser reads and submits them."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -54,7 +55,7 @@ def sent(inside: str, attributes: str = 'method="post"', button: str = "", **val
         ("<input name=a><button name=go value=1>Go</button><button name=no>No</button>", {}, "a=&go=1"),
         ("<input name=a><button type=button name=js>JS</button><input type=reset name=r>", {}, "a="),
         ("<input type=image name=map><input type=submit name=s value=S>", {}, "map.x=0&map.y=0"),
-        ("<input type=hidden name=_charset_>", {}, "_charset_=utf-8"),
+        ("<input type=hidden name=_charset_>", {}, "_charset_=UTF-8"),
         ("<input name='user[name]'>", {"user[name]": "ada"}, "user%5Bname%5D=ada"),
     ],
 )
@@ -140,3 +141,41 @@ def test_a_hostile_form_costs_little() -> None:
     assert form_of(nested).names == ("a",)
     with pytest.raises(SpiderError, match="more than 10000 fields"):
         form_of("<input name=a>" * 10_001)
+
+
+def test_a_button_is_pressed_by_name_value_or_text_or_none_is() -> None:
+    inside = "<input name=q><button name=do value=1>Save  it</button><button name=do value=2>Drop it</button>"
+    assert sent(inside) == "q=&do=1"
+    assert sent(inside, button="2") == sent(inside, button="Drop it") == "q=&do=2"
+    assert form_of(inside, "method=post").submission({}, None).body == b"q="
+    with pytest.raises(SpiderError, match="no button 'x'"):
+        sent(inside, button="x")
+
+
+def test_a_file_is_a_path_or_a_name_with_content(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("1,2")
+    form = form_of("<input type=file name=f>", "method=post enctype=multipart/form-data")
+    body = form.submission({"f": tmp_path / "a.csv"}).body or b""
+    assert b'filename="a.csv"\r\nContent-Type: text/csv\r\n\r\n1,2' in body
+    assert b'filename="n"' in (form.submission({"f": ("n", b"x")}).body or b"")
+    with pytest.raises(SpiderError, match="takes a file"):
+        form.submission({"f": "a.csv"})
+    with pytest.raises(SpiderError, match="cannot be read"):
+        form.submission({"f": tmp_path / "gone"})
+
+
+def test_a_postback_is_a_request_that_presses_no_button() -> None:
+    inside = (
+        "<input type=hidden name=__EVENTTARGET><input type=hidden name=__EVENTARGUMENT>"
+        "<input type=hidden name=__VIEWSTATE value='/wE='><input type=submit name=search value=Go>"
+    )
+    values = {"__EVENTTARGET": "grid$next", "__EVENTARGUMENT": ""}
+    request = form_of(inside, "method=post action=list.aspx").request(values, None, "parse_list", priority=1)
+    assert (request.url, request.method, request.callback) == (
+        "https://a.example/dir/list.aspx",
+        "POST",
+        "parse_list",
+    )
+    assert request.data == "__EVENTTARGET=grid%24next&__EVENTARGUMENT=&__VIEWSTATE=%2FwE%3D"
+    assert (request.headers or {})["Content-Type"] == "application/x-www-form-urlencoded"
+    assert form_of("<input name=q>", "").request({"q": "x"}).url == "https://a.example/dir/page?q=x"
