@@ -98,7 +98,7 @@ class Form:
     def request(
         self, values: Mapping[str, Any], button: str | None = "", callback: Any = "parse", **request: Any
     ) -> Request:
-        """The submission as a Request for a spider to yield; keywords are those of Request. Files cannot be."""
+        """The submission as a Request for a spider to yield; keywords are those of Request. No files."""
         sent = self.submission(values, button)
         if sent.body is None:
             return Request(sent.url, callback, **request)
