@@ -36,6 +36,9 @@ _METAS: Any = etree.XPath("//meta[@name and @content]")
 _REFRESHES: Any = etree.XPath("//meta[@http-equiv and @content][not(ancestor::template)]")
 _BASE: Any = etree.XPath("string(//base[@href][1]/@href)", smart_strings=False)
 _WEB = ("https://", "http://")
+_TEXT_TYPES = frozenset(
+    {"", "text/plain", "application/octet-stream", "binary/octet-stream", "unknown/unknown"}
+)
 _GZIP = b"\x1f\x8b"
 _MOST_FORMS = 50  # looked at for the one that has the fields
 _CACHED_LINKS = 20_000  # about 6 MB; most links of a site are on many of its pages
@@ -59,7 +62,7 @@ class Page:
         self._encoding: str | None = None
         self._text: str | None = None
         self._tree: Any = None
-        self._cut = ""
+        self._notes: list[str] = []
         self._soup: Any = None
         self._lower: str | None = None
         self._kind: str | None = None
@@ -166,9 +169,8 @@ class Page:
     def _is_xml(self) -> bool:
         if self._has_xml is None:
             kind = self._content_type().partition(";")[0].strip()
-            self._has_xml = _XML_TYPE.fullmatch(kind) is not None and not (
-                kind == "application/xhtml+xml" or is_xhtml(self.text)
-            )
+            is_typed = _XML_TYPE.fullmatch(kind) is not None and kind != "application/xhtml+xml"
+            self._has_xml = (is_typed and not is_xhtml(self.text)) or sitemap.is_listing(self.content)
         return self._has_xml
 
     def _selector(self) -> Selector:
@@ -180,7 +182,9 @@ class Page:
     def tree(self) -> Any:
         """The root element (lxml) under css, xpath and links; an empty document where there is no markup."""
         if self._tree is None:
-            self._tree, self._cut = self._parsed()
+            self._tree, cut = self._parsed()
+            if cut:
+                self._note(cut)
         return self._tree
 
     def _parsed(self) -> tuple[Any, str]:
@@ -194,7 +198,7 @@ class Page:
     @property
     def notes(self) -> tuple[str, ...]:
         """What of the page could not be read, as far as it was looked at: sentences for the log."""
-        return (self._cut,) if self._cut else ()
+        return tuple(self._notes)
 
     def _markup(self) -> str:
         """The text where there may be markup. A picture is no page, but HTML under a wrong name is one."""
@@ -208,13 +212,32 @@ class Page:
 
         Of a sitemap, also a gzipped one, and of a feed: the URLs that it lists, further sitemaps first.
         """
-        if self._is_xml() or self.content.startswith(_GZIP):
-            listed = sitemap.parse(self.content, self.url, self._content_type())
-            if urls := (*listed.sitemaps, *listed.urls):
-                return list(dict.fromkeys(self._absolute(urls)))
+        if (listed := self._listed()) is not None:
+            return list(dict.fromkeys(self._absolute((*listed.sitemaps, *listed.urls))))
         hrefs = _FEED_HREFS if self._is_xml() else _HREFS
         refreshed = [self.meta_refresh.url] if self.meta_refresh is not None else []
         return list(dict.fromkeys((*refreshed, *self._absolute(hrefs(self.tree)))))
+
+    def _listed(self) -> sitemap.Sitemap | None:
+        """What a sitemap or a feed lists, known by its content; None for any other page."""
+        is_known = sitemap.is_listing(self.content)
+        is_list = (
+            is_known or self.content.startswith(_GZIP) or (self._is_text() and sitemap.is_url_list(self.text))
+        )
+        if not is_list and not self._is_xml():
+            return None
+        listed = sitemap.parse(self.content, self.url, self._content_type())
+        if listed.is_cut:
+            count = len(listed.pages) + len(listed.indexed)
+            self._note(f"the sitemap is cut after {count:,} URLs: no more than 500,000 and 50 MB are read")
+        return listed if is_known or listed.pages or listed.indexed else None
+
+    def _is_text(self) -> bool:
+        return self._content_type().partition(";")[0].strip() in _TEXT_TYPES
+
+    def _note(self, text: str) -> None:
+        if text not in self._notes:
+            self._notes.append(text)
 
     @property
     def meta_refresh(self) -> Refresh | None:

@@ -18,10 +18,10 @@ from lxml import etree
 from scraper.parsing.encoding import decode, encoding_of
 from scraper.urls import join
 
-MOST_URLS = 50_000  # sitemaps.org: the most that one file may list
+MOST_URLS = 500_000  # ten times what sitemaps.org lets one file list
 _LARGEST = 50 * 1024 * 1024  # bytes after decompression, sitemaps.org
 _MOST_MEMBERS = 16  # of one gzip, each of which costs a copy of the rest
-_MOST_ELEMENTS = 1_000_000  # a tree takes thirty times the bytes of its smallest elements
+_MOST_ELEMENTS = 1_000_000  # of one unit: a tree takes thirty times the bytes of its smallest elements
 _MOST_LINES = 2 * MOST_URLS
 _LINE = re.compile(r"[^\r\n]+")
 # An ampersand that begins no reference that every XML parser knows, outside of CDATA.
@@ -29,6 +29,15 @@ _AMPERSAND = re.compile(
     r"(<!\[CDATA\[(?:[^\]]++|\](?!\]>))*+)|&(?!(?:#[0-9]{1,7}|#x[0-9A-Fa-f]{1,6}|amp|lt|gt|quot|apos);)"
 )
 _INVISIBLE = "\ufeff\u200b"
+_ROOT = re.compile(
+    rb"(?>\s+|\xef\xbb\xbf|\xe2\x80\x8b|<\?[^>]*>|<!--.*?-->|<!DOCTYPE[^>\[]*>)*+"
+    rb"<(?:[\w.-]{1,40}:)?(?:urlset|sitemapindex|rss|feed|rdf)[\s>]",
+    re.IGNORECASE | re.DOTALL,
+)
+_HEAD = 20_000  # bytes within which the root begins
+_XML_BASE = "{http://www.w3.org/XML/1998/namespace}base"
+_URL_LINE = re.compile(r"https?://[^\s<>]+", re.IGNORECASE)
+_LEAST_URLS = 0.9  # of the lines of a text that is a list of URLs
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +69,20 @@ class Sitemap:
         return tuple(listed.url for listed in self.indexed)
 
 
+def is_listing(body: bytes) -> bool:
+    """Whether a body is a sitemap or a feed in XML by its root, however it is typed."""
+    return _ROOT.match(body, 0, _HEAD) is not None
+
+
+def is_url_list(text: str) -> bool:
+    """Whether a text is a sitemap of one URL a line; an article that has URLs among its lines is none."""
+    lines = [
+        line for line in map(str.strip, islice(text.split("\n"), _MOST_LINES)) if line and line[0] != "#"
+    ]
+    urls = sum(1 for line in lines if _URL_LINE.fullmatch(line.lstrip(_INVISIBLE)))
+    return bool(urls) and urls >= _LEAST_URLS * len(lines)
+
+
 def parse(body: bytes, url: str, content_type: str | None = None) -> Sitemap:
     """Read a sitemap that came from `url`; empty for what is none."""
     body, is_cut = _unpacked(body)
@@ -67,12 +90,14 @@ def parse(body: bytes, url: str, content_type: str | None = None) -> Sitemap:
     found = _in_xml(text, url) if text.startswith("<") else _in_lines(text)
     pages: list[Listed] = []
     indexed: list[Listed] = []
-    for listed, is_index in found:
-        kept = indexed if is_index else pages
-        if len(kept) == MOST_URLS:
-            is_cut = True
-            break
-        kept.append(listed)
+    try:
+        for listed, is_index in found:
+            kept = indexed if is_index else pages
+            if len(kept) == MOST_URLS:
+                raise _Cut
+            kept.append(listed)
+    except _Cut:
+        is_cut = True
     return Sitemap(tuple(pages), tuple(indexed), is_cut)
 
 
@@ -103,6 +128,7 @@ def _in_lines(text: str) -> Iterator[tuple[Listed, bool]]:
 def _in_xml(text: str, url: str) -> Iterator[tuple[Listed, bool]]:
     if "&" in text:
         text = _AMPERSAND.sub(lambda found: found[1] or "&amp;", text)
+    # The body is bounded already, so no single text of it need be.
     elements = etree.iterparse(
         BytesIO(text.encode()),
         events=("end",),
@@ -111,21 +137,38 @@ def _in_xml(text: str, url: str) -> Iterator[tuple[Listed, bool]]:
         resolve_entities=False,
         no_network=True,
         load_dtd=False,
-        huge_tree=False,
+        huge_tree=True,
     )
+    has_bases, count = "xml:base" in text, 0
     try:
-        for _, element in islice(elements, _MOST_ELEMENTS):
+        for _, element in elements:
+            count += 1
+            if count > _MOST_ELEMENTS:
+                raise _Cut
             name = _name(element)
             read = _UNITS.get(name)
             parent = element.getparent()
             # A <url> within a <loc> is only a wrong way to write the latter.
             if read is None or (parent is not None and _name(parent) == "loc"):
                 continue
-            for listed in read(element, url):
+            for listed in read(element, _base(element, url) if has_bases else url):
                 yield listed, name in ("sitemap", "sitemapindex")
             _forget(element)
+            count = 0
     except etree.LxmlError:
         return
+
+
+class _Cut(Exception):
+    """There is more than may be read."""
+
+
+def _base(element: etree._Element, url: str) -> str:
+    """What the URLs of an element are relative to (XML Base; RFC 4287 2)."""
+    bases = [one.get(_XML_BASE) for one in (element, *element.iterancestors())]
+    for base in filter(None, reversed(bases)):
+        url = join(url, base) or url
+    return url
 
 
 def _name(element: etree._Element) -> str:
@@ -199,7 +242,8 @@ def _in_entry(unit: etree._Element, base: str) -> Iterator[Listed]:
     """An <entry> of Atom: the first of its links that is the entry itself (RFC 4287 4.2.7.2)."""
     for child in unit:
         if _name(child) == "link" and (child.get("rel") or "alternate").strip().lower() == "alternate":
-            url = _absolute(base, child.get("href") or "")
+            own = child.get(_XML_BASE)
+            url = _absolute((join(base, own) if own else None) or base, child.get("href") or "")
             if url:
                 fields = _fields(unit)
                 yield Listed(url, _moment(fields.get("updated") or fields.get("published") or ""))

@@ -297,3 +297,63 @@ def test_markup_that_would_fill_the_memory_is_not_parsed() -> None:
     with pytest.raises(PageTooLarge):
         page("<a href=x>" * 180_000).soup  # noqa: B018
     assert len(page("<i>x</i>" * 100_000).css("i")) == 100_000
+
+
+URLSET = (
+    '<?xml version="1.0"?>\n<!-- made by hand --><urlset xmlns="http://www.sitemaps.org/schemas/sitemap/0.9">'
+)
+LISTS = {
+    "sitemap": f"{URLSET}<url><loc>https://example.org/a</loc></url></urlset>",
+    "index": "<sitemapindex><sitemap><loc>https://example.org/a</loc></sitemap></sitemapindex>",
+    "rss": "<rss version='2.0'><channel><link>/</link><item><link>https://example.org/a</link></item></channel></rss>",
+    "rss 1.0": '<rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#" xmlns="http://purl.org/rss/1.0/">'
+    "<channel><link>/</link></channel><item><link>https://example.org/a</link></item></rdf:RDF>",
+    "atom": '<feed xmlns="http://www.w3.org/2005/Atom"><entry><link href="https://example.org/a"/></entry></feed>',
+}
+
+
+@pytest.mark.parametrize("name", LISTS)
+@pytest.mark.parametrize(
+    "kind",
+    ["text/xml", "text/html; charset=utf-8", "text/plain", "application/octet-stream", "", "image/x-icon"],
+)
+def test_sitemaps_and_feeds_are_known_by_their_content(name: str, kind: str) -> None:
+    got = page(LISTS[name], kind=kind)
+    assert got.links() == ["https://example.org/a"]
+    assert got.xpath("//*[local-name()='loc' or local-name()='link']")
+
+
+@pytest.mark.parametrize("kind", ["text/plain", "application/octet-stream", ""])
+def test_a_text_of_urls_is_a_sitemap(kind: str) -> None:
+    got = page("\ufeff# made by hand\r\nhttps://example.org/a\r\n\r\n https://example.org/b \r\n", kind=kind)
+    assert got.links() == ["https://example.org/a", "https://example.org/b"]
+
+
+def test_a_text_that_has_urls_among_its_lines_is_none() -> None:
+    text = "Read more:\nhttps://example.org/a\nand then\nhttps://example.org/b\n"
+    assert page(text, kind="text/plain").links() == []
+
+
+@pytest.mark.parametrize(
+    "feed",
+    [
+        "<rss version='2.0'><channel><title>x</title><link>https://example.org/</link></channel></rss>",
+        '<feed xmlns="http://www.w3.org/2005/Atom"><link href="https://example.org/"/>'
+        '<link rel="self" href="/feed"/><link rel="hub" href="/hub"/><link rel="next" href="/feed?2"/></feed>',
+        "<urlset></urlset>",
+    ],
+)
+def test_an_empty_feed_lists_nothing_not_its_own_site(feed: str) -> None:
+    assert page(feed, kind="application/xml").links() == []
+
+
+def test_other_xml_still_gives_its_links() -> None:
+    assert page('<menu><a href="/x">x</a></menu>', kind="application/xml").links() == [
+        "https://example.org/x"
+    ]
+
+
+def test_a_sitemap_that_is_too_large_is_cut_aloud() -> None:
+    got = page("https://example.org/a\n" * 500_001, kind="text/plain")
+    assert got.links() == ["https://example.org/a"]
+    assert got.notes == ("the sitemap is cut after 500,000 URLs: no more than 500,000 and 50 MB are read",)

@@ -158,7 +158,31 @@ def test_dates_are_read_in_the_forms_in_use(text: bytes, moment: float | None) -
     assert parse(body, URL).pages[0].lastmod == moment
 
 
-def test_no_more_urls_are_taken_than_a_sitemap_may_have() -> None:
+def test_a_sitemap_beyond_what_the_protocol_allows_is_read_whole_up_to_ten_times_that() -> None:
+    lines = b"".join(b"https://a.example/%d\n" % number for number in range(60_000))
+    assert (len(parse(lines, URL).urls), parse(lines, URL).is_cut) == (60_000, False)
+
+
+def test_a_feed_with_a_text_of_more_than_ten_megabytes_is_read_whole() -> None:
+    item = "<item><link>https://a.example/{}</link><description>{}</description></item>"
+    feed = f"<rss><channel>{item.format(1, 'x' * 10_100_000)}{item.format(2, '')}</channel></rss>"
+    assert parse(feed.encode(), URL).urls == ("https://a.example/1", "https://a.example/2")
+
+
+def test_urls_of_a_feed_are_relative_to_xml_base() -> None:
+    feed = (
+        '<feed xmlns="http://www.w3.org/2005/Atom" xml:base="/blog/"><entry><link href="a"/></entry>'
+        '<entry xml:base="2024/"><link href="b"/></entry>'
+        '<entry><link xml:base="https://b.example/" href="c"/></entry></feed>'
+    )
+    assert parse(feed.encode(), URL).urls == (
+        "https://a.example/blog/a",
+        "https://a.example/blog/2024/b",
+        "https://b.example/c",
+    )
+
+
+def test_no_more_urls_are_taken_than_memory_has_room_for() -> None:
     found = parse(b"https://a.example/\n" * (MOST_URLS + 5), URL)
     assert (len(found.urls), found.is_cut) == (MOST_URLS, True)
     assert not parse(b"https://a.example/\n" * 5, URL).is_cut
