@@ -25,6 +25,10 @@ _AS_TEXT = (Decimal, UUID, PurePath)
 _DEEPEST = 50  # levels of nesting; nobody means more, and JSON readers give up at some point
 _LONGEST_KEY = 200  # characters; longer keys are hashed
 
+# Of whose class each kind of record is known, and what to write for an element of a page instead.
+_MARKS = ("__dataclass_fields__", "__attrs_attrs__", "model_dump")
+_ADVICE = {"bs4": ": write .text", "parsel": ": write .get()", "lxml": ": write .text_content()"}
+
 _encode = json.JSONEncoder(
     ensure_ascii=False, allow_nan=False, check_circular=False, separators=(",", ":")
 ).encode
@@ -36,9 +40,9 @@ def is_record(thing: object) -> bool:
     """Whether `thing` is something that a spider may yield as a record."""
     if isinstance(thing, Mapping):
         return True
-    return not isinstance(thing, type) and any(
-        hasattr(thing, mark) for mark in ("__dataclass_fields__", "__attrs_attrs__", "model_dump")
-    )
+    # Of its type, since some objects (an element of BeautifulSoup) answer to every attribute themselves.
+    kind = type(thing)
+    return kind is not type and any(hasattr(kind, mark) for mark in _MARKS)
 
 
 def line_of(record: Any, key: Sequence[str] = (), schema: Schema | None = None) -> RecordLine:
@@ -61,9 +65,9 @@ def fields_of(record: Any) -> Mapping[str, Any]:
     """The fields of a record of any kind, in their order."""
     if isinstance(record, Mapping):
         return record
-    if dataclasses.is_dataclass(record):
+    if hasattr(type(record), "__dataclass_fields__"):
         return {field.name: getattr(record, field.name) for field in dataclasses.fields(record)}
-    if hasattr(record, "__attrs_attrs__"):
+    if hasattr(type(record), "__attrs_attrs__"):
         return {field.name: getattr(record, field.name) for field in record.__attrs_attrs__}
     dumped: dict[str, Any] = record.model_dump()
     return dumped
@@ -121,8 +125,10 @@ def _clean_many(value: Any, path: str, depth: int) -> Any:
         return sorted((_clean(one, path, depth) for one in value), key=_encode)
     if is_record(value):
         return _clean_fields(fields_of(value), path, depth)
-    what = "bytes: decode them to text" if isinstance(value, bytes | bytearray | memoryview) else brief(value)
-    raise RecordError(f"field {path} is {what}" + ("" if "bytes" in what else ", which JSON cannot hold"))
+    if isinstance(value, bytes | bytearray | memoryview):
+        raise RecordError(f"field {path} is bytes: decode them to text")
+    advice = _ADVICE.get(type(value).__module__.partition(".")[0], "")
+    raise RecordError(f"field {path} is {brief(value)}, which JSON cannot hold{advice}")
 
 
 def brief(value: object) -> str:

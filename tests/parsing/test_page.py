@@ -339,7 +339,7 @@ def test_a_text_that_has_urls_among_its_lines_is_none() -> None:
     [
         "<rss version='2.0'><channel><title>x</title><link>https://example.org/</link></channel></rss>",
         '<feed xmlns="http://www.w3.org/2005/Atom"><link href="https://example.org/"/>'
-        '<link rel="self" href="/feed"/><link rel="hub" href="/hub"/><link rel="next" href="/feed?2"/></feed>',
+        '<link rel="self" href="/f"/><link rel="hub" href="/hub"/><link rel="next" href="/f?2"/></feed>',
         "<urlset></urlset>",
     ],
 )

@@ -6,10 +6,13 @@ from decimal import Decimal
 from enum import Enum, StrEnum
 from pathlib import PurePosixPath
 from typing import Any, Literal, NotRequired, TypedDict
+from unittest.mock import MagicMock
 from uuid import UUID
 
 import attrs
 import pytest
+from bs4 import BeautifulSoup
+from parsel import Selector
 from pydantic import BaseModel
 
 from scraper.errors import RecordError, SpiderError
@@ -288,3 +291,31 @@ def test_no_declaration_means_no_check() -> None:
 def test_a_declaration_that_is_none_is_a_mistake_of_the_spider(declared: Any) -> None:
     with pytest.raises(SpiderError):
         schema_of(declared)
+
+
+class Agreeable:
+    """Answers to every attribute, and to every call, with itself."""
+
+    def __getattr__(self, name: str) -> "Agreeable":
+        return self
+
+    def __call__(self, *_: object, **__: object) -> "Agreeable":
+        return self
+
+
+def test_an_element_as_a_value_is_named_with_its_field_and_what_to_write() -> None:
+    tag = BeautifulSoup("<p>x <b>y</b></p>", "lxml").p
+    with pytest.raises(RecordError, match=r"field title is <p>x <b>y</b></p> \(Tag\), .*: write \.text"):
+        line_of({"title": tag})
+    with pytest.raises(RecordError, match=r"field all\[0\] is .*\(Tag\), .*: write \.text"):
+        line_of({"all": [tag]})
+    with pytest.raises(RecordError, match=r"field title is .*\(Selector\).*: write \.get\(\)"):
+        line_of({"title": Selector("<p>x</p>").css("p")[0]})
+    assert line_of({"title": BeautifulSoup("<p>x</p>", "lxml").p.string}).line == '{"title":"x"}'
+
+
+@pytest.mark.parametrize("thing", [Agreeable(), MagicMock()])
+def test_what_answers_to_every_attribute_is_no_record_and_no_value(thing: object) -> None:
+    assert not is_record(thing)
+    with pytest.raises(RecordError, match=r"field a is .*which JSON cannot hold"):
+        line_of({"a": thing})
