@@ -23,7 +23,7 @@ COMMANDS = {
     "check": ("reparse", "Parse the saved pages offline and compare with the saved records."),
     "accept": ("records", "Take over the records of a run that was not OK, after a look at it."),
     "cookies": ("admin", "List, import or forget the cookies of a spider."),
-    "cron": ("admin", "The crontab line that runs a spider, or its systemd timer."),
+    "cron": ("cron", "The crontab line that runs a spider, or its systemd timer."),
     "doctor": ("admin", "Is this machine ready: Python, packages, data, contact, cron."),
 }
 

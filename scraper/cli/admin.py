@@ -1,7 +1,6 @@
-"""`cookies`, `cron` and `doctor`: what keeps a spider running."""
+"""`cookies` and `doctor`: what keeps a spider running."""
 
 import json
-import sys
 from contextlib import closing
 from pathlib import Path
 
@@ -12,9 +11,7 @@ from scraper.app.admin.doctor import State, examine
 from scraper.app.options import open_store
 from scraper.app.project import store_url
 from scraper.cli import text
-from scraper.cli.options import command_line, json_option, place_options
-from scraper.ops import cron
-from scraper.ops.schedule import parse_schedule
+from scraper.cli.options import json_option, place_options
 from scraper.spider import discovery
 from scraper.store import Store
 
@@ -82,78 +79,6 @@ def _show_cookies(store: Store, spider: str, domain: str | None, *, is_open: boo
         cells.append((name, text.cut(cookie["name"], 24), cookie["path"], ends, value))
     for line in text.table(("DOMAIN", "NAME", "PATH", "UNTIL", "VALUE"), cells):
         click.echo(line)
-
-
-@click.command("cron")
-@click.argument("spider")
-@click.argument("schedule", required=False)
-@click.option("--install", is_flag=True, help="Write the line into your crontab, in place of an older one.")
-@click.option("--remove", is_flag=True, help="Take the spider's line out of your crontab.")
-@click.option("--systemd", is_flag=True, help="Print a timer and a service instead.")
-@click.option("--max-time", metavar="TIME", help="Stop each run after a time such as 50m.")
-@click.option("--data", metavar="DIR", type=click.Path(file_okay=False, path_type=Path), help="Data folder.")
-def cron_command(
-    spider: str,
-    schedule: str | None,
-    install: bool,
-    remove: bool,
-    systemd: bool,
-    max_time: str | None,
-    data: Path | None,
-) -> None:
-    """The crontab line that runs a spider, or its systemd timer.
-
-    SCHEDULE has five fields: minute, hour, day of month, month, day of week.
-
-    \b
-    python -m scraper cron shop "0 3 * * *"              every night at 3, printed
-    python -m scraper cron shop "0 3 * * *" --install    the same, written to your crontab
-    python -m scraper cron shop --remove
-    """
-    if sum((install, remove, systemd)) > 1:
-        raise click.UsageError("only one of --install, --remove and --systemd", click.get_current_context())
-    folder = Path.cwd()
-    if remove:
-        found = cron.remove(spider, folder)
-        click.echo("removed" if found else f"your crontab has no line for {spider} in {folder}")
-        return
-    if schedule is None:
-        context = click.get_current_context()
-        raise click.UsageError('a schedule is missing, such as "0 3 * * *"', context)
-    job = _job(spider, schedule, folder, data, max_time)
-    if systemd:
-        _print_units(job)
-    elif install:
-        is_new = cron.install(job)
-        click.echo("installed" if is_new else "it stood there already", err=True)
-        click.echo(cron.line(job))
-    else:
-        click.echo(cron.line(job))
-        if sys.stdout.isatty():
-            again = command_line("cron", spider, schedule, data=data or Path("data"))
-            click.echo(f"(to write it into your crontab: {again} --install)", err=True)
-
-
-def _job(spider: str, schedule: str, folder: Path, data: Path | None, max_time: str | None) -> cron.Job:
-    loaded = discovery.find(spider)
-    is_file = spider.endswith(".py") or "/" in spider
-    return cron.Job(
-        str(Path(spider).resolve()) if is_file else spider,
-        loaded.name,
-        parse_schedule(schedule),
-        folder,
-        Path(sys.executable),
-        None if data is None else data.absolute(),
-        ("--max-time", max_time) if max_time else (),
-    )
-
-
-def _print_units(job: cron.Job) -> None:
-    units = cron.systemd_units(job)
-    for name, content in ((units.timer_name, units.timer), (units.service_name, units.service)):
-        click.echo(f"# ~/.config/systemd/user/{name}")
-        click.echo(content)
-    click.echo(f"# systemctl --user daemon-reload && systemctl --user enable --now {units.timer_name}")
 
 
 @click.command("doctor")

@@ -36,6 +36,69 @@ def place_options(function: Function) -> Function:
     )(function)
 
 
+RUN_FLAGS = {
+    "output": "-o",
+    "sets": "--set",
+    "params": "--param",
+    "max_pages": "--max-pages",
+    "max_time": "--max-time",
+    "workers": "--workers",
+    "archive": "--archive",
+}
+"""What `run_options` takes, by the names of the parameters."""
+
+
+def run_options(function: Function) -> Function:
+    """What a run is told, by hand or in a line for cron."""
+    for option in reversed(
+        [
+            click.option(
+                "-o",
+                "--output",
+                metavar="FILE",
+                multiple=True,
+                help="Write the records there too: .jsonl .json .csv .parquet .sqlite, - (standard output).",
+            ),
+            click.option("--set", "sets", metavar="NAME=VALUE", multiple=True, help="A setting. Repeatable."),
+            click.option(
+                "--param",
+                "params",
+                metavar="NAME=VALUE",
+                multiple=True,
+                help="A value for the spider's self.params. Repeatable.",
+            ),
+            click.option("--max-pages", metavar="N", help="Stop after N pages; the next run goes on."),
+            click.option(
+                "--max-time", metavar="TIME", help="Stop after a time such as 50m, in the same way."
+            ),
+            click.option(
+                "--workers",
+                metavar="N",
+                type=click.IntRange(1),
+                default=1,
+                help="Processes that share the work.",
+            ),
+            click.option("--archive", is_flag=True, help="Keep the pages too (WARC)."),
+        ]
+    ):
+        function = option(function)
+    return function
+
+
+def read_overrides(
+    sets: Sequence[str],
+    *,
+    max_pages: str | None,
+    max_time: str | None,
+    store: str | None,
+    archive: bool,
+) -> tuple[str, ...]:
+    """What the command line changes in the settings, as `NAME=VALUE`."""
+    given = {"max_pages": max_pages, "max_time": max_time, "store": store}
+    overrides = [*sets, *(f"{name}={value}" for name, value in given.items() if value is not None)]
+    return (*overrides, "archive=true") if archive else tuple(overrides)
+
+
 def json_option(help: str) -> Callable[[Function], Function]:
     """`--json`."""
     return click.option("--json", "as_json", is_flag=True, help=help)

@@ -15,7 +15,15 @@ from scraper.app.options import Options, Prepared, open_store, prepare
 from scraper.app.project import told_worker
 from scraper.app.running.start_run import run
 from scraper.cli import ending, text
-from scraper.cli.options import Place, caller, json_option, place_options, read_params
+from scraper.cli.options import (
+    Place,
+    caller,
+    json_option,
+    place_options,
+    read_overrides,
+    read_params,
+    run_options,
+)
 from scraper.cli.progress import Counts, Milestones, Narrator, Pace
 from scraper.errors import StoreBusy
 from scraper.ops.clock import SystemClock
@@ -39,27 +47,7 @@ class Manner:
 @click.command("run")
 @click.argument("spider")
 @place_options
-@click.option(
-    "-o",
-    "--output",
-    metavar="FILE",
-    multiple=True,
-    help="Write the records there too: .jsonl .json .csv .parquet .sqlite, or - (standard output).",
-)
-@click.option("--set", "sets", metavar="NAME=VALUE", multiple=True, help="Change a setting. Repeatable.")
-@click.option(
-    "--param",
-    "params",
-    metavar="NAME=VALUE",
-    multiple=True,
-    help="A value for the spider's self.params. Repeatable.",
-)
-@click.option("--max-pages", metavar="N", help="Stop after N pages; the same command goes on from there.")
-@click.option("--max-time", metavar="TIME", help="Stop after a time such as 50m; the same command goes on.")
-@click.option(
-    "--workers", metavar="N", type=click.IntRange(1), default=1, help="Processes that share the work."
-)
-@click.option("--archive", is_flag=True, help="Keep the pages too (WARC).")
+@run_options
 @click.option("--fresh", is_flag=True, help="Give up an unfinished run and begin a new one.")
 @click.option("--quiet", is_flag=True, help="Say nothing unless something needs a person: for cron.")
 @json_option("Print the summary as one JSON object, last line of standard output.")
@@ -89,14 +77,11 @@ def run_command(
     python -m scraper run shop -o - | jq .title
     python -m scraper run shop --quiet --max-time 50m      (what cron wants)
     """
-    given = {"max_pages": max_pages, "max_time": max_time, "store": store}
-    overrides = [*sets, *(f"{name}={value}" for name, value in given.items() if value is not None)]
-    overrides += ["archive=true"] if archive else []
     options = Options(
         spider,
         data=data,
         outputs=output,
-        overrides=tuple(overrides),
+        overrides=read_overrides(sets, max_pages=max_pages, max_time=max_time, store=store, archive=archive),
         params=read_params(params),
         workers=workers,
         fresh=fresh,

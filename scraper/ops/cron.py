@@ -1,8 +1,11 @@
-"""Runs by the clock: the line for cron, the user's crontab, and the same for systemd.
+"""Runs by the clock: the line for cron, and the user's crontab.
 
 The line's output goes to cron, which mails it, and to data/NAME/cron.log, for machines without mail. A run
 that is OK prints nothing (`run --quiet`), so both speak only when somebody has to look; `trim_log` keeps the
 log small. Only `read_crontab` and `write_crontab` touch the machine.
+
+The line is written so that every cron reads it alike: five fields of numbers, and no character in quotes that
+one of them changes (docs/compatibility.md).
 """
 
 import fcntl
@@ -15,14 +18,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from scraper.errors import UsageError
-from scraper.ops.schedule import Schedule, calendar
+from scraper.ops.schedule import Schedule
 
 MAX_LOG = 2**20
 MAX_COMMAND = 990  # Debian's cron reads 999 characters and drops the rest
-STOP_WITHIN = 10
+LOST = "scraper-cron.log"  # in the home folder: what a line says whose project is gone, and its log with it
 
+_MARKER = "# scraper: "
 _ENTRY = re.compile(r"^#?.* -m scraper run ")
-_PLAIN = re.compile(r"[A-Za-z0-9_@%+=:,./-]+", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,16 +44,6 @@ class Job:
     options: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Units:
-    """A systemd timer and its service: file names and texts."""
-
-    timer_name: str
-    timer: str
-    service_name: str
-    service: str
-
-
 def log_of(job: Job) -> Path:
     """Where the line keeps what it printed."""
     return _data(job) / job.name / "cron.log"
@@ -60,67 +53,121 @@ def _data(job: Job) -> Path:
     return job.folder / "data" if job.data is None else job.data
 
 
-def _arguments(job: Job) -> list[str]:
+def arguments(job: Job) -> list[str]:
+    """The command of a job, interpreter first."""
     data = [] if job.data is None else ["--data", str(job.data)]
     return [str(job.python), "-m", "scraper", "run", job.spider, "--quiet", *data, *job.options]
 
 
-# cron -------------------------------------------------------------------------------------------------------
-def marker(name: str, folder: Path) -> str:
-    """The comment above a spider's line, by which it is found again."""
-    return f"# scraper: {name} in {folder}"
-
-
+# the line ---------------------------------------------------------------------------------------------------
 def line(job: Job) -> str:
     """The crontab line of a job; UsageError where cron could not read it."""
     log = log_of(job)
     if log.is_relative_to(job.folder):
         log = log.relative_to(job.folder)
-    run = shlex.join(_arguments(job))
+    run = " ".join(map(_quoted, arguments(job)))
+    lost = _quoted(f"scraper: {job.name} did not run in {job.folder}")
     command = (
-        f"cd {shlex.quote(str(job.folder))} && mkdir -p {shlex.quote(str(log.parent))}"
-        f" && {run} 2>&1 | tee -a {shlex.quote(str(log))}"
+        f"cd {_quoted(str(job.folder))} && mkdir -p {_quoted(str(log.parent))}"
+        f" && {run} 2>&1 | tee -a {_quoted(str(log))} || echo {lost} | tee -a ~/{LOST}"
     )
     if not command.isprintable() or not job.name.isprintable():
         raise UsageError("a line break or control character in a path or an option", "cron knows only lines")
-    # To cron a bare % ends the command and begins its input (crontab(5)).
-    command = command.replace("%", r"\%")
     if len(os.fsencode(command)) > MAX_COMMAND:
         raise UsageError(
             f"the command has more than {MAX_COMMAND} bytes, which cron would cut",
             "use shorter paths or --systemd",
         )
-    return f"{job.schedule.text} {command}"
+    return f"{job.schedule.numbers} {command}"
 
 
-def with_job(crontab: str, job: Job) -> str:
+def _quoted(word: str) -> str:
+    """A word for the shell behind any cron.
+
+    To most of them a bare % ends the command and \\% is a %; some make one backslash of two, some know
+    nothing of this. Outside quotes \\% is a % to the shell too; alone in quotes a backslash is one to all.
+    """
+    parts = re.split(r"([%\\])", word)
+    return "".join(_ODD.get(part) or (shlex.quote(part) if part else "") for part in parts) or "''"
+
+
+_ODD = {"%": r"\%", "\\": "'\\'"}
+
+
+# the crontab ------------------------------------------------------------------------------------------------
+def marker(name: str, folder: Path) -> str:
+    """The comment above a spider's line."""
+    return f"{_MARKER}{name} in {folder}"
+
+
+def with_job(crontab: str, job: Job, is_there: Callable[[Path], bool] = Path.is_dir) -> str:
     """A crontab in which the job stands once, at the place where it stood; all else is as it was."""
-    lines, places = _without(crontab, marker(job.name, job.folder))
+    lines, places = _without(crontab, job.name, job.folder, is_there)
     place = places[0] if places else len(lines)
     lines[place:place] = [marker(job.name, job.folder), line(job)]
     return "\n".join(lines) + "\n"
 
 
-def without_job(crontab: str, name: str, folder: Path) -> str:
+def without_job(crontab: str, name: str, folder: Path, is_there: Callable[[Path], bool] = Path.is_dir) -> str:
     """A crontab without a spider's line; the text itself where there is none."""
-    lines, places = _without(crontab, marker(name, folder))
+    lines, places = _without(crontab, name, folder, is_there)
     return "".join(f"{one}\n" for one in lines) if places else crontab
 
 
-def _without(crontab: str, mark: str) -> tuple[list[str], list[int]]:
-    """The lines that are not ours, and where ours were."""
+def _without(
+    crontab: str, name: str, folder: Path, is_there: Callable[[Path], bool]
+) -> tuple[list[str], list[int]]:
+    """The lines that are not ours, and where ours were.
+
+    Ours are the comment and the line of the spider in its folder, wherever they stand, and those of a folder
+    that is gone: a project that has moved takes its place with it.
+    """
+
+    def is_ours(found: tuple[str, Path] | None) -> bool:
+        return found is not None and found[0] == name and (found[1] == folder or not is_there(found[1]))
+
+    lines = crontab.removesuffix("\n").split("\n") if crontab else []
+    is_known = any(is_ours(_of_entry(one)) for one in lines)
     kept: list[str] = []
     places: list[int] = []
-    lines = crontab.removesuffix("\n").split("\n") if crontab else []
-    while lines:
-        one = lines.pop(0)
-        if one.rstrip() != mark:
+    is_marked = False
+    for one in lines:
+        if one.startswith(_MARKER):
+            is_marked = is_ours(_of_marker(one))
+            is_taken = is_marked
+        else:
+            found = _of_entry(one)
+            # Right below its comment it may have been changed by a person beyond recognition.
+            is_changed = is_marked and not is_known and found is None and bool(_ENTRY.match(one))
+            is_taken, is_marked = is_ours(found) or is_changed, False
+        if is_taken:
+            places.append(len(kept))
+        else:
             kept.append(one)
-            continue
-        places.append(len(kept))
-        if lines and _ENTRY.match(lines[0]):  # also one that a person has commented out
-            lines.pop(0)
     return kept, places
+
+
+def _of_marker(one: str) -> tuple[str, Path]:
+    name, _, folder = one.rstrip().removeprefix(_MARKER).partition(" in ")
+    return name, Path(folder)
+
+
+def _of_entry(one: str) -> tuple[str, Path] | None:
+    """The spider's name and the folder of a line that `line` wrote, also of one that is commented out."""
+    if not _ENTRY.match(one):
+        return None
+    try:
+        words = shlex.split(one.lstrip("#").replace(r"\%", "%"))
+        folder, log = words[words.index("cd") + 1], words[words.index("tee") + 2]
+    except (ValueError, IndexError):
+        return None
+    return Path(log).parent.name, Path(folder)
+
+
+def names(crontab: str, folder: Path) -> list[str]:
+    """The spiders of a folder that have a line."""
+    found = [_of_entry(one) for one in crontab.split("\n") if not one.startswith("#")]
+    return sorted({one[0] for one in found if one is not None and one[1] == folder})
 
 
 def install(
@@ -207,36 +254,3 @@ def trim_log(path: Path, most: int = MAX_LOG) -> None:
             file.truncate()
     except OSError:
         pass
-
-
-# systemd ----------------------------------------------------------------------------------------------------
-def systemd_units(job: Job, random_delay: float = 0.0) -> Units:
-    """A timer that fires when cron would (up to `random_delay` seconds later), and the service it starts."""
-    stem = "scraper-" + re.sub(r"[^A-Za-z0-9_.-]", "-", job.name)
-    when = [f"OnCalendar={expression}" for expression in calendar(job.schedule)] or ["OnBootSec=1min"]
-    jitter = [f"RandomizedDelaySec={random_delay:g}"] if random_delay else []
-    title = _escaped(f"Crawl with the spider {job.name} in {job.folder}")
-    # Persistent: a run that was due while the machine was off is made up for.
-    timer = ["[Unit]", f"Description={title}", "", "[Timer]", *when, *jitter, "Persistent=true"]
-    timer += ["", "[Install]", "WantedBy=timers.target"]
-    service = ["[Unit]", f"Description={title}", "", "[Service]", "Type=oneshot"]
-    service += [f"WorkingDirectory={_escaped(str(job.folder))}"]
-    service += ["ExecStart=" + " ".join(_quoted(argument) for argument in _arguments(job))]
-    # Stopped is not failed: the state is saved, and the next run goes on.
-    service += [f"TimeoutStopSec={STOP_WITHIN}", "SuccessExitStatus=143"]
-    return Units(f"{stem}.timer", "\n".join(timer) + "\n", f"{stem}.service", "\n".join(service) + "\n")
-
-
-def _escaped(text: str) -> str:
-    if not text.isprintable():
-        raise UsageError("a line break or control character in a path", "a unit file knows only lines")
-    return text.replace("%", "%%")
-
-
-def _quoted(argument: str) -> str:
-    """An argument as ExecStart reads it (systemd.service(5), "Command lines")."""
-    text = _escaped(argument).replace("$", "$$")
-    if _PLAIN.fullmatch(text):
-        return text
-    escaped = text.replace("\\", "\\\\").replace('"', '\\"')
-    return f'"{escaped}"'

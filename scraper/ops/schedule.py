@@ -1,8 +1,9 @@
 """When cron fires, read as Debian's cron reads it, and told to systemd (crontab(5), systemd.time(7))."""
 
 import re
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import date, datetime, timedelta
 
 from scraper.errors import UsageError
 
@@ -45,10 +46,12 @@ _FIELDS = (
 class Schedule:
     """A schedule as written in `text`, and the numbers that each field stands for; none for @reboot.
 
-    Sunday is 0. `is_either`: day of month and day of week are both given, and cron takes either.
+    `numbers` is the same for any cron: five fields without names. Sunday is 0. `is_either`: day of month and
+    day of week are both given, and cron takes either.
     """
 
     text: str
+    numbers: str
     minutes: tuple[int, ...] = ()
     hours: tuple[int, ...] = ()
     days: tuple[int, ...] = ()
@@ -72,17 +75,25 @@ def parse_schedule(text: str) -> Schedule:
     if not is_either and min(days) > max(_LONGEST_MONTHS[month - 1] for month in months):
         raise UsageError(f"day of month: no day {words[2]} in month {words[3]}", "it would never run")
     weekdays = tuple(sorted({day % 7 for day in weekdays}))
-    return Schedule(" ".join(words), minutes, hours, days, months, weekdays, is_either)
+    found = (minutes, hours, days, months, weekdays)
+    numbers = " ".join(
+        word if word.startswith("*") else _listed(field) for word, field in zip(words, found, strict=True)
+    )
+    return Schedule(" ".join(words), numbers, *found, is_either)
+
+
+def _listed(numbers: Sequence[int]) -> str:
+    return ",".join([f"{a}" if a == b else f"{a}-{b}" for a, b in _stretches(numbers)])
 
 
 def _nickname(word: str) -> Schedule:
     if word == REBOOT:
-        return Schedule(REBOOT)
+        return Schedule(REBOOT, REBOOT)
     if word not in _NICKNAMES:
         known = ", ".join([*_NICKNAMES, REBOOT])
         raise UsageError(f"cron knows no {word[:40]!r}", f"there is {known}")
     found = parse_schedule(_NICKNAMES[word])
-    return Schedule(word, found.minutes, found.hours, found.days, found.months, found.weekdays)
+    return replace(found, text=word)
 
 
 def _parse_field(word: str, known: _Range) -> tuple[int, ...]:
@@ -139,6 +150,54 @@ def calendar(schedule: Schedule) -> list[str]:
     if schedule.is_either:
         return [f"*-{months}-{days} {time}", f"{weekdays}*-{months}-* {time}"]
     return [f"{weekdays}*-{months}-{days} {time}"]
+
+
+def calendar_of_gaps(
+    schedule: Schedule, year: int, wall: Callable[[datetime], float] = datetime.timestamp
+) -> list[str]:
+    """What `calendar` misses: times that do not exist in the night when the clock is put forward.
+
+    systemd waits for the next day; Debian's cron runs them when the hour is over (cron(8)). `wall` tells the
+    moment of a local time, for `year` and the 28 after it, in which every date meets every weekday.
+    """
+    if schedule.text == REBOOT or len(schedule.hours) == 24:
+        return []
+    found: list[datetime] = []
+    day = datetime(year, 1, 1)
+    while day.year <= year + 28:
+        tomorrow = day + timedelta(days=1)
+        if wall(tomorrow) - wall(day) < 86_400 and _fires_on(schedule, day.date()):
+            found += _end_of_gap(schedule, day, wall)
+        day = tomorrow
+    return _pattern(found) or [f"{moment:%Y-%m-%d %H:%M}:00" for moment in found[:10]]
+
+
+def _fires_on(schedule: Schedule, day: date) -> bool:
+    by_day, by_weekday = day.day in schedule.days, day.isoweekday() % 7 in schedule.weekdays
+    is_due = by_day or by_weekday if schedule.is_either else by_day and by_weekday
+    return day.month in schedule.months and is_due
+
+
+def _end_of_gap(schedule: Schedule, day: datetime, wall: Callable[[datetime], float]) -> list[datetime]:
+    """The first moment after a gap that hides a time of the schedule, unless it is one of the schedule's."""
+    times = [day.replace(hour=hour, minute=minute) for hour in schedule.hours for minute in schedule.minutes]
+    # A time that does not exist stands for one behind the gap (PEP 495), so that the gap's end seems earlier.
+    for one in times:
+        for late in range(1, 181):
+            ahead = one + timedelta(minutes=late)
+            if wall(ahead) <= wall(one):
+                return [] if ahead in times else [ahead]
+    return []
+
+
+def _pattern(moments: Sequence[datetime]) -> list[str]:
+    """One expression for the same weekday of the same week of every year, where they are that."""
+    kinds = {(one.month, one.isoweekday() % 7, one.hour, one.minute) for one in moments}
+    days = [one.day for one in moments]
+    if len(kinds) != 1 or max(days) - min(days) != 6:
+        return []
+    month, weekday, hour, minute = kinds.pop()
+    return [f"{_weekdays([weekday])}*-{month:02}-{min(days):02}..{max(days):02} {hour:02}:{minute:02}:00"]
 
 
 def _spell(numbers: Sequence[int], low: int, high: int) -> str:

@@ -1,6 +1,7 @@
 """The command line in this process: what it says, where, and with which exit code."""
 
 import json
+import os
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -491,6 +492,74 @@ def test_the_crontab_line_is_printed_and_a_bad_schedule_refused(call: Call, tmp_
     assert call("cron", "shop", "0 3 * *").code == 2
     assert call("cron", "nobody", "0 3 * * *").code == 2
     assert "OnCalendar" in call("cron", "shop", "@daily", "--systemd").out
+
+
+def test_the_options_of_a_run_go_into_the_line(call: Call, tmp_path: Path) -> None:
+    write("shop")
+    options = [
+        "--param",
+        "day=100% new",
+        "--set",
+        "delay=2",
+        "--workers",
+        "2",
+        "--max-time",
+        "50m",
+        "-o",
+        "shop.csv",
+    ]
+    said = call("cron", "shop", "@weekly", *options, "--data", "elsewhere")
+    assert said.code == 0, said
+    run = said.out.partition(" --quiet ")[2].partition(" 2>&1")[0]
+    assert run == (
+        f"--data {tmp_path / 'elsewhere'} -o shop.csv --set delay=2 --param day=100\\%' new'"
+        " --max-time 50m --workers 2"
+    )
+    assert said.out.startswith("0 0 * * 0 ")
+
+
+@pytest.mark.parametrize(
+    ("options", "complaint"),
+    [
+        (["--set", "dely=2"], "did you mean delay?"),
+        (["--max-time", "soon"], "max_time"),
+        (["-o", "shop.xls"], "no format is known"),
+        (["-o", "-"], "mail every record"),
+        (["--param", "page"], "expected NAME=VALUE"),
+    ],
+)
+def test_what_is_wrong_with_the_options_is_said_now_and_not_at_night(
+    call: Call, options: list[str], complaint: str
+) -> None:
+    write("shop")
+    said = call("cron", "shop", "0 3 * * *", *options)
+    assert said.code == 2 and complaint in said.err
+
+
+def test_a_line_is_removed_by_the_spiders_name_its_file_or_what_is_left_of_it(
+    call: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write("shop")
+    shop = Path("spiders/shop.py")
+    shop.write_text(
+        shop.read_text("utf-8").replace("    start_urls", '    name = "store"\n    start_urls'), "utf-8"
+    )
+    (tmp_path / "bin").mkdir()
+    program = tmp_path / "bin" / "crontab"
+    program.write_text(
+        f'#!/bin/sh\ncd {tmp_path}\ncase "$1" in -l) cat tab;; -r) rm tab;; -) cat >tab;; esac\n'
+    )
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:{os.environ['PATH']}")
+    for name in ("spiders/shop.py", "store"):
+        assert call("cron", "spiders/shop.py", "0 3 * * *", "--install").code == 0
+        assert "# scraper: store in" in Path("tab").read_text("utf-8")
+        assert call("cron", name, "--remove").code == 0 and not Path("tab").exists()
+    call("cron", "spiders/shop.py", "0 3 * * *", "--install")
+    said = call("cron", "nobody", "--remove")
+    assert said.code == 2 and "no line for nobody" in said.err and "there are store" in said.err
+    shop.unlink()
+    assert call("cron", "store", "--remove").code == 0 and not Path("tab").exists()
 
 
 def test_the_doctor_finds_nothing_bad_here_and_a_broken_setting_elsewhere(call: Call) -> None:

@@ -3,6 +3,7 @@
 import os
 import stat
 import subprocess
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from scraper.ops import cron
 from scraper.ops.cron import Job
 from scraper.ops.schedule import parse_schedule
 
+THERE: Callable[[Path], bool] = bool  # every folder is there
 OTHERS = "# my own\nMAILTO=ada@example.org\n\n*/5 * * * * backup 50\\% >/dev/null\n"
 
 
@@ -39,8 +41,8 @@ class Tab:
 
 
 def shell_of(line: str, fields: int = 5) -> str:
-    """The command that cron hands to the shell."""
-    return line.split(" ", fields)[fields].replace(r"\%", "%")
+    """The command that cron hands to the shell: Debian's makes % of \\%, BusyBox's hands it on as it is."""
+    return line.split(" ", fields)[fields]
 
 
 class TestLine:
@@ -48,6 +50,7 @@ class TestLine:
         assert cron.line(job) == (
             "0 3 * * * cd /srv/news && mkdir -p data/quotes"
             " && /srv/venv/bin/python -m scraper run quotes --quiet 2>&1 | tee -a data/quotes/cron.log"
+            " || echo 'scraper: quotes did not run in /srv/news' | tee -a ~/scraper-cron.log"
         )
 
     def test_another_data_folder_and_options_go_along(self, job: Job) -> None:
@@ -59,14 +62,26 @@ class TestLine:
     def test_a_spider_given_by_its_path_logs_under_its_name(self, job: Job) -> None:
         line = cron.line(replace(job, spider="my spiders/q.py", name="q"))
         assert "run 'my spiders/q.py' --quiet" in line
-        assert line.endswith("data/q/cron.log")
+        assert "tee -a data/q/cron.log ||" in line
 
-    def test_a_percent_sign_does_not_end_the_command(self, job: Job) -> None:
-        line = cron.line(replace(job, folder=Path("/srv/50% off")))
-        assert r"cd '/srv/50\% off' && " in line
+    def test_neither_percent_nor_backslash_stands_where_a_cron_changes_it(self, job: Job) -> None:
+        line = cron.line(replace(job, folder=Path(r"/srv/50% off\%\\x")))
+        assert r"cd /srv/50\%' off''\'\%'\''\'x && " in line
 
-    def test_a_nickname_stands_where_the_fields_would(self, job: Job) -> None:
-        assert cron.line(replace(job, schedule=parse_schedule("@daily"))).startswith("@daily cd /srv/news ")
+    @pytest.mark.parametrize(
+        ("schedule", "numbers"),
+        [
+            ("@daily", "0 0 * * *"),
+            ("@weekly", "0 0 * * 0"),
+            ("30 4 * jan-mar,JUL mon-fri", "30 4 * 1-3,7 1-5"),
+            ("0 3 * * 5-7", "0 3 * * 0,5-6"),
+            ("*/15 8-18/2 1 * 7", "*/15 8,10,12,14,16,18 1 * 0"),
+            ("0 3 1-31 * 1", "0 3 1-31 * 1"),
+            ("@reboot", "@reboot"),
+        ],
+    )
+    def test_the_line_has_five_fields_of_numbers(self, job: Job, schedule: str, numbers: str) -> None:
+        assert cron.line(replace(job, schedule=parse_schedule(schedule))).startswith(f"{numbers} cd /srv")
 
     def test_what_a_line_cannot_hold_is_refused(self, job: Job) -> None:
         with pytest.raises(UsageError, match="line break"):
@@ -75,16 +90,19 @@ class TestLine:
             cron.line(replace(job, folder=Path("/srv/" + "x" * 1000)))
 
     def test_the_shell_runs_it_whatever_the_folder_is_called(self, job: Job, tmp_path: Path) -> None:
-        folder = tmp_path / """it's 100% "mine" $HOME ;&"""
+        folder = tmp_path / r"""it's 100% "mine" $HOME ;& 50\% a\\b"""
         folder.mkdir()
         python = tmp_path / "a python"
-        python.write_text('#!/bin/sh\npwd\necho "$@"\necho trouble >&2\n')
+        python.write_text(
+            '#!/bin/sh\npwd\nprintf "%s" "$1"; shift; printf " %s" "$@"; echo\necho trouble >&2\n'
+        )
         python.chmod(0o755)
-        line = cron.line(replace(job, folder=folder, python=python))
-        done = subprocess.run(["/bin/sh", "-c", shell_of(line)], capture_output=True, text=True)
-        expected = f"{folder}\n-m scraper run quotes --quiet\ntrouble\n"
-        assert (done.stdout, done.stderr) == (expected, "")
-        assert (folder / "data/quotes/cron.log").read_text() == expected
+        line = cron.line(replace(job, folder=folder, python=python, options=("--param", r"x=5\%")))
+        expected = f"{folder}\n-m scraper run quotes --quiet --param x=5\\%\ntrouble\n"
+        for command in (shell_of(line), shell_of(line).replace(r"\%", "%")):
+            done = subprocess.run(["/bin/sh", "-c", command], capture_output=True, text=True)
+            assert (done.stdout, done.stderr) == (expected, "")
+        assert (folder / "data/quotes/cron.log").read_text() == expected * 2
 
     def test_a_missing_interpreter_is_mailed_and_logged(self, job: Job, tmp_path: Path) -> None:
         line = cron.line(replace(job, folder=tmp_path, python=tmp_path / "gone"))
@@ -92,11 +110,16 @@ class TestLine:
         assert "gone" in done.stdout
         assert (tmp_path / "data/quotes/cron.log").read_text() == done.stdout
 
-    def test_a_missing_folder_is_mailed_and_nothing_else_happens(self, job: Job, tmp_path: Path) -> None:
+    def test_a_project_that_has_moved_is_mailed_and_logged_at_home(self, job: Job, tmp_path: Path) -> None:
         line = cron.line(replace(job, folder=tmp_path / "moved"))
-        done = subprocess.run(["/bin/sh", "-c", shell_of(line)], capture_output=True, text=True, cwd=tmp_path)
-        assert "moved" in done.stderr
-        assert list(tmp_path.iterdir()) == []
+        environment = os.environ | {"HOME": str(tmp_path)}
+        done = subprocess.run(
+            ["/bin/sh", "-c", shell_of(line)], capture_output=True, text=True, cwd=tmp_path, env=environment
+        )
+        told = f"scraper: quotes did not run in {tmp_path / 'moved'}\n"
+        assert "moved" in done.stderr and done.stdout == told
+        assert [path.name for path in tmp_path.iterdir()] == ["scraper-cron.log"]
+        assert (tmp_path / "scraper-cron.log").read_text() == told
 
 
 class TestCrontab:
@@ -132,6 +155,40 @@ class TestCrontab:
         mark = cron.marker("quotes", job.folder)
         assert cron.without_job(f"{mark}\n{OTHERS}", "quotes", job.folder) == OTHERS
 
+    def test_a_line_that_somebody_put_between_comment_and_job_stays(self, job: Job) -> None:
+        mark, ours = cron.with_job("", job).splitlines()
+        there = cron.line(replace(job, folder=Path("/srv/there")))
+        for between in (OTHERS, f"{there}\n", "15 5 * * * cd /x && python -m scraper run other\n" * 2):
+            text = f"{mark}\n{between}{ours}\n"
+            assert cron.with_job(text, job, THERE).count(ours) == 1
+            assert cron.without_job(text, "quotes", job.folder, THERE) == between
+
+    def test_a_job_without_its_comment_is_known_by_itself(self, job: Job) -> None:
+        odd = replace(job, folder=Path("/srv/it's 50% off"))
+        for one in (job, odd):
+            assert cron.without_job(OTHERS + cron.line(one) + "\n", "quotes", one.folder) == OTHERS
+
+    def test_a_job_that_was_changed_beyond_recognition_goes_with_its_comment(self, job: Job) -> None:
+        text = (
+            f"{cron.marker('quotes', job.folder)}\n0 5 * * * /opt/python -m scraper run quotes >/dev/null\n"
+        )
+        assert cron.without_job(text + OTHERS, "quotes", job.folder) == OTHERS
+
+    def test_a_project_that_has_moved_takes_its_line_along(self, job: Job) -> None:
+        moved = replace(job, folder=Path("/srv/moved"))
+        text = cron.with_job("", job) + OTHERS
+        assert (
+            cron.with_job(text, moved, lambda folder: folder != job.folder)
+            == cron.with_job("", moved) + OTHERS
+        )
+        assert cron.without_job(text, "quotes", moved.folder, lambda folder: False) == OTHERS
+        assert cron.with_job(text, moved, THERE) == text + cron.with_job("", moved)
+
+    def test_the_spiders_of_a_folder_are_listed(self, job: Job) -> None:
+        paused = "#" + cron.line(replace(job, name="paused")) + "\n"
+        there = cron.line(replace(job, folder=Path("/srv/there"))) + "\n"
+        assert cron.names(cron.with_job(OTHERS, job) + paused + there, job.folder) == ["quotes"]
+
     def test_double_entries_become_one(self, job: Job) -> None:
         twice = cron.with_job("", job) + OTHERS + cron.with_job("", job)
         assert cron.with_job(twice, job) == cron.with_job("", job) + OTHERS
@@ -145,9 +202,9 @@ class TestCrontab:
 
     def test_other_spiders_and_other_folders_are_others(self, job: Job) -> None:
         there = replace(job, folder=Path("/srv/other"))
-        text = cron.with_job(cron.with_job(OTHERS, there), replace(job, name="quotes2"))
-        assert cron.without_job(text, "quotes", job.folder) == text
-        assert cron.without_job(cron.with_job(text, job), "quotes", job.folder) == text
+        text = cron.with_job(cron.with_job(OTHERS, there), replace(job, name="quotes2"), THERE)
+        assert cron.without_job(text, "quotes", job.folder, THERE) == text
+        assert cron.without_job(cron.with_job(text, job, THERE), "quotes", job.folder, THERE) == text
 
 
 class TestCommand:
@@ -230,33 +287,3 @@ class TestLog:
     def test_no_log_is_no_reason_not_to_run(self, tmp_path: Path) -> None:
         cron.trim_log(tmp_path / "none")
         cron.trim_log(tmp_path)
-
-
-class TestSystemd:
-    def test_the_timer_fires_when_cron_would_and_makes_up_for_what_was_missed(self, job: Job) -> None:
-        units = cron.systemd_units(replace(job, schedule=parse_schedule("0 0 13 * 5")), random_delay=90)
-        assert (units.timer_name, units.service_name) == ("scraper-quotes.timer", "scraper-quotes.service")
-        assert "OnCalendar=*-*-13 00:00:00\nOnCalendar=Fri *-*-* 00:00:00\n" in units.timer
-        assert "RandomizedDelaySec=90\nPersistent=true\n" in units.timer
-        assert "RandomizedDelaySec" not in cron.systemd_units(job).timer
-
-    def test_reboot_becomes_a_time_after_the_start(self, job: Job) -> None:
-        timer = cron.systemd_units(replace(job, schedule=parse_schedule("@reboot"))).timer
-        assert "OnBootSec=1min\n" in timer
-        assert "OnCalendar" not in timer
-
-    def test_the_service_runs_once_in_the_project_folder(self, job: Job) -> None:
-        service = cron.systemd_units(job).service
-        assert "Type=oneshot\nWorkingDirectory=/srv/news\n" in service
-        assert "ExecStart=/srv/venv/bin/python -m scraper run quotes --quiet\n" in service
-
-    def test_odd_names_are_written_as_systemd_reads_them(self, job: Job) -> None:
-        odd = replace(
-            job, name="a b/c", spider='a "b"', folder=Path("/srv/50% off"), options=("--param", "x=$y\\")
-        )
-        units = cron.systemd_units(odd)
-        assert units.service_name == "scraper-a-b-c.service"
-        assert "WorkingDirectory=/srv/50%% off\n" in units.service
-        assert r'run "a \"b\"" --quiet --param "x=$$y\\"' in units.service
-        with pytest.raises(UsageError, match="line break"):
-            cron.systemd_units(replace(job, folder=Path("/srv/a\nb")))
