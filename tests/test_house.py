@@ -2,6 +2,7 @@
 
 import importlib.util
 import re
+import runpy
 import subprocess
 import sys
 from pathlib import Path
@@ -46,4 +47,13 @@ def test_the_readme_has_one_line_to_run_and_one_to_test() -> None:
 
 def test_ci_runs_the_test_line_of_the_readme() -> None:
     script = (ROOT / ".ci" / "run").read_text("utf-8")
-    assert "README.md" in script and "pip install" not in script
+    assert 0 < script.index("README.md") < script.index("pip install")
+
+
+def test_every_dependency_has_a_lowest_version_and_ci_tries_it() -> None:
+    lowest = runpy.run_path(str(ROOT / ".ci" / "lowest.py"))["lowest"]
+    constraints = lowest((ROOT / "pyproject.toml").read_text("utf-8"))
+    assert "requests==2.32.3" in constraints and "parsel==1.9" in constraints
+    assert ".ci/lowest.py" in (ROOT / ".ci" / "run").read_text("utf-8")
+    with pytest.raises(ValueError, match="lxml has no lower bound"):
+        lowest('[project]\ndependencies = ["lxml"]\noptional-dependencies = {test = []}')
