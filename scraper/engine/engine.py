@@ -236,7 +236,8 @@ class Engine:
         self._leases.schedule(domain)
 
     def _run_dry(self, domain: Domain) -> None:
-        if domain.robots_requests or (domain.buffer and not domain.asking and self._scheduler.has_room):
+        is_waiting = domain.asking or domain.batches  # whose end comes back here
+        if domain.robots_requests or (domain.buffer and not is_waiting and self._scheduler.has_room):
             return self._leases.schedule(domain)
         if domain.is_idle:
             self._let_go(domain)

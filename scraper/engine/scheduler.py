@@ -65,7 +65,8 @@ class Scheduler:
 
     def next_batch(self, domain: Domain) -> Batch | None:
         """The domain's next turn; None where there is nothing to do now."""
-        entry = None if domain.robots_requests else self._next_entry(domain)
+        is_behind = bool(domain.batches)
+        entry = None if domain.robots_requests else self._next_entry(domain, is_behind=is_behind)
         if domain.robots_requests:
             return Batch(domain.name, domain.session, robots_request=domain.robots_requests.popleft())
         if entry is None:
@@ -83,15 +84,20 @@ class Scheduler:
         """Without a delay a thread goes from URL to URL: waking the owner costs more than a page."""
         if domain.pace.delay > 0 or batch.is_over:
             return
-        while len(batch.entries) < IN_HAND and (entry := self._next_entry(domain)) is not None:
+        while (
+            len(batch.entries) < IN_HAND and (entry := self._next_entry(domain, is_behind=True)) is not None
+        ):
             self._hand_out(batch, entry)
 
     def _hand_out(self, batch: Batch, entry: Entry) -> None:
         batch.entries.append(entry)
         self.handed_out += 1
 
-    def _next_entry(self, domain: Domain) -> Entry | None:
-        """The next URL that is to be asked for; None if there is none, or robots.txt has to be read first."""
+    def _next_entry(self, domain: Domain, *, is_behind: bool) -> Entry | None:
+        """The next URL that is to be asked for; None if there is none, or robots.txt has to be read first.
+
+        `is_behind`: others of the domain are in the air, and what need not be asked for waits for them.
+        """
         while self.has_room:
             if not domain.buffer and not self.refill(domain):
                 return None
@@ -106,10 +112,14 @@ class Scheduler:
             reason = robots_rules.refusal(self._plan.token, entry.url)
             if reason is not None:
                 self._take_in(domain, Visit(entry, Denied(reason)))
-            elif (known := entry.known) is not None and self._is_fresh(entry, known):
-                self._take_in(domain, Visit(entry, Unchanged(known)))
-            else:
+            elif (known := entry.known) is None or not self._is_fresh(entry, known):
                 return entry
+            elif is_behind and self._plan.concurrency == 1:  # above it there is no order to keep
+                # Its links would come before those of a page that is asked for and may say something else.
+                domain.buffer.appendleft(entry)
+                return None
+            else:
+                self._take_in(domain, Visit(entry, Unchanged(known)))
         return None
 
     def refill(self, domain: Domain) -> bool:

@@ -185,6 +185,23 @@ def test_equal_bytes_that_are_to_be_read_otherwise_are_another_page(before: Any,
     assert results[0].records != results[1].records == results[2].records
 
 
+def test_a_page_that_is_not_asked_for_does_not_overtake_one_that_is() -> None:
+    class Both(Spider):
+        start_urls = [A + "list", A + "map"]
+
+        def parse(self, page: Page) -> Any:
+            price = page.css("i::text").get()
+            yield page.follow("item", self.parse_item, meta={"price": price} if price else None)
+
+        def parse_item(self, page: Page) -> Any:
+            yield {"price": page.meta.get("price")}
+
+    web = FakeWeb({A + "list": ["<i>10</i>", "<i>20</i>"], A + "map": fresh, A + "item": tagged}, latency=0.5)
+    first = crawl(Both, web, delay=0)
+    second = crawl(Both, web, store=first.store, delay=0)
+    assert [*first.records, *second.records] == [{"price": "10"}, {"price": "20"}]
+
+
 def test_an_answer_to_head_never_stands_for_another() -> None:
     class Head(Spider):
         start_urls = [A]
