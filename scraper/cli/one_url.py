@@ -12,7 +12,7 @@ from scraper import settings as settings_of
 from scraper.app.admin.new_spider import check_url
 from scraper.app.one_url.explain import Asker, Check, explain
 from scraper.app.one_url.fetch_one import Step, probing
-from scraper.app.options import open_store
+from scraper.app.options import open_store, parse_code
 from scraper.app.project import existing_store
 from scraper.cli import failures, text
 from scraper.cli.options import caller, place_options, read_params
@@ -150,7 +150,7 @@ def _asker(spider: str | None, sets: tuple[str, ...], store: str | None, params:
     made.params = read_params(params)
     settings = _settings(sets, store, dict(loaded.spider.settings))
     rules = rules_of(made, allowed_domains=settings.allowed_domains, max_depth=settings.max_depth)
-    return Asker(settings, loaded.name, rules)
+    return Asker(settings, loaded.name, rules, parse_code(loaded.code, made.params, settings))
 
 
 def _learn_robots(store: Store, url: str, settings: Settings) -> None:

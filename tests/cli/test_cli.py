@@ -462,6 +462,8 @@ def test_explain_names_the_rule_and_its_line_without_a_request(call: Call, shop:
     assert "would not be fetched: robots: robots.txt line 2: Disallow: /private" in said
     assert "would be fetched" in call("explain", shop.url("/a"), "--spider", "shop").out
     assert "done in run" in call("explain", shop.url("/a"), "--spider", "shop").out
+    other = call("explain", shop.url("/a"), "--spider", "shop", "--param", "category=b").out
+    assert "with other params" in other
     outside = call("explain", "http://elsewhere.example/", "--spider", "shop").out
     assert "outside allowed_domains" in outside
     assert len(shop.arrivals) == arrived

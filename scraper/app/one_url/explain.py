@@ -32,11 +32,12 @@ class Check:
 
 @dataclass(frozen=True, slots=True)
 class Asker:
-    """Who would ask: `spider` and `rules` where one was named, and the settings in force."""
+    """Who would ask: `spider`, `rules` and `code` (`parse_code`) where one was named, and the settings."""
 
     settings: Settings
     spider: str = ""
     rules: Rules | None = None
+    code: str = ""
 
 
 def explain(url: str, asker: Asker, store: Store | None) -> Iterator[Check]:
@@ -98,14 +99,17 @@ def _seen(url: str, asker: Asker, store: Store | None) -> Iterator[Check]:
     yield Check("seen", f"{known['state']} in run {known.get('run') or 'unknown'}{why}")
     if not known.get("fetched_at"):
         return
-    yield _freshness(known, asker.settings)
+    yield _freshness(known, asker)
 
 
-def _freshness(known: Mapping[str, Any], settings: Settings) -> Check:
+def _freshness(known: Mapping[str, Any], asker: Asker) -> Check:
     now = SystemClock(0.0).wall()
     age = max(0.0, now - known["fetched_at"])
     told = f"fetched {age:.0f} s ago"
-    fresh = max(known["fresh_until"] or 0.0, known["fetched_at"] + settings.max_age) - now
+    if asker.code and known["inputs"].partition(":")[0] != asker.code:
+        other = "parsed by other code or with other params or settings"
+        return Check("copy", f"{told}, {other}: asked for and parsed again")
+    fresh = max(known["fresh_until"] or 0.0, known["fetched_at"] + asker.settings.max_age) - now
     if fresh > 0:
         return Check("copy", f"{told}, fresh for {fresh:.0f} s more: not asked for", False)
     tags = [name for name in ("etag", "last_modified") if known.get(name)]

@@ -23,13 +23,13 @@ _CURRENT = """WITH counted AS (SELECT number FROM runs
     ORDER BY v.id, r.n"""
 _STATES = ("pending", "done", "failed", "denied", "redirected")
 _LOOKUP = """SELECT u.url, u.state, u.reason, u.attempts, u.depth, u.hops, u.run, r.id, p.fetched_at,
-    p.fresh_until, p.etag, p.last_modified, p.facts, u.request
+    p.fresh_until, p.etag, p.last_modified, p.facts, u.request, p.inputs
     FROM queues q JOIN known k ON k.queue = q.id AND k.stem = ? JOIN urls u ON u.id = k.url
     LEFT JOIN pages p ON p.url = u.id
     LEFT JOIN runs r ON r.number = u.run WHERE q.spider = ? LIMIT 1"""
 _LOOKUP_NAMES = (
     *("url", "state", "reason", "attempts", "depth", "hops", "run_number", "run"),
-    *("fetched_at", "fresh_until", "etag", "last_modified", "facts", "request"),
+    *("fetched_at", "fresh_until", "etag", "last_modified", "facts", "request", "inputs"),
 )
 _DOMAIN_NAMES = ("domain", "owner", "epoch", "due", "state", "crashes")
 
