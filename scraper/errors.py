@@ -16,6 +16,7 @@ ScraperError
 └── FetchError          what a site did to one request
     ├── ConnectFailed       DNS, refused, reset before an answer
     ├── TlsFailed           a certificate or handshake that does not hold
+    ├── OutOfReach          an address that no site may send us to
     ├── TimedOut            connect, read or the total deadline
     ├── BadAnswer           truncated, undecodable, not HTTP
     ├── Unreadable          what another try will not make readable
@@ -95,6 +96,12 @@ class ConnectFailed(FetchError):
 
 class TlsFailed(FetchError):
     """The certificate or the handshake does not hold."""
+
+    is_transient = False
+
+
+class OutOfReach(FetchError):
+    """An address of this machine or its networks, which the spider does not name: nothing was sent."""
 
     is_transient = False
 

@@ -9,6 +9,7 @@ import sys
 import uuid
 from collections.abc import Callable, Collection, Sequence
 from hashlib import blake2b
+from ipaddress import ip_network
 
 from scraper import settings as settings_of
 from scraper.app.archived.crawl_archive import Offline
@@ -21,6 +22,7 @@ from scraper.engine.robots_cache import RobotsCache
 from scraper.errors import UsageError
 from scraper.http.adapter import most_sockets
 from scraper.http.host_settings import HostSettings
+from scraper.http.reach import Reach
 from scraper.http.session import DomainSession
 from scraper.ops.clock import Clock
 from scraper.politeness.rate_limiter import RateLimiter
@@ -56,13 +58,15 @@ def compose(
         found.number, token, inputs, settings.max_attempts, settings.archive, settings.parse_timeout
     )
     archives = Archives(run_folders(prepared.options.data / found.spider), settings.max_body)
-    fetcher = Fetcher(prepared.spider, rules, options, clock, archives, store.in_hand)
+    fetcher = Fetcher(prepared.spider, rules, options, clock, archives, store.in_hand, prepared.redaction)
     return Engine(
         store,
         found,
         ThreadedDownloader(fetcher, threads_of(settings), clock, settings.parse_timeout),
         RobotsCache(store, clock, settings.robots_exempt),
-        session_opener(settings, clock, rules.origins, account_of(prepared.spider)),
+        session_opener(
+            settings, clock, rules.origins, account_of(prepared.spider), reach_of(prepared, rules)
+        ),
         plan_of(settings, token, prepared.spider, rules.allowed_domains),
         clock,
         listeners,
@@ -91,7 +95,7 @@ def compose_offline(
     options = FetchOptions(found.number, token, inputs, parse_timeout=settings.parse_timeout)
     return Offline(
         Archives(run_folders(prepared.options.data / found.spider), settings.max_body),
-        Fetcher(prepared.spider, rules, options, clock, in_hand=store.in_hand),
+        Fetcher(prepared.spider, rules, options, clock, in_hand=store.in_hand, redaction=prepared.redaction),
         token,
         store,
         found,
@@ -126,11 +130,16 @@ def plan_of(
 
 
 def session_opener(
-    settings: Settings, clock: Clock, origins: Collection[str] = frozenset(), account: str | None = None
+    settings: Settings,
+    clock: Clock,
+    origins: Collection[str] = frozenset(),
+    account: str | None = None,
+    reach: Reach | None = None,
 ) -> Callable[[Lease, RateLimiter], DomainSession]:
     """How a domain's session is made: who we say we are, and what the settings say for this domain.
 
     `origins`: where the spider starts, which is where its secrets may go. `account`: whose login it is.
+    `reach`: which addresses are asked.
     """
     sender = settings_of.sender(settings)
     identity = {"User-Agent": settings_of.agent(settings), "Accept-Encoding": "gzip, deflate"}
@@ -148,12 +157,32 @@ def session_opener(
             clock=clock,
             host_settings=lambda origin: host_settings_for(settings, origin, origins),
             origins=origins,
+            reach=reach,
         )
         session.account = account
         session.load(lease.session)
         return session
 
     return open_session
+
+
+def reach_of(prepared: Prepared, rules: Rules) -> Reach:
+    """The addresses that a spider's hosts may have: it names those it starts from and `allowed_domains`."""
+    named = prepared.settings.allowed_domains or prepared.spider.allowed_domains
+    hosts = {host_of(origin) for origin in rules.origins}
+    hosts |= {host_of(f"http://{name}/") for name in ([named] if isinstance(named, str) else named)}
+    return reach_from(prepared.settings, hosts)
+
+
+def reach_from(settings: Settings, hosts: set[str]) -> Reach:
+    """The addresses that hosts may have which a person named, and what the setting `reach` adds."""
+    networks = []
+    for one in settings.reach:
+        try:
+            networks.append(ip_network(one))
+        except ValueError:
+            hosts.add(one)
+    return Reach(hosts, networks)
 
 
 def host_settings_for(settings: Settings, origin: str, own: Collection[str] = frozenset()) -> HostSettings:

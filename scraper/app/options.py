@@ -2,14 +2,15 @@
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from hashlib import blake2b, scrypt
 from pathlib import Path
 
 from scraper import settings
+from scraper.app.secrets import redaction_of
 from scraper.errors import UsageError
-from scraper.ops.secrets import is_secret_name
+from scraper.ops.secrets import Redaction, is_secret_name
 from scraper.runs import health
 from scraper.runs.health import Health
 from scraper.runs.record_types import columns_of
@@ -24,7 +25,10 @@ from scraper.store import Store
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """The options of `run`, as typed. `is_offline`: pages come from the archive, not from the network."""
+    """The options of `run`, as typed. `hidden`: parameters from a file or a prompt, which nobody is to see.
+
+    `is_offline`: pages come from the archive, not from the network.
+    """
 
     spider: str
     data: Path = Path("data")
@@ -34,6 +38,7 @@ class Options:
     workers: int = 1
     fresh: bool = False
     is_offline: bool = False
+    hidden: tuple[str, ...] = ()
 
 
 # What parsing looks at: another value, and no page stands as it was.
@@ -51,6 +56,7 @@ class Prepared:
     health: Health
     sinks: tuple[Sink, ...]
     options: Options
+    redaction: Redaction = field(default_factory=Redaction)
 
 
 def prepare(options: Options) -> Prepared:
@@ -64,8 +70,11 @@ def prepare(options: Options) -> Prepared:
         spider,
         found,
         health.declared(loaded.spider.health),
-        tuple(sink_for(target, layout_of(loaded.spider)) for target in options.outputs),
+        tuple(
+            sink_for(target, layout_of(loaded.spider), csv_safe=found.csv_safe) for target in options.outputs
+        ),
         options,
+        redaction_of(found, spider, frozenset(options.hidden), os.environ),
     )
 
 
@@ -115,14 +124,15 @@ def _digest_of_secrets(params: Mapping[str, str]) -> str:
     return scrypt(text, salt=b"scraper: params", n=1 << 14, r=8, p=1, dklen=16).hex()
 
 
-def kept_params(params: Mapping[str, str]) -> dict[str, str | None]:
+def kept_params(params: Mapping[str, str], hidden: Collection[str] = ()) -> dict[str, str | None]:
     """The params as a run keeps them: of secrets the name alone."""
-    return {name: None if is_secret_name(name) else value for name, value in params.items()}
+    known = open_params(params, hidden)
+    return {name: known.get(name) for name in params}
 
 
-def open_params(params: Mapping[str, str]) -> dict[str, str]:
-    """The params that may be kept: those that are not named like secrets."""
-    return {name: value for name, value in params.items() if not is_secret_name(name)}
+def open_params(params: Mapping[str, str], hidden: Collection[str] = ()) -> dict[str, str]:
+    """The params that may be kept: those that are not `hidden` and not named like secrets."""
+    return {name: value for name, value in params.items() if name not in hidden and not is_secret_name(name)}
 
 
 def command_of(prepared: Prepared) -> list[str]:
@@ -139,7 +149,7 @@ def command_of(prepared: Prepared) -> list[str]:
         elif name not in _OF_ONE_TRY:
             words += ["--set", f"{name}=***" if settings.is_secret(name) else override]
     for name, value in options.params.items():
-        words += ["--param", f"{name}={'-' if is_secret_name(name) else value}"]
+        words += ["--param", f"{name}={'-' if name in options.hidden or is_secret_name(name) else value}"]
     return words + [word for output in options.outputs for word in ("-o", output)]
 
 
@@ -148,13 +158,16 @@ def layout_of(spider: type[Spider]) -> Layout:
     return Layout(key_fields(spider.key), columns_of(spider.record))
 
 
-def open_store(data: Path, url: str | None = None) -> Store:
-    """The store of a project: SQLite in the data folder, unless a URL names another."""
+def open_store(data: Path, url: str | None = None, *, is_shared: bool = False) -> Store:
+    """The store of a project: SQLite in the data folder, unless a URL names another.
+
+    `is_shared`: its files are for the folder's group too.
+    """
     # Imported here: commands that only read files start without a database.
     from scraper.store.sqlite.store import SqliteStore
 
     if url is None:
-        return SqliteStore(data / "scraper.db")
+        return SqliteStore(data / "scraper.db", is_shared=is_shared)
     if url.startswith("sqlite:///"):
-        return SqliteStore(Path(url.removeprefix("sqlite:///")))
+        return SqliteStore(Path(url.removeprefix("sqlite:///")), is_shared=is_shared)
     raise UsageError(f"store {url.partition(':')[0]}: is not known", "write sqlite:///path/to/file.db")

@@ -1,12 +1,15 @@
 """The command line. Commands are modules of their own, loaded when they are called."""
 
+import os
+import resource
 import sys
 from importlib import import_module
 from typing import Any, NoReturn
 
 import click
 
-from scraper.cli.failures import Caller, guarded
+from scraper.cli.failures import LEAST_FILES, Caller, few_files, guarded
+from scraper.errors import UsageError
 
 COMMANDS = {
     "run": ("running", "Crawl: begin a run, or go on with one that did not end."),
@@ -105,12 +108,33 @@ commands = Commands(
 def main() -> NoReturn:
     """Run a command and exit with its code."""
     caller = Caller()
-
+    _open_standard_streams()
     sys.exit(guarded(lambda: invoke(caller.arguments, caller), caller))
+
+
+def _open_standard_streams() -> None:
+    """Where one is closed (`>&-`), the next file would take its number, and be written to as the terminal."""
+    while (descriptor := os.open(os.devnull, os.O_RDWR)) <= 2:
+        pass
+    os.close(descriptor)
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, mode))  # noqa: SIM115 - for the rest of the process
+
+
+def check_files() -> None:
+    """Let ourselves open as many files as we need; UsageError where the system does not."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != resource.RLIM_INFINITY and soft < LEAST_FILES:
+        wanted = 1024 if hard == resource.RLIM_INFINITY else min(hard, 1024)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+        if wanted < LEAST_FILES:
+            raise UsageError(few_files(f"only {soft} open files are allowed here"))
 
 
 def invoke(arguments: list[str], caller: Caller) -> Any:
     """Run a command; what it raises goes on."""
     # Not `commands.main`: that ends the process itself where a pipe is closed.
+    check_files()
     with commands.make_context(caller.short_program, list(arguments) or ["--help"], obj=caller) as context:
         return commands.invoke(context)

@@ -1,6 +1,5 @@
 """`cookies` and `doctor`: what keeps a spider running."""
 
-import json
 from contextlib import closing
 from pathlib import Path
 
@@ -12,6 +11,7 @@ from scraper.app.options import open_store
 from scraper.app.project import store_url
 from scraper.cli import text
 from scraper.cli.options import json_option, place_options
+from scraper.ops.printable import json_text
 from scraper.spider import discovery
 from scraper.store import Store
 
@@ -50,8 +50,13 @@ def cookies_command(
     name = discovery.find(spider).name
     with closing(open_store(data, store_url(store))) as found:
         if source is not None:
-            for where, number in import_cookies(found, name, source).items():
+            done = import_cookies(found, name, source)
+            for where, number in done.added.items():
                 click.echo(f"{text.count(number, 'cookie')} of {where} imported")
+            if done.expired:
+                click.echo(f"{text.count(done.expired, 'cookie')} left out: expired")
+            if done.partitioned:
+                click.echo(f"{text.count(done.partitioned, 'cookie')} left out: for frames in another site")
         elif forget:
             gone = forget_cookies(found, name, domain)
             click.echo(f"forgotten: {', '.join(gone)}" if gone else "there was nothing to forget")
@@ -67,7 +72,7 @@ def _show_cookies(store: Store, spider: str, domain: str | None, *, is_open: boo
     if as_json:
         for _, cookie in rows:
             shown = cookie if is_open else {**cookie, "value": "..."}
-            click.echo(json.dumps(shown, ensure_ascii=False))
+            click.echo(json_text(shown))
         return
     if not rows:
         click.echo(f"{spider} has no cookies")
@@ -95,6 +100,6 @@ def doctor_command(data: Path, store: str | None) -> int:
     colours = {State.GOOD: "green", State.NOTE: "yellow", State.BAD: "red"}
     for one in findings:
         click.echo(
-            f"{text.colour(f'{one.state:<5}', colours[one.state])} {one.name:<9} {text.clean(one.told)}"
+            f"{text.colour(f'{one.state:<5}', colours[one.state])} {one.name:<9} {printable(one.told)}"
         )
     return 1 if any(one.state is State.BAD for one in findings) else 0

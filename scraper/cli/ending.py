@@ -8,6 +8,7 @@ from scraper.cli import text
 from scraper.cli.options import Place, command_line
 from scraper.engine.domain_stats import REJECTED
 from scraper.model import Verdict
+from scraper.ops.printable import printable_value
 
 MOST_CAUSES = 6
 MOST_LINES = 10
@@ -20,6 +21,7 @@ def full(
     summary: Summary, place: Place, exempt: Mapping[str, str], *, is_shown: bool = False
 ) -> Iterator[str]:
     """What a person who waited for the run reads; `is_shown`: by `show`, which need not name itself."""
+    summary = printable_value(summary)
     yield headline(summary)
     yield from (f"  {reason}" for reason in summary["reasons"])
     yield ""
@@ -37,6 +39,7 @@ def quiet(summary: Summary, place: Place) -> list[str]:
     """What cron mails: nothing for a run that is healthy, at most ten lines for any other."""
     if summary["exit_code"] == 0:
         return []
+    summary = printable_value(summary)
     told = [headline(summary)]
     told += [f"  {text.cut(reason, 300)}" for reason in summary["reasons"][:MOST_REASONS]]
     if len(summary["reasons"]) > MOST_REASONS:
@@ -148,7 +151,7 @@ def _next(summary: Summary, place: Place) -> Iterator[tuple[str, str]]:
     data, spider, run_id = place.data, summary["spider"], summary["run_id"]
     show = command_line("show", run_id, data=data)
     words = summary.get("command") or ["run", spider]
-    if summary["exit_code"] in (75, 130, 143) and summary["verdict"] != Verdict.INCOMPLETE:
+    if summary["exit_code"] in (75, 129, 130, 143) and summary["verdict"] != Verdict.INCOMPLETE:
         yield "go on", command_line(*words, data=data)
     match summary["verdict"]:
         case Verdict.OK:

@@ -1,5 +1,6 @@
 """What went wrong, in one line on standard error, and the exit code that goes with it (DESIGN 3.3)."""
 
+import errno
 import os
 import shutil
 import sys
@@ -13,6 +14,8 @@ from typing import Any
 import click
 
 from scraper.errors import LeaseLost, LoginFailed, ScraperError, StoreBusy, StoreError, UsageError
+from scraper.ops.printable import printable_lines
+from scraper.ops.secrets import Redaction
 
 OK = 0
 UNHEALTHY = 1
@@ -21,15 +24,20 @@ LATER = 75
 NO_LOGIN = 77
 PIPE_CLOSED = 141  # what a shell reports of a program that SIGPIPE ended
 INTERRUPTED = 130
+LEAST_FILES = 64  # descriptors of the interpreter, the database, a run's files and a few connections
 
 
 @dataclass(slots=True)
 class Caller:
-    """How we were called. `has_fetched`: whether anything was asked of a site, which decides about code 2."""
+    """How we were called. `has_fetched`: whether anything was asked of a site, which decides about code 2.
+
+    `redaction`: what no message may hold.
+    """
 
     is_verbose: bool = False
     has_fetched: bool = False
     arguments: list[str] = field(default_factory=lambda: sys.argv[1:])
+    redaction: Redaction = field(default_factory=Redaction)
 
     @property
     def short_program(self) -> str:
@@ -69,18 +77,18 @@ def guarded(call: Callable[[], Any], caller: Caller) -> int:
     except BrokenPipeError:
         return _close_stdout()
     except (KeyboardInterrupt, click.Abort):
-        _tell("stopped")
+        _tell(caller, "stopped")
         return INTERRUPTED
     except click.ClickException as error:
-        return _tell_usage(error)
+        return _tell_usage(error, caller)
     except ScraperError as error:
         return _tell_fault(error, caller)
     except Exception as error:
         return _tell_surprise(error, caller)
 
 
-def _tell(text: str) -> None:
-    click.echo(f"{click.style('error:', fg='red')} {text}", err=True)
+def _tell(caller: Caller, text: str) -> None:
+    click.echo(f"{click.style('error:', fg='red')} {printable_lines(caller.redaction(text))}", err=True)
 
 
 def _close_stdout() -> int:
@@ -89,19 +97,19 @@ def _close_stdout() -> int:
     return PIPE_CLOSED
 
 
-def _tell_usage(error: click.ClickException) -> int:
+def _tell_usage(error: click.ClickException, caller: Caller) -> int:
     context = getattr(error, "ctx", None)
     path = context.command_path if context is not None else "python -m scraper"
     text = error.format_message().rstrip()
-    _tell(f"{text[:1].lower()}{text[1:].rstrip('.')} ({path} --help shows how)")
+    _tell(caller, f"{text[:1].lower()}{text[1:].rstrip('.')} ({path} --help shows how)")
     return NOT_STARTED
 
 
 def _tell_fault(error: ScraperError, caller: Caller) -> int:
     if caller.is_verbose:
-        traceback.print_exc()
+        click.echo(printable_lines(caller.redaction(traceback.format_exc().rstrip())), err=True)
     is_saved = caller.has_fetched and isinstance(error, StoreError)
-    _tell(f"{error}; what was fetched is saved, the same command goes on" if is_saved else str(error))
+    _tell(caller, f"{error}; what was fetched is saved, the same command goes on" if is_saved else str(error))
     return code_of(error, has_fetched=caller.has_fetched)
 
 
@@ -116,21 +124,44 @@ def code_of(error: ScraperError, *, has_fetched: bool) -> int:
     return UNHEALTHY
 
 
+def _lack(error: BaseException) -> str | None:
+    """What the machine or a name lacks, where that is all that is wrong."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, OSError) and cause.errno in (errno.EMFILE, errno.ENFILE):
+            return few_files(cause.strerror or "too many open files")
+        if isinstance(cause, ValueError) and "embedded null" in str(cause):
+            return "a name with a NUL character is no name of a file"
+        cause = cause.__cause__ or cause.__context__
+    return None
+
+
+def few_files(why: str) -> str:
+    """What to say where the system lets us open too few files."""
+    return f"{why}: a run needs {LEAST_FILES} at least (ulimit -n {LEAST_FILES})"
+
+
 def _tell_surprise(error: Exception, caller: Caller) -> int:
-    """An error that nobody foresaw: the spider's, told with its line, or our own."""
+    """An error that nobody foresaw: the spider's, told with its line, the machine's, or our own."""
+    if (lack := _lack(error)) is not None:
+        _tell(caller, lack)
+        return UNHEALTHY if caller.has_fetched else NOT_STARTED
     if caller.is_verbose:
-        traceback.print_exc()
+        click.echo(printable_lines(caller.redaction(traceback.format_exc().rstrip())), err=True)
     what = f"{type(error).__name__}: {error}".split("\n")[0][:300].rstrip(": ")
     theirs, last = _places(error.__traceback__)
     hint = "" if caller.is_verbose else "; -v shows the traceback"
     if theirs:
-        _tell(f"{theirs}: {what}{hint}")
+        _tell(caller, f"{theirs}: {what}{hint}")
         return UNHEALTHY if caller.has_fetched else NOT_STARTED
     missing = error.name if isinstance(error, ModuleNotFoundError) else None
     if missing and not missing.startswith("scraper"):
-        _tell(f"the package {missing} is not installed here (install the project again: pip install -e .)")
+        _tell(
+            caller,
+            f"the package {missing} is not installed here (install the project again: pip install -e .)",
+        )
         return NOT_STARTED
-    _tell(f"this is a bug: {what} ({last}){hint}")
+    _tell(caller, f"this is a bug: {what} ({last}){hint}")
     return UNHEALTHY
 
 

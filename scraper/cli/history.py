@@ -1,6 +1,5 @@
 """`runs`, `show` and `audit`: what was, from the store."""
 
-import json
 from collections.abc import Iterator, Mapping
 from contextlib import closing
 from dataclasses import asdict
@@ -13,6 +12,7 @@ from scraper.app.admin.audit import DomainAudit, audit
 from scraper.app.project import existing_store, find_run, needed_store, runs_of, state_of
 from scraper.cli import ending, text
 from scraper.cli.options import Place, command_line, json_option, place_options
+from scraper.ops.printable import json_text
 from scraper.store import Run, Store
 
 
@@ -39,7 +39,7 @@ def runs_command(spider: str | None, data: Path, store: str | None, limit: int, 
         runs = runs_of(found, spider, limit)
         if as_json:
             for run in runs:
-                click.echo(json.dumps(_facts(found, run), ensure_ascii=False))
+                click.echo(json_text(_facts(found, run)))
             return
         for line in (
             _table(found, runs) if runs else [f"no runs of {spider} yet" if spider else "no runs yet"]
@@ -82,7 +82,7 @@ def show_command(run: str, data: Path, store: str | None, as_json: bool) -> None
     with closing(needed_store(data, store)) as found:
         known = find_run(found, run)
         if as_json:
-            click.echo(json.dumps(_facts(found, known), ensure_ascii=False))
+            click.echo(json_text(_facts(found, known)))
             return
         for line in _shown(found, known, Place(data)):
             click.echo(line)
@@ -157,7 +157,7 @@ def audit_command(run: str, data: Path, store: str | None, as_json: bool) -> int
         domains = audit(found, known)
     if as_json:
         for domain in domains:
-            click.echo(json.dumps(asdict(domain), ensure_ascii=False))
+            click.echo(json_text(asdict(domain)))
     else:
         for line in _audited(known, domains):
             click.echo(line)

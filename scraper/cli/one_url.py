@@ -17,6 +17,7 @@ from scraper.app.project import existing_store
 from scraper.cli import failures, text
 from scraper.cli.options import caller, place_options, read_params
 from scraper.model import Response
+from scraper.ops.printable import printable
 from scraper.parsing.encoding import decode, encoding_of
 from scraper.settings import Settings
 from scraper.spider import discovery, rules_of
@@ -68,7 +69,7 @@ def _settings(sets: tuple[str, ...], store: str | None, of_spider: dict[str, obj
 
 
 def _tell(line: str) -> None:
-    click.echo(text.clean(line), err=True)
+    click.echo(printable(line), err=True)
 
 
 def _tell_step(step: Step) -> None:
@@ -83,18 +84,18 @@ def _tell_step(step: Step) -> None:
 
 def _shown(response: Response) -> Iterator[str]:
     size, took = text.size(len(response.content)), text.duration(response.elapsed)
-    yield text.clean(f"{response.status} {response.url}  ({size}, first byte after {took})")
+    yield printable(f"{response.status} {response.url}  ({size}, first byte after {took})")
     for name, value in response.headers.items_all():
-        yield text.clean(f"{name}: {value}")
+        yield printable(f"{name}: {value}")
     kind = response.headers.get("content-type", "").lower()
     if not response.content:
         return
     yield ""
     if kind and not kind.startswith(_TEXTS) and "+xml" not in kind and "+json" not in kind:
-        yield f"({size} of {text.clean(kind)}; --body writes them out)"
+        yield f"({size} of {printable(kind)}; --body writes them out)"
         return
     body = decode(response.content, encoding_of(response.content, kind or None))
-    yield from (text.clean(line) for line in body[:SHOWN].splitlines())
+    yield from (printable(line) for line in body[:SHOWN].splitlines())
     if len(body) > SHOWN:
         yield f"... {len(body) - SHOWN:,} characters more; --body prints all"
 
@@ -138,7 +139,7 @@ def explain_command(
             looked.close()
     for check in checks:
         mark = {True: "yes ", False: text.colour("no  ", "red"), None: "-   "}[check.is_open]
-        click.echo(f"{check.name:<7} {mark} {text.clean(check.told)}")
+        click.echo(f"{check.name:<7} {mark} {printable(check.told)}")
     click.echo(_answer(checks))
 
 
@@ -164,7 +165,7 @@ def _learn_robots(store: Store, url: str, settings: Settings) -> None:
 def _answer(checks: list[Check]) -> str:
     closed = [check for check in checks if check.is_open is False]
     if closed:
-        return f"would not be fetched: {closed[0].name}: {text.clean(closed[0].told)}"
+        return f"would not be fetched: {closed[0].name}: {printable(closed[0].told)}"
     if any(check.name == "robots" and check.is_open is None for check in checks):
         return "would be fetched if its robots.txt allows it"
     return "would be fetched"

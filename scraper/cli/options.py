@@ -1,6 +1,8 @@
 """Options that several commands share, and how to type a command that carries them on."""
 
+import os
 import shlex
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,6 +11,7 @@ from typing import Any, TypeVar
 import click
 
 from scraper.cli.failures import Caller
+from scraper.errors import UsageError
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -65,7 +68,7 @@ def run_options(function: Function) -> Function:
                 "params",
                 metavar="NAME=VALUE",
                 multiple=True,
-                help="A value for the spider's self.params. Repeatable.",
+                help="A value for the spider's self.params: @FILE, @env:NAME, or - to be asked.",
             ),
             click.option("--max-pages", metavar="N", help="Stop after N pages; the next run goes on."),
             click.option(
@@ -105,14 +108,57 @@ def json_option(help: str) -> Callable[[Function], Function]:
 
 
 def read_params(given: Sequence[str]) -> dict[str, str]:
-    """`NAME=VALUE` options as a table."""
+    """`NAME=VALUE` options as a table.
+
+    A password on a command line stands in the process list and in the shell's history; so VALUE may be @FILE,
+    @env:NAME, or - (asked for, or a line of standard input). @@ begins a value with @.
+    """
     params: dict[str, str] = {}
     for one in given:
         name, equals, value = one.partition("=")
         if not equals or not name.strip():
             raise click.UsageError(f"--param {one!r}: expected NAME=VALUE", click.get_current_context())
-        params[name.strip()] = value
+        params[name.strip()] = _meant(name.strip(), value)
     return params
+
+
+def hidden_params(given: Sequence[str]) -> tuple[str, ...]:
+    """The names of those that did not stand on the command line."""
+    pairs = (one.partition("=") for one in given)
+    return tuple(
+        name.strip()
+        for name, _, value in pairs
+        if value == "-" or (value.startswith("@") and not value.startswith("@@"))
+    )
+
+
+def _meant(name: str, value: str) -> str:
+    if value == "-":
+        return _asked(name)
+    if value.startswith("@@"):
+        return value[1:]
+    if value.startswith("@env:"):
+        if (found := os.environ.get(value[5:])) is None:
+            raise UsageError(f"--param {name}: there is no variable {value[5:]}", "export it first")
+        return found
+    if value.startswith("@"):
+        try:
+            return Path(value[1:]).read_text("utf-8-sig").removesuffix("\n").removesuffix("\r")
+        except (OSError, ValueError) as error:
+            why = error.strerror if isinstance(error, OSError) else "it is no text in UTF-8"
+            raise UsageError(
+                f"--param {name}: cannot read {value[1:]}: {why}", "@@ begins a value with @"
+            ) from None
+    return value
+
+
+def _asked(name: str) -> str:
+    if sys.stdin.isatty():
+        return str(click.prompt(name, hide_input=True, err=True))
+    line = sys.stdin.readline()
+    if not line:
+        raise UsageError(f"--param {name}=-: standard input is empty", "type it at the prompt, or pipe it in")
+    return line.removesuffix("\n").removesuffix("\r")
 
 
 def caller() -> Caller:

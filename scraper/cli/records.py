@@ -15,6 +15,7 @@ from scraper.app.project import find_run, needed_store
 from scraper.cli import text
 from scraper.cli.options import command_line, json_option, place_options
 from scraper.errors import ScraperError, UsageError
+from scraper.ops.printable import json_text, printable
 from scraper.sinks import STDOUT, Layout, sink_for
 from scraper.spider import discovery
 from scraper.store import Run
@@ -69,7 +70,7 @@ def _told(change: Mapping[str, Any]) -> str:
 
 
 def _value(value: object) -> str:
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    return value if isinstance(value, str) else json_text(value)
 
 
 @click.command("export")
@@ -104,7 +105,7 @@ def export_command(spider: str, output: tuple[str, ...], data: Path) -> None:
         if target != STDOUT:
             click.echo(f"{text.count(count, 'record')} written to {target}", err=True)
         for note in sink.notes:
-            click.echo(f"  {text.clean(note)}", err=True)
+            click.echo(f"  {printable(note)}", err=True)
 
 
 def _layout(spider: str) -> Layout:

@@ -1,6 +1,5 @@
 """`reparse` and `check`: archived pages parsed once more, without one request."""
 
-import json
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -12,8 +11,9 @@ from scraper.app.archived.reparse import Checked, check, reparse
 from scraper.app.options import Options, open_store, prepare
 from scraper.app.project import needed_store
 from scraper.cli import text
-from scraper.cli.options import json_option, place_options, read_params
+from scraper.cli.options import hidden_params, json_option, place_options, read_params
 from scraper.cli.running import Manner, run_watched
+from scraper.ops.printable import json_text, printable
 from scraper.runs import archive
 from scraper.spider.discovery import list_all
 
@@ -55,7 +55,13 @@ def reparse_command(
     """
     overrides = (*sets, *([f"store={store}"] if store is not None else []))
     options = Options(
-        spider, data, overrides=overrides, params=read_params(params), fresh=fresh, is_offline=True
+        spider,
+        data,
+        overrides=overrides,
+        params=read_params(params),
+        hidden=hidden_params(params),
+        fresh=fresh,
+        is_offline=True,
     )
     return int(run_watched(prepare(options), Manner(quiet, as_json), reparse)["exit_code"])
 
@@ -87,8 +93,9 @@ def check_command(
         click.echo(f"no archived pages in {data}/: run a spider with --archive first")
     needed_store(data, store).close()
     differing = 0
+    values = read_params(params)
     for name in names:
-        options = Options(name, data, overrides=overrides, params=read_params(params), is_offline=True)
+        options = Options(name, data, overrides=overrides, params=values, is_offline=True)
         differing += _checked(options, as_json)
     return 1 if differing else 0
 
@@ -104,7 +111,7 @@ def _checked(options: Options, as_json: bool) -> int:
                 continue
             differing += 1
             if as_json:
-                click.echo(json.dumps(_facts(prepared.loaded.name, page), ensure_ascii=False))
+                click.echo(json_text(_facts(prepared.loaded.name, page)))
             else:
                 for line in _lines(page):
                     click.echo(line)
@@ -129,7 +136,7 @@ def _facts(spider: str, page: Checked) -> dict[str, Any]:
 
 
 def _lines(page: Checked) -> Iterator[str]:
-    yield text.clean(page.url)
+    yield printable(page.url)
     if page.error:
         yield text.cut_columns(f"  raised   {page.error}", 200)
     for change in page.changes[:_SHOWN]:
@@ -146,4 +153,4 @@ def _lines(page: Checked) -> Iterator[str]:
 
 
 def _shown(fields: dict[str, Any], name: str) -> str:
-    return text.cut(json.dumps(fields[name], ensure_ascii=False), 40) if name in fields else "(none)"
+    return text.cut(json_text(fields[name]), 40) if name in fields else "(none)"

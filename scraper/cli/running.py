@@ -1,6 +1,5 @@
 """`run`: one run of a spider, watched."""
 
-import json
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -18,6 +17,7 @@ from scraper.cli import ending, text
 from scraper.cli.options import (
     Place,
     caller,
+    hidden_params,
     json_option,
     place_options,
     read_overrides,
@@ -28,6 +28,7 @@ from scraper.cli.progress import Counts, Milestones, Narrator, Pace
 from scraper.errors import StoreBusy
 from scraper.ops.clock import SystemClock
 from scraper.ops.cron import trim_log
+from scraper.ops.printable import json_text, printable
 from scraper.runs.events import Event, Listener, Ticked, Visited
 from scraper.settings import DEFAULT
 from scraper.sinks import STDOUT
@@ -83,10 +84,13 @@ def run_command(
         outputs=output,
         overrides=read_overrides(sets, max_pages=max_pages, max_time=max_time, store=store, archive=archive),
         params=read_params(params),
+        hidden=hidden_params(params),
         workers=workers,
         fresh=fresh,
     )
+    caller().redaction.add(options.params[name] for name in options.hidden)
     prepared = prepare(options)
+    caller().redaction = prepared.redaction
     if quiet:
         trim_log(data / prepared.loaded.name / "cron.log")
     summary = run_watched(prepared, Manner(quiet, as_json))
@@ -96,7 +100,7 @@ def run_command(
 def run_watched(prepared: Prepared, manner: Manner, go: Go = run) -> dict[str, Any]:
     """Run a spider in a manner, and tell how it ended; the summary."""
     data = prepared.options.data
-    opened = open_store(data, prepared.settings.store)
+    opened = open_store(data, prepared.settings.store, is_shared=prepared.settings.share)
     try:
         with _watched(prepared, manner) as listeners:
             summary = go(prepared, opened, listeners)
@@ -114,10 +118,11 @@ def _tell_end(summary: dict[str, Any], prepared: Prepared, manner: Manner) -> No
         lines: Sequence[str] = ending.quiet(summary, place)
     else:
         lines = list(ending.full(summary, place, prepared.settings.robots_exempt))
-    for line in lines:
-        click.echo(line, err=True)
+    with suppress(OSError):  # the terminal may be gone (SIGHUP)
+        for line in lines:
+            click.echo(line, err=True)
     if manner.as_json:
-        click.echo(json.dumps(summary, ensure_ascii=False))
+        click.echo(json_text(summary))
 
 
 @contextmanager
@@ -143,8 +148,13 @@ def _narrator(prepared: Prepared, counts: Counts, say: Any) -> Narrator:
     found = prepared.settings
     source = found.source("delay")
     pace = Pace(found.delay, "default delay" if source == DEFAULT else f"delay of {source}")
+    redaction = prepared.redaction
+
+    def tell(line: str) -> None:
+        say(printable(redaction(line)))
+
     return Narrator(
-        counts, say, pace, found.robots_exempt, found.max_attempts, is_verbose=caller().is_verbose
+        counts, tell, pace, found.robots_exempt, found.max_attempts, is_verbose=caller().is_verbose
     )
 
 
@@ -160,7 +170,7 @@ def _log(line: str) -> None:
     now = datetime.fromtimestamp(SystemClock(0.0).wall())
     # Who read along may be gone (`2>&1 | head`), or the disk be full under the log: no matter of the run's.
     with suppress(OSError):
-        click.echo(f"{now:%H:%M:%S} {text.clean(line)}", err=True)
+        click.echo(f"{now:%H:%M:%S} {line}", err=True)
 
 
 def _already_running(error: StoreBusy, store: Store, spider: str) -> StoreBusy:

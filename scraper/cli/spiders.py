@@ -1,6 +1,5 @@
 """`list` and `new`: the spiders of a project."""
 
-import json
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ from scraper.app.admin.new_spider import write_spider
 from scraper.app.project import existing_store, runs_of, state_of
 from scraper.cli import text
 from scraper.cli.options import caller, command_line, json_option, place_options
+from scraper.ops.printable import json_text
 from scraper.spider.discovery import BrokenSpider, LoadedSpider, list_all
 from scraper.store import Store
 
@@ -32,7 +32,7 @@ def list_command(data: Path, store: str | None, as_json: bool) -> None:
             found.close()
     if as_json:
         for row in rows:
-            click.echo(json.dumps(row, ensure_ascii=False))
+            click.echo(json_text(row))
     elif rows:
         shown = [
             (row["name"], row["verdict"], row["last_run"], row["summary"] or row["error"]) for row in rows

@@ -10,10 +10,10 @@ from typing import Any, TextIO
 import click
 
 from scraper.ops.clock import SystemClock
+from scraper.ops.printable import printable
 
 WIDTH = 80
 _COLOURS = {"OK": "green", "DEGRADED": "yellow", "INCOMPLETE": "yellow"}
-_CONTROLS = {code: "\N{REPLACEMENT CHARACTER}" for code in (*range(32), *range(127, 160)) if code != 9}
 
 
 def duration(seconds: float) -> str:
@@ -47,7 +47,10 @@ def count(number: int, noun: str, plural: str = "") -> str:
 
 def moment(wall: float) -> str:
     """A wall moment in local time: the hour for today, with the date otherwise."""
-    then = datetime.datetime.fromtimestamp(wall)
+    try:
+        then = datetime.datetime.fromtimestamp(wall)
+    except (ValueError, OverflowError, OSError):
+        return "never"  # what no calendar holds
     today = datetime.datetime.fromtimestamp(SystemClock(0.0).wall()).date()
     return f"{then:%H:%M}" if then.date() == today else f"{then:%Y-%m-%d %H:%M}"
 
@@ -60,20 +63,15 @@ def iso(text: str) -> float:
         return 0.0
 
 
-def clean(text: str) -> str:
-    """Text of a site or a file without what could move a terminal's cursor."""
-    return text.translate(_CONTROLS)
-
-
 def cut(text: str, width: int) -> str:
     """A text in one line of at most `width` characters."""
-    line = clean(" ".join(text.split()))
+    line = printable(" ".join(text.split()))
     return line if len(line) <= width else f"{line[: max(width - 1, 0)]}…"
 
 
 def cut_columns(text: str, width: int) -> str:
     """The same for a line whose blanks make columns."""
-    line = clean(text)
+    line = printable(text)
     return line if len(line) <= width else f"{line[: max(width - 1, 0)]}…"
 
 

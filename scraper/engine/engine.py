@@ -17,7 +17,7 @@ from scraper.engine.plan import Plan, Stop
 from scraper.engine.robots_cache import RobotsCache, RobotsRules, challenge_in
 from scraper.engine.scheduler import Scheduler
 from scraper.engine.throttling import Throttling
-from scraper.errors import LoginFailed
+from scraper.errors import LoginFailed, OutOfReach
 from scraper.model import Denied, Entry, Failed, Fetched, Reaction, Redirected, Unchanged, Visit
 from scraper.ops.clock import Clock
 from scraper.politeness import retry
@@ -360,12 +360,13 @@ class Engine:
         tries = max(robots_request.tries, domain.state.failures) + (not is_limited)
         is_last = not is_limited and tries >= self._plan.max_attempts
         learned = self._robots_cache.learn(robots_request, result.answer, is_last=is_last)
+        is_ours = isinstance(result.answer.error, OutOfReach)  # nothing was sent, so the site did not fail
         is_failure = learned is None or (isinstance(learned, RobotsRules) and bool(learned.closed))
         refused = challenge_in(result.answer)
         if refused:
             domain.stats.refuse(refused)
         limited = f"status {status}" if is_limited else ""
-        is_failure = is_failure and not (limited or refused) and told.rest is None
+        is_failure = is_failure and not (limited or refused or is_ours) and told.rest is None
         self._throttling.heed(domain, Reaction(is_failure, refused, told.rest, limited, told.budgets))
         self._is_left(domain)
         if isinstance(learned, RobotsRequest):

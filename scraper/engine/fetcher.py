@@ -3,18 +3,27 @@
 import json
 import re
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from urllib.parse import urlencode
 
 from scraper.engine.parse_limit import Bounded, Parsing, too_long
-from scraper.errors import BadAnswer, ConnectFailed, FetchError, LoginFailed, PageTooLarge, ScraperError
+from scraper.errors import (
+    BadAnswer,
+    ConnectFailed,
+    FetchError,
+    LoginFailed,
+    OutOfReach,
+    PageTooLarge,
+    ScraperError,
+)
 from scraper.http import caching, redirects
 from scraper.http.exchange import BLOCKS, Answer, Asked, Wait, ask, clear, hear, hindrance
 from scraper.http.session import DomainSession
 from scraper.model import (
     PLAIN,
+    Deferred,
     Denied,
     Entry,
     Failed,
@@ -32,7 +41,7 @@ from scraper.model import (
     Visit,
 )
 from scraper.ops.clock import Clock
-from scraper.ops.secrets import names_secret
+from scraper.ops.secrets import Redaction, names_secret
 from scraper.parsing.page import Page
 from scraper.politeness import retry, robots
 from scraper.politeness.blocks import refusal
@@ -52,7 +61,6 @@ _MOST_REPEATS = 2  # of a URL that redirects to itself with a cookie
 LONGEST_REFRESH = 5  # seconds: a page that leads elsewhere sooner is not there to be read
 _JSON = "application/json"
 _COOKIES = frozenset({"set-cookie", "set-cookie2"})
-SHORTEST_SECRET = 4
 _LEAVES = re.compile(r"[/=](?:log|sign)[-_]?(?:out|off)(?:\.\w+)?/?(?:[?&#]|$)", re.IGNORECASE)
 _QUERY = re.compile(r"(https?://[^\s?'\"]*)\?[^\s'\"]*")
 _FORM = "application/x-www-form-urlencoded"
@@ -92,6 +100,7 @@ class Fetcher:
         clock: Clock,
         archives: Archives | None = None,
         in_hand: Callable[[int], AbstractContextManager[object]] = nullcontext,
+        redaction: Redaction | None = None,
     ) -> None:
         self._spider = spider
         self._rules = rules
@@ -101,6 +110,7 @@ class Fetcher:
         self._in_hand = in_hand
         self._bounded = Bounded(options.parse_timeout)
         self._files = files_of(type(spider))
+        self._redaction = redaction or Redaction()
 
     def visits(
         self, session: DomainSession, entries: deque[Entry], goes_on: Callable[[], bool]
@@ -132,8 +142,23 @@ class Fetcher:
                 yield self._parsing(sent.entry, answer, reaction, following)
             with self._in_hand(sent.entry.id):
                 visit = self._conclude(session, sent, answer, reaction)
-            yield visit
+            yield self._discreet(session, visit)
             sent = following
+
+    def _discreet(self, session: DomainSession | None, visit: Visit) -> Visit:
+        """A visit whose words hold no secret: they go to logs, terminals and reports."""
+        outcome = visit.outcome
+        if not isinstance(outcome, Failed | Retry | Denied | Deferred) and not visit.rejected:
+            return visit
+        rejected = tuple(self._without_secrets(session, one) for one in visit.rejected)
+        if isinstance(outcome, Failed | Retry | Denied | Deferred):
+            outcome = replace(outcome, reason=self._without_secrets(session, outcome.reason))
+        if isinstance(outcome, Failed) and outcome.traceback:
+            outcome = replace(outcome, traceback=self._without_secrets(session, outcome.traceback))
+        return replace(visit, outcome=outcome, rejected=rejected)
+
+    def _without_secrets(self, session: DomainSession | None, text: str) -> str:
+        return self._redaction(session.redaction(text) if session is not None else text)
 
     def _send_ahead(self, session: DomainSession, entries: deque[Entry]) -> "_Sent | Visit | None":
         return None if hindrance(session, entries[0].url) else self._send(session, entries.popleft())
@@ -186,12 +211,6 @@ class Fetcher:
         outcome, rejected = self._judge(entry, page, reaction)
         if isinstance(outcome, Retry):
             outcome = self._again(entry, sent.request, outcome)
-        if isinstance(outcome, Failed) and outcome.is_parse:
-            outcome = replace(
-                outcome,
-                reason=redact(outcome.reason, session.secrets),
-                traceback=redact(outcome.traceback, session.secrets),
-            )
         return Visit(
             entry,
             outcome,
@@ -217,7 +236,7 @@ class Fetcher:
         outcome, rejected = judged or (too_long(self._options.parse_timeout), ())
         if isinstance(outcome, Retry):
             outcome = Failed(f"{outcome.reason} in the archive", outcome.reason)
-        return Visit(entry, outcome, None, PLAIN, rejected)
+        return self._discreet(None, Visit(entry, outcome, None, PLAIN, rejected))
 
     def robots_request(
         self,
@@ -245,9 +264,6 @@ class Fetcher:
             text = _QUERY.sub(r"\1", told(error, self._files))
             raise LoginFailed(self._without_secrets(session, f"login on {session.domain}: {text}")) from None
 
-    def _without_secrets(self, session: DomainSession, text: str) -> str:
-        return redact(text, {*session.secrets, *self._spider.params.values()})
-
     def _lost_login(self, session: DomainSession, entry: Entry, page: Page) -> str:
         """How an answer shows that the site no longer knows us; empty where it does not."""
         if page.status == 401:
@@ -267,6 +283,8 @@ class Fetcher:
 
     def _without_answer(self, entry: Entry, request: Request, answer: Answer) -> Visit:
         error: FetchError = answer.error or FetchError("no answer")
+        if isinstance(error, OutOfReach):
+            return Visit(entry, Denied(error.message))
         if not error.is_transient:
             return Visit(entry, Failed(error.message, type(error).__name__), answer.exchange)
         # A kept connection that the server has closed is nobody's fault; the next try opens its own.
@@ -486,14 +504,6 @@ def body_of(request: Request) -> tuple[bytes | None, dict[str, str]]:
     if "content-type" not in names:
         headers["Content-Type"] = kind
     return body, headers
-
-
-def redact(text: str, secrets: Iterable[str]) -> str:
-    """A message without what must not stand in it; what is very short would take half of it along."""
-    for secret in sorted(secrets, key=len, reverse=True):
-        if len(secret) >= SHORTEST_SECRET:
-            text = text.replace(secret, "***")
-    return text
 
 
 def _without_cookies(response: Response) -> Response:

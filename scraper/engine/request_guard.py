@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 
 from scraper.engine.robots_cache import RETRY_ROBOTS, RobotsRules
-from scraper.errors import RequestDenied
+from scraper.errors import OutOfReach, RequestDenied
 from scraper.http import redirects
 from scraper.http.exchange import Answer, exchange
 from scraper.http.session import DomainSession
@@ -111,7 +111,9 @@ class RequestGuard:
         status = response.status if response is not None else None
         access, now = robots.access(status), self._clock.wall()
         if access is Access.UNREACHABLE:
-            closed = f"robots.txt is unreachable ({status or 'no answer'}): nothing may be fetched"
+            error = answer.error if answer is not None else None
+            why = error.message if isinstance(error, OutOfReach) else status or "no answer"
+            closed = f"robots.txt is unreachable ({why}): nothing may be fetched"
             told = Told() if response is None else retry.told(response.status, response.headers, now)
             until = now + max(RETRY_ROBOTS, told.pause)
             return RobotsRules(origin, robots.DISALLOW_ALL, until, status, now, closed)

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from scraper.engine.batch import RobotsRequest
+from scraper.errors import OutOfReach
 from scraper.http import caching, redirects
 from scraper.http.exchange import Answer
 from scraper.ops.clock import Clock
@@ -88,6 +89,13 @@ class RobotsCache:
         self, robots_request: RobotsRequest, answer: Answer, *, is_last: bool
     ) -> RobotsRules | RobotsRequest | None:
         """What an answer means: a permit, a redirect's next hop, or None where it is to be tried again."""
+        if isinstance(answer.error, OutOfReach):
+            return self._closed_here(robots_request.origin, answer.error.message)
+        return self._learned(robots_request, answer, is_last)
+
+    def _learned(
+        self, robots_request: RobotsRequest, answer: Answer, is_last: bool
+    ) -> RobotsRules | RobotsRequest | None:
         response = answer.response
         wall = challenge_in(answer)
         # A challenge is nobody's rules, whatever its status says.
@@ -125,6 +133,13 @@ class RobotsCache:
             robots_rules = replace(robots_rules, closed=_closed(reason))
         self._robots_cache[robots_request.origin] = robots_rules
         return robots_rules
+
+    def _closed_here(self, origin: str, reason: str) -> RobotsRules:
+        """Rules for this run alone: other spiders may name the host."""
+        now = self._clock.wall()
+        rules = RobotsRules(origin, robots.DISALLOW_ALL, float("inf"), None, now, _closed(reason))
+        self._robots_cache[origin] = rules
+        return rules
 
     def _copy(
         self, origin: str, answer: Answer, now: float, since: float, before: RobotsCopy | None

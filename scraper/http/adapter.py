@@ -42,10 +42,10 @@ def _socks_pools() -> dict[str, type[HTTPConnectionPool]]:
     from urllib3.contrib.socks import SOCKSConnection, SOCKSHTTPSConnection
 
     class Socks(LimitedConnection, SOCKSConnection):
-        pass
+        is_judged = False
 
     class SocksTls(LimitedConnection, SOCKSHTTPSConnection):
-        pass
+        is_judged = False
 
     class Pool(_Pool):
         ConnectionCls = Socks
@@ -102,6 +102,8 @@ class Adapter(HTTPAdapter):
             return self._send(request, *args, **kwargs)
 
     def _send(self, request: Any, *args: Any, **kwargs: Any) -> Any:
+        if current.reach is not None and select_proxy(request.url, kwargs.get("proxies")):
+            current.reach.check_literal(urllib3.util.parse_url(request.url).host or "")
         try:
             return super().send(request, *args, **kwargs)
         except requests.RequestException:

@@ -17,6 +17,7 @@ import urllib3
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.util.ssl_ import create_urllib3_context
 
+from scraper.http.reach import Reach, resolve
 from scraper.ops.clock import monotonic
 
 Verify = bool | str
@@ -72,6 +73,7 @@ class Limits(threading.local):
     max_body: float = math.inf
     limiter: Limiter | None = None
     meter: Meter | None = None
+    reach: Reach | None = None
     connects = 0
     is_reused = False
     waited = 0.0
@@ -81,9 +83,14 @@ current = Limits()
 
 
 def within(
-    seconds: float, max_body: float, limiter: Limiter | None = None, meter: Meter | None = None
+    seconds: float,
+    max_body: float,
+    limiter: Limiter | None = None,
+    meter: Meter | None = None,
+    reach: Reach | None = None,
 ) -> None:
-    """Begin an exchange on this thread: its deadline counts from now."""
+    """Begin an exchange on this thread: its deadline counts from now. `reach`: which addresses are asked."""
+    current.reach = reach
     current.deadline = monotonic() + seconds
     current.max_body = max_body
     current.limiter = limiter
@@ -192,16 +199,42 @@ class LimitedConnection(HTTPConnection):
     """A connection that passes the gate once it is open, right before the request's first byte."""
 
     response_class = _Head
+    is_judged = True  # behind a SOCKS proxy it is the proxy that resolves
 
     def _new_conn(self) -> socket.socket:
         current.connects += 1
         if current.meter is not None:
             current.meter.add()
-        plain = super()._new_conn()
+        is_judged = self.is_judged and current.reach is not None and self.proxy is None
+        plain = self._reached() if is_judged else super()._new_conn()
         timeout = plain.gettimeout()
         timed = _Timed(fileno=plain.detach())
         timed.settimeout(timeout)
         return timed
+
+    def _reached(self) -> socket.socket:
+        """Connect to what the host resolved to once, as far as we may: asked again it could say another."""
+        assert current.reach is not None
+        host = self.host.strip("[]")
+        try:
+            addresses = current.reach.allowed(host, resolve(host))
+        except socket.gaierror as error:
+            raise urllib3.exceptions.NameResolutionError(host, self, error) from error
+        except UnicodeError:
+            raise urllib3.exceptions.LocationParseError(f"{host!r}, label empty or too long") from None
+        name, trouble = self._dns_host, None
+        try:
+            for self._dns_host in addresses:
+                try:
+                    return super()._new_conn()
+                except (
+                    urllib3.exceptions.NewConnectionError,
+                    urllib3.exceptions.ConnectTimeoutError,
+                ) as error:
+                    trouble = error
+        finally:
+            self._dns_host = name
+        raise trouble or urllib3.exceptions.NewConnectionError(self, f"{host} has no address")
 
     def request(self, *args: Any, **kwargs: Any) -> None:
         limiter = current.limiter

@@ -24,9 +24,12 @@ from scraper.http.set_cookie import (
     place_of,
 )
 from scraper.ops.clock import SystemClock
+from scraper.ops.secrets import is_secret_name
 
 MAX_PER_DOMAIN = 180
 MAX_COOKIES = 3000
+MAX_SENT = 8000  # octets of a Cookie field: nginx and Apache take lines of 8 KiB
+LEAST_SECRET = 8  # characters of a cookie's value
 
 
 def _make_cookie(fields: SetCookie, host_only: bool) -> Cookie:
@@ -131,8 +134,21 @@ class Jar(RequestsCookieJar):
                 sent = [kept for kept in sent if not kept.is_expired(now)]
             for kept in sent:
                 kept.accessed = now
+        sent = _fitting(sent)
         sent.sort(key=lambda kept: -len(kept.cookie.path))
         return "; ".join([_pair(kept.cookie) for kept in sent]) or None
+
+    def secrets(self) -> list[str]:
+        """The values that no text may show; short ones of plain cookies (a language, a colour) are words."""
+        with self._cookies_lock:
+            cookies = [kept.cookie for kept in self._kept.values()]
+        return [
+            cookie.value or cookie.name
+            for cookie in cookies
+            if len(cookie.value or "") >= LEAST_SECRET
+            or cookie.has_nonstandard_attr("HttpOnly")
+            or is_secret_name(cookie.name)
+        ]
 
     def dump(self) -> list[dict[str, Any]]:
         """What `load` takes, JSON-able, in order of creation; without what has expired."""
@@ -262,6 +278,23 @@ class Jar(RequestsCookieJar):
         for same in by_domain.values():
             self._drop(_excess(same, MAX_PER_DOMAIN))
         self._drop(_excess(list(self._kept.values()), MAX_COOKIES))
+
+
+def _fitting(sent: list[_Kept]) -> list[_Kept]:
+    """What goes into one field line; of too many the oldest stay behind, a host's own the last.
+
+    A subdomain could otherwise make every page of its domain answer 431.
+    """
+    sizes = [len(_pair(kept.cookie)) + 2 for kept in sent]
+    if sum(sizes) <= MAX_SENT:
+        return sent
+    newest = sorted(range(len(sent)), key=lambda at: (sent[at].cookie.domain_specified, -at))
+    room, chosen = MAX_SENT, set[int]()
+    for at in newest:
+        if sizes[at] <= room:
+            room -= sizes[at]
+            chosen.add(at)
+    return [kept for at, kept in enumerate(sent) if at in chosen]
 
 
 def _excess(kept: list[_Kept], limit: int) -> list[_Kept]:

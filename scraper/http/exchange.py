@@ -126,7 +126,9 @@ def ask(
     try:
         origin_settings = session.origin_settings(url)
         asked.limiter = session.limiter if origin_settings.is_home else session.limiter_of(url)
-        connection.within(4 * session.timeout[1], session.max_body, asked.limiter, session.meter)
+        connection.within(
+            4 * session.timeout[1], session.max_body, asked.limiter, session.meter, session.reach
+        )
         if _is_ordinary(session, origin_settings, url):
             asked.raw = _open_ordinarily(session, method, url, headers, body)
         else:

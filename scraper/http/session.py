@@ -9,14 +9,16 @@ from typing import Any
 
 import requests
 from requests.adapters import BaseAdapter, HTTPAdapter
-from requests.auth import AuthBase, HTTPDigestAuth
+from requests.auth import AuthBase
 from requests.cookies import cookiejar_from_dict, merge_cookies
 
 from scraper.errors import LoginFailed, RequestDenied, ScraperError
 from scraper.http import connection, redirects
 from scraper.http.adapter import Adapter, LimitedAdapter, put_behind_limiter
 from scraper.http.cookies import Jar
+from scraper.http.digest import DigestAuth
 from scraper.http.host_settings import HostSettings, lay_over
+from scraper.http.reach import Reach
 from scraper.model import Headers, Request, Response
 from scraper.ops.clock import Clock, SystemClock
 from scraper.ops.secrets import Redaction, may_leave, names_secret
@@ -41,7 +43,7 @@ class OriginSettings:
     asked: Any
     verify: connection.Verify
     lines: Mapping[str, str]
-    digest: HTTPDigestAuth | None
+    digest: DigestAuth | None
     is_home: bool
     is_own: bool
     needs_more: bool
@@ -70,7 +72,7 @@ class DomainSession(requests.Session):
     decompression. `check(url)` may raise to refuse a URL (scope, robots) before anything is sent.
     `host_settings`: what the settings say for an origin. `origins`: where header fields, credentials and
     parameters of the session go, and what `login` asks for by name; None: the whole domain. `limiters`:
-    those of other domains, where a login leads there.
+    those of other domains, where a login leads there. `reach`: which addresses hosts may have.
     Everything that people know of a `requests.Session` works on it; the engine's own way is `exchange`.
     """
 
@@ -88,6 +90,7 @@ class DomainSession(requests.Session):
         host_settings: Callable[[str], HostSettings] | None = None,
         limiters: Callable[[str], connection.Limiter] | None = None,
         origins: Collection[str] | None = None,
+        reach: Reach | None = None,
     ) -> None:
         super().__init__()
         self.domain = domain
@@ -100,6 +103,7 @@ class DomainSession(requests.Session):
         self.usage: Callable[[str], str | None] | None = None
         self.host_settings = host_settings
         self.origins = origins
+        self.reach = reach
         self._login_origins: set[str] = set()
         self.cookies: Jar = Jar(is_public_suffix, domain, self.clock.wall, self.is_own)
         self.adapter = Adapter(connections)
@@ -111,6 +115,7 @@ class DomainSession(requests.Session):
         self.account: str | None = None  # whose login this is to be; None: anybody's
         self.has_login = False
         self.secrets: set[str] = set()
+        self._redacted: tuple[Any, Redaction] | None = None
         self._is_portable = True
         self._login: _Login | None = None
         self._login_pages: frozenset[str] = frozenset()
@@ -148,7 +153,7 @@ class DomainSession(requests.Session):
         if kwargs.get("timeout") is None:
             kwargs["timeout"] = self.timeout
         limiter = self.limiter_of(url)
-        connection.within(4 * self.timeout[1], self.max_body, limiter, self.meter)
+        connection.within(4 * self.timeout[1], self.max_body, limiter, self.meter, self.reach)
         if self._login is not None:
             self._login.note(request)
         self.callers.add(get_ident())
@@ -192,6 +197,19 @@ class DomainSession(requests.Session):
         if (origin := origin_of(url)) not in self._login_origins:
             self._login_origins.add(origin)
             self._places.clear()
+
+    @property
+    def redaction(self) -> Redaction:
+        """Takes out of a text what of this session is secret: passwords, credentials, cookies."""
+        belongings = (len(self.secrets), self.cookies.changes, str(self.headers), repr(self.auth))
+        if self._redacted is None or self._redacted[0] != belongings:
+            found = Redaction(self.secrets)
+            found.add(self.cookies.secrets())
+            found.add(str(value) for name, value in self.headers.items() if not may_leave(name))
+            if isinstance(self.auth, tuple):
+                found.add((str(self.auth[1]), ":".join(map(str, self.auth))))
+            self._redacted = belongings, found
+        return self._redacted[1]
 
     def _heed(self, response: requests.Response, limiter: connection.Limiter) -> None:
         """A wait that the site asks for holds for its whole domain, whoever hears of it."""
@@ -258,7 +276,7 @@ class DomainSession(requests.Session):
         if not body or (self.origins is not None and self.is_own(url)):
             return
         text = body.decode("utf-8", "replace") if isinstance(body, bytes) else str(body)
-        if self._login is not None or names_secret(text) or Redaction(self.secrets).has(text):
+        if self._login is not None or names_secret(text) or self.redaction.has(text):
             raise RequestDenied(
                 f"{_bare(old)} redirects to {_bare(url)}, and what was sent would go along to another origin",
                 "if that is right, send it there by name",
@@ -435,7 +453,7 @@ class DomainSession(requests.Session):
         host_settings = self._host_settings_of(origin)
         settings = self.merge_environment_settings(origin, {}, None, None, None)
         auth = host_settings.auth
-        digest = HTTPDigestAuth(auth.user, auth.password) if auth and auth.kind == "digest" else None
+        digest = DigestAuth(auth.user, auth.password) if auth and auth.kind == "digest" else None
         needs_more = digest is not None or bool(settings["proxies"])
         return OriginSettings(
             self.verify,

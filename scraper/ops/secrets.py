@@ -22,17 +22,18 @@ _PARTS = (
     "passw|passphrase|passcode|passwd|kennwort|motdepasse|contrasena|senha|secret|token|apikey|accesskey|"
     "authkey|privatekey|secretkey|authorization|credential|signature|sessionid|sessid|sessionkey|jwt|bearer|csrf|xsrf"
 )
+# These are secrets in a URL; elsewhere they are words like others.
 _WHOLE = "pw|pwd|pass|pin|otp|auth|sid|sig|key|session|hmac|accesscode|authcode|mdp|appkey|licensekey|oauth"
 _SECRET_NAME = re.compile(rf".*(?:{_PARTS}).*|{_WHOLE}", re.DOTALL)
 _BETWEEN = re.compile(r"[^a-z0-9]+")
 
 _NAME = r"[\w.~%\[\]$-]{1,100}"
-_PAIR = re.compile(rf"(?<![\w%.\[\]-])({_NAME})=([^&;\s#\"'<>]+)")
+_PAIR = re.compile(rf"(?<=[?&;#])({_NAME})=([^&;?\s#\"'<>]+)")
 _ESCAPED_PAIR = re.compile(
     r"(?<=%3F|%26|%3B|%3f|%3b)([\w.~-]{1,100})(%3D|%3d)((?:(?!%26|%23|%3B)[^&\s\"'<>])+)"
 )
 _SPOKEN = re.compile(
-    rf"(?i)([\w-]*(?:{_PARTS}|pwd)[\w-]*)([\"']?\s*[:=]\s*[\"']?)(?!\*\*\*)((?<=[\"'])[^\"']+|[^\s\"',;&)}}\]]+)"
+    rf"(?i)([\w-]*(?:{_PARTS}|pwd)[\w-]*)([\"']?\s*[:=]\s*[\"']?)(?!\*\*\*|-(?!\w))((?<=[\"'])[^\"']+|[^\s\"',;&)}}\]]+)"
 )
 _FIELD = re.compile(
     r"(?i)\b((?:proxy-)?authorization|(?:set-)?cookie2?)([\"']?\s*[:=]\s*[\"']?)([^\"'\r\n]+)"
@@ -96,6 +97,10 @@ class Redaction:
         text = _FIELD.sub(rf"\1\2{HIDDEN}", text)
         text = _BASIC.sub(_hide_basic, _SCHEME.sub(rf"\1\2{HIDDEN}", text))
         return _SPOKEN.sub(rf"\1\2{HIDDEN}", text)
+
+    def known(self, text: str) -> str:
+        """A text without the secrets that it was told: for markup, which has names of its own."""
+        return self._without_known(text)
 
     def value(self, found: Any) -> Any:
         """A JSON-able value in which every text has lost its secrets."""

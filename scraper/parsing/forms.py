@@ -164,6 +164,7 @@ class Form:
         method = (pressed and pressed.method) or self.method
         enctype = (pressed and pressed.enctype) or self.enctype
         if method == "GET":
+            self._check_secrets(pairs)
             head, _, _ = action.partition("#")[0].partition("?")
             return Submission("GET", f"{head}?{urlencoded(pairs, self.encoding)}")
         if enctype == MULTIPART:
@@ -172,6 +173,16 @@ class Form:
         if enctype == PLAIN:
             return Submission("POST", action, plain(pairs, self.encoding), PLAIN)
         return Submission("POST", action, urlencoded(pairs, self.encoding).encode(), URLENCODED)
+
+    def _check_secrets(self, pairs: list[tuple[str, str | Upload]]) -> None:
+        """A URL stands in logs and histories: no password goes into one."""
+        sent = [name for name, value in pairs if value and name in self.secrets]
+        if sent:
+            raise SpiderError(
+                f"the form at {self.place} has no method=post: the password in {sent[0]!r} would stand in "
+                "the URL; on the site a script sends it",
+                "look where it sends it, and do the same: session.post(URL, data={...})",
+            )
 
 
 def _texts(value: Any) -> Any:

@@ -26,7 +26,7 @@ from pathlib import Path
 from scraper.errors import UsageError
 from scraper.model import Entry, Headers, Response, Unchanged, Visit
 from scraper.ops.clock import SystemClock
-from scraper.ops.disk import explained
+from scraper.ops.disk import PRIVATE, explained, open_regular
 from scraper.runs import gzip_members, warc
 from scraper.runs.events import Event, Visited
 from scraper.runs.files import RunFiles
@@ -74,16 +74,19 @@ class Archive:
     `before`: the archives of earlier runs, where the copy of a page stands that did not change.
     """
 
-    def __init__(self, folder: Path, worker: int | None = None, before: "Archives | None" = None) -> None:
+    def __init__(
+        self, folder: Path, worker: int | None = None, before: "Archives | None" = None, mode: int = PRIVATE
+    ) -> None:
         self.path = folder / ("pages.warc.gz" if worker is None else f"pages-{worker}.warc.gz")
         self._before = before
+        self._mode = mode
         self._descriptor = -1
         self._size = 0
 
     def open(self) -> None:
         """Open the file; what a crash tore is cut off first."""
         with explained(self.path):
-            self._descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
+            self._descriptor = open_regular(self.path, os.O_RDWR | os.O_APPEND, self._mode)
             self._size = gzip_members.whole(self._descriptor, self.path)
             os.ftruncate(self._descriptor, self._size)
         if not self._size:
@@ -181,13 +184,17 @@ class Archive:
 
 @contextmanager
 def writing(
-    folder: Path, is_wanted: bool, worker: int | None = None, before: "Archives | None" = None
+    folder: Path,
+    is_wanted: bool,
+    worker: int | None = None,
+    before: "Archives | None" = None,
+    mode: int = PRIVATE,
 ) -> Iterator[tuple[Archive, ...]]:
-    """An open archive in a run's folder, closed at the end; none where it is not wanted."""
+    """An open archive in a run's folder, closed at the end; none where it is not wanted. `mode`: its own."""
     if not is_wanted:
         yield ()
         return
-    archive = Archive(folder, worker, before)
+    archive = Archive(folder, worker, before, mode)
     try:
         archive.open()
         yield (archive,)
@@ -295,11 +302,13 @@ class Archives:
             if page is not None:
                 yield page
 
-    def carry(self, old: Collection[Path], to: Path, is_needed: Callable[[bytes], bool]) -> int:
+    def carry(
+        self, old: Collection[Path], to: Path, is_needed: Callable[[bytes], bool], mode: int = PRIVATE
+    ) -> int:
         """Copy what only `old` folders have, as far as it is needed still, to a newer one; how many."""
         self._index()
         count = 0
-        with writing(to, True, CARRIED) as (target,):
+        with writing(to, True, CARRIED, mode=mode) as (target,):
             for place in sorted(self._places):
                 file, offset = self._files[place >> _PLACES], place & _OFFSET
                 if Path(str(file.name)).parent not in old or not is_needed(

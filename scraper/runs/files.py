@@ -5,7 +5,6 @@ data/NAME/runs/RUN_ID/records.jsonl, log.jsonl, errors.txt  appended to, by seve
 data/NAME/runs/RUN_ID/run.json                replaced as a whole
 """
 
-import json
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -14,7 +13,18 @@ from pathlib import Path
 from typing import Any
 
 from scraper.errors import SpiderError
-from scraper.ops.disk import encode, explained, one_line, replace, sync_folder
+from scraper.ops.disk import (
+    PRIVATE,
+    SHARED,
+    encode,
+    explained,
+    make_folder,
+    open_regular,
+    replace,
+    sync_folder,
+)
+from scraper.ops.printable import json_text, printable_lines
+from scraper.ops.secrets import Redaction
 
 ERRORS = "errors.txt"
 
@@ -23,22 +33,37 @@ _EXAMPLES = 1000
 
 
 class RunFiles:
-    """The files of one run of one spider. Every method raises StoreFull or UsageError, never OSError."""
+    """The files of one run of one spider. Every method raises StoreFull or UsageError, never OSError.
 
-    def __init__(self, data: Path, spider: str, run_id: str) -> None:
+    What tells of a run (log, errors, run.json, report) loses its secrets by `redaction` and is for its owner
+    alone, or for the folder's group too where it `is_shared`. No link that stands in the folder is followed.
+    """
+
+    def __init__(
+        self,
+        data: Path,
+        spider: str,
+        run_id: str,
+        redaction: Redaction | None = None,
+        *,
+        is_shared: bool = False,
+    ) -> None:
         for name in (spider, run_id):
             if name in ("", ".", "..") or Path(name).name != name or not name.isprintable():
                 raise SpiderError(f"{name!r} cannot be the name of a folder")
         self.home = data / spider
         self.folder = self.home / "runs" / run_id
-        self._records = _Appended(self.folder / "records.jsonl")
-        self._log = _Appended(self.folder / "log.jsonl")
-        self._errors = _Appended(self.folder / ERRORS)
+        self._data = data
+        self._redaction = redaction or Redaction()
+        self._is_shared = is_shared
+        self.mode = SHARED if is_shared else PRIVATE
+        self._records = _Appended(self.folder / "records.jsonl", None)
+        self._log = _Appended(self.folder / "log.jsonl", self.mode)
+        self._errors = _Appended(self.folder / ERRORS, self.mode)
 
     def open(self, *, repair: bool = True) -> None:
         """Make the folder, open its files. `repair` cuts a line that a crash tore: not while others write."""
-        with explained(self.folder):
-            self.folder.mkdir(parents=True, exist_ok=True)
+        make_folder(self.folder, self._data, is_shared=self._is_shared)
         for file in (self._records, self._log):
             if repair:
                 file.repair()
@@ -58,21 +83,23 @@ class RunFiles:
 
     def log(self, event: Mapping[str, Any]) -> None:
         """Add one event to log.jsonl."""
-        self._log.write(encode(_as_json(event) + "\n"))
+        self._log.write(encode(json_text(self._redaction.value(event)) + "\n"))
 
     def keep_traceback(self, url: str, text: str) -> None:
         """Add a traceback to errors.txt, which is only there where the spider's code raised."""
         if not self._errors.is_open:
             self._errors.open()
-        self._errors.write(encode(f"{url}\n{text.rstrip()}\n\n"))
+        told = printable_lines(self._redaction(f"{url}\n{text.rstrip()}"))
+        self._errors.write(encode(f"{told}\n\n"))
 
     def write_run(self, summary: Mapping[str, Any]) -> None:
         """Replace run.json."""
-        replace(self.folder / "run.json", iter([encode(_as_json(summary, indent=2) + "\n")]))
+        text = json_text(self._redaction.value(summary), indent=2)
+        replace(self.folder / "run.json", iter([encode(f"{text}\n")]), self.mode)
 
     def write_report(self, page: str) -> None:
         """Replace report.html."""
-        replace(self.folder / "report.html", iter([encode(page)]))
+        replace(self.folder / "report.html", iter([encode(self._redaction.known(page))]), self.mode)
 
     def publish(self, lines: Iterable[str]) -> int:
         """Replace the spider's current records.jsonl; the number of lines."""
@@ -101,15 +128,14 @@ def examples(home: Path) -> list[str]:
 class _Appended:
     """A file of lines that several processes append to: a write is one call, so lines never mix."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, mode: int | None) -> None:
         self.path = path
+        self._mode = mode
         self._descriptor: int | None = None
 
     def open(self) -> None:
         with explained(self.path):
-            self._descriptor = os.open(
-                self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644
-            )
+            self._descriptor = open_regular(self.path, os.O_RDWR | os.O_APPEND, self._mode)
 
     @property
     def is_open(self) -> bool:
@@ -117,7 +143,7 @@ class _Appended:
 
     def repair(self) -> None:
         """Cut the file back to its last line end."""
-        with explained(self.path), suppress(FileNotFoundError), self.path.open("rb+") as file:
+        with explained(self.path), os.fdopen(open_regular(self.path, os.O_RDWR, self._mode), "rb+") as file:
             at = file.seek(0, os.SEEK_END)
             while at > 0:
                 start = max(0, at - _BLOCK)
@@ -170,8 +196,3 @@ def _replace_lines(path: Path, lines: Iterable[str]) -> int:
 
     replace(path, chunks())
     return count
-
-
-def _as_json(value: Mapping[str, Any], indent: int | None = None) -> str:
-    """JSON text without strange line ends; what JSON has no word for is written as text."""
-    return one_line(json.dumps(value, ensure_ascii=False, default=str, indent=indent))

@@ -5,6 +5,7 @@ ValueError saying what is expected.
 """
 
 import difflib
+import ipaddress
 import json
 import math
 import re
@@ -354,6 +355,22 @@ def _verify_one(value: object) -> bool | str:
     if isinstance(value, str) and value.strip() and Path(value.strip()).exists():
         return value.strip()
     raise ValueError("true, false or the path of a CA bundle that exists, all or by domain")
+
+
+def reach(value: object) -> tuple[str, ...]:
+    """Networks ("10.1.0.0/16"), addresses and hosts that are no public ones and may be asked all the same."""
+    return tuple(_reachable(each) for each in listing(value))
+
+
+def _reachable(value: object) -> str:
+    given = value.strip() if isinstance(value, str) else ""
+    try:
+        return str(ipaddress.ip_network(given, strict=False))
+    except ValueError:
+        pass
+    if "/" in given or not given:
+        raise ValueError(f'networks like "10.1.0.0/16", or hosts (not {str(value)[:80]!r})')
+    return _domain(given)
 
 
 def robots_exempt(value: object) -> dict[str, str]:

@@ -5,6 +5,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Protocol
 
@@ -60,8 +61,11 @@ class Sink(Protocol):
         ...
 
 
-def sink_for(target: str, layout: Layout = Layout()) -> Sink:
-    """The sink for a file's ending, or for "-" (standard output). Raises UsageError for an unknown ending."""
+def sink_for(target: str, layout: Layout = Layout(), *, csv_safe: bool = True) -> Sink:
+    """The sink for a file's ending, or for "-" (standard output). Raises UsageError for an unknown ending.
+
+    `csv_safe`: no cell of a CSV file is a formula to a spreadsheet.
+    """
     # Imported when asked for: pyarrow, csv and sqlite3 are start-up time that other runs need not pay.
     if target == STDOUT:
         from scraper.sinks.lines import StdoutSink
@@ -72,16 +76,16 @@ def sink_for(target: str, layout: Layout = Layout()) -> Sink:
         from scraper.sinks.lines import LineSink
 
         return LineSink(path, as_array=ending == ".json", is_packed=ending == ".jsonl.gz")
-    return _table_sink(path, ending, layout)
+    return _table_sink(path, ending, layout, csv_safe)
 
 
-def _table_sink(path: Path, ending: str, layout: Layout) -> Sink:
+def _table_sink(path: Path, ending: str, layout: Layout, csv_safe: bool) -> Sink:
     from scraper.sinks.table import TableSink
 
     if ending == ".csv":
         from scraper.sinks.csv import render as to_csv
 
-        return TableSink(path, to_csv, layout)
+        return TableSink(path, partial(to_csv, is_safe=csv_safe), layout)
     if ending == ".sqlite":
         from scraper.sinks.sqlite import render as to_sqlite
 

@@ -453,3 +453,32 @@ def test_a_reader_of_standard_output_that_leaves_early_is_no_error() -> None:
         child.stdout.read(10)
         child.stdout.close()
         assert (child.stderr.read(), child.wait(10)) == (b"", 0)
+
+
+@pytest.mark.parametrize(
+    ("text", "cell"),
+    [
+        ("=1+1", "'=1+1"),
+        ("+cmd|' /C calc'!A0", "'+cmd|' /C calc'!A0"),
+        ("-2+3", "'-2+3"),
+        ("@SUM(A1)", "'@SUM(A1)"),
+        ("\t=1", "'\t=1"),
+        (" =1", "' =1"),
+        ("\uff1d1", "'\uff1d1"),
+        ("-5", "-5"),
+        ("+4.5%", "+4.5%"),
+        ("-1,234.50", "-1,234.50"),
+        ("a=b", "a=b"),
+    ],
+)
+def test_no_cell_of_a_csv_file_is_a_formula_unless_that_is_wanted(
+    tmp_path: Path, text: str, cell: str
+) -> None:
+    for is_safe, expected in ((True, cell), (False, text)):
+        sink = sink_for(str(tmp_path / "x.csv"), csv_safe=is_safe)
+        sink.open()
+        sink.write([json.dumps({"a": text, "n": -1, "=name": 1})])
+        sink.close()
+        (row,) = read_csv(tmp_path / "x.csv")
+        assert (row["a"], row["n"]) == (expected, "-1")
+        assert list(row)[2] == ("'=name" if is_safe else "=name")

@@ -1,11 +1,13 @@
 """Cookies that a person brings along, read and sent."""
 
 import json
+from http.cookiejar import LWPCookieJar, MozillaCookieJar
+from pathlib import Path
 
 import pytest
 
 from scraper.errors import UsageError
-from scraper.http.cookie_files import read_json, read_netscape
+from scraper.http.cookie_files import read, read_json, read_lines
 from scraper.http.cookies import Jar
 
 NOW = 1_800_000_000.0
@@ -19,7 +21,7 @@ def jar() -> Jar:
 
 class TestImports:
     def test_a_cookies_txt_is_read(self, jar: Jar) -> None:
-        rows = read_netscape(
+        rows = read_lines(
             "# Netscape HTTP Cookie File\n\n"
             ".shop.test\tTRUE\t/\tTRUE\t1900000000\tid\tabc=\r\n"
             "#HttpOnly_www.shop.test\tFALSE\t/x\tFALSE\t0\tname\tvälue\n"
@@ -49,7 +51,7 @@ class TestImports:
     )
     def test_a_bad_line_is_named_by_its_number(self, line: str) -> None:
         with pytest.raises(UsageError, match="line 3"):
-            read_netscape(f"# Netscape HTTP Cookie File\n\n{line}\n")
+            read_lines(f"# Netscape HTTP Cookie File\n\n{line}\n")
 
     def test_an_export_of_a_browser_is_read(self, jar: Jar) -> None:
         common = {"path": "/", "storeId": "0", "id": 1, "secure": True, "httpOnly": True}
@@ -93,6 +95,7 @@ class TestImports:
         [
             ('[\n{"name": }]', "line 2"),
             ("{}", "array"),
+            ('{"cookies": {"result": 5}}', "array"),
             ("[" * 100_000, "JSON"),
             ('[{"name": "a", "value": "1", "domain": "b.test"}, 5]', "cookie 2"),
             ('[{"name": "a", "value": 1, "domain": "b.test"}]', "cookie 1.*value"),
@@ -107,3 +110,73 @@ class TestImports:
     def test_a_bad_export_says_where_it_is_bad(self, text: str, place: str) -> None:
         with pytest.raises(UsageError, match=f"(?s){place}"):
             read_json(text)
+
+    def test_every_form_of_an_expiry_is_understood(self) -> None:
+        seconds = 1_810_000_000.0
+        given = {
+            "expires": seconds,
+            "expiry": int(seconds),
+            "expirationDate": seconds * 1000,
+        }
+        cookies = [
+            {"name": "a", "value": "1", "domain": "b.test", key: value} for key, value in given.items()
+        ]
+        for text in (
+            "2027-05-11T01:46:40Z",
+            "2027-05-11T03:46:40.000+02:00",
+            "Tue, 11 May 2027 01:46:40 GMT",
+        ):
+            cookies.append({"key": "a", "value": "1", "domain": "b.test", "expires": text})
+        cookies.append(
+            {"name": "a", "value": "1", "domain": "b.test", "expires": (seconds + 11644473600) * 1e6}
+        )
+        assert [row["expires"] for row in read_json(json.dumps(cookies))] == [seconds] * 7
+        for session in ({"expires": -1}, {"expires": 0}, {"expires": None}, {"expires": "Infinity"}, {}):
+            (row,) = read_json(json.dumps([{"name": "a", "value": "1", "domain": "b.test", **session}]))
+            assert row["expires"] is None
+
+    def test_what_is_expired_is_left_out_and_nothing_lives_longer_than_400_days(self) -> None:
+        cookies = [
+            {"name": "old", "value": "1", "domain": "b.test", "expires": NOW - 1},
+            {"name": "long", "value": "1", "domain": "b.test", "expires": 253402300799},
+            {"name": "session", "value": "1", "domain": "b.test", "expires": -1},
+        ]
+        found = read(json.dumps(cookies), NOW)
+        assert [(row["name"], row["expires"]) for row in found.rows] == [
+            ("long", NOW + 400 * 86400),
+            ("session", None),
+        ]
+        assert found.expired == 1
+
+    @pytest.mark.parametrize(
+        "wrapped", ['{"cookies": %s, "origins": []}', '{"id": 1, "result": {"cookies": %s}}', "%s"]
+    )
+    def test_a_partitioned_cookie_is_kept_for_its_own_site_alone(self, wrapped: str) -> None:
+        keys = [
+            "https://shop.test",
+            {"topLevelSite": "https://www.shop.test"},
+            None,
+            "",
+            "https://other.example",
+        ]
+        cookies = [
+            {"name": f"c{n}", "value": "1", "domain": ".shop.test", "expires": -1, "partitionKey": key}
+            for n, key in enumerate([*keys, {"topLevelSite": "https://other.example"}])
+        ]
+        found = read(wrapped % json.dumps(cookies), NOW)
+        assert [row["name"] for row in found.rows] == ["c0", "c1", "c2", "c3"] and found.partitioned == 2
+
+    def test_files_of_the_standard_librarys_jars_and_of_wget_are_read(self, jar: Jar, tmp_path: Path) -> None:
+        for kind in (MozillaCookieJar, LWPCookieJar):
+            library = kind(str(tmp_path / "jar"))
+            given = Jar({"test"}.__contains__, wall=lambda: NOW)
+            given.store(["s=1", "d=2; Domain=shop.test; Path=/x; Secure; Max-Age=99999"], SHOP, NOW)
+            for cookie in given:
+                library.set_cookie(cookie)
+            library.save(ignore_discard=True, ignore_expires=True)
+            twin = jar.copy()
+            twin.load(read((tmp_path / "jar").read_text(), NOW).rows)
+            assert twin.header_for("https://www.shop.test/x", NOW) == "d=2; s=1", kind
+            assert twin.header_for("http://a.shop.test/x", NOW) is None
+        jar.load(read("127.0.0.1:8080\tFALSE\t/\tFALSE\t0\ta\t1\n", NOW).rows)
+        assert jar.header_for("http://127.0.0.1:8080/", NOW) == "a=1"

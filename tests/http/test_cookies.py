@@ -469,3 +469,15 @@ class TestInASession:
         for url in (SHOP, SHOP + "x", "http://www.shop.test/", "https://shop.test/"):
             prepared = requests.Request("GET", url).prepare()
             assert get_cookie_header(through, prepared) == direct.header_for(url, NOW)
+
+
+def test_what_is_sent_fits_into_a_line_and_a_hosts_own_cookies_outlive_those_of_a_subdomain() -> None:
+    jar = Jar({"test"}.__contains__, wall=lambda: 1000.0)
+    jar.store(["login=own"], "https://www.shop.test/", 1000.0)
+    for number in range(90):
+        line = f"c{number}={'x' * 200}; Domain=shop.test"
+        jar.store([line], "https://sub.shop.test/", 1001.0 + number)
+    sent = jar.header_for("https://www.shop.test/", 2000.0) or ""
+    names = [pair.partition("=")[0] for pair in sent.split("; ")]
+    assert len(sent) <= 8000 and names[0] == "login"
+    assert names[1:] == [f"c{number}" for number in range(90)][-len(names) + 1 :]

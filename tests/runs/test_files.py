@@ -1,16 +1,19 @@
 """The run's folder: lines that never mix or stay torn, files that are whole or the old ones."""
 
+import contextlib
 import json
 import multiprocessing
 import os
 import resource
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
-from scraper.errors import ScraperError, SpiderError, StoreFull
+from scraper.errors import ScraperError, SpiderError, StoreFull, UsageError
+from scraper.ops.secrets import Redaction
 from scraper.runs.files import RunFiles
 
 
@@ -179,3 +182,97 @@ def test_a_name_that_leads_out_of_the_data_folder_is_refused(tmp_path: Path, nam
 def test_writing_before_open_is_a_mistake_of_the_caller(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="not open"):
         RunFiles(tmp_path, "books", "1").log({})
+
+
+def mode_of(path: Path) -> int:
+    return stat.S_IMODE(path.stat().st_mode)
+
+
+@pytest.mark.parametrize(("is_shared", "mode"), [(False, 0o600), (True, 0o660)])
+def test_what_tells_of_a_run_is_for_its_owner_or_for_the_group_that_shares(
+    tmp_path: Path, is_shared: bool, mode: int
+) -> None:
+    files = RunFiles(tmp_path / "data", "books", "1", is_shared=is_shared)
+    files.open()
+    files.log({"a": 1})
+    files.keep_traceback("http://a.example/", "boom")
+    files.write_run({})
+    files.write_report("<html>")
+    files.close()
+    for name in ("log.jsonl", "errors.txt", "run.json", "report.html"):
+        assert mode_of(files.folder / name) == mode, name
+    assert bool(files.folder.stat().st_mode & stat.S_ISGID) is is_shared
+    assert mode_of(files.folder / "records.jsonl") == 0o666 & ~_umask()
+
+
+def _umask() -> int:
+    before = os.umask(0)
+    os.umask(before)
+    return before
+
+
+def test_secrets_and_escape_sequences_stand_in_none_of_them(tmp_path: Path) -> None:
+    files = RunFiles(tmp_path, "books", "1", Redaction(["opensesame"]))
+    files.open()
+    files.log({"url": "http://a.example/?token=abc", "reason": "no: opensesame \x1b[2J\x9b\u202e"})
+    files.keep_traceback("http://a.example/?api_key=abc", "opensesame\n\x1b[2J")
+    files.write_run({"reasons": ["opensesame \x9b"]})
+    files.write_report("<p>opensesame</p>")
+    for file in files.folder.iterdir():
+        text = file.read_text("utf-8")
+        assert "opensesame" not in text and "abc" not in text
+        assert not set(text) & {"\x1b", "\x9b", "\u202e"}, file
+
+
+@pytest.mark.parametrize("name", ["records.jsonl", "log.jsonl", "errors.txt", "run.json.part", "run.json"])
+def test_no_link_in_a_runs_folder_is_written_through(tmp_path: Path, name: str) -> None:
+    victim = tmp_path / "victim"
+    victim.write_text("mine")
+    files = RunFiles(tmp_path / "data", "books", "1")
+    files.folder.mkdir(parents=True)
+    (files.folder / name).symlink_to(victim)
+    with contextlib.suppress(UsageError):
+        files.open()
+        files.log({})
+        files.append(["{}"])
+        files.keep_traceback("u", "t")
+    files.write_run({"a": 1})
+    assert victim.read_text() == "mine"
+    assert json.loads((files.folder / "run.json").read_text()) == {"a": 1}
+
+
+@pytest.mark.parametrize("name", ["records.jsonl", "records.jsonl.part", "changes.jsonl"])
+def test_published_files_take_the_place_of_planted_links(tmp_path: Path, name: str) -> None:
+    victim = tmp_path / "victim"
+    victim.write_text("mine")
+    files = RunFiles(tmp_path / "data", "books", "1")
+    files.open()
+    (files.home / name).symlink_to(victim)
+    files.publish(["{}"])
+    files.publish_changes(["{}"])
+    assert victim.read_text() == "mine" and (files.home / "records.jsonl").read_text() == "{}\n"
+
+
+@pytest.mark.parametrize("place", ["books", "books/runs", "books/runs/1"])
+def test_a_folder_that_is_a_link_is_refused(tmp_path: Path, place: str) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    link = tmp_path / "data" / place
+    link.parent.mkdir(parents=True)
+    link.symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(UsageError, match="it is a link"):
+        RunFiles(tmp_path / "data", "books", "1").open()
+    assert not list((tmp_path / "elsewhere").iterdir())
+
+
+def test_a_pipe_or_a_second_name_in_the_place_of_a_file_is_refused(tmp_path: Path) -> None:
+    files = RunFiles(tmp_path, "books", "1")
+    files.folder.mkdir(parents=True)
+    os.mkfifo(files.folder / "log.jsonl")
+    with pytest.raises(UsageError, match="it is a link"):
+        files.open()
+    (files.folder / "log.jsonl").unlink()
+    (tmp_path / "victim").write_text("mine")
+    os.link(tmp_path / "victim", files.folder / "log.jsonl")
+    with pytest.raises(UsageError, match="it is a link"):
+        files.open()
+    assert (tmp_path / "victim").read_text() == "mine"

@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from scraper.errors import UsageError
-from scraper.http.cookie_files import read_json, read_netscape
+from scraper.http.cookie_files import read
 from scraper.http.session import DomainSession
+from scraper.ops.clock import SystemClock
 from scraper.store import Store
 from scraper.urls import domain_of
 
@@ -31,22 +32,32 @@ def jars(store: Store, spider: str) -> list[DomainCookies]:
     return found
 
 
-def import_cookies(store: Store, spider: str, file: Path) -> dict[str, int]:
-    """Add the cookies of a cookies.txt or a browser's JSON; how many by domain."""
+@dataclass(frozen=True, slots=True)
+class Import:
+    """How many cookies were added, by domain, and how many of the file were not."""
+
+    added: dict[str, int]
+    expired: int
+    partitioned: int
+
+
+def import_cookies(store: Store, spider: str, file: Path) -> Import:
+    """Add the cookies of a cookies.txt or of a browser's or tool's JSON."""
     try:
         content = file.read_text("utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"{file} cannot be read: {error}") from None
-    rows = read_json(content) if content.lstrip()[:1] in ("[", "{") else read_netscape(content)
+    found = read(content, SystemClock().wall())
     by_domain: dict[str, list[dict[str, Any]]] = defaultdict(list)
-    for row in rows:
+    for row in found.rows:
         by_domain[domain_of(f"http://{row['domain'].lstrip('.')}/")].append(row)
     kept = store.sessions(spider)
     for domain, some in by_domain.items():
         session = _session(domain, kept.get(domain, ""))
         session.cookies.load(some)
         store.keep_session(spider, domain, _text(session))
-    return {domain: len(some) for domain, some in by_domain.items()}
+    added = {domain: len(some) for domain, some in by_domain.items()}
+    return Import(added, found.expired, found.partitioned)
 
 
 def forget_cookies(store: Store, spider: str, domain: str | None = None) -> list[str]:

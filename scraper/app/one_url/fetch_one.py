@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 from scraper import settings as settings_of
-from scraper.app.compose import session_opener, worker_name
+from scraper.app.compose import reach_from, session_opener, worker_name
 from scraper.app.project import PROBE
 from scraper.engine.batch import RobotsRequest
 from scraper.engine.robots_cache import RobotsCache, RobotsRules
@@ -22,7 +22,7 @@ from scraper.politeness.retry import Told
 from scraper.politeness.throttle import Pace, State
 from scraper.settings import Settings
 from scraper.store import DomainUpdate, Lease, Run, Store
-from scraper.urls import canonical, domain_of, fingerprint, origin_of
+from scraper.urls import canonical, domain_of, fingerprint, host_of, origin_of
 
 PATIENCE = 12.0  # seconds to wait for a domain that a run holds: it gives way after some
 LOOK_EVERY = 0.25
@@ -70,12 +70,14 @@ class Probe:
         self._token = settings_of.token(settings)
         self._robots_cache = RobotsCache(store, self._clock, settings.robots_exempt)
         self._origins: set[str] = set()
-        self._open_session = session_opener(settings, self._clock, self._origins)
+        self._hosts: set[str] = set()
+        reach = reach_from(settings, self._hosts)
+        self._open_session = session_opener(settings, self._clock, self._origins, reach=reach)
         self._held: dict[str, _Held] = {}
 
     def fetch(self, url: str) -> Iterator[Step]:
         """Each hop from a URL to its page, or to the first that may not be asked for."""
-        self._origins.add(origin_of(url))  # who types a URL means its host
+        self._mean(url)
         for _ in range(redirects.MAX_HOPS + 1):
             step = self._step(url)
             yield step
@@ -83,8 +85,17 @@ class Probe:
                 return
             url = step.next_url
 
+    def _mean(self, url: str) -> None:
+        """Who types a URL means its host: its credentials go there, and it may be on this machine."""
+        self._origins.add(origin_of(url))
+        self._hosts.add(host_of(url))
+
     def robots_rules(self, url: str) -> RobotsRules | Step:
         """The rules for a URL, asked for where they are not known; a Step says why that cannot be now."""
+        self._mean(url)
+        return self._rules(url)
+
+    def _rules(self, url: str) -> RobotsRules | Step:
         origin = origin_of(url)
         while (found := self._robots_cache.find(origin)) is None:
             learned: RobotsRules | RobotsRequest | None = self._robots_cache.robots_request(origin)
@@ -103,7 +114,7 @@ class Probe:
         return self._robots_cache.learn(robots_request, answer, is_last=True)
 
     def _step(self, url: str) -> Step:
-        robots_rules = self.robots_rules(url)
+        robots_rules = self._rules(url)
         if isinstance(robots_rules, Step):
             return replace(robots_rules, url=url)
         reason = robots_rules.refusal(self._token, url)

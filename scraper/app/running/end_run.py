@@ -47,9 +47,10 @@ def conclude(
     fine = [summary for summary in history if summary.get("verdict") == Verdict.OK]
     judgement = judgement_of(facts, fine, prepared.health, end)
     summary = summary_of(found, domain_stats, exporter.fill, judgement, end) | {
-        "params": open_params(prepared.spider.params),
+        "params": open_params(prepared.spider.params, prepared.options.hidden),
         "command": command_of(prepared),
     }
+    summary = dict(prepared.redaction.value(summary))
     is_accepted = judgement.verdict is Verdict.OK
     # Also of a run that is not accepted now: a person may accept it later.
     is_whole = end.stop is Stop.DONE and not end.pending
@@ -109,7 +110,7 @@ def _tell_people(
 def _notify(
     settings: Settings, files: RunFiles, summary: Mapping[str, Any], history: list[Mapping[str, Any]]
 ) -> None:
-    if settings.notify is None or summary["exit_code"] in (130, 143):
+    if settings.notify is None or summary["exit_code"] in (129, 130, 143):
         return
     before = history[0].get("verdict") if history else None
     changes = sum(int(summary[name]) for name in ("added", "changed", "removed"))
@@ -153,7 +154,7 @@ def _carry_pages(store: Store, files: RunFiles, prepared: Prepared, old: list[Pa
         return
     archives = Archives(folders)
     try:
-        archives.carry(old, files.folder, is_needed)
+        archives.carry(old, files.folder, is_needed, files.mode)
     except ScraperError as error:
         files.log({"event": "note", "text": f"archived pages were not carried over: {error}"})
     finally:

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import Any, Protocol
 
 from scraper.app.compose import compose, compose_offline, worker_name
-from scraper.app.options import Prepared, inputs_of, kept_params, open_params, with_params
+from scraper.app.options import Options, Prepared, inputs_of, kept_params, open_params, with_params
 from scraper.app.running.end_run import conclude
 from scraper.app.running.run_output import Exporter, LogFile, Timeline
 from scraper.app.running.summary import End, unstarted
@@ -16,6 +16,7 @@ from scraper.engine.plan import Stop
 from scraper.errors import StoreError, UsageError
 from scraper.http.caching import CLOCK_ERROR
 from scraper.ops.clock import Clock, SystemClock
+from scraper.ops.secrets import Redaction
 from scraper.runs.archive import before, writing
 from scraper.runs.events import Listener, Noted, RunBegan
 from scraper.runs.files import RunFiles, examples
@@ -26,7 +27,7 @@ from scraper.store import Run, Store
 
 CHUNK = 5000
 MOST_LOOKED_AT = 10
-_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 def run(prepared: Prepared, store: Store, listeners: Sequence[Listener] = ()) -> dict[str, Any]:
@@ -38,7 +39,7 @@ def run(prepared: Prepared, store: Store, listeners: Sequence[Listener] = ()) ->
     store.join(worker_name())
     try:
         prepared, found, note = _begin(prepared, store)
-        files = RunFiles(prepared.options.data, found.spider, found.id)
+        files = files_of(prepared, found)
         try:
             files.open()
             for sink in prepared.sinks:
@@ -46,7 +47,7 @@ def run(prepared: Prepared, store: Store, listeners: Sequence[Listener] = ()) ->
             noted = [Noted(text) for text in (note, _clock_note(store, found, clock.wall())) if text]
             return _whole(prepared, store, found, files, clock, listeners, noted)
         except Exception as error:
-            _end_unstarted(store, found, clock, error)
+            _end_unstarted(store, found, clock, error, prepared.redaction)
             raise
         finally:
             for sink in prepared.sinks:
@@ -78,7 +79,7 @@ def _begin(prepared: Prepared, store: Store) -> tuple[Prepared, Run, str]:
     last = next(iter(store.runs(prepared.loaded.name, 1)), None)
     open_run = last if last is not None and last.state != "ended" and not prepared.options.fresh else None
     if open_run is not None and store.holder(open_run.spider) is None:
-        prepared = with_params(prepared, _same_params(open_run, prepared.options.params))
+        prepared = with_params(prepared, _same_params(open_run, prepared.options))
     code = inputs_of(prepared).code
     note = ""
     if open_run is not None and open_run.code and open_run.code != code:
@@ -89,19 +90,20 @@ def _begin(prepared: Prepared, store: Store) -> tuple[Prepared, Run, str]:
     found = store.start_run(
         prepared.loaded.name,
         code,
-        params=kept_params(prepared.spider.params),
+        params=kept_params(prepared.spider.params, prepared.options.hidden),
         fresh=prepared.options.fresh or bool(note),
     )
     return prepared, found, note
 
 
-def _same_params(begun: Run, given: Mapping[str, str]) -> dict[str, str]:
+def _same_params(begun: Run, options: Options) -> dict[str, str]:
     """The params of a run that goes on: its own, and secrets given again; UsageError for others."""
+    given = options.params
     if begun.params is None:
         return dict(given)
     kept = {name: value for name, value in begun.params.items() if value is not None}
     hint = "leave that param out to go on, or add --fresh to give the run up and begin anew"
-    for name, value in sorted(open_params(given).items()):
+    for name, value in sorted(open_params(given, options.hidden).items()):
         if kept.get(name) != value:
             was = f"with --param {name}={kept[name]}" if name in kept else f"without --param {name}"
             raise UsageError(f"run {begun.id} of {begun.spider} was begun {was} and has not ended", hint)
@@ -111,10 +113,17 @@ def _same_params(begun: Run, given: Mapping[str, str]) -> dict[str, str]:
     return {**kept, **given}
 
 
-def _end_unstarted(store: Store, found: Run, clock: Clock, error: Exception) -> None:
+def files_of(prepared: Prepared, run: Run) -> RunFiles:
+    """The files of a run, without its secrets and for whom the settings say."""
+    return RunFiles(
+        prepared.options.data, run.spider, run.id, prepared.redaction, is_shared=prepared.settings.share
+    )
+
+
+def _end_unstarted(store: Store, found: Run, clock: Clock, error: Exception, redaction: Redaction) -> None:
     """A run that could not start is no run to go on with; one that has begun is left as it is."""
     if not found.is_resumed and not store.progress(found).done and not isinstance(error, StoreError):
-        summary = unstarted(found, clock.wall(), str(error))
+        summary = unstarted(found, clock.wall(), redaction(str(error)))
         store.end_run(found, summary, accepted=False, whole=False)
 
 
@@ -164,9 +173,8 @@ def _crawl(
     exporter.begin()
     timeline = Timeline(clock, exporter.fill)
     is_archived = prepared.settings.archive and not prepared.options.is_offline
-    with writing(
-        files.folder, is_archived and prepared.options.workers == 1, before=before(files)
-    ) as keepers:
+    is_kept = is_archived and prepared.options.workers == 1
+    with writing(files.folder, is_kept, before=before(files), mode=files.mode) as keepers:
         watchers: tuple[Listener, ...] = (exporter, LogFile(files, clock), timeline, *keepers, *listeners)
         for watcher in watchers:
             watcher(RunBegan(found.spider, found.id, found.is_resumed))
@@ -219,7 +227,9 @@ def crawler_of(
 
 
 class _Guard:
-    """Turns SIGINT and SIGTERM into a stop, whatever the run is doing when they come.
+    """Turns SIGINT, SIGTERM and SIGHUP (the terminal is gone) into a stop, whatever the run is doing.
+
+    One that is ignored (`nohup`) stays so.
 
     A second signal ends the process at once, which loses nothing either.
     """
@@ -230,7 +240,8 @@ class _Guard:
         self._before: dict[int, Any] = {}
 
     def __enter__(self) -> "_Guard":
-        self._before = {number: signal.signal(number, self._handle) for number in _SIGNALS}
+        heard = [number for number in _SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]
+        self._before = {number: signal.signal(number, self._handle) for number in heard}
         return self
 
     def __exit__(self, *error: object) -> None:
@@ -238,9 +249,9 @@ class _Guard:
             signal.signal(number, handler)
 
     def _handle(self, number: int, frame: Any) -> None:
-        if self.signal:
+        if self.signal and number != signal.SIGHUP:  # shell and terminal both send that one
             os._exit(128 + number)
-        self.signal = number
+        self.signal = self.signal or number
         if self._crawler is not None:
             self._crawler.stop()
 

@@ -64,12 +64,14 @@ def main() -> None:
     given = orders["options"]
     options = Options(**{**given, "data": Path(given["data"]), "outputs": ()})
     prepared = prepare(options)
-    store = open_store(options.data, prepared.settings.store)
+    store = open_store(options.data, prepared.settings.store, is_shared=prepared.settings.share)
     clock = SystemClock(store.anchor())
     store.join(worker_name())
     try:
         run = store.join_run(orders["run_id"])
-        files = RunFiles(options.data, run.spider, run.id)
+        files = RunFiles(
+            options.data, run.spider, run.id, prepared.redaction, is_shared=prepared.settings.share
+        )
         files.open(repair=False)
         rules = rules_of(
             prepared.spider,
@@ -80,11 +82,13 @@ def main() -> None:
         )
         rules = replace(rules, origins=frozenset(orders["origins"]))
         reporter = _Reporter()
-        with writing(files.folder, prepared.settings.archive, orders["number"], before(files)) as keepers:
+        archived = prepared.settings.archive
+        with writing(files.folder, archived, orders["number"], before(files), files.mode) as keepers:
             listeners: tuple[Listener, ...] = (LogFile(files, clock), *keepers, reporter)
             engine = compose(prepared, rules, store, run, clock, listeners)
             reporter.engine = engine
             signal.signal(signal.SIGINT, signal.SIG_IGN)
+            signal.signal(signal.SIGHUP, signal.SIG_IGN)
             signal.signal(signal.SIGTERM, lambda number, frame: engine.stop())
             tell({"ready": orders["number"]})
             sys.stdin.readline()

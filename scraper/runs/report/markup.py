@@ -5,13 +5,11 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from scraper.ops.printable import HIDDEN, printable
+
 LONGEST = 300
 
 _VOID = frozenset({"br", "rect", "line", "polyline", "circle"})
-# What would hide, reorder or break the text around it; joiners stay, since words and emoji need them.
-_HIDDEN = re.compile(
-    "[\x00-\x1f\x7f-\x9f\xad\u200b\u200e\u200f\u202a-\u202e\u2060-\u2069\ufeff\ufff9-\ufffb\ud800-\udfff]"
-)
 _MARKS = "\u0300-\u036f\u0483-\u0489\u1ab0-\u1aff\u1dc0-\u1dff\u20d0-\u20ff\ufe20-\ufe2f"
 _STACKED = re.compile(f"([{_MARKS}]{{3}})[{_MARKS}]+")
 # No credentials, no backslash: what is linked is read the same way by everybody.
@@ -59,7 +57,7 @@ def join(children: Iterable[Child]) -> Markup:
 
 def link(url: str, longest: int = 120) -> Markup:
     """A link to a web page; anything else that calls itself a URL stays text."""
-    if not _WEB.fullmatch(url) or _HIDDEN.search(url):
+    if not _WEB.fullmatch(url) or HIDDEN.search(url):
         return element("span", clean(url, longest), class_="url")
     return element("a", clean(url, longest), href=url, rel="noopener noreferrer nofollow", class_="url")
 
@@ -70,4 +68,4 @@ def folded(title: str, *children: Child) -> Markup:
 
 
 def _visible(text: str) -> str:
-    return _STACKED.sub(r"\1", _HIDDEN.sub("\ufffd", text))
+    return _STACKED.sub(r"\1", printable(text))

@@ -2,13 +2,15 @@
 
 import os
 import sqlite3
+import stat
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from scraper.errors import StoreError, StoreFull, StoreTooNew
+from scraper.errors import StoreError, StoreFull, StoreTooNew, UsageError
 from scraper.ops.clock import SystemClock, monotonic
+from scraper.ops.disk import PRIVATE, SHARED, open_regular, share_folder
 from scraper.store.sqlite import schema
 from scraper.urls import with_callback
 
@@ -32,14 +34,28 @@ _PRAGMAS = (
 class Database:
     """A connection for one thread of one process; transactions are explicit."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, is_shared: bool = False) -> None:
         # Messages name it as the user does; a spider may change the working folder under us.
         self.path, self._file = path, path.absolute()
         self._pid = os.getpid()
         with self._translated():
+            if self._file.is_symlink():
+                raise UsageError(f"{path} is a link", "name the file itself: --store sqlite:///FILE")
+            self._file.parent.mkdir(parents=True, exist_ok=True)
+            if is_shared:
+                share_folder(self._file.parent)
+            # Cookies are secrets: nobody else may read the file, not even for the moment of its creation.
+            # What SQLite puts beside it gets the same mode. A colleague's file keeps the one it has.
+            os.close(open_regular(self._file, os.O_RDWR, self._mode(is_shared)))
             self._connection = _open(self._file)
             self._migrate()
         self._inode = self._file.stat().st_ino
+
+    def _mode(self, is_shared: bool) -> int:
+        """Of the file from now on; one that is shared stays so for commands that know no settings."""
+        if is_shared or (self._file.exists() and stat.S_IMODE(self._file.stat().st_mode) == SHARED):
+            return SHARED
+        return PRIVATE
 
     @contextmanager
     def write(self) -> Iterator[sqlite3.Connection]:
@@ -157,9 +173,6 @@ class Database:
 
 
 def _open(path: Path) -> sqlite3.Connection:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    # Cookies are secrets: nobody but the owner may read the file, not even for the moment of its creation.
-    os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
     connection = sqlite3.connect(path, isolation_level=None, cached_statements=256)
     try:
         for pragma in _PRAGMAS:

@@ -14,6 +14,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from urllib.parse import quote
 
+from scraper.ops.disk import PRIVATE, SHARED, open_regular, share_folder
+
 _ID = struct.Struct("<q")
 _MOST_IN_HAND = 256
 
@@ -21,8 +23,9 @@ _MOST_IN_HAND = 256
 class Locks:
     """The folder of lock files; this process holds at most one."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, is_shared: bool = False) -> None:
         self._folder = folder
+        self._is_shared = is_shared
         self._held: tuple[Path, int] | None = None
         self._notes: mmap.mmap | None = None
         self._free_places: list[int] = []
@@ -31,8 +34,10 @@ class Locks:
     def hold(self, worker: str) -> None:
         """Lock the worker's file until `drop`, or until the process ends in whatever way."""
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if self._is_shared:
+            share_folder(self._folder)
         path = self._path(worker)
-        handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        handle = open_regular(path, os.O_RDWR, SHARED if self._is_shared else PRIVATE)
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:

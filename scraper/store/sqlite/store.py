@@ -43,14 +43,25 @@ _KEEP_ROBOTS = "INSERT OR REPLACE INTO robots VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
 class SqliteStore:
     """`Store` on the file `path`, with the locks of its workers in `locks` (default: beside the file).
 
+    `is_shared`: all files are for the group of their folder too.
+
     One thread of one process uses it. `clock` is for tests: without one it is this boot's time line.
     """
 
-    def __init__(self, path: Path, clock: Clock | None = None, *, locks: Path | None = None) -> None:
-        self._database = Database(path)
+    def __init__(
+        self,
+        path: Path,
+        clock: Clock | None = None,
+        *,
+        locks: Path | None = None,
+        is_shared: bool = False,
+    ) -> None:
+        self._database = Database(path, is_shared=is_shared)
         self._clock = clock or SystemClock(self.anchor())
         self._workers = Workers(
-            self._database, Locks((locks or path.parent / "locks").absolute()), self._clock
+            self._database,
+            Locks((locks or path.parent / "locks").absolute(), is_shared=is_shared),
+            self._clock,
         )
         self._seen = Seen()
         self._run: Run | None = None

@@ -1,0 +1,110 @@
+"""One redaction for all that is written or shown: by name, and every spelling of what was a secret."""
+
+import base64
+import json
+import urllib.parse
+from html import escape
+
+import pytest
+
+from scraper.ops.secrets import Redaction, is_secret_name, may_leave, names_secret
+
+SECRET = 'h\u00fcnter "2"&/?+7'
+
+
+@pytest.mark.parametrize(
+    "name",
+    "password user_password Passwort api_key apikey X-Api-Key access_token csrf pw sid PHPSESSID jsessionid "
+    "client_secret Authorization X-Amz-Signature sig key user%5Bpassword%5D".split(),
+)
+def test_what_is_named_like_a_secret(name: str) -> None:
+    assert is_secret_name(name)
+
+
+@pytest.mark.parametrize(
+    "name", ["q", "page", "author", "keyword", "monkey", "passage", "design", "sidebar", "category"]
+)
+def test_what_is_not(name: str) -> None:
+    assert not is_secret_name(name)
+
+
+def test_fields_that_any_host_may_hear() -> None:
+    assert all(map(may_leave, ("Accept", "accept-language", "User-Agent", "Content-Type", "DNT", "Sec-GPC")))
+    assert not any(map(may_leave, ("Authorization", "Cookie", "X-Api-Key", "X-Anything", "Host", "Referer")))
+
+
+def test_a_body_that_names_a_secret() -> None:
+    assert names_secret("user=ada&password=x") and names_secret('{"q": 1, "apiKey": "x"}')
+    assert not names_secret("q=password&page=2") and not names_secret("")
+
+
+@pytest.mark.parametrize(
+    "spelling",
+    [
+        SECRET,
+        urllib.parse.quote(SECRET),
+        urllib.parse.quote(SECRET, safe=""),
+        urllib.parse.quote(SECRET, safe="").lower(),
+        urllib.parse.quote_plus(SECRET),
+        json.dumps(SECRET)[1:-1],
+        json.dumps(SECRET, ensure_ascii=False)[1:-1],
+        repr(SECRET)[1:-1],
+        escape(SECRET),
+        SECRET.encode().decode("latin-1"),
+        SECRET.encode().hex(),
+        base64.b64encode(SECRET.encode()).decode(),
+    ],
+)
+def test_a_known_secret_is_hidden_in_every_spelling(spelling: str) -> None:
+    hidden = Redaction([SECRET])(f"before {spelling} after")
+    assert hidden == "before *** after"
+
+
+@pytest.mark.parametrize("user", ["a", "ad", "ada", "ada@club.example"])
+def test_a_password_is_hidden_inside_base64_wherever_it_begins(user: str) -> None:
+    for encode in (base64.b64encode, base64.urlsafe_b64encode):
+        whole = encode(f"{user}:opensesame".encode()).decode()
+        hidden = Redaction(["opensesame"])(f"sent {whole}!")
+        kept = hidden.removeprefix("sent ").removesuffix("!")
+        assert "***" in kept and "opensesam" not in base64.b64decode(kept.replace("***", "") + "==").decode(
+            "latin-1"
+        )
+
+
+@pytest.mark.parametrize(
+    ("text", "hidden"),
+    [
+        ("https://a.example/x?api_key=abc&q=1 failed", "https://a.example/x?api_key=***&q=1 failed"),
+        ("https://a.example/x;jsessionid=AB12?q=1", "https://a.example/x;jsessionid=***?q=1"),
+        ("?key=AIza&sig=9f#access_token=zz", "?key=***&sig=***#access_token=***"),
+        ("to /login?next=%2Fx%3Ftoken%3Dabc%26q%3D1", "to /login?next=%2Fx%3Ftoken%3D***%26q%3D1"),
+        ("https://ada:pw@a.example/", "https://***@a.example/"),
+        ("{'Authorization': 'Bearer abcdefgh', 'A': 'b'}", "{'Authorization': '***', 'A': 'b'}"),
+        ("Authorization: Basic YWRhOnB3", "Authorization: ***"),
+        ("got Bearer abcdefgh1234", "got Bearer ***"),
+        ("got Basic YWRhOnB3 back", "got Basic *** back"),
+        ("Set-Cookie: sid=1; Path=/", "Set-Cookie: ***"),
+        ("{'user': 'ada', 'password': 'x y'}", "{'user': 'ada', 'password': '***'}"),
+        ('{"user_password": "x"}', '{"user_password": "***"}'),
+        ("password=x, user=ada", "password=***, user=ada"),
+        (
+            "same key as an earlier record: key=7, number=2.1",
+            "same key as an earlier record: key=7, number=2.1",
+        ),
+        ("Basic information about the page", "Basic information about the page"),
+        ("status 503, after 4 attempts", "status 503, after 4 attempts"),
+        ("robots.txt line 3: Disallow: /private (for *)", "robots.txt line 3: Disallow: /private (for *)"),
+        ("", ""),
+    ],
+)
+def test_what_is_named_like_a_secret_is_hidden(text: str, hidden: str) -> None:
+    redaction = Redaction()
+    assert redaction(text) == hidden
+    assert redaction(redaction(text)) == hidden
+
+
+def test_values_are_searched_to_the_bottom_and_short_secrets_let_stand() -> None:
+    redaction = Redaction(["opensesame", "ab", ""])
+    found = {"examples": {"x": ["opensesame", 1]}, "opensesame": None, "ab": "ab"}
+    assert redaction.value(found) == {"examples": {"x": ["***", 1]}, "***": None, "ab": "ab"}
+    assert redaction.has("opensesame!") and not redaction.has("token=1")

@@ -1,0 +1,106 @@
+"""Secrets of a run stand in none of its files and in nothing that it says, in no run."""
+
+import base64
+import stat
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.project import Ended, Project
+from tests.site import Arrival, Reply, Site, page
+
+PASSWORD, COOKIE, TOKEN = "opensesame", "c00kie-value", "t0ken-of-the-environment"
+SPIDER = """
+    import os
+    from scraper import Spider
+
+    class Members(Spider):
+        start_urls = ["{root}?api_key=k3y-in-the-url", "{root}fine"]
+        settings = {{"delay": 0, "auth": {{"127.0.0.1": "ada:auth-pass"}}}}
+        health = {{"max_failed": 1.0}}
+
+        def login(self, session):
+            session.submit("{root}login", pw=self.params["pass"])
+
+        def parse(self, page):
+            if "api_key" not in page.url:
+                yield {{"url": page.url}}
+                return
+            cookie = page.session.cookies["sid"]
+            token = os.environ["SHOP_TOKEN"]
+            raise ValueError(f"no: {{self.params}} {{token}} {{cookie}} {{page.url}} \\x1b[2J")
+"""
+
+
+def answer(arrival: Arrival) -> Any:
+    if arrival.path == "/login":
+        form = '<form method=post><input type=password name="pw"></form>'
+        return Reply(
+            200, form if arrival.method == "GET" else "in", {"Set-Cookie": f"sid={COOKIE}; Max-Age=999"}
+        )
+    return page()
+
+
+def run(project: Project, *arguments: str) -> Ended:
+    (project.root / "pass.txt").write_text(f"{PASSWORD}\n")
+    return project.run(
+        "run", "members", "--param", "pass=@pass.txt", "-v", *arguments, env={"SHOP_TOKEN": TOKEN}
+    )
+
+
+def leaks(project: Project, ended: Ended) -> list[str]:
+    basic = base64.b64encode(b"ada:auth-pass").decode()
+    secrets = (PASSWORD, COOKIE, TOKEN, "auth-pass", basic, "k3y-in-the-url", "\x1b")
+    files = [
+        one for one in project.data().rglob("*") if one.is_file() and not one.name.startswith("scraper.db")
+    ]
+    texts = {
+        str(one): one.read_text("utf-8")
+        for one in files
+        if one.suffix in (".jsonl", ".json", ".html", ".txt")
+    }
+    texts |= {"terminal": ended.out + ended.err}
+    return [f"{secret!r} in {name}" for name, text in texts.items() for secret in secrets if secret in text]
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_they_stand_nowhere_also_when_a_cookie_logged_us_in(
+    project: Project, site: Site, workers: str
+) -> None:
+    site["*"] = answer
+    site["/robots.txt"] = 404
+    project.spider("members", SPIDER.format(root=site.url("/")))
+    for count in (1, 2):
+        ended = run(project, "--workers", workers)
+        failed = [line for line in project.log("members") if line["event"] == "failed"]
+        assert len(failed) == count and "ValueError: no:" in failed[-1]["reason"], ended.text
+        assert not leaks(project, ended)
+        shown = project.run("show", "members")
+        assert not leaks(project, shown)
+    assert [arrival.path for arrival in site.arrivals].count("/login") == 2
+    folder = next(project.data("members", "runs").iterdir())
+    for name in ("log.jsonl", "run.json", "report.html", "errors.txt"):
+        assert stat.S_IMODE((folder / name).stat().st_mode) == 0o600, name
+
+
+def test_a_parameter_comes_from_a_file_the_environment_or_standard_input(
+    project: Project, tmp_path: Path
+) -> None:
+    project.spider(
+        "p",
+        """
+        from scraper import Spider
+        class P(Spider):
+            def start(self):
+                raise SystemError(str(sorted(self.params.items())))
+        """,
+    )
+    (project.root / "f").write_text("from file\r\n")
+    ended = project.run(
+        "run", "p", *(w for v in ("a=@f", "b=@env:B", "c=@@at") for w in ("--param", v)), env={"B": "x y"}
+    )
+    assert "('a', '" in ended.err and "('c', '@at')" in ended.err, ended.text
+    for value in ("a=@missing", "a=@env:MISSING", "a=-"):
+        ended = project.run("run", "p", "--param", value)
+        assert ended.code == 2 and "--param a" in ended.err and len(ended.err.splitlines()) == 1, ended.text
