@@ -11,7 +11,7 @@ from scraper.app.options import open_store
 from scraper.app.project import store_url
 from scraper.cli import text
 from scraper.cli.options import json_option, place_options
-from scraper.ops.printable import json_text
+from scraper.ops.printable import json_text, printable
 from scraper.spider import discovery
 from scraper.store import Store
 
