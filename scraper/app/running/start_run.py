@@ -109,7 +109,7 @@ def _same_params(begun: Run, options: Options) -> dict[str, str]:
             raise UsageError(f"run {begun.id} of {begun.spider} was begun {was} and has not ended", hint)
     for name in begun.params.keys() - kept.keys() - given.keys():
         text = f"run {begun.id} of {begun.spider} was begun with --param {name}, whose value is not kept"
-        raise UsageError(text, f"give it again: --param {name}=VALUE")
+        raise UsageError(text, f"give it again: --param {name}=-")
     return {**kept, **given}
 
 
