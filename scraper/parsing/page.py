@@ -233,7 +233,9 @@ class Page:
         return listed if is_known or listed.pages or listed.indexed else None
 
     def _is_text(self) -> bool:
-        return self._content_type().partition(";")[0].strip() in _TEXT_TYPES
+        """Whether it may be a list of URLs: text by its type, or a body that begins with one."""
+        kind = self._content_type().partition(";")[0].strip()
+        return kind in _TEXT_TYPES or self.content[:16].lstrip(b"\xef\xbb\xbf \t\r\n")[:4].lower() == b"http"
 
     def _note(self, text: str) -> None:
         if text not in self._notes:

@@ -323,8 +323,14 @@ def test_sitemaps_and_feeds_are_known_by_their_content(name: str, kind: str) -> 
     assert got.xpath("//*[local-name()='loc' or local-name()='link']")
 
 
-@pytest.mark.parametrize("kind", ["text/plain", "application/octet-stream", ""])
+@pytest.mark.parametrize("kind", ["text/plain", "application/octet-stream", "", "text/html"])
 def test_a_text_of_urls_is_a_sitemap(kind: str) -> None:
+    got = page("\ufeffhttps://example.org/a\r\n# made by hand\r\n\r\n https://example.org/b \r\n", kind=kind)
+    assert got.links() == ["https://example.org/a", "https://example.org/b"]
+
+
+def test_a_text_of_urls_may_begin_with_a_comment() -> None:
+    kind = "text/plain"
     got = page("\ufeff# made by hand\r\nhttps://example.org/a\r\n\r\n https://example.org/b \r\n", kind=kind)
     assert got.links() == ["https://example.org/a", "https://example.org/b"]
 
