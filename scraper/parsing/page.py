@@ -3,24 +3,21 @@
 import json
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from functools import lru_cache
 from typing import Any
 
-from cssselect import SelectorError
 from lxml import etree
 from parsel import Selector, SelectorList
-from parsel.csstranslator import GenericTranslator, HTMLTranslator
 
 from scraper.errors import PageTooLarge, SpiderError
 from scraper.model import Headers, Request, Response
-from scraper.parsing import refresh, sitemap
+from scraper.parsing import extraction, hrefs, refresh, sitemap
 from scraper.parsing.encoding import decode, encoding_of
 from scraper.parsing.form_controls import marked, needs_marks, read
 from scraper.parsing.forms import Form
 from scraper.parsing.refresh import Refresh
 from scraper.parsing.tree import is_xhtml, parse_html, parse_xhtml, parse_xml
 from scraper.politeness.page_directives import content_usage, is_nofollow, robots_directives, tdm_reservation
-from scraper.urls import is_plain_target, join, origin_of
+from scraper.urls import join
 
 _XML_TYPE = re.compile(r"(?:text|application)/xml|.+\+xml")
 _XML_ENCODING = re.compile(rb"""<\?xml[^>]{0,200}?encoding\s*=\s*["']([\w.:-]{1,40})["']""")
@@ -35,14 +32,11 @@ _RELS: Any = etree.XPath("//a[@href]|//area[@href]")
 _METAS: Any = etree.XPath("//meta[@name and @content]")
 _REFRESHES: Any = etree.XPath("//meta[@http-equiv and @content][not(ancestor::template)]")
 _BASE: Any = etree.XPath("string(//base[@href][1]/@href)", smart_strings=False)
-_WEB = ("https://", "http://")
 _TEXT_TYPES = frozenset(
     {"", "text/plain", "application/octet-stream", "binary/octet-stream", "unknown/unknown"}
 )
 _GZIP = b"\x1f\x8b"
 _MOST_FORMS = 50  # looked at for the one that has the fields
-_CACHED_LINKS = 20_000  # about 6 MB; most links of a site are on many of its pages
-_LONGEST_CACHED = 300  # characters; no page shall fill the cache with megabytes
 _MOST_MEMORY = 256 * 2**20  # bytes that the tree of a page may take, as far as its text tells
 _ELEMENT, _ATTRIBUTE, _SOUP = 130, 250, 4  # bytes a tag and an attribute, as measured; the soup's are larger
 
@@ -129,8 +123,14 @@ class Page:
             self._text = decode(self.content, self.encoding)
         return self._text
 
-    def json(self) -> Any:
-        """The body as JSON (UTF-8 unless it says otherwise); ValueError where it is none."""
+    def json(self, path: str = "") -> Any:
+        """The body as JSON (UTF-8 unless it says otherwise); ValueError where it is none.
+
+        `path`: of a page, the JSON of the script with that id, or of the variable that a script sets, and
+        what the rest of the path leads to: `page.json("__NEXT_DATA__.props.pageProps")`.
+        """
+        if path:
+            return extraction.json_in_scripts(self.tree, path)
         if "charset" not in self._content_type():
             try:
                 return json.loads(self.content)
@@ -206,17 +206,63 @@ class Page:
         is_markup = not kind or kind.startswith("text/") or kind.endswith("xml")
         return self.text if is_markup or self.content[:64].lstrip()[:1] == b"<" else ""
 
+    # what it says to machines -------------------------------------------------------------------------------
+    @property
+    def jsonld(self) -> list[Any]:
+        """The JSON-LD objects of the page."""
+        return extraction.json_ld(self.tree)
+
+    @property
+    def opengraph(self) -> dict[str, Any]:
+        """The page's properties by name: og:title, article:author; of several with one name a list."""
+        return extraction.open_graph(self.tree)
+
+    @property
+    def microdata(self) -> list[Any]:
+        """The page's microdata items (extruct, extra `extract`)."""
+        return extraction.by_extruct(self.tree, self.url, "microdata")
+
+    @property
+    def rdfa(self) -> list[Any]:
+        """The page's RDFa (extruct, extra `extract`)."""
+        return extraction.by_extruct(self.tree, self.url, "rdfa")
+
+    def tables(self, query: str = "table") -> list[list[dict[str, str]]]:
+        """The tables that a CSS query selects: each its rows by column names, spanning cells in each."""
+        return extraction.tables(one.root for one in self.css(query))
+
+    def text_content(self) -> str:
+        """The readable main text of the page (trafilatura, extra `extract`)."""
+        return extraction.main_text(self.tree)
+
     # links ------------------------------------------------------------------------------------------------
-    def links(self) -> list[str]:
+    def links(self, *, allow: hrefs.Patterns = (), deny: hrefs.Patterns = (), css: str = "") -> list[str]:
         """The http(s) URLs that the page links to, in its order, each once, without fragments.
 
         Of a sitemap, also a gzipped one, and of a feed: the URLs that it lists, further sitemaps first.
+        `allow`, `deny`: regular expressions, of which one has to be found in a URL, or none; `css`: only
+        links of elements that it selects or that stand in those.
         """
+        if not (allow or deny or css):
+            return self._links()
+        found = (
+            self._links() if not css else list(dict.fromkeys(hrefs.absolute(self.base, self._hrefs_in(css))))
+        )
+        return hrefs.chosen(found, allow, deny)
+
+    def _hrefs_in(self, query: str) -> Iterator[str | None]:
+        for element in (one.root for one in self.css(query)):
+            if isinstance(element, str):
+                yield element
+            else:
+                yield from (link.get("href") for link in element.iter("a", "area"))
+
+    def _links(self) -> list[str]:
         if (listed := self._listed()) is not None:
-            return list(dict.fromkeys(self._absolute((*listed.sitemaps, *listed.urls))))
-        hrefs = _FEED_HREFS if self._is_xml() else _HREFS
+            return list(dict.fromkeys(hrefs.absolute(self.base, (*listed.sitemaps, *listed.urls))))
+        find = _FEED_HREFS if self._is_xml() else _HREFS
         refreshed = [self.meta_refresh.url] if self.meta_refresh is not None else []
-        return list(dict.fromkeys((*refreshed, *self._absolute(hrefs(self.tree)))))
+        return list(dict.fromkeys((*refreshed, *hrefs.absolute(self.base, find(self.tree)))))
 
     def _listed(self) -> sitemap.Sitemap | None:
         """What a sitemap or a feed lists, known by its content; None for any other page."""
@@ -255,7 +301,7 @@ class Page:
                 one.get("content") for one in metas if one.get("http-equiv").strip().lower() == "refresh"
             ]
         for seconds, href in filter(None, map(refresh.read, stated)):
-            url = _web_url(self.base, href) if href else None
+            url = hrefs.web_url(self.base, href) if href else None
             return Refresh(seconds, url) if url and url != self.url.partition("#")[0] else None
         return None
 
@@ -268,10 +314,11 @@ class Page:
 
     def follow(self, target: Any, callback: Any = None, **request: Any) -> Request:
         """A Request for a link: an href, or an element that has one. Keywords are those of Request."""
-        href = _href(target)
+        href = hrefs.href_of(target)
         if href is None:
             raise SpiderError(
-                f"follow() got {_name(target)}, which has no link", "ask first whether the page has it"
+                f"follow() got {hrefs.name_of(target)}, which has no link",
+                "ask first whether the page has it",
             )
         # What is no URL goes on as it is: scope refuses it with a reason, and the page's records are kept.
         return Request(join(self.base, href) or href, callback or "parse", **request)
@@ -279,13 +326,15 @@ class Page:
     def follow_all(self, targets: Any, callback: Any = None, **request: Any) -> Iterator[Request]:
         """Requests for the links that a CSS query selects, or of hrefs or elements; others are skipped."""
         if isinstance(targets, str):
-            hrefs = self._select(targets)
+            found = hrefs.select(self.tree, targets, self._is_xml())
         elif isinstance(targets, Iterable):
-            hrefs = map(_href, targets)
+            found = map(hrefs.href_of, targets)
         else:
-            raise SpiderError(f"follow_all() got {_name(targets)}", "give a CSS query or a list of links")
+            raise SpiderError(
+                f"follow_all() got {hrefs.name_of(targets)}", "give a CSS query or a list of links"
+            )
         name = callback or "parse"
-        return (Request(url, name, **request) for url in dict.fromkeys(self._absolute(hrefs)))
+        return (Request(url, name, **request) for url in dict.fromkeys(hrefs.absolute(self.base, found)))
 
     @property
     def base(self) -> str:
@@ -293,34 +342,8 @@ class Page:
         if self._base is None:
             self._base = join(None, self.url) or self.url
             if self._mentions("<base"):
-                self._base = _web_url(self._base, _BASE(self.tree)) or self._base
+                self._base = hrefs.web_url(self._base, _BASE(self.tree)) or self._base
         return self._base
-
-    def _absolute(self, hrefs: Iterable[str | None]) -> Iterator[str]:
-        base = self.base
-        # A page's folder, or just its origin, says as much for most links, and is the same for many pages.
-        origin, folder = origin_of(base), base.partition("#")[0].partition("?")[0].rpartition("/")[0] + "/"
-        for href in hrefs:
-            if not href:
-                continue
-            if href[0] == "/" and is_plain_target(href):
-                url: str | None = origin + href
-            elif len(href) > _LONGEST_CACHED:
-                url = _web_url(base, href)
-            elif href[0] == "/":
-                url = _joined(origin, href)
-            else:
-                url = _joined(folder, href) if href[0].isalnum() else _web_url(base, href)
-            if url is not None:
-                yield url
-
-    def _select(self, query: str) -> Iterator[str | None]:
-        try:
-            find = _compiled(query, self._is_xml())
-        except SelectorError as error:
-            hint = "for one URL write page.follow(url)" if "/" in query else ""
-            raise SpiderError(f"{query!r} is no CSS query: {error}", hint) from None
-        return (found if isinstance(found, str) else found.get("href") for found in find(self.tree))
 
     def _mentions(self, *words: str) -> bool:
         if self._lower is None:
@@ -403,7 +426,9 @@ class Page:
         named: dict[bool, list[str]] = {True: [], False: []}
         for link in _RELS(self.tree):
             named[is_nofollow(link.get("rel", ""))].append(link.get("href"))
-        return frozenset(self._absolute(named[True])) - frozenset(self._absolute(named[False]))
+        return frozenset(hrefs.absolute(self.base, named[True])) - frozenset(
+            hrefs.absolute(self.base, named[False])
+        )
 
     def facts(self, robots_usage: str | None = None) -> dict[str, Any]:
         """What the site says about the use of this page; empty where it says nothing.
@@ -431,48 +456,9 @@ class Page:
         return [(meta.get("name"), meta.get("content")) for meta in _METAS(self.tree)]
 
 
-def _web_url(base: str, href: str) -> str | None:
-    """The http(s) URL of a link without its fragment; None for mailto, javascript and what is no URL."""
-    url = join(base, href)
-    return url.partition("#")[0] if url is not None and url.startswith(_WEB) else None
-
-
-_joined = lru_cache(maxsize=_CACHED_LINKS)(_web_url)
-
-
-def _href(target: Any) -> str | None:
-    """The href in what a spider follows: text, a selector, or an element of lxml or BeautifulSoup."""
-    if isinstance(target, SelectorList | list | tuple):
-        raise SpiderError(
-            "follow takes one link, not a list of them", "write yield from page.follow_all(...)"
-        )
-    if isinstance(target, Selector):
-        target = target.root
-    if isinstance(target, str):
-        return str(target)
-    get = getattr(target, "get", None)
-    href = get("href") if callable(get) else None
-    return href if isinstance(href, str) else None
-
-
 def _form_name(form: Any) -> str:
     name = form.get("id") or form.get("name")
     return f"form#{name[:40]}" if form.get("id") else f"form[name={name[:40]}]" if name else "form"
-
-
-def _name(target: object) -> str:
-    if isinstance(target, Selector):
-        target = target.root
-    tag = getattr(target, "tag", None) or getattr(target, "name", None)
-    return f"<{tag}>" if isinstance(tag, str) else f"{target!r:.80} ({type(target).__name__})"
-
-
-@lru_cache(maxsize=256)
-def _compiled(query: str, is_xml: bool) -> Any:
-    translator = GenericTranslator() if is_xml else HTMLTranslator()
-    path = translator.css_to_xpath(query)
-    # Attributes come at half the cost of elements; with :: the query may have named one itself.
-    return etree.XPath(path if "::" in query else f"({path})/@href", smart_strings=False)
 
 
 def _check_size(text: str, times: int = 1) -> None:

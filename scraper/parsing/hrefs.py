@@ -1,0 +1,104 @@
+"""Links: what a spider follows as an href, and hrefs as absolute URLs."""
+
+import re
+from collections.abc import Iterable, Iterator
+from functools import lru_cache
+from typing import Any
+
+from cssselect import SelectorError
+from lxml import etree
+from parsel import Selector, SelectorList
+from parsel.csstranslator import GenericTranslator, HTMLTranslator
+
+from scraper.errors import SpiderError
+from scraper.urls import is_plain_target, join, origin_of
+
+Patterns = str | Iterable[str]
+"""One regular expression, or several of which one has to be found."""
+
+_WEB = ("https://", "http://")
+_CACHED_LINKS = 20_000  # about 6 MB; most links of a site are on many of its pages
+_LONGEST_CACHED = 300  # characters; no page shall fill the cache with megabytes
+
+
+def web_url(base: str, href: str) -> str | None:
+    """The http(s) URL of a link without its fragment; None for mailto, javascript and what is no URL."""
+    url = join(base, href)
+    return url.partition("#")[0] if url is not None and url.startswith(_WEB) else None
+
+
+_joined = lru_cache(maxsize=_CACHED_LINKS)(web_url)
+
+
+def absolute(base: str, hrefs: Iterable[str | None]) -> Iterator[str]:
+    """The http(s) URLs of hrefs, seen from `base`; what is none is left out."""
+    # A page's folder, or just its origin, says as much for most links, and is the same for many pages.
+    origin, folder = origin_of(base), base.partition("#")[0].partition("?")[0].rpartition("/")[0] + "/"
+    for href in hrefs:
+        if not href:
+            continue
+        if href[0] == "/" and is_plain_target(href):
+            url: str | None = origin + href
+        elif len(href) > _LONGEST_CACHED:
+            url = web_url(base, href)
+        elif href[0] == "/":
+            url = _joined(origin, href)
+        else:
+            url = _joined(folder, href) if href[0].isalnum() else web_url(base, href)
+        if url is not None:
+            yield url
+
+
+def chosen(urls: Iterable[str], allow: Patterns, deny: Patterns) -> list[str]:
+    """The URLs in which one of `allow` is found, where there is any, and none of `deny`."""
+    wanted, unwanted = _patterns(allow), _patterns(deny)
+    return [url for url in urls if _is_among(url, wanted, True) and not _is_among(url, unwanted, False)]
+
+
+def _patterns(patterns: Patterns) -> list["re.Pattern[str]"]:
+    return [re.compile(one) for one in ([patterns] if isinstance(patterns, str) else patterns)]
+
+
+def _is_among(url: str, patterns: list["re.Pattern[str]"], of_none: bool) -> bool:
+    return any(one.search(url) for one in patterns) if patterns else of_none
+
+
+def href_of(target: Any) -> str | None:
+    """The href in what a spider follows: text, a selector, or an element of lxml or BeautifulSoup."""
+    if isinstance(target, SelectorList | list | tuple):
+        raise SpiderError(
+            "follow takes one link, not a list of them", "write yield from page.follow_all(...)"
+        )
+    if isinstance(target, Selector):
+        target = target.root
+    if isinstance(target, str):
+        return str(target)
+    get = getattr(target, "get", None)
+    href = get("href") if callable(get) else None
+    return href if isinstance(href, str) else None
+
+
+def name_of(target: object) -> str:
+    """What a spider gave instead of a link, for messages."""
+    if isinstance(target, Selector):
+        target = target.root
+    tag = getattr(target, "tag", None) or getattr(target, "name", None)
+    return f"<{tag}>" if isinstance(tag, str) else f"{target!r:.80} ({type(target).__name__})"
+
+
+def select(tree: Any, query: str, is_xml: bool) -> Iterator[str | None]:
+    """The hrefs of what a CSS query selects; SpiderError for what is no query."""
+    try:
+        find = _compiled(query, is_xml)
+    except SelectorError as error:
+        hint = "for one URL write page.follow(url)" if "/" in query else ""
+        raise SpiderError(f"{query!r} is no CSS query: {error}", hint) from None
+    return (found if isinstance(found, str) else found.get("href") for found in find(tree))
+
+
+@lru_cache(maxsize=256)
+def _compiled(query: str, is_xml: bool) -> Any:
+    translator = GenericTranslator() if is_xml else HTMLTranslator()
+    path = translator.css_to_xpath(query)
+    # Attributes come at half the cost of elements; with :: the query may have named one itself.
+    return etree.XPath(path if "::" in query else f"({path})/@href", smart_strings=False)

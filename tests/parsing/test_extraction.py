@@ -1,0 +1,101 @@
+# ruff: noqa: E501 - markup is set as it comes
+"""What a page says to machines."""
+
+import pytest
+
+from scraper.errors import SpiderError
+from tests.parsing.test_page import page
+
+
+def test_json_ld_is_given_object_by_object() -> None:
+    got = page(
+        '<script type="application/ld+json">{"@type": "Book", "name": "a"}</script>'
+        '<script type="Application/LD+JSON">[{"@type": "A"}, {"@type": "B"}]</script>'
+        '<script type="application/ld+json">\n//<![CDATA[\n{"@graph": [{"@type": "C"}]}\n//]]></script>'
+        '<script type="application/ld+json">{broken</script><script type="application/ld+json">{"a": "x\ny"}</script>'
+    )
+    assert [one.get("@type") for one in got.jsonld] == ["Book", "A", "B", "C", None]
+
+
+def test_open_graph_gives_names_and_lists_of_what_stands_more_than_once() -> None:
+    got = page(
+        '<meta property="og:title" content="T"><meta property="og:image" content="1">'
+        '<meta property="og:image" content="2"><meta name="x" content="y">'
+    )
+    assert got.opengraph == {"og:title": "T", "og:image": ["1", "2"]}
+
+
+@pytest.mark.parametrize(
+    ("markup", "path", "value"),
+    [
+        ('<script id="__NEXT_DATA__" type="application/json">{"props": {"a": [1, 2]}}</script>', "__NEXT_DATA__.props.a.1", 2),
+        ('<script>window.__STATE__ = {"a": "}"};window.x=1</script>', "window.__STATE__", {"a": "}"}),
+        ('<script>var x = 1; const data = [{"a": 1}];</script>', "data.0.a", 1),
+        ('<script>window["app"] = {"a": null}</script>', "app", {"a": None}),
+        (r"""<script>window.S = JSON.parse('{"a": "it\'s \x41"}');</script>""", "S.a", "it's A"),
+        (r"""<script>window.S = JSON.parse("{\"a\": 1}");</script>""", "S", {"a": 1}),
+    ],
+)  # fmt: skip
+def test_json_in_scripts_is_found_by_id_or_variable(markup: str, path: str, value: object) -> None:
+    assert page(markup).json(path) == value
+
+
+def test_json_that_is_not_there_says_what_is() -> None:
+    got = page('<script id="data" type="application/json">{"a": {"b": 1}}</script>')
+    with pytest.raises(SpiderError, match=r"no script has the id 'x'"):
+        got.json("x")
+    with pytest.raises(SpiderError, match=r"data\.a\.c has no 'c'"):
+        got.json("data.a.c")
+
+
+def test_a_table_is_rows_by_column_names() -> None:
+    got = page(
+        "<table><tr><th>Name<th>Price<tr><td>Tea<td>5 <b>EUR</b><tr><td>Milk</table>"
+        "<table><tr><td>a<td>b</table><table></table>"
+    )
+    assert got.tables() == [
+        [{"Name": "Tea", "Price": "5 EUR"}, {"Name": "Milk", "Price": ""}],
+        [{"1": "a", "2": "b"}],
+    ]
+
+
+def test_cells_that_span_rows_and_columns_stand_in_each() -> None:
+    got = page(
+        "<table><thead><tr><th rowspan=2>Town<th colspan=2>People<tr><th>2020<th>2021</thead>"
+        "<tr><td rowspan=2>Ulm<td>1<td>2<tr><td colspan=2>3<tr><td>Bonn<td>4<td>5<td>extra</table>"
+    )
+    assert got.tables("table") == [
+        [
+            {"Town": "Ulm", "People 2020": "1", "People 2021": "2", "4": ""},
+            {"Town": "Ulm", "People 2020": "3", "People 2021": "3", "4": ""},
+            {"Town": "Bonn", "People 2020": "4", "People 2021": "5", "4": "extra"},
+        ]
+    ]
+
+
+def test_a_table_that_spans_without_end_is_refused_or_bounded() -> None:
+    assert len(page("<table><tr><td colspan=999999999>x</table>").tables()[0][0]) == 1000
+    rows = "<tr><td colspan=1000 rowspan=0>x" + "<tr>" * 2000
+    with pytest.raises(SpiderError, match="more than 1,000,000 cells"):
+        page(f"<table>{rows}</table>").tables()
+
+
+def test_links_may_be_chosen_by_pattern_and_by_place() -> None:
+    got = page('<nav><a href="/a">a</a></nav><ul><li><a href="/b?x=1">b</a><a href="/b?x=2">c</a></ul>')
+    assert got.links(allow=r"/b") == ["https://example.org/b?x=1", "https://example.org/b?x=2"]
+    assert got.links(deny=[r"x=1", r"/a$"]) == ["https://example.org/b?x=2"]
+    assert (
+        got.links(css="nav")
+        == got.links(css="nav a")
+        == got.links(css="nav a::attr(href)")
+        == ["https://example.org/a"]
+    )
+    assert got.links(allow="x=", deny="x=2", css="ul") == ["https://example.org/b?x=1"]
+
+
+@pytest.mark.parametrize("name", ["microdata", "rdfa"])
+def test_microdata_and_rdfa_are_read_where_extruct_is_installed(name: str) -> None:
+    pytest.importorskip("extruct")
+    got = page('<div itemscope itemtype="http://schema.org/Book"><b itemprop="name">a</b></div>'
+               '<p vocab="http://schema.org/" typeof="Book"><i property="name">b</i></p>')  # fmt: skip
+    assert "Book" in str(getattr(got, name))
