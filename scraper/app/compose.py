@@ -160,6 +160,7 @@ def session_opener(
             reach=reach,
         )
         session.account = account
+        session.adapter.legacy = settings.legacy_tls
         session.load(lease.session)
         return session
 

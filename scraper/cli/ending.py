@@ -123,6 +123,8 @@ def _politeness(summary: Summary, exempt: Mapping[str, str]) -> Iterator[str]:
         yield f"  {'':<9} {breaches} of the gaps were shorter than the delay: this is a bug"
     for name, reason in exempt.items():
         yield f"  {'':<9} {name}: robots.txt was not asked for: {reason}"
+    for name, reason in summary.get("legacy_tls", {}).items():
+        yield f"  {'':<9} {name}: an old TLS was allowed: {reason}"
 
 
 def _places(summary: Summary, place: Place) -> Iterator[tuple[str, str]]:

@@ -1,5 +1,6 @@
 """The wire: what stands between `requests` and our connections, whoever uses it."""
 
+from collections.abc import Collection
 from functools import partial
 from types import SimpleNamespace
 from typing import Any
@@ -32,6 +33,11 @@ class _Pool(HTTPConnectionPool):
 
 class _TlsPool(HTTPSConnectionPool):
     ConnectionCls: Any = LimitedTlsConnection
+
+    def _validate_conn(self, conn: Any) -> None:
+        # As urllib3 has it, without the warning: who sets `verify = false` means it, and cron would mail it.
+        if conn.is_closed:
+            conn.connect()
 
 
 _POOLS: dict[str, Any] = {"http": _Pool, "https": _TlsPool}
@@ -68,6 +74,8 @@ class Adapter(HTTPAdapter):
     def __init__(self, connections: int = 1) -> None:
         super().__init__(pool_connections=MOST_POOLS, pool_maxsize=connections)
         self.connections = connections
+        self.legacy: Collection[str] = ()  # hosts that know only an old TLS
+        self._verify: Verify = True  # of the request that goes through a proxy now
 
     def __reduce__(self) -> tuple[type["Adapter"], tuple[int]]:
         return Adapter, (self.connections,)
@@ -120,7 +128,7 @@ class Adapter(HTTPAdapter):
                 host,
                 place.port,
                 maxsize=self.connections,
-                ssl_context=tls_context(verify, cert),
+                ssl_context=tls_context(verify, cert, host in self.legacy),
                 cert_reqs="CERT_NONE" if verify is False else "CERT_REQUIRED",
             )
         return _Pool(host, place.port, maxsize=self.connections)
@@ -129,6 +137,7 @@ class Adapter(HTTPAdapter):
         self, request: Any, verify: Any, proxies: Any = None, cert: Any = None
     ) -> Any:
         if select_proxy(request.url, proxies):
+            self._verify = verify
             return super().get_connection_with_tls_context(request, verify, proxies=proxies, cert=cert)
         place = urllib3.util.parse_url(request.url)
         origin = f"{place.scheme}://{place.netloc.rpartition('@')[2]}" if place.netloc else request.url
@@ -141,9 +150,18 @@ class Adapter(HTTPAdapter):
             return host, given
         _check_files(request.url, verify, cert)
         required = given.get("cert_reqs", "CERT_REQUIRED")
-        return host, {"cert_reqs": required, "ssl_context": tls_context(verify, cert)}
+        return host, {
+            "cert_reqs": required,
+            "ssl_context": tls_context(verify, cert, host["host"] in self.legacy),
+        }
 
     def proxy_manager_for(self, proxy: str, **proxy_kwargs: Any) -> Any:
+        if proxy.lower().startswith("https:"):
+            # The proxy's own certificate is held against the same authorities as those of the sites.
+            context = tls_context(self._verify, None)
+            if (known := self.proxy_manager.get(proxy)) and known.proxy_config.ssl_context is not context:
+                self.proxy_manager.pop(proxy).clear()
+            proxy_kwargs["proxy_ssl_context"] = context
         return _limited_proxies(super().proxy_manager_for, proxy, **proxy_kwargs)
 
     def cert_verify(self, conn: Any, url: str, verify: Any, cert: Any) -> None:

@@ -9,6 +9,7 @@ import math
 import socket
 import ssl
 import threading
+import warnings
 from functools import lru_cache
 from typing import Any, Protocol
 
@@ -25,6 +26,7 @@ Cert = str | tuple[str, str] | None
 AUTHORITIES = certifi.where()
 CONNECT_AHEAD = 0.5  # seconds before its slot that a connection is opened; servers close what waits longer
 CHUNK = 65_536
+_OLD_RENEGOTIATION = 0x4  # SSL_OP_LEGACY_SERVER_CONNECT, which `ssl` names since Python 3.12
 
 
 class Limiter(Protocol):
@@ -282,9 +284,12 @@ class _Bounded(urllib3.HTTPResponse):
 
 
 @lru_cache(maxsize=256)
-def tls_context(verify: Verify, cert: Cert) -> ssl.SSLContext:
-    """One context for all connections with these certificates: loading the bundle costs 20 ms."""
-    context = create_urllib3_context()
+def tls_context(verify: Verify, cert: Cert, is_legacy: bool = False) -> ssl.SSLContext:
+    """One context for all connections with these certificates: loading the bundle costs 20 ms.
+
+    `is_legacy`: TLS 1.0 and 1.1 too, short keys, old hashes, and servers that renegotiate in the old way.
+    """
+    context = _legacy_context() if is_legacy else create_urllib3_context()
     context.sslsocket_class = _TimedTls
     if verify is False:
         context.check_hostname = False
@@ -294,6 +299,16 @@ def tls_context(verify: Verify, cert: Cert) -> ssl.SSLContext:
         _load_authorities(context, AUTHORITIES if verify is True else verify)
     if cert:
         context.load_cert_chain(*((cert,) if isinstance(cert, str) else cert))
+    return context
+
+
+def _legacy_context() -> ssl.SSLContext:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # that is the point
+        context = create_urllib3_context(
+            ssl_minimum_version=ssl.TLSVersion.TLSv1, ciphers="DEFAULT:@SECLEVEL=0"
+        )
+    context.options |= _OLD_RENEGOTIATION
     return context
 
 

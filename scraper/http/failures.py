@@ -46,11 +46,25 @@ def _certificate(cause: Any) -> FetchError:
     return TlsFailed(f"certificate: {getattr(cause, 'verify_message', '') or _short(cause)}")
 
 
+def _tls(cause: Any) -> FetchError:
+    reason = getattr(cause, "reason", "") or _short(cause)
+    if _OLD_TLS.search(reason):
+        told = reason.replace("_", " ").lower()
+        return TlsFailed(f'TLS: {told}: too old (setting legacy_tls = {{"HOST": "why"}} allows it)')
+    return ConnectFailed(f"TLS: {reason}")
+
+
 def _not_http(cause: Any) -> FetchError:
     if str(cause).startswith("got more than"):
         return Unreadable("more than 100 header lines")
     return BadAnswer(f"not HTTP: {_short(cause)}")
 
+
+# What OpenSSL 3 says of servers that stopped some ten years ago.
+_OLD_TLS = re.compile(
+    "UNSUPPORTED_PROTOCOL|PROTOCOL_VERSION|NO_PROTOCOLS|KEY_TOO_SMALL|MD_TOO_WEAK|WRONG_SIGNATURE_TYPE|LEGACY|"
+    "UNSAFE_LEGACY_RENEGOTIATION|HANDSHAKE_FAILURE|BAD_ECPOINT|WRONG_VERSION_NUMBER_OLD"
+)
 
 _KINDS: list[tuple[type | tuple[type, ...], Callable[[Any], FetchError]]] = [
     (FetchError, lambda cause: cause),
@@ -63,7 +77,7 @@ _KINDS: list[tuple[type | tuple[type, ...], Callable[[Any], FetchError]]] = [
     ((TimeoutError, urllib3.exceptions.TimeoutError), lambda cause: TimedOut("timed out")),
     (http.client.RemoteDisconnected, lambda cause: ConnectFailed("closed without an answer")),
     (ConnectionError, lambda cause: ConnectFailed("connection reset")),
-    (ssl.SSLError, lambda cause: ConnectFailed(f"TLS: {getattr(cause, 'reason', '') or _short(cause)}")),
+    (ssl.SSLError, _tls),
     (http.client.LineTooLong, lambda cause: TooLarge("a header line over 64 KiB")),
     (
         (http.client.IncompleteRead, urllib3.exceptions.IncompleteRead),

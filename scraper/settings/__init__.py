@@ -68,6 +68,7 @@ class Settings:
     share: bool = _setting(False, values.switch)
     csv_safe: bool = _setting(True, values.switch)
     robots_exempt: Mapping[str, str] = _setting({}, values.robots_exempt)
+    legacy_tls: Mapping[str, str] = _setting({}, values.legacy_tls)
     retention: int = _setting(30, values.at_least(1))
     notify: str | None = _setting(None, values.optional(values.notify), secret=True)
     notify_changes: bool = _setting(False, values.switch)

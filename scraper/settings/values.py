@@ -374,13 +374,22 @@ def _reachable(value: object) -> str:
 
 
 def robots_exempt(value: object) -> dict[str, str]:
+    return _reasons(value, "domains by name: robots.txt cannot be switched off for all")
+
+
+def legacy_tls(value: object) -> dict[str, str]:
+    """Hosts that know only TLS 1.0 or 1.1, short keys or old ciphers, each with the reason to ask them."""
+    return _reasons(value, "hosts by name: an old TLS is not for all")
+
+
+def _reasons(value: object, not_for_all: str) -> dict[str, str]:
     given = _by_domain(lambda reason: reason, value)
     if ANY_DOMAIN in given:
-        raise ValueError("domains by name: robots.txt cannot be switched off for all")
+        raise ValueError(not_for_all)
     for reason in given.values():
         if not isinstance(reason, str) or not re.search(r"\w{2}", reason):
             raise ValueError(
-                'a domain and the reason in words: {"intranet.example": "our own server, agreed 2026-01-02"}'
+                'a host and the reason in words: {"intranet.example": "our own server, agreed 2026-01-02"}'
             )
     return given
 

@@ -15,6 +15,7 @@ from scraper.cli import COMMANDS, commands, ending, invoke, text
 from scraper.cli.failures import Caller, code_of, guarded
 from scraper.cli.options import Place
 from scraper.errors import LeaseLost, LoginFailed, ScraperError, SpiderError, StoreBusy, StoreFull
+from scraper.urls import join
 from tests.site import Site, page
 
 SPIDER = '''
@@ -219,6 +220,30 @@ def test_a_new_spider_and_its_test_are_ready_to_run(call: Call) -> None:
     exec(source, namespace)
     namespace["test_a_page_gives_a_record"]()
     assert "shop" in call("list").out
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        'https://x"""+open("broken","w").write("x")+""".example/',
+        'https://a.example/\\\\x?q=\'"{}#"""',
+        "https://shop.example/?a=$name${url}",
+        "https://b\u00fccher.example/\U0001f600?\u2028#\u202e",
+        "https://[2001:db8::1]:8443/",
+    ],
+)
+def test_new_writes_a_url_as_data_whatever_stands_in_it(call: Call, url: str) -> None:
+    said = call("new", "shop", url)
+    assert said.code in (0, 2) and len(said.err.splitlines()) <= 1, said.err
+    if said.code == 0:
+        namespace: dict[str, Any] = {}
+        exec(Path("spiders/shop.py").read_text("utf-8"), namespace)
+        exec(
+            Path("tests/test_shop.py").read_text("utf-8").replace("from spiders.shop import Shop", ""),
+            {**namespace},
+        )
+        assert namespace["Shop"].start_urls == [join(None, url)]
+    assert not Path("broken").exists()
 
 
 def test_new_never_overwrites(call: Call) -> None:

@@ -263,6 +263,101 @@ def test_a_drip_through_a_proxy_ends_at_the_deadline_too(
     )
 
 
+@pytest.fixture
+def connect_proxy(certificate: Path, request: pytest.FixtureRequest) -> Iterator[str]:
+    """A proxy that knows CONNECT alone; with TLS of its own where the test's parameter is "https"."""
+    listener = socket.create_server(("127.0.0.1", 0))
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate)
+
+    def serve() -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                client, _ = listener.accept()
+                threading.Thread(target=tunnel, args=(client,), daemon=True).start()
+
+    def tunnel(client: socket.socket) -> None:
+        with contextlib.suppress(OSError):
+            if request.param == "https":
+                client = context.wrap_socket(client, server_side=True)
+            head = b""
+            while b"\r\n\r\n" not in head:
+                head += client.recv(4096)
+            host, _, port = head.split()[1].decode().rpartition(":")
+            server = socket.create_connection((host, int(port)))
+            client.sendall(b"HTTP/1.1 200 OK\r\n\r\n")
+            back = threading.Thread(target=pump, args=(server, client), daemon=True)
+            back.start()
+            pump(client, server)
+
+    def pump(source: socket.socket, target: socket.socket) -> None:
+        with contextlib.suppress(OSError):
+            while data := source.recv(65536):
+                target.sendall(data)
+            target.shutdown(socket.SHUT_WR)
+
+    threading.Thread(target=serve, daemon=True).start()
+    yield f"{request.param}://127.0.0.1:{listener.getsockname()[1]}"
+    listener.close()
+
+
+@pytest.mark.parametrize("connect_proxy", ["http", "https"], indirect=True)
+@pytest.mark.parametrize("named", ["setting", "environment", "off"])
+def test_a_proxy_is_held_against_the_same_authorities_as_sites_and_verify_off_says_nothing(
+    tls_site: Callable[..., Site],
+    certificate: Path,
+    connect_proxy: str,
+    named: str,
+    monkeypatch: pytest.MonkeyPatch,
+    recwarn: pytest.WarningsRecorder,
+) -> None:
+    site = tls_site({"*": page()})
+    monkeypatch.delenv("NO_PROXY", raising=False)
+    verify: Any = {"setting": str(certificate), "environment": None, "off": False}[named]
+    if named == "environment":
+        monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(certificate))
+    session = session_of(home=HostSettings(proxy=connect_proxy, verify=verify))
+    for _ in range(2):
+        answer = exchange(session, "GET", secure(site))
+        assert answer.response is not None, answer.error
+        assert session.get(secure(site)).ok
+    assert not [one for one in recwarn.list if "HTTPS" in str(one.message)]
+    monkeypatch.delenv("REQUESTS_CA_BUNDLE", raising=False)
+    stranger = session_of(home=HostSettings(proxy=connect_proxy))
+    assert isinstance(exchange(stranger, "GET", secure(site)).error, TlsFailed)
+
+
+@pytest.fixture(params=["-tls1_1", "-tls1"])
+def old_server(certificate: Path, request: pytest.FixtureRequest) -> Iterator[str]:
+    """OpenSSL's own server, which answers in TLS 1.1 or 1.0 alone."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    command = ["openssl", "s_server", "-www", "-accept", f"127.0.0.1:{port}", "-cert", str(certificate)]
+    command += ["-key", str(certificate), request.param, "-cipher", "DEFAULT:@SECLEVEL=0"]
+    server = subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+    )
+    assert server.stdout is not None
+    for line in server.stdout:
+        if b"ACCEPT" in line:
+            break
+    yield f"https://127.0.0.1:{port}/"
+    server.kill()
+    server.communicate()
+
+
+def test_an_old_tls_is_named_and_allowed_for_its_host_alone(old_server: str, certificate: Path) -> None:
+    session = session_of(home=HostSettings(verify=str(certificate)))
+    refused = exchange(session, "GET", old_server).error
+    assert isinstance(refused, TlsFailed) and "legacy_tls" in refused.message, refused
+    session = session_of(home=HostSettings(verify=str(certificate)))
+    session.adapter.legacy = {"127.0.0.1"}
+    answer = exchange(session, "GET", old_server)
+    assert answer.response is not None, answer.error
+    assert b"s_server" in answer.response.content
+    assert connection.tls_context(True, None).minimum_version == ssl.TLSVersion.TLSv1_2
+
+
 def test_a_refused_connection_is_called_so() -> None:
     error = exchange(session_of(), "GET", "http://127.0.0.1:9/").error
     assert isinstance(error, ConnectFailed) and str(error) == "connection refused"

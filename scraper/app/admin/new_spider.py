@@ -1,5 +1,7 @@
 """A new spider: its file and a test on a saved page that passes, both to be edited."""
 
+import ast
+import json
 import keyword
 import re
 from pathlib import Path
@@ -62,7 +64,7 @@ def write_spider(root: Path, name: str, url: str) -> tuple[Path, Path]:
     words = {
         "name": name,
         "cls": cls,
-        "host": host_of(address),
+        "host": _plain_host(address),
         "url": _quoted(address),
     }
     for file, template in ((spider, _SPIDER), (test, _TEST)):
@@ -100,6 +102,15 @@ def check_url(url: str) -> str:
     return address
 
 
+def _plain_host(address: str) -> str:
+    """A host that may stand in a docstring: the URL Standard lets quotes and brackets into host names."""
+    host = host_of(address)
+    return host if re.fullmatch(r"[a-z0-9._:-]{1,253}", host) else "a site"
+
+
 def _quoted(text: str) -> str:
-    """A text as a string literal in double quotes."""
-    return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
+    """A text as a string literal in double quotes, checked to be one and to mean that text."""
+    literal = json.dumps(text)  # ASCII, with the escapes that Python shares
+    if ast.literal_eval(literal) != text:
+        raise UsageError(f"{text[:200]!r} cannot be written into a file", "write its characters as %XX")
+    return literal

@@ -49,6 +49,7 @@ def conclude(
     summary = summary_of(found, domain_stats, exporter.fill, judgement, end) | {
         "params": open_params(prepared.spider.params, prepared.options.hidden),
         "command": command_of(prepared),
+        "legacy_tls": dict(prepared.settings.legacy_tls),
     }
     summary = dict(prepared.redaction.value(summary))
     is_accepted = judgement.verdict is Verdict.OK

@@ -90,6 +90,8 @@ def _notices(report: Report) -> Iterator[tuple[Child, ...]]:
     by_domain = report.summary.get("by_domain") or {}
     for domain, reason in list(report.exemptions.items())[:MOST_NOTES]:
         yield element("b", "robots.txt is not asked"), f" at {clean(domain, 100)}: {clean(reason)}"
+    for host, reason in list(report.summary.get("legacy_tls", {}).items())[:MOST_NOTES]:
+        yield element("b", "An old TLS is allowed"), f" at {clean(host, 100)}: {clean(reason)}"
     hurried = [
         name for name, stats in by_domain.items() if stats.get("requests") and stats.get("delay_s") == 0
     ]
