@@ -1,6 +1,17 @@
 """`python -m scraper`."""
 
-from scraper.cli import main
+import sys
+
+from scraper.ops.interpreter import without
+
+try:
+    from scraper.cli import main
+except ModuleNotFoundError as missing:
+    # Before anything that we have not written: the wrong Python is told as such, not as a traceback.
+    if not missing.name or missing.name.startswith("scraper"):
+        raise
+    print(f"error: {without(missing.name)}", file=sys.stderr)
+    sys.exit(2)
 
 if __name__ == "__main__":
     main()

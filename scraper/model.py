@@ -139,7 +139,8 @@ class Known:
     """What is left of the last parse of a page: its version and its validators.
 
     `inputs`: what that parse depended on beside the page; where that has changed, its records and links do
-    not stand for it. `is_noarchive`: its site asks that no copy be kept.
+    not stand for it. `is_noarchive`: its site asks that no copy be kept. `records` and `links`: how many that
+    version brought; only known of a page out of the store.
     """
 
     version: int
@@ -150,6 +151,8 @@ class Known:
     fetched_at: float = 0.0
     inputs: str = ""
     is_noarchive: bool = False
+    records: int = field(default=0, compare=False)
+    links: int = field(default=0, compare=False)
 
 
 @dataclass(frozen=True, slots=True)

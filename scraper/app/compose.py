@@ -67,7 +67,7 @@ def compose(
         session_opener(
             settings, clock, rules.origins, account_of(prepared.spider), reach_of(prepared, rules)
         ),
-        plan_of(settings, token, prepared.spider, rules.allowed_domains),
+        plan_of(settings, token, prepared.spider, rules.allowed_domains, prepared.options.limit),
         clock,
         listeners,
         random.random,
@@ -106,7 +106,11 @@ def compose_offline(
 
 
 def plan_of(
-    settings: Settings, token: str, spider: Spider, allowed_domains: frozenset[str] = frozenset()
+    settings: Settings,
+    token: str,
+    spider: Spider,
+    allowed_domains: frozenset[str] = frozenset(),
+    limit: int | None = None,
 ) -> Plan:
     """The settings that the loop obeys."""
 
@@ -120,6 +124,7 @@ def plan_of(
         concurrency=settings.concurrency,
         max_pages=settings.max_pages,
         max_errors=settings.max_errors,
+        max_records=limit,
         max_time=settings.max_time,
         max_age=settings.max_age,
         active_hours=(settings.active_hours,) if settings.active_hours else (),

@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from hashlib import blake2b, scrypt
 from pathlib import Path
@@ -16,7 +16,7 @@ from scraper.runs.health import Health
 from scraper.runs.record_types import columns_of
 from scraper.runs.records import key_fields
 from scraper.settings import Settings
-from scraper.sinks import Layout, Sink, sink_for
+from scraper.sinks import STDOUT, Layout, Sink, sink_for
 from scraper.spider import Spider, discovery
 from scraper.spider.discovery import LoadedSpider
 from scraper.spider.identity import ParseInputs
@@ -27,7 +27,8 @@ from scraper.store import Store
 class Options:
     """The options of `run`, as typed. `hidden`: parameters from a file or a prompt, which nobody is to see.
 
-    `is_offline`: pages come from the archive, not from the network.
+    `is_offline`: pages come from the archive, not from the network. `limit`: records of a sample. `program`:
+    how this program is called here, for commands that are shown.
     """
 
     spider: str
@@ -39,6 +40,8 @@ class Options:
     fresh: bool = False
     is_offline: bool = False
     hidden: tuple[str, ...] = ()
+    limit: int | None = None
+    program: str = "python -m scraper"
 
 
 # What parsing looks at: another value, and no page stands as it was.
@@ -61,6 +64,7 @@ class Prepared:
 
 def prepare(options: Options) -> Prepared:
     """Read all that can be wrong before anything is touched; raises UsageError."""
+    _refuse_twins(options.outputs)
     loaded = discovery.find(options.spider)
     spider = loaded.spider()
     spider.params = dict(options.params)
@@ -156,6 +160,13 @@ def command_of(prepared: Prepared) -> list[str]:
 def layout_of(spider: type[Spider]) -> Layout:
     """What a spider says about the tables of its records."""
     return Layout(key_fields(spider.key), columns_of(spider.record))
+
+
+def _refuse_twins(outputs: Sequence[str]) -> None:
+    places = [one if one == STDOUT else str(Path(one).resolve()) for one in outputs]
+    for n, place in enumerate(places):
+        if place in places[:n]:
+            raise UsageError(f"-o names {outputs[n]} twice", "one of them would overwrite the other")
 
 
 def open_store(data: Path, url: str | None = None, *, is_shared: bool = False) -> Store:

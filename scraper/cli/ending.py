@@ -9,6 +9,7 @@ from scraper.cli.options import Place, command_line
 from scraper.engine.domain_stats import REJECTED
 from scraper.model import Verdict
 from scraper.ops.printable import printable_value
+from scraper.runs.files import ERRORS
 
 MOST_CAUSES = 6
 MOST_LINES = 10
@@ -59,11 +60,25 @@ def headline(summary: Summary) -> str:
     return f"{summary['spider']}: {text.verdict(summary['verdict'])}: {records} from {pages} in {took}"
 
 
+def _changes(summary: Summary) -> str:
+    """What became of the records: taken over, on offer, or not looked at yet."""
+    if "offered" in summary:
+        offered = summary["offered"]
+        return (
+            f"not taken over; accept would add {offered['added']:,}, change {offered['changed']:,}, "
+            f"remove {offered['removed']:,}"
+        )
+    if summary["verdict"] != Verdict.OK and "accepted" not in summary:
+        return "not compared yet"
+    return f"{summary['added']:,} added, {summary['changed']:,} changed, {summary['removed']:,} removed"
+
+
 def _figures(summary: Summary) -> Iterator[tuple[str, str]]:
-    changes = f"{summary['added']:,} added, {summary['changed']:,} changed, {summary['removed']:,} removed"
     rejected = f"; {summary['rejected']:,} not kept" if summary.get("rejected") else ""
-    doubled = f"; {summary['duplicates']:,} with the key of another" if summary.get("duplicates") else ""
-    yield "records", f"{summary['records']:,}: {changes}{rejected}{doubled}"
+    yield "records", f"{summary['records']:,}: {_changes(summary)}{rejected}"
+    if summary.get("duplicates"):
+        example = f", e.g. {text.cut(summary['duplicate'], 160)}" if summary.get("duplicate") else ""
+        yield "", f"{summary['duplicates']:,} dropped: same key as an earlier record{example}"
     told = [f"{summary['pages']:,} fetched"]
     for name, word in (
         ("unchanged", "unchanged"),
@@ -77,6 +92,11 @@ def _figures(summary: Summary) -> Iterator[tuple[str, str]]:
         if summary.get(name):
             told.append(f"{summary[name]:,} {word}")
     yield "pages", ", ".join(told)
+    denials: Mapping[str, int] = summary.get("denials", {})
+    if denials:
+        kinds = [f"{number:,} {text.cut(kind, 60)}" for kind, number in list(denials.items())[:MOST_CAUSES]]
+        more = f" and {len(denials) - MOST_CAUSES} more reasons" if len(denials) > MOST_CAUSES else ""
+        yield "denied", ", ".join(kinds) + more
     requests = summary.get("requests", summary["pages"])
     # A run that was gone on with knows how long it took since then, not before.
     is_timed = summary["seconds"] and not summary.get("resumed")
@@ -95,10 +115,12 @@ def _failures(summary: Summary) -> Iterator[str]:
     errors: Mapping[str, int] = summary.get("errors", {})
     for cause, number in list(errors.items())[:MOST_CAUSES]:
         name, kind = ("not kept", "record") if cause == REJECTED else ("failed", text.cut(cause, 60))
-        yield f"  {name:<9} {number:,} x {kind}, for example:"
-        yield f"  {'':<9} {text.cut(summary['examples'].get(cause, ''), 200)}"
+        example = text.cut(summary["examples"].get(cause, ""), 240)
+        yield f"  {name:<9} {number:,} x {kind}, e.g. {example}"
     if len(errors) > MOST_CAUSES:
         yield f"  {'':<9} and {len(errors) - MOST_CAUSES} more causes"
+    if errors.keys() - {REJECTED}:
+        yield f"  {'':<9} what failed is asked for again in the next run"
 
 
 def _politeness(summary: Summary, exempt: Mapping[str, str]) -> Iterator[str]:
@@ -137,12 +159,28 @@ def _places(summary: Summary, place: Place) -> Iterator[tuple[str, str]]:
             yield "files", str(home / "records.jsonl")
             yield "", str(home / "changes.jsonl")
     else:
-        yield "files", f"{folder / 'records.jsonl'} ({_untouched(home)})"
+        yield "files", f"{folder / 'records.jsonl'} ({_untouched(home, summary)})"
+    yield from _outputs(summary)
+    if (folder / ERRORS).exists():
+        yield "errors", f"{folder / ERRORS} (tracebacks)"
     report = folder / "report.html"
     yield ("report", str(report)) if report.exists() else ("log", str(folder / "log.jsonl"))
 
 
-def _untouched(home: Path) -> str:
+def _outputs(summary: Summary) -> Iterator[tuple[str, str]]:
+    """What became of the files of -o."""
+    for output in summary.get("outputs", ()):
+        target = "standard output" if output["target"] == "-" else output["target"]
+        if "records" in output:
+            of = ", a sample of an unfinished run" if output.get("is_sample") else ""
+            yield "output", f"{target}: {text.count(output['records'], 'record')}{of}"
+        else:
+            yield "output", f"{target} was not written: {text.cut(output['reason'], 200)}"
+
+
+def _untouched(home: Path, summary: Summary) -> str:
+    if "accepted" in summary:
+        return f"accepted: {home / 'records.jsonl'} is made of them"
     if (home / "records.jsonl").exists():
         return f"{home / 'records.jsonl'} stays as it was"
     return "there are no accepted records yet"
@@ -155,6 +193,7 @@ def _next(summary: Summary, place: Place) -> Iterator[tuple[str, str]]:
     words = summary.get("command") or ["run", spider]
     if summary["exit_code"] in (75, 129, 130, 143) and summary["verdict"] != Verdict.INCOMPLETE:
         yield "go on", command_line(*words, data=data)
+    yield from _exports(summary, data)
     match summary["verdict"]:
         case Verdict.OK:
             yield "next", show
@@ -169,6 +208,23 @@ def _next(summary: Summary, place: Place) -> Iterator[tuple[str, str]]:
             yield "", "ask less often (setting delay), or ask the site's owner"
         case Verdict.AUTH:
             yield "look", f"login() in the spider {spider}, and what it is given (--param); then run it again"
+
+
+def _exports(summary: Summary, data: Path) -> Iterator[tuple[str, str]]:
+    """How to get an output that was not written."""
+    spider, name = summary["spider"], "write"
+    for output in summary.get("outputs", ()):
+        if "records" in output or output["target"] == "-":
+            continue
+        if summary["exit_code"] == 0:
+            sample = command_line(
+                "run", spider, "--fresh", "--limit", "20", "-o", output["target"], data=data
+            )
+            yield "sample", sample
+            return
+        after = "" if summary["verdict"] == Verdict.OK else "  (after accept)"
+        yield name, command_line("export", spider, "-o", output["target"], data=data) + after
+        name = ""
 
 
 def _doubts(summary: Summary, data: Path) -> Iterator[tuple[str, str]]:

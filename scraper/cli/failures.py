@@ -14,8 +14,10 @@ from typing import Any
 import click
 
 from scraper.errors import LeaseLost, LoginFailed, ScraperError, StoreBusy, StoreError, UsageError
+from scraper.ops.interpreter import without
 from scraper.ops.printable import printable_lines
 from scraper.ops.secrets import Redaction
+from scraper.ops.tracebacks import origin_of
 
 OK = 0
 UNHEALTHY = 1
@@ -149,29 +151,23 @@ def _tell_surprise(error: Exception, caller: Caller) -> int:
     if caller.is_verbose:
         click.echo(printable_lines(caller.redaction(traceback.format_exc().rstrip())), err=True)
     what = f"{type(error).__name__}: {error}".split("\n")[0][:300].rstrip(": ")
-    theirs, last = _places(error.__traceback__)
-    hint = "" if caller.is_verbose else "; -v shows the traceback"
-    if theirs:
-        _tell(caller, f"{theirs}: {what}{hint}")
+    origin = origin_of(error)
+    hint = "" if caller.is_verbose else "; with -v before the command the traceback is shown"
+    if origin.file:
+        _tell(caller, f"{origin.file}, line {origin.line}: {what} (in {origin.code}){hint}")
         return UNHEALTHY if caller.has_fetched else NOT_STARTED
     missing = error.name if isinstance(error, ModuleNotFoundError) else None
     if missing and not missing.startswith("scraper"):
-        _tell(
-            caller,
-            f"the package {missing} is not installed here (install the project again: pip install -e .)",
-        )
+        _tell(caller, without(missing))
         return NOT_STARTED
-    _tell(caller, f"this is a bug: {what} ({last}){hint}")
+    _tell(caller, f"this is a bug: {what} ({_deepest(error.__traceback__)}){hint}")
     return UNHEALTHY
 
 
-def _places(trace: TracebackType | None) -> tuple[str, str]:
-    """The deepest line of a spider's own code, if any took part, and the deepest line of all."""
-    theirs = last = ""
+def _deepest(trace: TracebackType | None) -> str:
+    """The deepest line of all."""
+    last = ""
     while trace is not None:
-        code = trace.tb_frame.f_code
-        last = f"{code.co_filename}, line {trace.tb_lineno}"
-        if str(trace.tb_frame.f_globals.get("__name__", "")).startswith("scraper_spiders."):
-            theirs = last
+        last = f"{trace.tb_frame.f_code.co_filename}, line {trace.tb_lineno}"
         trace = trace.tb_next
-    return theirs, last
+    return last

@@ -54,7 +54,21 @@ def _facts(store: Store, run: Run) -> dict[str, Any]:
 
 def _table(store: Store, runs: list[Run]) -> list[str]:
     heads = ("RUN", "SPIDER", "STARTED", "TOOK", "PAGES", "RECORDS", "VERDICT")
-    return text.table(heads, [_row(store, run) for run in runs], right=(3, 4, 5))
+    head, *lines = text.table(heads, [_row(store, run) for run in runs], right=(3, 4, 5))
+    told = [head]
+    for run, line in zip(runs, lines, strict=True):
+        told.append(line)
+        if accepted := _accepted(run):
+            told.append(f"{'':<{len(run.id)}}  {accepted}")
+    return told
+
+
+def _accepted(run: Run) -> str:
+    """Who took the run's records over, and when; empty where nobody had to."""
+    accepted = run.summary.get("accepted")
+    if not accepted:
+        return ""
+    return f"accepted by {text.cut(accepted['by'], 40)}, {text.moment(text.iso(accepted['at']))}"
 
 
 def _row(store: Store, run: Run) -> tuple[str, ...]:
@@ -112,6 +126,8 @@ def _shown(store: Store, run: Run, place: Place) -> Iterator[str]:
 
 def _standing(store: Store, run: Run) -> str:
     if run.state == "ended":
+        if accepted := _accepted(run):
+            return accepted
         return "its records are accepted" if run.is_accepted else "its records are not accepted"
     state = state_of(store, run)
     return {"running": "running now", "killed": "killed: the next run goes on with it"}.get(

@@ -9,12 +9,14 @@ from typing import Any
 
 import click
 
-from scraper.app.admin.current_records import accept, changes_since, current_file, export, lines_of
+from scraper.app.admin.current_records import accept, changes_since, current_file, export
 from scraper.app.options import layout_of
 from scraper.app.project import find_run, needed_store
+from scraper.app.running.outputs import lines_of
 from scraper.cli import text
 from scraper.cli.options import command_line, json_option, place_options
 from scraper.errors import ScraperError, UsageError
+from scraper.ops.clock import SystemClock
 from scraper.ops.printable import json_text, printable
 from scraper.sinks import STDOUT, Layout, sink_for
 from scraper.spider import discovery
@@ -132,7 +134,7 @@ def accept_command(run: str, data: Path, store: str | None) -> None:
     with closing(needed_store(data, store)) as found:
         known = find_run(found, run)
         _check_meant(run, known, data)
-        counts = accept(found, known, data)
+        counts = accept(found, known, data, SystemClock(found.anchor()).wall())
     told = ", ".join(f"{number:,} {kind}" for kind, number in counts.items())
     click.echo(f"accepted: {known.spider}, run {known.id}: {told}")
     click.echo(f"  files     {data / known.spider / 'records.jsonl'}")

@@ -49,6 +49,9 @@ class Manner:
 @click.argument("spider")
 @place_options
 @run_options
+@click.option(
+    "--limit", metavar="N", type=click.IntRange(1), help="A sample: stop after N records, and give -o those."
+)
 @click.option("--fresh", is_flag=True, help="Give up an unfinished run and begin a new one.")
 @click.option("--quiet", is_flag=True, help="Say nothing unless something needs a person: for cron.")
 @json_option("Print the summary as one JSON object, last line of standard output.")
@@ -61,6 +64,7 @@ def run_command(
     params: tuple[str, ...],
     max_pages: str | None,
     max_time: str | None,
+    limit: int | None,
     workers: int,
     archive: bool,
     fresh: bool,
@@ -73,7 +77,7 @@ def run_command(
 
     \b
     python -m scraper run bookshop
-    python -m scraper run shop --max-pages 20 -o sample.csv
+    python -m scraper run shop --limit 20 -o sample.csv
     python -m scraper run shop --set delay=3 --param category=poetry
     python -m scraper run shop -o - | jq .title
     python -m scraper run shop --quiet --max-time 50m      (what cron wants)
@@ -87,6 +91,8 @@ def run_command(
         hidden=hidden_params(params),
         workers=workers,
         fresh=fresh,
+        limit=limit,
+        program=caller().program,
     )
     caller().redaction.add(options.params[name] for name in options.hidden)
     prepared = prepare(options)

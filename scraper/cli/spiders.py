@@ -11,7 +11,7 @@ from scraper.app.project import existing_store, runs_of, state_of
 from scraper.cli import text
 from scraper.cli.options import caller, command_line, json_option, place_options
 from scraper.ops.printable import json_text
-from scraper.spider.discovery import BrokenSpider, LoadedSpider, list_all
+from scraper.spider.discovery import FOLDER, BrokenSpider, LoadedSpider, list_all
 from scraper.store import Store
 
 
@@ -39,8 +39,11 @@ def list_command(data: Path, store: str | None, as_json: bool) -> None:
         ]
         for line in text.table(("SPIDER", "VERDICT", "LAST RUN", "WHAT IT DOES"), shown):
             click.echo(line)
+    elif FOLDER.is_dir():
+        click.echo(f"no spiders in {FOLDER}/ yet: {command_line('new', 'NAME', 'URL')}")
     else:
-        click.echo(f"no spiders in spiders/ yet: {command_line('new', 'NAME', 'URL')}")
+        new = command_line("new", "NAME", "URL")
+        click.echo(f"no {FOLDER}/ here: change to your project's folder, or begin one with {new}")
 
 
 def _facts(spider: LoadedSpider | BrokenSpider, store: Store | None) -> dict[str, Any]:

@@ -95,7 +95,7 @@ class DomainStats:
             case Retry():
                 self.retries += 1
             case Denied(reason=reason):
-                self.deny(reason)
+                self.deny(reason, url)
             case Failed():
                 self._count_failure(url, outcome)
             case Deferred():
@@ -117,17 +117,18 @@ class DomainStats:
         self.refusals += 1
         self.refused[kind] = self.refused.get(kind, 0) + 1
 
-    def deny(self, reason: str, urls: int = 1) -> None:
-        """Count URLs that a rule keeps us from, by the kind of the rule."""
+    def deny(self, reason: str, url: str = "", urls: int = 1) -> None:
+        """Count URLs that a rule keeps us from, by the kind of the rule, and keep the first of each kind."""
         self.denied += urls
         kind = _FIGURES.sub("", reason.partition(": ")[0])[:200]
         if kind in self.denials or len(self.denials) < MOST_EXAMPLES:
             self.denials[kind] = self.denials.get(kind, 0) + urls
+            self.examples.setdefault(f"denied: {kind}", f"{url}: {reason}"[:500])
 
     def count_unfollowed(self, refused: Iterable[Refusal], filtered: int) -> None:
         """Count links that are not followed: for a reason, or because the run has asked for them already."""
         for refusal in refused:
-            self.deny(refusal.reason, refusal.links)
+            self.deny(refusal.reason, refusal.url, refusal.links)
         self.filtered += filtered
 
     def note(self, kind: str, example: str) -> None:

@@ -99,6 +99,8 @@ class Engine:
             return Stop.TIME
         if plan.max_pages is not None and self._scheduler.spent >= plan.max_pages:
             return Stop.PAGES
+        if plan.max_records is not None and self._scheduler.records >= plan.max_records:
+            return Stop.RECORDS
         return self._is_finished()
 
     def _is_finished(self) -> Stop | None:
@@ -306,6 +308,7 @@ class Engine:
         if is_page:
             domain.login_state.shown(visit.entry.id)
             self._scheduler.pages += 1
+            self._scheduler.records += _records_of(visit)
         self._scheduler.spent += visit.exchange is not None or not isinstance(visit.outcome, Denied)
         self._count_errors(visit)
         domain.stats.count(visit)
@@ -400,6 +403,15 @@ class Engine:
             return self._leases.schedule(domain)
         self._leases.robots_requests.setdefault(name, []).append(robots_request)
         self._look_at = 0.0
+
+
+def _records_of(visit: Visit) -> int:
+    match visit.outcome:
+        case Fetched(records=records):
+            return len(records)
+        case Unchanged() if visit.entry.known is not None:
+            return visit.entry.known.records
+    return 0
 
 
 def _state(domain: Domain, now: float) -> DomainState:

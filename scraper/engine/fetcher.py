@@ -42,6 +42,7 @@ from scraper.model import (
 )
 from scraper.ops.clock import Clock
 from scraper.ops.secrets import Redaction, names_secret
+from scraper.ops.tracebacks import files_of, origin_of, told, traceback_of
 from scraper.parsing.page import Page
 from scraper.politeness import retry, robots
 from scraper.politeness.blocks import refusal
@@ -49,7 +50,6 @@ from scraper.politeness.scope import refusal as out_of_scope
 from scraper.runs.archive import Archives
 from scraper.spider import Rules, Spider, parse_page
 from scraper.spider.identity import ParseInputs, archived_as, identity_of, request_of, request_text
-from scraper.spider.tracebacks import files_of, origin_of, told, traceback_of
 from scraper.urls import canonical, domain_of, join, variant
 
 _SAFE = frozenset({"GET", "HEAD", "OPTIONS"})

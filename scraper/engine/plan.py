@@ -13,6 +13,7 @@ class Stop(StrEnum):
     TIME = "max_time"
     SIGNAL = "signal"
     ERRORS = "max_errors"
+    RECORDS = "limit"
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +32,7 @@ class Plan:
     concurrency: int = 1
     max_pages: int | None = None
     max_errors: int | None = None
+    max_records: int | None = None
     max_time: float | None = None
     max_age: float = 0.0
     active_hours: tuple[tuple[int, int], ...] = ()

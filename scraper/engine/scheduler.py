@@ -24,8 +24,8 @@ class Scheduler:
 
     `obey` takes up the rules of an origin; `take_in` gets the visits that end without a request: denied by
     robots.txt, or fresh; `may_stand` tells whether a fresh one need not be parsed again. `handed_out`
-    counts the URLs in threads' hands, `pages` those that became pages, `spent` what counts against
-    max_pages: every request for a page, whatever became of it.
+    counts the URLs in threads' hands, `pages` those that became pages and `records` what came of them,
+    `spent` what counts against max_pages: every request for a page, whatever became of it.
     """
 
     def __init__(
@@ -50,6 +50,7 @@ class Scheduler:
         self.handed_out = 0
         self.pages = 0
         self.spent = 0
+        self.records = 0
 
     @property
     def has_room(self) -> bool:

@@ -97,9 +97,12 @@ class RunFiles:
         text = json_text(self._redaction.value(summary), indent=2)
         replace(self.folder / "run.json", iter([encode(f"{text}\n")]), self.mode)
 
-    def write_report(self, page: str) -> None:
-        """Replace report.html."""
+    def write_report(self, page: str, details: Mapping[str, Any] | None = None) -> None:
+        """Replace report.html, and report.json with what it needs to be written again."""
         replace(self.folder / "report.html", iter([encode(self._redaction.known(page))]), self.mode)
+        if details is not None:
+            text = json_text(self._redaction.value(details))
+            replace(self.folder / "report.json", iter([encode(f"{text}\n")]), self.mode)
 
     def publish(self, lines: Iterable[str]) -> int:
         """Replace the spider's current records.jsonl; the number of lines."""

@@ -14,6 +14,7 @@ OK
 
 import json
 import math
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any
@@ -33,6 +34,7 @@ _ORDER = (
 )
 _RUNS = 5
 _SHOWN = 3
+_DEAD_LINKS = 2  # so many are on every site and say nothing
 _MOST_FIELDS = 1_000
 _NUMBERS = ("no", "one", "two", "three", "four", "five")
 
@@ -44,7 +46,9 @@ class Health:
     """What a spider declares to be healthy. Shares are between 0 and 1.
 
     `max_drop`: records or a field's fill rate below (1 - max_drop) x the median of the runs before.
-    `max_failed`: share of pages that may fail or be refused, and of records that may lack a `required` field.
+    `max_failed`: share of pages that may fail, be gone (404, 410) or be refused, and of records that may lack
+    a `required` field. `max_repeated`: share of records that may be dropped since an earlier one has their
+    key and says something else.
     """
 
     min_records: int | None = None
@@ -52,6 +56,7 @@ class Health:
     max_failed: float = 0.1
     required: tuple[str, ...] = ()
     allow_empty: bool = False
+    max_repeated: float = 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +68,8 @@ class Facts:
     not be fetched, by rule. By domain: `refused` counts URLs not fetched because the domain refuses us,
     `blocked` names those left alone for it, `down` is the reason why a domain could not be reached at all,
     `auth` the reason why a login failed. `filled` counts records by field that is not empty,
-    `rejected` those that were not as the spider declares them. `stopped`: why
+    `rejected` those that were not as the spider declares them, `repeated` those that had the key of another
+    and were not its equal. `stopped`: why
     the run ended before its work was done ("SIGTERM", "example.org asks to wait until 14:00"), empty
     otherwise. `is_limited`: a limit that the user set for this run alone was reached, so its totals are not
     held against other runs. `is_given_up`: it was stopped because callbacks raised on page after page.
@@ -81,6 +87,8 @@ class Facts:
     down: Mapping[str, str] = field(default_factory=dict)
     auth: Mapping[str, str] = field(default_factory=dict)
     rejected: int = 0
+    repeated: int = 0
+    repeated_example: str = ""
     gone: int = 0
     domains: int = 1
     deferred: int = 0
@@ -206,7 +214,7 @@ def _broken(facts: Facts, health: Health) -> Iterator[Finding]:
     if answered:
         return
     for domain, reason in _first(facts.down):
-        yield Verdict.BROKEN, f"{domain} did not answer: {reason}"
+        yield Verdict.BROKEN, f"{domain} is UNREACHABLE: {_unreachable(reason)}"
     if facts.failures and not facts.down:
         failed = sum(facts.failures.values())
         yield Verdict.BROKEN, f"no page could be fetched, {failed} failed: {_causes(facts.failures)}"
@@ -241,7 +249,7 @@ def _empty(facts: Facts, health: Health) -> Iterator[Finding]:
 
 
 def _degraded(facts: Facts, past: Sequence[Mapping[str, Any]], health: Health) -> Iterator[Finding]:
-    reasons = [*_unreached(facts, health), *_rejected(facts, health)]
+    reasons = [*_unreached(facts, health), *_rejected(facts, health), *_repeated(facts, health)]
     if facts.records:
         if not facts.is_limited:
             reasons += [*_few(facts, past, health)]
@@ -252,6 +260,8 @@ def _degraded(facts: Facts, past: Sequence[Mapping[str, Any]], health: Health) -
 def _unreached(facts: Facts, health: Health) -> Iterator[str]:
     """Domains and pages that failed, where others did not."""
     answered, causes = _answered(facts), {**facts.failures}
+    if facts.gone > _DEAD_LINKS:
+        causes["gone (404 or 410)"] = facts.gone
     if facts.refused and not _is_blocked(facts, health):
         causes["refused by the site"] = sum(facts.refused.values())
     failed = sum(causes.values())
@@ -259,12 +269,16 @@ def _unreached(facts: Facts, health: Health) -> Iterator[str]:
         return
     if len(facts.down) / max(facts.domains, len(facts.down), 1) > health.max_failed:
         for domain, reason in _first(facts.down):
-            yield f"{domain} did not answer: {reason}"
+            yield f"{domain} is UNREACHABLE: {_unreachable(reason)}"
     elif failed / (answered + failed) > health.max_failed:
         told = (
             f"{_percent(failed / (answered + failed))} of the pages failed ({failed} of {answered + failed})"
         )
-        yield f"{told}, at most {_percent(health.max_failed)} may: {_causes(causes)}"
+        advice = ""
+        if facts.gone > failed / 2:
+            normal = math.ceil(10 * failed / (answered + failed)) / 10
+            advice = f'; where that is normal: health = {{"max_failed": {normal:g}}}'
+        yield f"{told}, at most {_percent(health.max_failed)} may: {_causes(causes)}{advice}"
 
 
 def _rejected(facts: Facts, health: Health) -> Iterator[str]:
@@ -272,6 +286,14 @@ def _rejected(facts: Facts, health: Health) -> Iterator[str]:
     if share > health.max_failed:
         told = f"{_percent(share)} of the records are not as the spider declares them ({facts.rejected})"
         yield f"{told}, at most {_percent(health.max_failed)} may: the log names each"
+
+
+def _repeated(facts: Facts, health: Health) -> Iterator[str]:
+    share = facts.repeated / max(facts.records, 1)
+    if share > health.max_repeated:
+        told = f"{_percent(share)} of the records are dropped ({facts.repeated} of {facts.records})"
+        where = f"same key as an earlier record: {facts.repeated_example}"
+        yield f"{told}: {where}; name more fields in key, or allow it: health max_repeated"
 
 
 def _few(facts: Facts, past: Sequence[Mapping[str, Any]], health: Health) -> Iterator[str]:
@@ -344,6 +366,12 @@ def _causes(counts: Mapping[str, int]) -> str:
     return ", ".join(f"{cause} ({count})" for cause, count in ranked[:_SHOWN]) + _more(ranked)
 
 
+def _unreachable(reason: str) -> str:
+    """Why a domain could not be reached: what it answered, or what went wrong on the way."""
+    status = re.fullmatch(r"status ([0-9]{3})", reason.partition(" (and ")[0])
+    return f"the site answered {status[1]}{reason[status.end() :]}" if status else reason
+
+
 def _more(all_of: Sequence[object]) -> str:
     return f" and {len(all_of) - _SHOWN} more" if len(all_of) > _SHOWN else ""
 
@@ -374,6 +402,7 @@ _READERS = {
     "min_records": values.optional(values.whole_number),
     "max_drop": _share,
     "max_failed": _share,
+    "max_repeated": _share,
     "required": _names,
     "allow_empty": values.switch,
 }

@@ -142,6 +142,8 @@ def _unknown(name: str, folder: Path, entries: list[LoadedSpider | BrokenSpider]
     near = difflib.get_close_matches(name, names, 1, 0.5)
     broken = [entry for entry in entries if isinstance(entry, BrokenSpider)]
     there = f"there is {', '.join(names)}" if names else f"{folder}/ has no spider"
+    if not names and not folder.is_dir():
+        there = f"no {folder}/ here: change to your project's folder"
     hints = [f"did you mean {near[0]}?"] if near else []
     hints += [f"{entry.path} does not load: {entry.reason.splitlines()[0]}" for entry in broken]
     return SpiderError(f"no spider is named {name!r}: {there}", "; ".join(hints))

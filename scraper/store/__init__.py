@@ -177,8 +177,8 @@ class Store(Protocol):
         """Close a run for good. With `accepted` its records are the current ones from now on."""
         ...
 
-    def accept_run(self, run: Run) -> None:
-        """Make an ended run the accepted one, after a person looked."""
+    def accept_run(self, run: Run, summary: Mapping[str, Any] | None = None) -> None:
+        """Make an ended run the accepted one, after a person looked; with another summary if one is given."""
         ...
 
     def runs(self, spider: str | None = None, limit: int = 100) -> list[Run]:

@@ -177,7 +177,7 @@ def test_a_package_that_is_missing_is_no_bug(capfd: pytest.CaptureFixture[str]) 
         raise ModuleNotFoundError("No module named 'lxml'", name="lxml")
 
     assert guarded(fail, Caller()) == 2
-    assert "the package lxml is not installed" in capfd.readouterr().err
+    assert "lxml is not installed" in capfd.readouterr().err
 
 
 def test_an_error_in_the_spiders_own_code_names_its_line(call: Call) -> None:

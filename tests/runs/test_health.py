@@ -34,12 +34,12 @@ def test_a_first_run_with_records_is_ok_and_has_no_reasons() -> None:
         (
             Facts(failures={"connection refused": 1}, down={"a.example": "connection refused"}),
             Verdict.BROKEN,
-            "a.example did not answer: connection refused",
+            "a.example is UNREACHABLE: connection refused",
         ),
         (
             Facts(down={"a.example": "robots.txt answered 503"}),
             Verdict.BROKEN,
-            "a.example did not answer: robots.txt answered 503",
+            "a.example is UNREACHABLE: robots.txt answered 503",
         ),
         (
             Facts(failures={"HTTP 500": 3, "timed out": 1}),
@@ -71,7 +71,7 @@ def test_a_first_run_with_records_is_ok_and_has_no_reasons() -> None:
         (
             Facts(pages=8, records=8, domains=2, down={"b.example": "unknown host"}),
             Verdict.DEGRADED,
-            "b.example did not answer: unknown host",
+            "b.example is UNREACHABLE: unknown host",
         ),
     ],
 )
@@ -87,7 +87,9 @@ def test_a_finding_gives_its_verdict_and_one_sentence(facts: Facts, verdict: Ver
         Facts(pages=9, records=9, failures={"HTTP 500": 1}),
         Facts(pages=90, records=9, refused={"a.example": 10}),
         Facts(pages=90, records=9, domains=300, down={"a.example": "unknown host"}),
-        Facts(pages=90, records=9, denied={"robots.txt": 500}, gone=50),
+        Facts(pages=90, records=9, denied={"robots.txt": 500}, gone=9),
+        Facts(pages=4, records=4, gone=2),
+        Facts(pages=90, records=90, repeated=8),
     ],
 )
 def test_a_few_failures_are_every_days_weather(facts: Facts) -> None:

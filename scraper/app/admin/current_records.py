@@ -1,18 +1,22 @@
 """A spider's current records: given out, compared, or taken over from a run that a person has looked at."""
 
-from collections.abc import Iterator
+import getpass
+import os
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 from scraper.app.project import state_of
+from scraper.app.running.outputs import GROUP, lines_of
 from scraper.app.running.publish_records import everything, publish
+from scraper.app.running.run_report import MOST_HISTORY, details_of, write_report
+from scraper.app.running.summary import moment
 from scraper.errors import StoreBusy, UsageError
 from scraper.runs.changes import Change, diff
 from scraper.runs.files import RunFiles, examples
 from scraper.sinks import Sink
 from scraper.spider import discovery
 from scraper.store import Run, Store
-
-GROUP = 1000
 
 
 def current_file(data: Path, spider: str, name: str = "records.jsonl") -> Path:
@@ -23,16 +27,6 @@ def current_file(data: Path, spider: str, name: str = "records.jsonl") -> Path:
             f"{spider} has no {name} in {data}/ yet", "only a run that is OK or accepted writes it"
         )
     return file
-
-
-def lines_of(file: Path) -> Iterator[str]:
-    """The lines of a JSONL file; UsageError where it cannot be read."""
-    try:
-        with file.open(encoding="utf-8") as opened:
-            for line in opened:
-                yield line.rstrip("\n")
-    except OSError as error:
-        raise UsageError(f"{file} cannot be read: {error.strerror}") from None
 
 
 def export(file: Path, sinks: list[Sink]) -> int:
@@ -70,14 +64,39 @@ def changes_since(store: Store, run: Run) -> Iterator[Change]:
     return iter(diff(before, after, whole=run.is_whole or run.is_accepted))
 
 
-def accept(store: Store, run: Run, data: Path) -> dict[str, int]:
-    """Make an ended run's records the current ones; the counts of what that changed."""
+def accept(store: Store, run: Run, data: Path, now: float) -> dict[str, int]:
+    """Make an ended run's records the current ones; the counts of what that changed.
+
+    Who did it and when (`now`, a wall moment) stands in the run's summary and report from then on.
+    """
     _check_acceptable(store, run)
     spider = discovery.find(run.spider).spider()
     files = RunFiles(data, run.spider, run.id)
     counts = publish(store, run, files, spider, is_whole=run.is_whole)
-    store.accept_run(run)
+    accepted = {"by": _user(), "at": moment(now)}
+    summary = {**run.summary, **counts, "accepted": accepted}
+    summary.pop("offered", None)
+    store.accept_run(run, summary)
+    _tell_accepted(store, run, files, summary)
     return {name: int(counts[name]) for name in ("added", "changed", "removed")}
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # in a container the number may have no name
+        return f"user {os.getuid()}"
+
+
+def _tell_accepted(store: Store, run: Run, files: RunFiles, summary: Mapping[str, Any]) -> None:
+    """Bring run.json and the report in line with what now holds."""
+    files.open(repair=False)
+    try:
+        files.write_run(summary)
+        earlier = [one.summary for one in store.runs(run.spider, MOST_HISTORY) if one.number < run.number]
+        write_report(files, summary, [one for one in earlier if one], details_of(files))
+    finally:
+        files.close()
 
 
 def _check_acceptable(store: Store, run: Run) -> None:

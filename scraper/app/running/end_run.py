@@ -1,16 +1,16 @@
 """The end of a run: judged, published if it deserves it, closed or paused, told to people."""
 
-import json
 import shutil
 from collections.abc import Mapping
 from dataclasses import fields
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from scraper.app.options import Prepared, command_of, open_params
-from scraper.app.running.publish_records import publish
+from scraper.app.running.outputs import write_outputs
+from scraper.app.running.publish_records import Repeated, preview, publish, repeated_keys
 from scraper.app.running.run_output import Exporter, Timeline
+from scraper.app.running.run_report import MOST_HISTORY, write_report
 from scraper.app.running.summary import End, facts_of, judgement_of, summary_of
 from scraper.engine.domain_stats import DomainStats
 from scraper.engine.plan import Stop
@@ -19,14 +19,10 @@ from scraper.model import Verdict
 from scraper.ops import notify
 from scraper.runs.archive import Archives, run_folders
 from scraper.runs.files import RunFiles
-from scraper.runs.report import Report, render
 from scraper.settings import Settings
 from scraper.spider import callbacks
 from scraper.store import UNMET, Run, Store
 from scraper.urls import with_callback
-
-MOST_HISTORY = 40
-MOST_CHANGES = 50
 
 
 def conclude(
@@ -40,7 +36,10 @@ def conclude(
 ) -> dict[str, Any]:
     """Judge a run, publish its records if it deserves it, and close or pause it; its summary."""
     domain_stats = {name: DomainStats.from_json(text) for name, text in store.domain_stats(found).items()}
-    facts = facts_of(domain_stats, exporter.fill, end)
+    # Also of a run that is not accepted now: a person may accept it later.
+    is_whole = end.stop is Stop.DONE and not end.pending
+    repeated = Repeated() if end.is_unfinished else repeated_keys(store, found, prepared.spider)
+    facts = facts_of(domain_stats, exporter.fill, end, repeated.differing, repeated.example)
     history = [
         one.summary for one in store.runs(found.spider, MOST_HISTORY) if one.summary and one.id != found.id
     ]
@@ -50,62 +49,55 @@ def conclude(
         "params": open_params(prepared.spider.params, prepared.options.hidden),
         "command": command_of(prepared),
         "legacy_tls": dict(prepared.settings.legacy_tls),
+        "duplicates": repeated.count,
+        "duplicate": repeated.example,
     }
     summary = dict(prepared.redaction.value(summary))
     is_accepted = judgement.verdict is Verdict.OK
-    # Also of a run that is not accepted now: a person may accept it later.
-    is_whole = end.stop is Stop.DONE and not end.pending
+    is_paused = bool(end.signal) or (end.is_unfinished and judgement.verdict is Verdict.INCOMPLETE)
+    samples: tuple[Mapping[str, Any], ...] = ()
     if is_whole and (standing := store.let_stand(found)):
         files.log({"event": "note", "text": f"{standing} pages stand as they were: {UNMET}"})
     if is_accepted:
         summary |= publish(store, found, files, prepared.spider, is_whole=is_whole)
-    if summary["exit_code"] == 0:
-        _write_outputs(prepared, store, found, files)
-    if end.signal or (end.is_unfinished and judgement.verdict is Verdict.INCOMPLETE):
+    elif not is_paused:
+        offered = preview(store, found, is_whole=is_whole)
+        summary["offered"], samples = offered.counts, offered.samples
+    _give_out(prepared, store, found, files, summary, is_accepted=is_accepted)
+    if is_paused:
         store.pause_run(found, summary)
     else:
         store.end_run(found, summary, accepted=is_accepted, whole=is_whole)
     files.write_run(summary)
-    _tell_people(prepared, files, summary, history, timeline, is_accepted)
+    details = {
+        "timeline": timeline.points,
+        "exemptions": dict(prepared.settings.robots_exempt),
+        "settings": _chosen(prepared.settings),
+        "program": prepared.options.program,
+        "samples": samples,
+    }
+    write_report(files, summary, history, details)
+    _notify(prepared.settings, files, summary, history)
     _forget_old_runs(prepared, store, files, found)
     return summary
 
 
-def _write_outputs(prepared: Prepared, store: Store, found: Run, files: RunFiles) -> None:
-    for target, sink in zip(prepared.options.outputs, prepared.sinks, strict=True):
-        cursor = 0
-        while kept := store.records(found, cursor):
-            cursor = kept[-1].cursor
-            sink.write([one.line for one in kept])
-        sink.close()
-        for note in sink.notes:
-            files.log({"event": "note", "text": f"{target}: {note}"})
-
-
-def _tell_people(
+def _give_out(
     prepared: Prepared,
+    store: Store,
+    found: Run,
     files: RunFiles,
-    summary: Mapping[str, Any],
-    history: list[Mapping[str, Any]],
-    timeline: Timeline,
+    summary: dict[str, Any],
+    *,
     is_accepted: bool,
 ) -> None:
-    """Write the report and send the notification; neither can fail the run, whose end is written already."""
-    errors, examples = summary["errors"], summary["examples"]
-    report = Report(
-        summary,
-        history=history,
-        changes=_first_changes(files) if is_accepted else (),
-        failures=[(kind, n, examples.get(kind, "")) for kind, n in errors.items()],
-        timeline=timeline.points,
-        exemptions=prepared.settings.robots_exempt,
-        settings=_chosen(prepared.settings),
-    )
-    try:
-        files.write_report(render(report))
-    except Exception as error:
-        files.log({"event": "note", "text": f"the report was not written: {type(error).__name__}: {error}"})
-    _notify(prepared.settings, files, summary, history)
+    """Write the files of `-o`. One that failed needs a person, though the run itself is as good as it was."""
+    outputs = write_outputs(prepared, store, found, files, summary, is_accepted=is_accepted)
+    summary["outputs"] = outputs
+    for output in outputs:
+        if output.get("is_failed"):
+            summary["reasons"].append(f"{output['target']} was not written: {output['reason']}")
+            summary["exit_code"] = summary["exit_code"] or 1
 
 
 def _notify(
@@ -120,11 +112,6 @@ def _notify(
         trouble = notify.send(settings.notify, message)
         if trouble is not None:
             files.log({"event": "note", "text": f"the notification was not sent: {trouble}"})
-
-
-def _first_changes(files: RunFiles) -> list[dict[str, Any]]:
-    with (files.home / "changes.jsonl").open(encoding="utf-8") as lines:
-        return [json.loads(line) for line in islice(lines, MOST_CHANGES)]
 
 
 def _chosen(settings: Settings) -> dict[str, str]:

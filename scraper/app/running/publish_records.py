@@ -1,15 +1,39 @@
 """The spider's current records and what changed in them, replaced as a whole by a run that is accepted."""
 
-from collections.abc import Iterator
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from hashlib import blake2b
 from typing import Any
 
-from scraper.runs.changes import diff
+from scraper.runs.changes import Change, Diff, diff
 from scraper.runs.files import RunFiles
+from scraper.runs.records import key_fields
 from scraper.spider import Spider
 from scraper.store import Kept, Run, Store
 
-MOST_DOUBLES = 100
+SAMPLES = 10  # changes of each kind that a preview shows
+MOST_LINES = 1_000  # records kept to give an example from
+
+
+@dataclass(frozen=True, slots=True)
+class Repeated:
+    """Records that are dropped since an earlier one has their key; `differing`: those that are not its equal.
+
+    `example`: the key and what differs, as in `number=2.1 (title: "A", then "B")`.
+    """
+
+    count: int = 0
+    differing: int = 0
+    example: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Preview:
+    """What accepting a run would change: counts by kind, and the first changes of each."""
+
+    counts: Mapping[str, int] = field(default_factory=dict)
+    samples: tuple[Mapping[str, Any], ...] = ()
 
 
 def publish(store: Store, run: Run, files: RunFiles, spider: Spider, *, is_whole: bool) -> dict[str, Any]:
@@ -18,27 +42,39 @@ def publish(store: Store, run: Run, files: RunFiles, spider: Spider, *, is_whole
     Comes before the store accepts the run, so that a crash between the two only makes it happen again. What
     a run could not read stands as it was, and so does what one that is not whole did not visit.
     """
-
-    doubles: dict[str, int] = {}
-
-    def after() -> Iterator[Kept]:
-        doubles.clear()
-        records = store.current(run.spider, run, whole=is_whole)
-        return _unique(records, doubles) if spider.key else records
-
-    before = ((kept.key, kept.line) for kept in store.current(run.spider))
-    changes = diff(before, ((kept.key, kept.line) for kept in after()), whole=is_whole)
+    changes = _changes(store, run, is_whole=is_whole)
     files.publish_changes(change.line() for change in changes)
-    files.publish(kept.line for kept in after())
-    if doubles:
-        text = f"{sum(doubles.values())} records have the key of another; the first stands: "
-        files.log({"event": "note", "text": text + ", ".join(list(doubles)[:5])})
-    return {
-        "added": changes.added,
-        "changed": changes.changed,
-        "removed": changes.removed,
-        "duplicates": sum(doubles.values()),
-    }
+    after = store.current(run.spider, run, whole=is_whole)
+    files.publish(kept.line for kept in (_unique(after) if spider.key else after))
+    return {**_counts(changes), "duplicates": changes.duplicates if spider.key else 0}
+
+
+def preview(store: Store, run: Run, *, is_whole: bool) -> Preview:
+    """What `publish` would change, without writing anything."""
+    changes = _changes(store, run, is_whole=is_whole)
+    samples: dict[str, list[Mapping[str, Any]]] = {}
+    for change in changes:
+        shown = samples.setdefault(change.change, [])
+        if len(shown) < SAMPLES:
+            shown.append(_as_dict(change))
+    return Preview(_counts(changes), tuple(one for shown in samples.values() for one in shown))
+
+
+def repeated_keys(store: Store, run: Run, spider: Spider) -> Repeated:
+    """The records of a run that have the key of an earlier one."""
+    seen: set[bytes] = set()
+    doubled: set[bytes] = set()
+    count = 0
+    for kept in store.current(run.spider, run, whole=True):
+        digest = _digest(kept.key)
+        if digest in seen:
+            doubled.add(digest)
+            count += 1
+        seen.add(digest)
+    if not spider.key or not count:
+        return Repeated()
+    del seen  # of millions of keys few are doubled, and only these are held from now on
+    return _compared(store.current(run.spider, run, whole=True), doubled, count, key_fields(spider.key))
 
 
 def everything(store: Store, run: Run) -> Iterator[Kept]:
@@ -49,17 +85,60 @@ def everything(store: Store, run: Run) -> Iterator[Kept]:
         cursor = kept[-1].cursor
 
 
-def _unique(records: Iterator[Kept], doubles: dict[str, int]) -> Iterator[Kept]:
-    """Of records with the same key the first stands; the others are counted, by key while those are few."""
+def _changes(store: Store, run: Run, *, is_whole: bool) -> Diff:
+    before = ((kept.key, kept.line) for kept in store.current(run.spider))
+    after = ((kept.key, kept.line) for kept in store.current(run.spider, run, whole=is_whole))
+    return diff(before, after, whole=is_whole)
+
+
+def _counts(changes: Diff) -> dict[str, int]:
+    return {"added": changes.added, "changed": changes.changed, "removed": changes.removed}
+
+
+def _as_dict(change: Change) -> Mapping[str, Any]:
+    return {"change": change.change, "key": change.key, "before": change.before, "after": change.after}
+
+
+def _unique(records: Iterator[Kept]) -> Iterator[Kept]:
+    """Of records with the same key the first."""
     seen: set[bytes] = set()
     for kept in records:
         digest = _digest(kept.key)
         if digest not in seen:
             seen.add(digest)
             yield kept
-        else:
-            name = kept.key[:200] if len(doubles) < MOST_DOUBLES else "others"
-            doubles[name] = doubles.get(name, 0) + 1
+
+
+def _compared(records: Iterator[Kept], doubled: set[bytes], count: int, names: tuple[str, ...]) -> Repeated:
+    firsts: dict[bytes, bytes] = {}
+    lines: dict[bytes, str] = {}
+    differing, example = 0, ""
+    for kept in records:
+        key, line = _digest(kept.key), _digest(kept.line)
+        if key not in doubled:
+            continue
+        if key not in firsts and len(lines) < MOST_LINES:
+            lines[key] = kept.line
+        if firsts.setdefault(key, line) != line:
+            differing += 1
+            if not example and key in lines:
+                example = _pair(lines[key], kept.line, names)
+    return Repeated(count, differing, example)
+
+
+def _pair(first: str, second: str, names: tuple[str, ...]) -> str:
+    """Two records of one key: the key, and the first field in which they differ."""
+    one, other = json.loads(first), json.loads(second)
+    key = ", ".join(f"{name}={_short(one.get(name))}" for name in names)
+    for name in {**one, **other}:
+        if name not in names and one.get(name) != other.get(name):
+            return f'{key} ({name}: "{_short(one.get(name))}", then "{_short(other.get(name))}")'
+    return key
+
+
+def _short(value: object) -> str:
+    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= 60 else f"{text[:59]}…"
 
 
 def _digest(text: str) -> bytes:

@@ -265,5 +265,7 @@ class _Guard:
 
 def _is_pause(stop: Stop, prepared: Prepared) -> bool:
     """Whether a limit was meant for this run alone; one that the spider declares is the size of its work."""
+    if stop is Stop.RECORDS:
+        return True
     name = {Stop.PAGES: "max_pages", Stop.TIME: "max_time"}.get(stop)
     return name is not None and (name == "max_time" or prepared.settings.source(name) == COMMAND_LINE)

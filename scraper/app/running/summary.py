@@ -14,7 +14,7 @@ from scraper.store import Run
 
 _GONE = {"status 404", "status 410"}
 _NO_PAGES = _GONE | {REJECTED}
-_LIMITS = {Stop.PAGES: "max_pages", Stop.TIME: "max_time"}
+_LIMITS = {Stop.PAGES: "max_pages", Stop.TIME: "max_time", Stop.RECORDS: "--limit"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +38,9 @@ class End:
         return self.is_pause or self.stop in (Stop.SIGNAL, Stop.DEFERRED)
 
 
-def facts_of(domain_stats: Mapping[str, DomainStats], fill: Fill, end: End) -> Facts:
+def facts_of(
+    domain_stats: Mapping[str, DomainStats], fill: Fill, end: End, repeated: int = 0, example: str = ""
+) -> Facts:
     """What the health policy looks at."""
     whole = total(list(domain_stats.values()))
     elsewhere = whole.raised.keys() | whole.refused.keys() | _NO_PAGES
@@ -55,6 +57,8 @@ def facts_of(domain_stats: Mapping[str, DomainStats], fill: Fill, end: End) -> F
         down={name: reason for name, stats in domain_stats.items() if (reason := stats.down)},
         auth={name: stats.login for name, stats in domain_stats.items() if stats.login},
         rejected=whole.rejected,
+        repeated=repeated,
+        repeated_example=example,
         gone=whole.gone,
         domains=len(domain_stats),
         deferred=end.pending if end.stop is Stop.DEFERRED else 0,
@@ -123,6 +127,7 @@ def summary_of(
         "fill": fill.rates(),
         "errors": whole.errors,
         "examples": whole.examples,
+        "denials": whole.denials,
         "by_domain": {name: asdict(stats) for name, stats in sorted(domain_stats.items())},
     }
 

@@ -22,8 +22,8 @@ from scraper.store import Run, Store
 
 # A worker that was killed is replaced, but one that cannot live is not replaced for ever.
 MOST_DEATHS = 5
-# The strongest reason first: a spider that raises everywhere, or a signal, ends the run for all.
-_STRENGTH = (Stop.ERRORS, Stop.SIGNAL, Stop.TIME, Stop.PAGES, Stop.DEFERRED, Stop.DONE)
+# The strongest reason first; the first two end the run for all, which the others get as a signal.
+_STRENGTH = (Stop.ERRORS, Stop.RECORDS, Stop.SIGNAL, Stop.TIME, Stop.PAGES, Stop.DEFERRED, Stop.DONE)
 
 
 class Workers:
@@ -115,7 +115,7 @@ class Workers:
             self._begin_together()
         elif "stop" in report:
             self._stops.append(Stop(report["stop"]))
-            if self._stops[-1] is Stop.ERRORS:
+            if self._stops[-1] in (Stop.ERRORS, Stop.RECORDS):
                 self.stop()
         elif "tick" in report:
             tick = report["tick"]

@@ -14,6 +14,10 @@ class Report:
     cause, count, example ("URL" or "URL: what it said"). `timeline`: second since the start, pages and
     records in that second; seconds without either may be missing. `exemptions`: why robots.txt is not asked,
     by domain. `settings`: those that are not the default, without secrets. `notes`: sentences for a person.
+    `program`: how this program is called where the run was.
+
+    Of a run that is not accepted, `summary["offered"]` has the totals and `changes` the first of what
+    `accept` would change.
     """
 
     summary: Mapping[str, Any]
@@ -24,3 +28,4 @@ class Report:
     exemptions: Mapping[str, str] = field(default_factory=dict)
     settings: Mapping[str, Any] = field(default_factory=dict)
     notes: Sequence[str] = ()
+    program: str = "python -m scraper"

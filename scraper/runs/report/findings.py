@@ -6,10 +6,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from scraper.runs.report.content import Report
-from scraper.runs.report.figures import count, number, plural
+from scraper.runs.report.figures import count, counted, number, plural
 from scraper.runs.report.markup import Markup, clean, element, folded, link
 
 SHOWN_CHANGES = 4
+SHOWN_OFFERED = 10
 MOST_CHANGES = 25
 SHOWN_FAILURES = 8
 MOST_FAILURES = 200
@@ -20,26 +21,38 @@ Change = Mapping[str, Any]
 
 
 def changes(report: Report) -> Markup:
-    """Counts by kind, and the first examples of each."""
-    groups = [_group(report, kind) for kind in ("changed", "removed", "added")]
+    """Counts by kind, and the first examples of each: of what changed, or of what `accept` would change."""
+    offered = report.summary.get("offered")
+    totals = offered if isinstance(offered, Mapping) else report.summary
+    groups = [_group(report, totals, kind) for kind in ("changed", "removed", "added")]
     found = [group for group in groups if group is not None]
-    nothing = element("p", "No record was added, changed or removed.", class_="quiet")
-    return element("section", element("h2", "Changes"), *(found or [nothing]))
+    if totals is not report.summary:
+        title, told = "What accepting this run would change", "It would change nothing."
+    elif report.summary.get("verdict") == "INCOMPLETE":
+        title, told = "Changes", "Not compared yet: the run is unfinished."
+    else:
+        title, told = "Changes", "No record was added, changed or removed."
+    nothing = element("p", told, class_="quiet")
+    return element("section", element("h2", title), *(found or [nothing]))
 
 
-def _group(report: Report, kind: str) -> Markup | None:
+def _group(report: Report, totals: Mapping[str, Any], kind: str) -> Markup | None:
+    is_offered = totals is not report.summary
     given = [change for change in report.changes if change.get("change") == kind]
-    total = max(number(report.summary, kind), len(given))
+    total = max(number(totals, kind), len(given))
     if not total:
         return None
     shown = [_example(change) for change in given[:MOST_CHANGES]]
-    rest = shown[SHOWN_CHANGES:]
+    first = SHOWN_OFFERED if is_offered else SHOWN_CHANGES
+    rest = shown[first:]
     left = total - len(shown)
     told = f"{count(left)} more in changes.jsonl" if shown else "See changes.jsonl."
+    if is_offered:
+        told = f"and {count(left)} more"
     return element(
         "div",
         element("h3", f"{count(total)} {kind}"),
-        *shown[:SHOWN_CHANGES],
+        *shown[:first],
         folded(plural(len(rest), "more example"), *rest) if rest else None,
         element("p", told, class_="quiet") if left else None,
         class_=f"changes {kind}",
@@ -114,19 +127,28 @@ def _key(key: object) -> str:
 
 
 def failures(report: Report) -> Markup:
-    """Causes, the most frequent first, each with one example."""
+    """Causes, the most frequent first, each with one example; then the rules that kept us from URLs."""
     ranked = sorted(report.failures, key=lambda failure: -failure[1])[:MOST_FAILURES]
-    if not ranked:
-        failed = number(report.summary, "failed")
-        told = f"{plural(failed, 'page')} failed: see log.jsonl." if failed else "No page failed."
-        return element("section", element("h2", "Failures"), element("p", told, class_="quiet"))
+    failed = number(report.summary, "failed")
+    told = f"{plural(failed, 'page')} failed: see log.jsonl." if failed else "No page failed."
+    found = _ranked(ranked) if ranked else [element("p", told, class_="quiet")]
+    return element("section", element("h2", "Failures"), *found, *_denied(report.summary))
+
+
+def _denied(summary: Mapping[str, Any]) -> list[Markup]:
+    denials, examples = summary.get("denials"), summary.get("examples") or {}
+    if not isinstance(denials, Mapping) or not denials:
+        return []
+    ranked = [
+        (kind, int(number(denials, kind)), str(examples.get(f"denied: {kind}", ""))) for kind in denials
+    ]
+    return [element("h3", f"{counted(summary, 'denied')} denied by a rule"), *_ranked(ranked[:MOST_FAILURES])]
+
+
+def _ranked(ranked: Sequence[tuple[str, int, str]]) -> list[Markup]:
     shown, rest = ranked[:SHOWN_FAILURES], ranked[SHOWN_FAILURES:]
-    return element(
-        "section",
-        element("h2", "Failures"),
-        _causes(shown),
-        folded(plural(len(rest), "rarer cause"), _causes(rest)) if rest else None,
-    )
+    more = folded(plural(len(rest), "rarer cause"), _causes(rest)) if rest else None
+    return [_causes(shown), *([more] if more else [])]
 
 
 def _causes(ranked: Sequence[tuple[str, int, str]]) -> Markup:

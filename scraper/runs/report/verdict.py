@@ -11,37 +11,38 @@ MOST_REASONS = 20
 MOST_NOTES = 20
 
 _KEPT = "The current records were left as they were."
+_ACCEPTED = "Nothing: a person has looked, and the records of this run are the current ones."
 # What the verdict means, and what to do next. {run} and {spider} are replaced, `code` is set as such.
 _WORDS = {
     "OK": ("All is well", "Nothing: the records of this run are the current ones."),
     "DEGRADED": (
         "Less than usual",
         f"{_KEPT} Look at what is missing: if the site really changed so, take this run over with "
-        "`scraper accept {run}`; if not, mend the spider and run again.",
+        "`{program} accept {run}`; if not, mend the spider and run again.",
     ),
     "EMPTY": (
         "Nothing was found",
-        f"{_KEPT} Hold the spider against its saved pages with `scraper check {{spider}}`, and against the "
-        "site in a browser. If there is really nothing to find, declare `allow_empty` in its health.",
+        f"{_KEPT} Hold the spider against its saved pages with `{{program}} check {{spider}}`, and against "
+        "the site in a browser. If there is really nothing to find, declare `allow_empty` in its health.",
     ),
     "BROKEN": (
         "The run failed",
         f"{_KEPT} Look at Failures below: mend the spider where its code raised, wait where the site is "
-        "down, then `scraper run {spider}`.",
+        "down, then `{program} run {spider}`.",
     ),
     "BLOCKED": (
         "The site refuses us",
         "Do not try harder. Read the site's terms, ask its owner, raise the `delay`, and make sure that "
-        "`contact` says who you are. Then `scraper run {spider}`.",
+        "`contact` says who you are. Then `{program} run {spider}`.",
     ),
     "AUTH": (
         "The login did not work",
         "Nothing more was tried, so that the account is not locked. Check its name and password by hand, "
-        "then `scraper run {spider}`.",
+        "then `{program} run {spider}`.",
     ),
     "INCOMPLETE": (
         "There is more to fetch",
-        "What was fetched is saved. `scraper run {spider}` goes on where this run stopped.",
+        "What was fetched is saved. `{program} run {spider}` goes on where this run stopped.",
     ),
 }
 _UNKNOWN = ("No verdict", "The run has not ended yet, or its summary was not written.")
@@ -52,7 +53,12 @@ def headline(report: Report) -> Markup:
     summary = report.summary
     kind = verdict_of(summary)
     meaning, advice = _WORDS.get(kind, _UNKNOWN)
-    names = {"run": clean(summary.get("run_id", ""), 100), "spider": clean(summary.get("spider", ""), 100)}
+    if "accepted" in summary:
+        advice = _ACCEPTED
+    names = {
+        name: clean(summary.get(key, ""), 100) for name, key in (("run", "run_id"), ("spider", "spider"))
+    }
+    names["program"] = clean(report.program, 200)
     reasons = list(summary.get("reasons") or ())
     listed = [element("li", clean(reason, 500)) for reason in reasons[:MOST_REASONS]]
     if len(reasons) > MOST_REASONS:
@@ -102,6 +108,10 @@ def _notices(report: Report) -> Iterator[tuple[Child, ...]]:
             element("b", "No delay"),
             f" between requests to {told}{more}: right only for a server of your own.",
         )
+    accepted = report.summary.get("accepted")
+    if isinstance(accepted, Mapping):
+        who, when = clean(accepted.get("by", "somebody"), 60), moment(accepted.get("at"))
+        yield element("b", "Accepted"), f" by {who}, {when}."
     if report.summary.get("resumed"):
         yield element("b", "Resumed. "), "An earlier process had begun this run; nothing was fetched twice."
     for note in report.notes[:MOST_NOTES]:
@@ -112,9 +122,11 @@ def figures(report: Report) -> Markup:
     """The run in five figures."""
     summary = report.summary
     missed = [(name, number(summary, name)) for name in ("failed", "denied", "deferred")]
-    changes = "{}\u00a0added · {}\u00a0changed · {}\u00a0removed".format(
-        *(counted(summary, name) for name in ("added", "changed", "removed"))
-    )
+    changes = "not taken over" if "offered" in summary else "not compared yet"
+    if summary.get("verdict") == "OK" or "accepted" in summary:
+        changes = "{}\u00a0added · {}\u00a0changed · {}\u00a0removed".format(
+            *(counted(summary, name) for name in ("added", "changed", "removed"))
+        )
     gap = number(summary, "min_gap_s")
     places = [
         plural(number(summary, f"{name}s"), name, "").replace(" ", "\u00a0")

@@ -55,7 +55,12 @@ class Frontier:
         if page is not None:
             made_by = self._data.runs.get(page.run)
             if made_by is None or made_by.is_accepted or made_by.number == run.number:
-                known = replace(page.known, is_noarchive="noarchive" in page.facts)
+                known = replace(
+                    page.known,
+                    is_noarchive="noarchive" in page.facts,
+                    records=len(self._data.records.get(page.known.version, ())),
+                    links=len(page.links),
+                )
         numbers = (new.depth, url.hops, url.attempts, new.priority)
         return Entry(url.id, new.domain, new.fp, new.url, new.request, *numbers, known, url.crashes)
 

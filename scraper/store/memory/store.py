@@ -104,10 +104,12 @@ class MemoryStore:
         self._check_held(run)
         self._close(run, summary, accepted=accepted, whole=whole)
 
-    def accept_run(self, run: Run) -> None:
+    def accept_run(self, run: Run, summary: Mapping[str, Any] | None = None) -> None:
         kept = self._data.runs.get(run.number)
         if kept is not None and kept.state == "ended":
-            self._data.runs[run.number] = replace(kept, is_accepted=True)
+            self._data.runs[run.number] = replace(
+                kept, is_accepted=True, summary=dict(kept.summary if summary is None else summary)
+            )
 
     def runs(self, spider: str | None = None, limit: int = 100) -> list[Run]:
         runs = [run for run in self._data.runs.values() if spider in (None, run.spider)]

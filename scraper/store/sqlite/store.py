@@ -22,7 +22,9 @@ _ASK_AGAIN = 1.0
 
 _TAKE = """SELECT u.id, u.fp, u.url, u.request, u.depth, u.hops, u.attempts, u.prio, u.seq,
     p.version, p.etag, p.last_modified, p.fresh_until, p.body_hash, p.fetched_at, p.inputs,
-    instr(p.facts, '"noarchive"') > 0, u.crashes
+    instr(p.facts, '"noarchive"') > 0,
+    coalesce((SELECT n + 1 FROM records WHERE version = p.version ORDER BY n DESC LIMIT 1), 0),
+    length(p.links) / 8, u.crashes
     FROM domains d JOIN queues q ON q.spider = ?3 AND q.domain = d.id
     JOIN urls u ON u.queue = q.id AND u.run = ?1 AND u.state = 0
     LEFT JOIN pages p ON p.url = u.id
@@ -129,10 +131,13 @@ class SqliteStore:
             wall = self._clock.wall()
             runs.close(connection, run.number, json.dumps(summary), wall, accepted=accepted, whole=whole)
 
-    def accept_run(self, run: Run) -> None:
+    def accept_run(self, run: Run, summary: Mapping[str, Any] | None = None) -> None:
+        text = None if summary is None else json.dumps(summary)
         with self._database.write() as connection:
             connection.execute(
-                "UPDATE runs SET accepted = 1 WHERE number = ? AND state = 'ended'", (run.number,)
+                """UPDATE runs SET accepted = 1, summary = coalesce(?, summary)
+                WHERE number = ? AND state = 'ended'""",
+                (text, run.number),
             )
 
     def runs(self, spider: str | None = None, limit: int = 100) -> list[Run]:

@@ -113,6 +113,29 @@ def test_the_run_to_accept_is_named() -> None:
     assert "scraper accept 20260102-030405-ab12" in page(Report(summary(verdict="DEGRADED"))).text
 
 
+def test_a_run_that_is_not_accepted_shows_what_accepting_it_would_change() -> None:
+    changes = [
+        {"change": "changed", "key": f"k{n}", "before": {"p": 1}, "after": {"p": 2}} for n in range(10)
+    ]
+    offered = {"added": 0, "changed": 120, "removed": 0}
+    text = page(Report(summary(verdict="DEGRADED", offered=offered), changes=changes)).text
+    assert "What accepting this run would change 120 changed" in text and "and 110 more" in text
+    assert "k9" in text and "not taken over" in text and "more example" not in text
+
+
+def test_an_accepted_run_says_who_accepted_it_and_asks_for_nothing() -> None:
+    accepted = {"by": "ann", "at": "2026-01-02T09:00:00+00:00"}
+    text = page(Report(summary(verdict="DEGRADED", accepted=accepted))).text
+    assert "Accepted by ann, 2026-01-02 09:00 UTC" in text and "scraper accept" not in text
+
+
+def test_denied_urls_are_told_by_rule_with_an_example() -> None:
+    given = {"denied": 1731, "denials": {"outside allowed_domains": 1700, "robots.txt": 31}}
+    examples = {"denied: robots.txt": "https://books.test/x: robots.txt line 2"}
+    text = page(Report(summary(**given, examples=examples))).text
+    assert "1,731 denied by a rule" in text and "outside allowed_domains" in text and "books.test/x" in text
+
+
 def test_an_exemption_from_robots_is_shown_with_its_reason_before_the_figures() -> None:
     report = Report(summary(), exemptions={"intranet.example": "our own server, agreed 2026-01-02"})
     text = page(report).text

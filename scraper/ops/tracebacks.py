@@ -12,10 +12,16 @@ _MODULES = "scraper_spiders."  # the package under which `discovery` loads the f
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """`place`: "shop.py, line 12"; `code`: that line. Both are empty where no line of a spider took part."""
+    """A line of a spider: its file, its number and its `code`; empty where none took part."""
 
-    place: str = ""
+    file: str = ""
+    line: int = 0
     code: str = ""
+
+    @property
+    def place(self) -> str:
+        """As in "shop.py, line 12"."""
+        return f"{Path(self.file).name}, line {self.line}" if self.file else ""
 
 
 def files_of(spider: type) -> frozenset[str]:
@@ -33,7 +39,7 @@ def origin_of(error: BaseException, files: frozenset[str] = frozenset()) -> Orig
         if name in files or str(frame.f_globals.get("__name__", "")).startswith(_MODULES):
             linecache.checkcache(name)
             code = linecache.getline(name, line, frame.f_globals).strip()
-            found = Origin(f"{Path(name).name}, line {line}", code)
+            found = Origin(name, line, code)
     return found or Origin()
 
 

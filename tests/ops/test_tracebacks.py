@@ -5,8 +5,8 @@ import os
 from pathlib import Path
 from typing import Any
 
+from scraper.ops.tracebacks import LONGEST, files_of, origin_of, told, traceback_of
 from scraper.spider.discovery import load
-from scraper.spider.tracebacks import LONGEST, files_of, origin_of, told, traceback_of
 
 SOURCE = """
 import json, os

@@ -1,0 +1,140 @@
+"""What a run leaves and says at its end: outputs, verdicts that ask for a person, and what accept changes."""
+
+import csv
+import json
+import re
+from collections.abc import Iterator
+
+import pytest
+
+from tests.project import Project, read_jsonl
+from tests.site import Reply, Site, page
+
+SPIDER = """
+    from scraper import Spider
+
+    class Shop(Spider):
+        start_urls = [{url!r}]
+        key = {key!r}
+        settings = {{"delay": 0}}
+        health = {health!r}
+
+        def parse(self, page):
+            for row in page.css("li.book"):
+                yield {{"number": row.css("::attr(id)").get(), "title": row.css("::text").get()}}
+            yield from page.follow_all("a")
+"""
+
+
+@pytest.fixture
+def site() -> Iterator[Site]:
+    with Site() as found:
+        yield found
+
+
+def books(numbers: range, *links: str, title: str = "Title") -> str:
+    rows = "".join(f'<li class="book" id="{n}">{title} {n}</li>' for n in numbers)
+    return rows + "".join(f'<a href="{link}">more</a>' for link in links)
+
+
+def write(project: Project, site: Site, key: str = "number", health: dict[str, object] | None = None) -> None:
+    project.spider("shop", SPIDER.format(url=site.url(), key=key, health=health or {}))
+
+
+def test_outputs_follow_the_rule_of_the_current_records(project: Project, site: Site) -> None:
+    site["/"] = books(range(20), "/2")
+    site["/2"] = books(range(15, 40))
+    write(project, site, health={"max_repeated": 1})
+    first = project.run("run", "shop", "-o", "all.csv", "-o", "-", "--json")
+    assert first.code == 0, first.text
+    rows = list(csv.DictReader((project.root / "all.csv").open()))
+    assert [row["number"] for row in rows] == [record["number"] for record in project.records("shop")]
+    assert len(rows) == 40 and "5 dropped: same key as an earlier record" in first.err
+    assert "all.csv: 40 records" in first.err and len(first.out.splitlines()) == 41
+
+    part = project.run("run", "shop", "--max-pages", "1", "-o", "all.csv", "-o", "-")
+    assert (part.code, len(part.out.splitlines())) == (0, 20), part.text
+    assert "all.csv was not written: the run is unfinished" in part.err and "not compared yet" in part.err
+    assert "standard output: 20 records, a sample" in part.err
+    assert len(list(csv.DictReader((project.root / "all.csv").open()))) == 40
+
+    sample = project.run("run", "shop", "--fresh", "--limit", "3", "-o", "sample.jsonl")
+    assert sample.code == 0 and len(read_jsonl(project.root / "sample.jsonl")) == 3
+    assert "sample.jsonl: 3 records, a sample" in sample.err and len(project.records("shop")) == 40
+
+
+def test_an_output_that_cannot_be_written_ends_the_run_and_spoils_no_other(
+    project: Project, site: Site
+) -> None:
+    site["/"] = books(range(3))
+    wide = project.spider("shop", SPIDER.format(url=site.url(), key="number", health={}))
+    wide.write_text(wide.read_text().replace("yield {", 'yield {**{f"c{n}": n for n in range(2001)}, '))
+    ended = project.run("run", "shop", "-o", "wide.sqlite", "-o", "wide.jsonl", "--json")
+    assert ended.code == 1 and ended.summary["verdict"] == "OK", ended.text
+    assert re.search(r"wide\.sqlite was not written: .*column", " ".join(ended.summary["reasons"]))
+    assert "export shop -o wide.sqlite" in ended.err
+    assert len(read_jsonl(project.root / "wide.jsonl")) == len(project.records("shop")) == 3
+    twice = project.run("run", "shop", "-o", "a.csv", "-o", "./a.csv")
+    assert twice.code == 2 and "twice" in twice.err and "begins run" in project.run("run", "shop").err
+
+
+def test_what_accept_would_change_is_shown_and_who_accepted_is_remembered(
+    project: Project, site: Site
+) -> None:
+    site["/"] = books(range(20))
+    write(project, site)
+    assert project.run("run", "shop").code == 0
+    site["/"] = books(range(5), title="New")
+    ended = project.run("run", "shop", "-o", "out.csv", "--json")
+    assert ended.code == 1 and ended.summary["offered"] == {"added": 0, "changed": 5, "removed": 15}
+    assert "accept would add 0, change 5, remove 15" in ended.err
+    assert "out.csv was not written: the run is DEGRADED" in ended.err
+    assert not (project.root / "out.csv").exists() and len(project.records("shop")) == 20
+    report = next(project.data("shop", "runs").glob(f"{ended.summary['run_id']}/report.html"))
+    before = report.read_text("utf-8")
+    assert "What accepting this run would change" in before and "15 removed" in before and "New 4" in before
+
+    assert project.run("accept", "shop").code == 0
+    after = report.read_text("utf-8")
+    assert "Accepted" in after and "would change" not in after and before.count("<svg") == after.count("<svg")
+    assert "accepted by" in project.run("runs").out and "accepted by" in project.run("show", "shop").out
+    assert json.loads((report.parent / "run.json").read_text())["accepted"]["by"]
+    assert project.records("shop")[0]["title"] == "New 0"
+
+
+def test_a_key_that_drops_records_and_pages_that_are_gone_are_no_success(
+    project: Project, site: Site
+) -> None:
+    site["/"] = books(range(10))
+    project.spider(
+        "wrong", SPIDER.format(url=site.url(), key="shop", health={}).replace("yield {{", "yield {{")
+    )
+    source = project.root / "spiders" / "wrong.py"
+    source.write_text(source.read_text().replace('yield {"number"', 'yield {"shop": "A", "number"'))
+    wrong = project.run("run", "wrong", "--json")
+    assert wrong.code == 1 and wrong.summary["verdict"] == "DEGRADED"
+    assert (
+        '(9 of 10): same key as an earlier record: shop=A (number: "0", then "1")'
+        in (wrong.summary["reasons"][0])
+    )
+    site["/"] = page(*[f"/gone/{n}" for n in range(6)], *[f"/{n}" for n in range(4)])
+    for n in range(4):
+        site[f"/{n}"] = books(range(n, n + 1))
+    write(project, site)
+    gone = project.run("run", "shop", "--json")
+    assert gone.summary["verdict"] == "DEGRADED" and 'health = {"max_failed": 0.6}' in gone.text
+    write(project, site, health={"max_failed": 0.6})
+    assert project.run("run", "shop").code == 0
+
+
+def test_errors_are_told_at_the_spiders_own_line_with_their_traceback(project: Project, site: Site) -> None:
+    site["/"] = Reply(200, "no json")
+    write(project, site)
+    source = project.root / "spiders" / "shop.py"
+    source.write_text(source.read_text().replace("for row in", "page.json(); [].pop()\n        for row in"))
+    ended = project.run("-v", "run", "shop", "--json")
+    assert ended.summary["verdict"] == "BROKEN" and "json/decoder.py" not in ended.summary["reasons"][0]
+    assert re.search(r"JSONDecodeError in shop\.py, line \d+", ended.summary["reasons"][0])
+    assert "page.json(); [].pop()" in ended.err and "Traceback (most recent call last)" in ended.err
+    errors = next(project.data("shop", "runs").glob("*/errors.txt")).read_text()
+    assert site.url() in errors and "decoder.py" in errors
