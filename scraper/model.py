@@ -199,7 +199,8 @@ class Refusal:
 class Fetched:
     """A page was parsed. `facts` are what its site says about its use (noindex, AI preferences).
 
-    `filtered`: requests that repeat one of the same page.
+    `filtered`: requests that repeat one of the same page. `is_emptied`: it brings nothing where its last
+    version brought something, also when asked again.
     """
 
     known: Known
@@ -208,6 +209,7 @@ class Fetched:
     refused: tuple[Refusal, ...] = ()
     facts: Mapping[str, Any] = field(default_factory=dict)
     filtered: int = 0
+    is_emptied: bool = False
 
 
 @dataclass(frozen=True, slots=True)

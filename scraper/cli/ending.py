@@ -68,7 +68,7 @@ def _changes(summary: Summary) -> str:
             f"not taken over; accept would add {offered['added']:,}, change {offered['changed']:,}, "
             f"remove {offered['removed']:,}"
         )
-    if summary["verdict"] != Verdict.OK and "accepted" not in summary:
+    if not summary.get("published", summary["verdict"] == Verdict.OK):
         return "not compared yet"
     return f"{summary['added']:,} added, {summary['changed']:,} changed, {summary['removed']:,} removed"
 
@@ -199,6 +199,8 @@ def _next(summary: Summary, place: Place) -> Iterator[tuple[str, str]]:
             yield "next", show
             yield "", command_line("cron", spider, "0 3 * * *", data=data)
         case Verdict.INCOMPLETE:
+            if summary["exit_code"] == 1:
+                yield "look", "give it more time (--max-time), or less to do: max_depth, allowed_domains"
             yield "go on", command_line(*words, data=data)
         case Verdict.DEGRADED | Verdict.EMPTY | Verdict.BROKEN:
             yield "look", show

@@ -23,6 +23,7 @@ from scraper.model import (
 MOST_EXAMPLES = 20
 _FIGURES = re.compile(r" (?:line )?[0-9]+")
 REJECTED = "rejected record"
+EMPTIED = "brings nothing where it did"
 
 
 @dataclass(slots=True)
@@ -38,6 +39,7 @@ class DomainStats:
     failed: int = 0
     gone: int = 0
     parse_errors: int = 0
+    emptied: int = 0
     denied: int = 0
     retries: int = 0
     filtered: int = 0
@@ -81,6 +83,9 @@ class DomainStats:
         self.rejected += len(visit.rejected)
         for text in visit.rejected:
             self.note(REJECTED, f"{visit.entry.url}: {text}")
+        if isinstance(visit.outcome, Fetched) and visit.outcome.is_emptied:
+            self.emptied += 1
+            self.examples.setdefault(EMPTIED, visit.entry.url[:500])
         self._count_outcome(visit.entry.url, visit.outcome)
 
     def _count_outcome(self, url: str, outcome: Outcome) -> None:

@@ -48,7 +48,7 @@ from scraper.politeness import retry, robots
 from scraper.politeness.blocks import refusal
 from scraper.politeness.scope import refusal as out_of_scope
 from scraper.runs.archive import Archives
-from scraper.spider import Rules, Spider, parse_page
+from scraper.spider import ParseResult, Rules, Spider, parse_page
 from scraper.spider.identity import ParseInputs, archived_as, identity_of, request_of, request_text
 from scraper.urls import canonical, domain_of, join, variant
 
@@ -61,6 +61,8 @@ _MOST_REPEATS = 2  # of a URL that redirects to itself with a cookie
 LONGEST_REFRESH = 5  # seconds: a page that leads elsewhere sooner is not there to be read
 _JSON = "application/json"
 _COOKIES = frozenset({"set-cookie", "set-cookie2"})
+MOST_EMPTY_TRIES = 2  # more for a page that brings nothing where it did
+MOST_EMPTIED = 10  # pages that stayed so
 _LEAVES = re.compile(r"[/=](?:log|sign)[-_]?(?:out|off)(?:\.\w+)?/?(?:[?&#]|$)", re.IGNORECASE)
 _QUERY = re.compile(r"(https?://[^\s?'\"]*)\?[^\s'\"]*")
 _FORM = "application/x-www-form-urlencoded"
@@ -109,6 +111,7 @@ class Fetcher:
         self._archives = archives
         self._in_hand = in_hand
         self._bounded = Bounded(options.parse_timeout)
+        self._emptied = 0
         self._files = files_of(type(spider))
         self._redaction = redaction or Redaction()
 
@@ -334,6 +337,16 @@ class Fetcher:
             return Retry(f"status {status}"), ()
         return Failed(f"status {status}", f"status {status}", is_gone=status in _GONE), ()
 
+    def _may_ask_again(self, entry: Entry, request: Request) -> bool:
+        """Whether a page that brings nothing is asked again: lists come without their rows on a bad moment.
+
+        Where many stay empty the site has changed, and asking twice for everything would find out no more.
+        """
+        if entry.attempts >= min(MOST_EMPTY_TRIES, self._options.max_attempts - 1):
+            self._emptied += 1
+            return False
+        return self._emptied < MOST_EMPTIED and retry.is_safe(request.method)
+
     def _not_modified(self, entry: Entry, page: Page) -> tuple[Outcome, tuple[str, ...]]:
         known = entry.known
         if known is not None and self._is_same(entry):
@@ -451,6 +464,9 @@ class Fetcher:
             found = parse_page(self._spider, page, self._rules, entry.fp)
             if page.has_asked:
                 known = replace(known, inputs="")  # what else it asked for may change while the page does not
+            is_emptied = before is not None and before.inputs == inputs and _is_emptied(before, found)
+            if is_emptied and self._may_ask_again(entry, page.request):
+                return Retry("brings nothing where it did"), ()
             facts = page.facts(self._robots_usage(page))
         except PageTooLarge as error:
             return Failed(error.message, TOO_LARGE), ()
@@ -459,8 +475,15 @@ class Fetcher:
             kind = f"{type(error).__name__} in {place}" if place else type(error).__name__
             failed = Failed(told(error, self._files), kind, is_parse=True, traceback=traceback_of(error))
             return failed, ()
-        outcome = Fetched(known, found.records, found.links, found.refused, facts, found.filtered)
+        outcome = Fetched(known, found.records, found.links, found.refused, facts, found.filtered, is_emptied)
         return outcome, found.rejected
+
+
+def _is_emptied(before: Known, found: ParseResult) -> bool:
+    """Whether a page brings nothing though its last version brought something."""
+    if found.records or found.rejected:
+        return False
+    return bool(before.records or (before.links and not found.links))
 
 
 def _trouble(entry: Entry, *, is_own: bool = False) -> Reaction:

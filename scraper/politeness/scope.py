@@ -1,9 +1,15 @@
 """What a crawl may follow, before anything is asked of a site: scope and traps."""
 
+import re
+from collections import Counter
+from urllib.parse import unquote
+
 from scraper.urls import host_of
 
 LONGEST_URL = 2000  # characters
-MOST_REPEATS = 3  # of one path segment; more is a trap that links to itself
+MOST_REPEATS = 3  # of one path segment, or of a parameter in a link that grows; more is a trap
+MOST_PARTS = 20  # of a link that grows: segments, parameters, or members of a list
+_DEEPEST = 6  # times that a URL may have been encoded into another
 
 
 def refusal(
@@ -29,6 +35,36 @@ def refusal(
     if not is_inside(host, allowed_domains):
         return f"outside allowed_domains: {host[:100]}"
     return _trap(path, depth, max_depth)
+
+
+def growth(url: str, parent: str) -> str | None:
+    """Why a link that holds the URL of its own page is a trap, growing step by step; None where it is none.
+
+    A link that continues its page's URL (`/books` to `/books/7`, `?q=a` to `?q=a&page=2`) is nothing unusual.
+    It is a trap once a parameter repeats in it, or it has very many parts: such a chain has no end.
+    """
+    held = parent.partition("://")[2].partition("/")[2].partition("#")[0].rstrip("/")
+    if not held or len(url) <= len(parent) or not (held in url or "%" in url):
+        return None
+    plain = _decoded(url.partition("://")[2].partition("/")[2].partition("#")[0])
+    if _decoded(held) not in plain:
+        return None
+    path, *pairs = re.split(r"[?&]", plain)
+    names = Counter(pair.partition("=")[0] for pair in pairs)
+    for name, count in names.most_common(1):
+        if count > MOST_REPEATS:
+            return f"trap, grows with every step: parameter {name[:40]!r} is in it {count} times"
+    lists = (len(re.split(r"[,;|]", pair)) for pair in pairs)
+    parts = max(path.count("/") + 1, len(pairs), *lists, 0)
+    return f"trap, grows with every step: {parts} parts" if parts > MOST_PARTS else None
+
+
+def _decoded(text: str) -> str:
+    for _ in range(_DEEPEST):
+        if "%" not in text or (plain := unquote(text)) == text:
+            break
+        text = plain
+    return text
 
 
 def is_inside(host: str, domains: frozenset[str]) -> bool:

@@ -69,7 +69,7 @@ class Facts:
     `blocked` names those left alone for it, `down` is the reason why a domain could not be reached at all,
     `auth` the reason why a login failed. `filled` counts records by field that is not empty,
     `rejected` those that were not as the spider declares them, `repeated` those that had the key of another
-    and were not its equal. `stopped`: why
+    and were not its equal, `emptied` the pages that bring nothing where they did. `stopped`: why
     the run ended before its work was done ("SIGTERM", "example.org asks to wait until 14:00"), empty
     otherwise. `is_limited`: a limit that the user set for this run alone was reached, so its totals are not
     held against other runs. `is_given_up`: it was stopped because callbacks raised on page after page.
@@ -87,6 +87,8 @@ class Facts:
     down: Mapping[str, str] = field(default_factory=dict)
     auth: Mapping[str, str] = field(default_factory=dict)
     rejected: int = 0
+    emptied: int = 0
+    emptied_example: str = ""
     repeated: int = 0
     repeated_example: str = ""
     gone: int = 0
@@ -302,6 +304,10 @@ def _few(facts: Facts, past: Sequence[Mapping[str, Any]], health: Health) -> Ite
     usual = _median([each["records"] for each in past])
     if usual and facts.records < usual * (1 - health.max_drop):
         yield f"{facts.records} records, {usual:g} in {_runs(past)}"
+    elif usual and facts.emptied and facts.records < usual * (1 - health.max_failed):
+        are = "page brings" if facts.emptied == 1 else "pages bring"
+        empty = f"{facts.emptied} {are} nothing where there was something, also when asked again"
+        yield f"{facts.records} records, {usual:g} in {_runs(past)}: {empty}, e.g. {facts.emptied_example}"
 
 
 def _unfilled(facts: Facts, past: Sequence[Mapping[str, Any]], health: Health) -> Iterator[str]:

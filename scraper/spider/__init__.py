@@ -11,7 +11,7 @@ from typing import Any
 from scraper.errors import RecordError, SpiderError
 from scraper.model import NewUrl, RecordLine, Refusal, Request
 from scraper.parsing.page import Page
-from scraper.politeness.scope import LONGEST_URL, refusal
+from scraper.politeness.scope import LONGEST_URL, growth, refusal
 from scraper.runs.record_types import schema_of
 from scraper.runs.records import Schema, is_record, key_fields, line_of
 from scraper.spider.identity import identity_of, is_plain, request_text
@@ -249,20 +249,12 @@ class _Basket:
             self._rejected.append(str(error))
 
     def _put_request(self, request: Request) -> None:
-        url = request.url
-        if not isinstance(url, str):
-            raise SpiderError(f"a Request has the URL {url!r:.80} ({type(url).__name__})", "a URL is text")
         if len(self._links) >= self._rules.max_links or self._link_text > _MOST_LINK_TEXT:
             self._more[f"over max_links {self._rules.max_links}"] += 1
             return
-        if not url.startswith(_WEB):
-            url = join(self._page.base, url) or ""
-        if not url:
-            link: NewUrl | Refusal = Refusal(request.url[:LONGEST_URL], "not a URL")
-        elif len(url) <= _LONGEST_CACHED and is_plain(request):
-            link = self._plain_link(url, request)
-        else:
-            link = _link(self._rules, url, self._depth, request)
+        link = self._link_of(request)
+        if isinstance(link, NewUrl) and (reason := growth(link.url, self._page.url)):
+            link = Refusal(link.url, reason)
         if isinstance(link, Refusal):
             self._refuse(link)
         else:
@@ -287,6 +279,18 @@ class _Basket:
         else:
             kind = refusal.reason.partition(":")[0]
             self._more[kind if kind in self._more or len(self._more) < _MOST_KINDS else "other reasons"] += 1
+
+    def _link_of(self, request: Request) -> NewUrl | Refusal:
+        url = request.url
+        if not isinstance(url, str):
+            raise SpiderError(f"a Request has the URL {url!r:.80} ({type(url).__name__})", "a URL is text")
+        if not url.startswith(_WEB):
+            url = join(self._page.base, url) or ""
+        if not url:
+            return Refusal(request.url[:LONGEST_URL], "not a URL")
+        if len(url) <= _LONGEST_CACHED and is_plain(request):
+            return self._plain_link(url, request)
+        return _link(self._rules, url, self._depth, request)
 
     def _plain_link(self, url: str, request: Request) -> NewUrl | Refusal:
         # Frozen values, so all pages that have this link share them. The frontier keeps the depth at which it

@@ -221,6 +221,9 @@ class Store(Protocol):
     def take(self, run: Run, lease: Lease, n: int, held: Sequence[int] = ()) -> list[Entry]:
         """The first `n` pending URLs of a leased domain by (priority, sequence), without those `held`.
 
+        Of one priority, pages that the last good run met come before all others: what is known is kept up to
+        date before anything new is looked at.
+
         Nothing if the lease is no longer ours. Each carries `known`, its last version's validators and
         inputs, if that version belongs to an accepted run, or to this one.
         """
@@ -253,6 +256,13 @@ class Store(Protocol):
         * Deferred stays pending, at its place.
         * Denied and Failed are done with their reason; what stood for the page stands, unless `is_gone`. A
           Denied that `keeps_links` makes those of the last version pending, whichever run has made it.
+        """
+        ...
+
+    def known_pending(self, run: Run) -> int:
+        """How many pages that the last good run met are still pending in this one.
+
+        Good: the last accepted whole run, or all accepted ones where none was whole.
         """
         ...
 

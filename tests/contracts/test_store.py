@@ -250,7 +250,7 @@ class TestSettlement:
         run = store.start_run("news", "code")
         store.add(run, [url("1"), url("2"), url("3")])
         lease = lease_all(store, run)["a.example"]
-        one, two, three = store.take(run, lease, 3)
+        two, one, three = store.take(run, lease, 3)
         settle(store, run, lease, (one, page("1")), (two, Unchanged(Known(0))), (three, page("3")))
         assert keys(store.records(run)) == ["1", "2", "3"]
 
@@ -765,6 +765,28 @@ class TestSecondVisits:
         known = self.known(store, store.start_run("news", "code"))
         assert known is not None
         assert (known.etag, known.body_hash, known.fetched_at) == ('"1"', b"hash", 5.0)
+
+    def test_what_the_last_version_brought_is_known(self, world: World) -> None:
+        store = world.worker("w1")
+        run_through(store, {"1": page("a", "b", links=(url("2"),))}, "1")
+        known = self.known(store, store.start_run("news", "code"))
+        assert known is not None and (known.records, known.links) == (2, 1)
+
+    def test_pages_of_an_accepted_run_come_before_new_ones_also_when_tried_again(self, world: World) -> None:
+        store = world.worker("w1")
+        run_through(store, {"1": page("1", links=(url("2"),))}, "1", "4")
+        run_through(store, {}, "5", accepted=False)
+        run = store.start_run("news", "code")
+        store.add(run, [url("3"), url("5"), url("1"), url("9", priority=1)])
+        lease = lease_all(store, run)["a.example"]
+        urgent, one, *new = store.take(run, lease, 9)
+        assert [entry.url for entry in (urgent, one, *new)] == [url(n).url for n in ("9", "1", "3", "5")]
+        assert store.known_pending(run) == 1
+        settle(store, run, lease, (urgent, page("9")), (one, Unchanged(Known(0))))
+        two = store.take(run, lease, 1)[0]
+        settle(store, run, lease, (two, Retry("503")))
+        assert [entry.url for entry in store.take(run, lease, 9)] == [url(n).url for n in ("2", "3", "5")]
+        assert store.known_pending(run) == 1
 
     def test_a_run_that_was_not_accepted_leaves_nothing_known(self, world: World) -> None:
         store = world.worker("w1")

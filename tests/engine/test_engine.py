@@ -508,6 +508,42 @@ class TestFrontier:
         assert (sent[A], sent[A + "b"], sent[B]) == (None, "id=1", None)
 
 
+class TestPagesThatBringNothing:
+    def site(self, second: Any) -> FakeWeb:
+        web = FakeWeb({A: links("1"), A + "1": links("2", *[f"a{n}" for n in range(5)])})
+        web.pages[A + "2"] = links(*[f"b{n}" for n in range(6)])
+        web.pages |= {A + f"{kind}{n}": f"book {kind}{n}" for kind in "ab" for n in range(6)}
+        self.first = crawl(Rows, web)
+        web.pages[A + "1"] = second
+        return web
+
+    def test_they_are_asked_again_and_a_bad_moment_costs_nothing(self) -> None:
+        web = self.site(["<p>moment please</p>", links("2", *[f"a{n}" for n in range(5)], "a5")])
+        result = crawl(Rows, web, store=self.first.store)
+        assert (result.verdict, len(result.records)) == (Verdict.OK, 12)
+        assert paths(result).count("1") == 2 and result.summary["emptied"] == 0
+
+    def test_where_they_stay_so_a_fall_by_more_than_a_tenth_is_degraded(self) -> None:
+        web = self.site("<p>nothing</p>")
+        result = crawl(Rows, web, store=self.first.store)
+        assert paths(result).count("1") == 3 and result.verdict is not Verdict.OK
+        assert result.summary["emptied"] == 1
+
+    def test_a_site_that_has_changed_as_a_whole_is_not_asked_thrice_for_every_page(self) -> None:
+        web = FakeWeb({A: links(*[f"a{n}" for n in range(60)]), **{A + f"a{n}": "book" for n in range(60)}})
+        first = crawl(Rows, web)
+        web.pages |= {A + f"a{n}": "sold" for n in range(60)}
+        result = crawl(Rows, web, store=first.store)
+        assert 61 < len(paths(result)) < 61 + 130
+
+
+class Rows(Walk):
+    def parse(self, page: Page) -> Any:
+        if "book" in page.text:
+            yield {"url": page.url}
+        yield from page.follow_all("a")
+
+
 class TestPages:
     def test_a_callback_that_raises_fails_only_its_page(self) -> None:
         class Clumsy(Walk):

@@ -1,6 +1,6 @@
 import pytest
 
-from scraper.politeness.scope import refusal
+from scraper.politeness.scope import growth, refusal
 
 INSIDE = frozenset(("example.org", "shop.example.com"))
 
@@ -43,6 +43,51 @@ def test_what_is_in_scope_is_followed(url: str) -> None:
 )
 def test_what_is_out_of_scope_is_refused_with_its_reason(url: str, reason: str) -> None:
     assert reason in (refusal(url, INSIDE) or "")
+
+
+@pytest.mark.parametrize(
+    ("parent", "link"),
+    [
+        ("https://example.org/", "https://example.org/?d=1&d=2&d=3&d=4&d=5"),
+        ("https://example.org/books", "https://example.org/books/7/reviews/1/2/3/4/5/6"),
+        ("https://example.org/?q=a&x=1&y=2&z=3", "https://example.org/?q=a&x=1&y=2&z=3&page=2"),
+        ("https://example.org/cal?m=2026-01", "https://example.org/cal?m=2026-02"),
+        ("https://example.org/in?next=/a", "https://example.org/in?next=%2Fin%3Fnext%3D%2Fa"),
+        ("https://example.org/api?ids=1,2", "https://example.org/api?ids=" + ",".join(map(str, range(90)))),
+        ("https://example.org/?t=a&t=b", "https://example.org/?t=a&t=b&t=c"),
+    ],
+)
+def test_a_link_that_only_continues_its_page_is_followed(parent: str, link: str) -> None:
+    assert growth(link, parent) is None
+
+
+@pytest.mark.parametrize(
+    ("parent", "link", "reason"),
+    [
+        (
+            "https://example.org/c?d=1&d=2&d=3",
+            "https://example.org/c?d=1&d=2&d=3&d=4",
+            "'d' is in it 4 times",
+        ),
+        (
+            "https://example.org/c?back=%2Fc%3Fback%3D%252Fc%253Fback%253D1",
+            "https://example.org/c?back=%2Fc%3Fback%3D%252Fc%253Fback%253D%25252Fc%25253Fback%25253D1",
+            "'back' is in it 4 times",
+        ),
+        (
+            "https://example.org/c?seen=" + ",".join(map(str, range(20))),
+            "https://example.org/c?seen=" + ",".join(map(str, range(21))),
+            "21 parts",
+        ),
+        (
+            "https://example.org/" + "/".join(map(str, range(20))),
+            "https://example.org/" + "/".join(map(str, range(21))),
+            "21 parts",
+        ),
+    ],
+)
+def test_links_that_grow_with_every_step_are_a_trap(parent: str, link: str, reason: str) -> None:
+    assert reason in (growth(link, parent) or "") and "trap" in (growth(link, parent) or "")
 
 
 def test_a_url_of_two_thousand_characters_is_not_too_long() -> None:

@@ -80,6 +80,18 @@ def test_a_finding_gives_its_verdict_and_one_sentence(facts: Facts, verdict: Ver
     assert (found.verdict, found.reasons) == (verdict, (reason,))
 
 
+def test_a_fall_below_max_drop_counts_where_pages_bring_nothing_any_more() -> None:
+    history = [{"records": 500}] * 5
+    assert judge(Facts(pages=40, records=260), history).verdict is Verdict.OK
+    found = judge(
+        Facts(pages=40, records=260, emptied=1, emptied_example="https://a.example/l?p=10"), history
+    )
+    assert found.verdict is Verdict.DEGRADED
+    assert found.reasons[0].startswith("260 records, 500 in the five runs before: 1 page brings nothing")
+    assert found.reasons[0].endswith("e.g. https://a.example/l?p=10")
+    assert judge(Facts(pages=40, records=460, emptied=1), history).verdict is Verdict.OK
+
+
 @pytest.mark.parametrize(
     "facts",
     [

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.project import Project, read_jsonl
-from tests.site import Reply, Site, page
+from tests.site import Arrival, Reply, Site, page
 
 SPIDER = """
     from scraper import Spider
@@ -125,6 +125,35 @@ def test_a_key_that_drops_records_and_pages_that_are_gone_are_no_success(
     assert gone.summary["verdict"] == "DEGRADED" and 'health = {"max_failed": 0.6}' in gone.text
     write(project, site, health={"max_failed": 0.6})
     assert project.run("run", "shop").code == 0
+
+
+def test_nights_that_never_end_speak_and_keep_what_is_known_up_to_date(project: Project, site: Site) -> None:
+    site["/"] = books(range(3), "/a", "/b")
+    site["/a"], site["/b"] = books(range(3, 6)), books(range(6, 9))
+    write(project, site)
+    assert project.run("run", "shop").code == 0
+
+    def month(arrival: Arrival) -> str:
+        number = int(arrival.path.rpartition("=")[2])
+        return f'<a href="/calendar?month={number + 1}">next</a>'
+
+    site["/calendar"] = month
+    site["/"] = books(range(3), "/calendar?month=1", "/a", "/b")
+    nights = []
+    for night in range(4):
+        site["/b"] = books(range(6, 9), title=f"Night {night}")
+        site.arrivals.clear()
+        nights.append(project.run("run", "shop", "--quiet", "--max-time", "0.5"))
+        asked = [path for path in site.paths() if not path.startswith("/calendar")]
+        assert len(site.paths()) > 3, nights[-1].text
+        if night in (0, 3):
+            # What is known comes before the calendar, although the calendar was linked first.
+            assert site.paths()[:3] == ["/", "/a", "/b"] and len(asked) == 3
+    assert [ended.code for ended in nights] == [0, 0, 1, 1]
+    assert nights[0].text == nights[1].text == "exit 0\n\n"
+    assert "INCOMPLETE since 20" in nights[2].err and "3 runs in a row" in nights[2].err
+    assert "taken over as it is" in nights[3].err and "max_depth" in nights[3].err
+    assert project.records("shop")[-1]["title"] == "Night 3 8" and len(project.records("shop")) == 9
 
 
 def test_errors_are_told_at_the_spiders_own_line_with_their_traceback(project: Project, site: Site) -> None:

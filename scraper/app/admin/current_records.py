@@ -74,7 +74,7 @@ def accept(store: Store, run: Run, data: Path, now: float) -> dict[str, int]:
     files = RunFiles(data, run.spider, run.id)
     counts = publish(store, run, files, spider, is_whole=run.is_whole)
     accepted = {"by": _user(), "at": moment(now)}
-    summary = {**run.summary, **counts, "accepted": accepted}
+    summary = {**run.summary, **counts, "accepted": accepted, "published": True}
     summary.pop("offered", None)
     store.accept_run(run, summary)
     _tell_accepted(store, run, files, summary)

@@ -52,9 +52,19 @@ def conclude(
         "duplicates": repeated.count,
         "duplicate": repeated.example,
     }
+    is_closed = judgement.verdict is Verdict.INCOMPLETE and _is_endless(store, found, end)
+    if is_closed:
+        summary["reasons"].append(
+            "taken over as it is; the next run begins anew, with the pages that are known"
+        )
     summary = dict(prepared.redaction.value(summary))
-    is_accepted = judgement.verdict is Verdict.OK
-    is_paused = bool(end.signal) or (end.is_unfinished and judgement.verdict is Verdict.INCOMPLETE)
+    is_accepted = judgement.verdict is Verdict.OK or is_closed
+    is_paused = bool(end.signal) or (
+        end.is_unfinished and judgement.verdict is Verdict.INCOMPLETE and not is_closed
+    )
+    summary |= {"published": is_accepted, "unfinished": 0}
+    if is_paused or is_closed:
+        summary |= {"unfinished": end.tries, "unfinished_since": end.since}
     samples: tuple[Mapping[str, Any], ...] = ()
     if is_whole and (standing := store.let_stand(found)):
         files.log({"event": "note", "text": f"{standing} pages stand as they were: {UNMET}"})
@@ -80,6 +90,16 @@ def conclude(
     _notify(prepared.settings, files, summary, history)
     _forget_old_runs(prepared, store, files, found)
     return summary
+
+
+def _is_endless(store: Store, found: Run, end: End) -> bool:
+    """Whether a run that does not come to its end has only new pages left, behind all that were known.
+
+    It would keep the known ones from ever being asked again, and their changes from being published.
+    """
+    if not (end.is_pause and end.is_overdue) or store.known_pending(found):
+        return False
+    return any(one.is_accepted for one in store.runs(found.spider, MOST_HISTORY))
 
 
 def _give_out(

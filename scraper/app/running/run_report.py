@@ -36,7 +36,7 @@ def details_of(files: RunFiles) -> dict[str, Any]:
 
 
 def _report(files: RunFiles, summary: Summary, history: Sequence[Summary], details: Details) -> Report:
-    is_current = summary["verdict"] == "OK" or "accepted" in summary
+    is_current = summary.get("published", summary["verdict"] == "OK")
     examples = summary["examples"]
     return Report(
         summary,

@@ -10,7 +10,7 @@ from scraper.app.compose import compose, compose_offline, worker_name
 from scraper.app.options import Options, Prepared, inputs_of, kept_params, open_params, with_params
 from scraper.app.running.end_run import conclude
 from scraper.app.running.run_output import Exporter, LogFile, Timeline
-from scraper.app.running.summary import End, unstarted
+from scraper.app.running.summary import End, moment, unstarted
 from scraper.app.running.worker_pool import Workers
 from scraper.engine.plan import Stop
 from scraper.errors import StoreError, UsageError
@@ -192,8 +192,22 @@ def _crawl(
         clock.now() - began,
         clock.wall(),
         _is_pause(stop, prepared),
+        *_unfinished(store, found),
     )
     return conclude(prepared, store, found, files, exporter, timeline, end)
+
+
+def _unfinished(store: Store, found: Run) -> tuple[int, str]:
+    """How many runs in a row will not have come to their end, this one included, and since when (ISO 8601).
+
+    A run that was ended for that reason counts for the next one too.
+    """
+    known = (
+        [found] if found.is_resumed else [one for one in store.runs(found.spider, 2) if one.id != found.id]
+    )
+    before = known[0].summary if known else {}
+    since = str(before.get("unfinished_since") or moment(found.started_at))
+    return int(before.get("unfinished", 0)) + 1, since
 
 
 def _strays(spider: type[Spider]) -> list[str]:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from scraper.engine.domain_stats import REJECTED, DomainStats, total
+from scraper.engine.domain_stats import EMPTIED, REJECTED, DomainStats, total
 from scraper.engine.plan import Stop
 from scraper.model import Verdict
 from scraper.runs.health import Facts, Fill, Health, Judgement, judge
@@ -14,6 +14,7 @@ from scraper.store import Run
 
 _GONE = {"status 404", "status 410"}
 _NO_PAGES = _GONE | {REJECTED}
+MOST_TRIES, MOST_STEPS = 3, 10
 _LIMITS = {Stop.PAGES: "max_pages", Stop.TIME: "max_time", Stop.RECORDS: "--limit"}
 
 
@@ -22,7 +23,8 @@ class End:
     """How the loop ended: `stop`, the signal if it was one, URLs left pending, seconds taken.
 
     `ended_at`: a wall moment. `is_pause`: a limit given for this run alone was reached, so that the same
-    command goes on.
+    command goes on. `tries`: how many runs in a row have been stopped so, this one included, `since` when
+    (ISO 8601).
     """
 
     stop: Stop
@@ -31,11 +33,21 @@ class End:
     seconds: float = 0.0
     ended_at: float = 0.0
     is_pause: bool = False
+    tries: int = 1
+    since: str = ""
 
     @property
     def is_unfinished(self) -> bool:
         """Whether the same command is to go on with this run."""
         return self.is_pause or self.stop in (Stop.SIGNAL, Stop.DEFERRED)
+
+    @property
+    def is_overdue(self) -> bool:
+        """Whether the run has been unfinished so often that it may never end by itself.
+
+        Somebody who goes on page by page is at work; a run whose time is over night after night is not.
+        """
+        return self.is_unfinished and self.tries >= (MOST_STEPS if self.stop is Stop.PAGES else MOST_TRIES)
 
 
 def facts_of(
@@ -57,6 +69,8 @@ def facts_of(
         down={name: reason for name, stats in domain_stats.items() if (reason := stats.down)},
         auth={name: stats.login for name, stats in domain_stats.items() if stats.login},
         rejected=whole.rejected,
+        emptied=whole.emptied,
+        emptied_example=whole.examples.get(EMPTIED, ""),
         repeated=repeated,
         repeated_example=example,
         gone=whole.gone,
@@ -69,11 +83,16 @@ def facts_of(
 
 
 def judgement_of(facts: Facts, history: Sequence[Mapping[str, Any]], health: Health, end: End) -> Judgement:
-    """The verdict; a healthy run that was paused by a limit is INCOMPLETE, which is no fault."""
+    """The verdict; a healthy run that a limit paused is INCOMPLETE, which is no fault the first times."""
     found = judge(facts, history, health)
     if found.verdict is Verdict.OK and end.is_pause:
         reason = f"stopped at {_LIMITS[end.stop]}; the same command goes on from here"
-        return Judgement(Verdict.INCOMPLETE, (reason,))
+        found = Judgement(Verdict.INCOMPLETE, (reason,))
+    if found.verdict is Verdict.INCOMPLETE and end.is_overdue:
+        since = f"INCOMPLETE since {end.since[:16].replace('T', ' ')} UTC"
+        told = f"{since}: {end.tries} runs in a row did not get to the end"
+        told += f", {end.pending:,} URLs are pending"
+        found = Judgement(found.verdict, (told, *found.reasons))
     return found
 
 
@@ -83,7 +102,9 @@ def exit_code_of(verdict: Verdict, end: End) -> int:
         return 128 + end.signal
     if verdict is Verdict.AUTH:
         return 77
-    if verdict is Verdict.OK or (verdict is Verdict.INCOMPLETE and end.is_pause):
+    if verdict is Verdict.INCOMPLETE and end.is_pause:
+        return 1 if end.is_overdue else 0
+    if verdict is Verdict.OK:
         return 0
     return 75 if verdict is Verdict.INCOMPLETE else 1
 
@@ -114,6 +135,7 @@ def summary_of(
         "rejected": whole.rejected,
         "failed": whole.failed,
         "denied": whole.denied,
+        "emptied": whole.emptied,
         "deferred": end.pending if end.stop is Stop.DEFERRED else 0,
         "pending": end.pending,
         "retries": whole.retries,

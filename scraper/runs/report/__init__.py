@@ -42,7 +42,8 @@ def render(report: Report) -> str:
 
 
 def _course(report: Report) -> Markup | None:
-    if not report.timeline:
+    # A run of a second has no course.
+    if not any(pages or records for _, pages, records in report.timeline):
         return None
     drawn = timeline(report.timeline, number(report.summary, "seconds"))
     return element("section", element("h2", "Course of the run"), *drawn, class_="course")

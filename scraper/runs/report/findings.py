@@ -28,7 +28,7 @@ def changes(report: Report) -> Markup:
     found = [group for group in groups if group is not None]
     if totals is not report.summary:
         title, told = "What accepting this run would change", "It would change nothing."
-    elif report.summary.get("verdict") == "INCOMPLETE":
+    elif report.summary.get("verdict") == "INCOMPLETE" and not report.summary.get("published"):
         title, told = "Changes", "Not compared yet: the run is unfinished."
     else:
         title, told = "Changes", "No record was added, changed or removed."

@@ -123,7 +123,7 @@ def figures(report: Report) -> Markup:
     summary = report.summary
     missed = [(name, number(summary, name)) for name in ("failed", "denied", "deferred")]
     changes = "not taken over" if "offered" in summary else "not compared yet"
-    if summary.get("verdict") == "OK" or "accepted" in summary:
+    if summary.get("published", summary.get("verdict") == "OK"):
         changes = "{}\u00a0added · {}\u00a0changed · {}\u00a0removed".format(
             *(counted(summary, name) for name in ("added", "changed", "removed"))
         )

@@ -49,6 +49,13 @@ class Frontier:
             return False
         return taken.get(url.id) == url.seq
 
+    def is_known(self, url: Url) -> bool:
+        """Whether the last good run has met the page."""
+        accepted = [run for run in self._data.runs.values() if run.spider == url.spider and run.is_accepted]
+        whole = max((run.number for run in accepted if run.is_whole), default=0)
+        good = {whole} if whole else {run.number for run in accepted}
+        return any(look.url == url.id and look.run in good for look in self._data.looks)
+
     def entry(self, run: Run, url: Url) -> Entry:
         new, page = url.new, self._data.pages.get(url.id)
         known = None

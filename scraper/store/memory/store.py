@@ -180,7 +180,7 @@ class MemoryStore:
             and (url.run, url.state) == (run.number, "pending")
             and url.id not in held
         ]
-        pending.sort(key=lambda url: (-url.new.priority, url.seq))
+        pending.sort(key=lambda url: (-url.new.priority, not self._frontier.is_known(url), url.seq))
         self._taken |= {url.id: url.seq for url in pending[:n]}
         return [self._frontier.entry(run, url) for url in pending[:n]]
 
@@ -217,6 +217,10 @@ class MemoryStore:
         for update in domains:
             self._update(run, update)
         return Settled(new, frozenset(named - ours), tuple(refused), filtered)
+
+    def known_pending(self, run: Run) -> int:
+        met = (url for url in self._data.urls.values() if (url.spider, url.run) == (run.spider, run.number))
+        return sum(url.state == "pending" and self._frontier.is_known(url) for url in met)
 
     def let_stand(self, run: Run) -> int:
         self._check_held(run)

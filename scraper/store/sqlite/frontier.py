@@ -12,15 +12,20 @@ from dataclasses import dataclass, field
 
 from scraper.errors import LeaseLost
 from scraper.model import NewUrl
-from scraper.store.sqlite import fingerprint_index
+from scraper.store.sqlite import fingerprint_index, runs
 from scraper.store.sqlite.bloom import BloomFilter
 from scraper.store.sqlite.database import many, storable
 from scraper.store.sqlite.fingerprint_index import STEM, Key
+
+# Added to the number of a URL in its queue: a page that the last good run met goes before all others.
+KNOWN_FIRST = -(2**48)
 
 PENDING, DONE, FAILED, DENIED, REDIRECTED = range(5)
 _REMEMBERED = 200_000
 
 _STATE = "SELECT state FROM urls WHERE id = ?"
+_IS_KNOWN = """SELECT 1 FROM visits v JOIN runs r ON r.number = v.run
+    WHERE v.url = ?1 AND r.accepted AND v.run = coalesce(nullif(?2, 0), v.run) LIMIT 1"""
 _FIND_BY_ID = "SELECT queue, fp, run FROM urls WHERE id = ?"
 _INSERT = """INSERT OR ROLLBACK INTO urls(id, queue, fp, url, request, prio, depth, hops, run, seq)
     VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"""
@@ -106,6 +111,7 @@ class Change:
         self.connection, self.run = connection, run
         self.new = self.finished = self.filtered = 0
         self._spider, self._seen = spider, seen
+        self._good: int | None = None
         self._tick = int(connection.execute("SELECT v FROM meta WHERE k = 'tick'").fetchone()[0])
         seen.bloom.catch_up(connection, self._tick)
         self._reopened = 0
@@ -164,7 +170,7 @@ class Change:
             row = self.connection.execute(_FIND_BY_ID, (found,)).fetchone()
             if row is None or row[2] >= self.run:
                 continue
-            self.connection.execute(_OPEN_AS_IT_WAS, (self.run, self.tick(), found))
+            self.connection.execute(_OPEN_AS_IT_WAS, (self.run, self._place(found), found))
             self._opened((row[0], row[1][:STEM]), found)
 
     def write(self) -> None:
@@ -215,8 +221,15 @@ class Change:
         return found
 
     def _open(self, key: Key, found: int, url: NewUrl) -> None:
-        self._opens.append((*self._values(url), self.tick(), found))
+        self._opens.append((*self._values(url), self._place(found), found))
         self._opened(key, found)
+
+    def _place(self, found: int) -> int:
+        """The number of a URL in its queue."""
+        if self._good is None:
+            self._good = runs.base(self.connection, self._spider)
+        is_known = self.connection.execute(_IS_KNOWN, (found, self._good)).fetchone() is not None
+        return self.tick() + (KNOWN_FIRST if is_known else 0)
 
     def _values(self, url: NewUrl) -> tuple[object, ...]:
         request = url.request and storable(url.request)

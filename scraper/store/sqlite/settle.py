@@ -11,6 +11,7 @@ from typing import Any, assert_never
 from scraper.model import (
     Deferred,
     Denied,
+    Entry,
     Failed,
     Fetched,
     Known,
@@ -25,7 +26,7 @@ from scraper.model import (
 )
 from scraper.store import MOST_REFUSED
 from scraper.store.sqlite.database import many, storable
-from scraper.store.sqlite.frontier import DENIED, DONE, FAILED, PENDING, REDIRECTED, Change, Seen
+from scraper.store.sqlite.frontier import DENIED, DONE, FAILED, KNOWN_FIRST, PENDING, REDIRECTED, Change, Seen
 
 _OWN = "SELECT id, seq, state, run FROM urls WHERE id IN ({})"
 _FINISH = "UPDATE urls SET state = ?, reason = ? WHERE id IN ({})"
@@ -156,9 +157,13 @@ class Settlement:
             entry.attempts if attempts is None else attempts,
             entry.hops if hops is None else hops,
             reason,
-            self._change.tick(),
+            self._change.tick() + (KNOWN_FIRST if self._is_first(entry) else 0),
         )
         self._connection.execute(_KEEP, (*values, entry.id))
+
+    def _is_first(self, entry: Entry) -> bool:
+        """Whether a URL is among the known pages, which come first: it stays there."""
+        return self._taken.get(entry.domain, {}).get(entry.id, 0) < 0
 
     def _keep_records(self, visit: Visit, records: Sequence[RecordLine]) -> None:
         version = self._versions[visit.entry.id] = self._change.tick()

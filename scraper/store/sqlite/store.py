@@ -31,6 +31,8 @@ _TAKE = """SELECT u.id, u.fp, u.url, u.request, u.depth, u.hops, u.attempts, u.p
         AND (p.run = u.run OR coalesce((SELECT r.accepted FROM runs r WHERE r.number = p.run), 1))
     WHERE d.name = ?2 AND d.owner = ?4 AND d.epoch = ?5
     ORDER BY u.prio DESC, u.seq LIMIT ?6"""
+_KNOWN_PENDING = """SELECT count(*) FROM queues q JOIN urls u ON u.queue = q.id AND u.run = ?2 AND u.state = 0
+    WHERE q.spider = ?1 AND u.seq < 0"""
 _OWNED = "SELECT id, name, epoch FROM domains WHERE +owner = ? AND name IN ({})"
 _LEAVE_DOMAIN = """UPDATE domains SET due = column1, state = coalesce(column2, state),
     crashes = CASE column3 WHEN 1 THEN 0 ELSE crashes END
@@ -216,6 +218,10 @@ class SqliteStore:
         named = {visit.entry.domain for visit in visits} | {update.lease.domain for update in domains}
         lost, refused = frozenset(named - ours.keys()), tuple(settlement.refused)
         return Settled(change.new, lost, refused, change.filtered)
+
+    def known_pending(self, run: Run) -> int:
+        row = self._database.row(_KNOWN_PENDING, run.spider, run.number)
+        return int(row[0]) if row else 0
 
     def let_stand(self, run: Run) -> int:
         after, count = 0, 0
