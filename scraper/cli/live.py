@@ -7,12 +7,13 @@ from rich.live import Live
 from rich.text import Text
 
 from scraper.cli import text
-from scraper.cli.progress import Counts, state_of
+from scraper.cli.progress import Counts, estimate_of, state_of
 from scraper.ops.clock import monotonic
 from scraper.runs.events import DomainState
 
 MOST_LINES = 11
 PER_SECOND = 4
+_NEEDED = 4  # figures that stay: spider, time, pages, and the last one
 
 
 class View:
@@ -48,8 +49,10 @@ class View:
         """The view as it is now."""
         counts, width = self._counts, self._console.width
         ran = text.duration(float(int(monotonic() - counts.began_at)) or 0.1)
-        first = f"{counts.spider}  {ran}  " + "  ".join(state_of(counts, self._limits))
-        lines = [Text(text.cut_columns(first, width - 1), style="bold")]
+        first = _first_line(
+            [counts.spider, ran, *state_of(counts)], estimate_of(counts, self._limits), width - 1
+        )
+        lines = [Text(first, style="bold")]
         domains = counts.ticked.domains
         room = max(1, min(MOST_LINES, self._console.height - 4))
         shown = domains if len(domains) <= room else domains[: room - 1]
@@ -62,6 +65,17 @@ class View:
             more = f"  and {counts.ticked.of - len(shown):,} more domains"
             lines.append(Text(text.cut_columns(more, width - 1), style="dim"))
         return Group(*lines)
+
+
+def _first_line(told: list[str], estimate: str, width: int) -> str:
+    """Where the run stands: spider, time, pages, speed, records and so on, the estimate last.
+
+    In a narrow terminal whole figures go, from the speed on: the estimate is what people look for.
+    """
+    parts = [*told, estimate] if estimate else told
+    while len("  ".join(parts)) > width and len(parts) > _NEEDED:
+        parts = [*parts[: _NEEDED - 1], *parts[_NEEDED:]]
+    return text.cut_columns("  ".join(parts), width)
 
 
 def _line(domain: DomainState, since: float, name_width: int, width: int) -> str:

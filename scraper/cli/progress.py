@@ -73,7 +73,10 @@ class Counts:
         return (self.pages - before) / max(monotonic() - then, 0.1)
 
     def time_left(self, max_pages: int | None, max_time: float | None) -> float | None:
-        """Seconds until nothing known is pending, or a limit is reached; None where nobody can tell."""
+        """Seconds until nothing known is pending, or a limit is reached; None where nobody can tell.
+
+        Links are still being found, so that nothing known is pending at the earliest then.
+        """
         ran = monotonic() - self.began_at
         ends = [max_time - ran] if max_time is not None else []
         if self.speed > 0 and ran > 3:
@@ -212,7 +215,8 @@ class Milestones:
             return
         now = monotonic()
         self._next = now + (SOON if now - self._counts.began_at < 60 else LATER)
-        self._say(", ".join(state_of(self._counts, self._limits)) + self._wait(event))
+        told = [*state_of(self._counts), estimate_of(self._counts, self._limits)]
+        self._say(", ".join(filter(None, told)) + self._wait(event))
 
     def _wait(self, event: Ticked) -> str:
         """Why nothing happens, where nothing happens."""
@@ -224,7 +228,7 @@ class Milestones:
         return f"; waits {text.duration(nearest.wait)} for {nearest.name}: {nearest.reason}"
 
 
-def state_of(counts: Counts, limits: tuple[int | None, float | None]) -> list[str]:
+def state_of(counts: Counts) -> list[str]:
     """Where a run stands."""
     told = [
         text.count(counts.pages, "page"),
@@ -234,8 +238,17 @@ def state_of(counts: Counts, limits: tuple[int | None, float | None]) -> list[st
     if counts.failed:
         told.append(f"{counts.failed:,} failed")
     told.append(f"{counts.ticked.pending:,} pending")
-    left = counts.time_left(*limits)
-    return [*told, f"about {text.duration(max(left, 1.0))} left"] if left is not None else told
+    return told
+
+
+def estimate_of(counts: Counts, limits: tuple[int | None, float | None]) -> str:
+    """How long it will take, at least, since more links may be found; empty where nobody can tell."""
+    left, most = counts.time_left(*limits), counts.time_left(None, None)
+    if left is None:
+        return ""
+    # Where a limit ends the run before all that is known is done, it is known when.
+    word = "at least" if most is not None and left >= 0.99 * most else "at most"
+    return f"{word} {text.duration(max(left, 1.0))} left"
 
 
 def interval(pace: Pace) -> str:

@@ -9,7 +9,7 @@ from rich.console import Console
 
 from scraper.cli import live
 from scraper.cli.live import View
-from scraper.cli.progress import MOST_DOMAINS, Counts, Milestones, Narrator, Pace
+from scraper.cli.progress import MOST_DOMAINS, Counts, Milestones, Narrator, Pace, estimate_of
 from scraper.model import Denied, Entry, Exchange, Failed, Fetched, Known, Outcome, RecordLine, Retry, Visit
 from scraper.runs.events import (
     DomainLeft,
@@ -164,7 +164,7 @@ def test_progress_comes_now_and_then_and_names_what_is_waited_for(monkeypatch: p
         counts(event)
         milestones(event)
     assert 6 <= len(lines) <= 9
-    assert "1.0/s" in lines[-1] and "50 pending" in lines[-1] and "about 50 s left" in lines[-1]
+    assert "1.0/s" in lines[-1] and "50 pending" in lines[-1] and "at least 50 s left" in lines[-1]
     assert lines[-1].endswith("waits 8.2 s for shop.test: robots Crawl-delay 10 s")
 
 
@@ -203,6 +203,24 @@ def test_the_live_view_keeps_to_few_lines_and_to_the_width(
     assert re.search(r"and \d+ more", lines[-1]) or width < 30
     if width >= 80:
         assert re.search(r"shop-0\S*…?\s+waits 8\.\d s: robots Crawl-delay 10 s", captured.get())
+
+
+def test_the_estimate_is_seen_whole_in_eighty_columns(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [0.0]
+    monkeypatch.setattr("scraper.cli.progress.monotonic", lambda: now[0])
+    console = Console(file=io.StringIO(), width=80, height=24, force_terminal=True, color_system=None)
+    monkeypatch.setattr(live, "Console", lambda **_: console)
+    counts = Counts("a_spider_with_a_long_name", began_at=0.0)
+    for second in range(10):
+        now[0] = float(second + 1)
+        counts(visited(FETCHED))
+        counts(visited(Failed("status 404", "status 404")))
+        counts(Ticked(0, 0, 0, 0, 120_000, (), 0))
+    with console.capture() as captured:
+        console.print(View(counts, (None, None)).render())
+    line = captured.get().splitlines()[0]
+    assert len(line) <= 79 and re.search(r"at least 33 h \d\d min left$", line)
+    assert estimate_of(counts, (None, 15.0)) == "at most 5.0 s left"
 
 
 def test_lines_of_the_log_stand_above_the_view(monkeypatch: pytest.MonkeyPatch) -> None:
