@@ -199,7 +199,8 @@ class Refusal:
 class Fetched:
     """A page was parsed. `facts` are what its site says about its use (noindex, AI preferences).
 
-    `filtered`: requests that repeat one of the same page. `is_emptied`: it brings nothing where its last
+    `queries`: whether each query of the callback found something. `filtered`: requests that repeat one of the
+    same page. `is_emptied`: it brings nothing where its last
     version brought something, also when asked again.
     """
 
@@ -210,6 +211,7 @@ class Fetched:
     facts: Mapping[str, Any] = field(default_factory=dict)
     filtered: int = 0
     is_emptied: bool = False
+    queries: Mapping[str, bool] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -259,6 +261,7 @@ class Failed:
     is_gone: bool = False
     is_parse: bool = False
     traceback: str = ""
+    queries: Mapping[str, bool] = field(default_factory=dict)
 
 
 Outcome = Fetched | Unchanged | Redirected | Retry | Deferred | Denied | Failed

@@ -29,6 +29,7 @@ def full(
     for name, told in _figures(summary):
         yield f"  {name:<9} {told}"
     yield from _failures(summary)
+    yield from _unmatched(summary)
     yield from _politeness(summary, exempt)
     yield ""
     for name, told in [*_places(summary, place), *_next(summary, place)]:
@@ -121,6 +122,15 @@ def _failures(summary: Summary) -> Iterator[str]:
         yield f"  {'':<9} and {len(errors) - MOST_CAUSES} more causes"
     if errors.keys() - {REJECTED}:
         yield f"  {'':<9} what failed is asked for again in the next run"
+
+
+def _unmatched(summary: Summary) -> Iterator[str]:
+    """Selectors that found nothing anywhere."""
+    unmatched: Mapping[str, int] = summary.get("unmatched", {})
+    for query, pages in list(unmatched.items())[:MOST_CAUSES]:
+        yield f"  {'selector':<9} {text.cut(query, 120)} matched nothing on {text.count(pages, 'page')}"
+    if len(unmatched) > MOST_CAUSES:
+        yield f"  {'':<9} and {len(unmatched) - MOST_CAUSES} more selectors"
 
 
 def _politeness(summary: Summary, exempt: Mapping[str, str]) -> Iterator[str]:

@@ -3,7 +3,7 @@
 import json
 import re
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any, assert_never
 
@@ -21,6 +21,7 @@ from scraper.model import (
 )
 
 MOST_EXAMPLES = 20
+MOST_QUERIES = 100
 _FIGURES = re.compile(r" (?:line )?[0-9]+")
 REJECTED = "rejected record"
 EMPTIED = "brings nothing where it did"
@@ -57,6 +58,7 @@ class DomainStats:
     errors: dict[str, int] = field(default_factory=dict)
     raised: dict[str, int] = field(default_factory=dict)
     refused: dict[str, int] = field(default_factory=dict)
+    queries: dict[str, tuple[int, int]] = field(default_factory=dict)
     denials: dict[str, int] = field(default_factory=dict)
     examples: dict[str, str] = field(default_factory=dict)
     left: str = ""
@@ -86,6 +88,8 @@ class DomainStats:
         if isinstance(visit.outcome, Fetched) and visit.outcome.is_emptied:
             self.emptied += 1
             self.examples.setdefault(EMPTIED, visit.entry.url[:500])
+        if isinstance(visit.outcome, Fetched | Failed):
+            self._count_queries(visit.outcome.queries)
         self._count_outcome(visit.entry.url, visit.outcome)
 
     def _count_outcome(self, url: str, outcome: Outcome) -> None:
@@ -107,6 +111,12 @@ class DomainStats:
                 pass
             case _:
                 assert_never(outcome)
+
+    def _count_queries(self, queries: Mapping[str, bool]) -> None:
+        for query, is_found in queries.items():
+            if query in self.queries or len(self.queries) < MOST_QUERIES:
+                pages, found = self.queries.get(query, (0, 0))
+                self.queries[query] = (pages + 1, found + is_found)
 
     def _count_failure(self, url: str, outcome: Failed) -> None:
         kind = outcome.error or outcome.reason
@@ -172,6 +182,9 @@ def total(domain_stats: list[DomainStats]) -> DomainStats:
         raised.update(stats.raised)
         refused.update(stats.refused)
         denials.update(stats.denials)
+        for query, (pages, found) in stats.queries.items():
+            before = whole.queries.get(query, (0, 0))
+            whole.queries[query] = (before[0] + pages, before[1] + found)
         for kind, example in stats.examples.items():
             whole.examples.setdefault(kind, example)
         if stats.min_gap_s is not None:

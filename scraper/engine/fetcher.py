@@ -44,6 +44,7 @@ from scraper.ops.clock import Clock
 from scraper.ops.secrets import Redaction, names_secret
 from scraper.ops.tracebacks import files_of, origin_of, told, traceback_of
 from scraper.parsing.page import Page
+from scraper.parsing.queries import watching
 from scraper.politeness import retry, robots
 from scraper.politeness.blocks import refusal
 from scraper.politeness.scope import refusal as out_of_scope
@@ -460,8 +461,10 @@ class Fetcher:
         following = page.meta_refresh
         if following is not None and following.seconds <= LONGEST_REFRESH:
             return self._redirect(entry, page, _SEE_OTHER, following.url), ()
+        queries: Mapping[str, bool] = {}
         try:
-            found = parse_page(self._spider, page, self._rules, entry.fp)
+            with watching() as queries:
+                found = parse_page(self._spider, page, self._rules, entry.fp)
             if page.has_asked:
                 known = replace(known, inputs="")  # what else it asked for may change while the page does not
             is_emptied = before is not None and before.inputs == inputs and _is_emptied(before, found)
@@ -471,12 +474,16 @@ class Fetcher:
         except PageTooLarge as error:
             return Failed(error.message, TOO_LARGE), ()
         except Exception as error:
-            place = origin_of(error, self._files).place
-            kind = f"{type(error).__name__} in {place}" if place else type(error).__name__
-            failed = Failed(told(error, self._files), kind, is_parse=True, traceback=traceback_of(error))
-            return failed, ()
+            return self._raised(error, queries), ()
         outcome = Fetched(known, found.records, found.links, found.refused, facts, found.filtered, is_emptied)
-        return outcome, found.rejected
+        return replace(outcome, queries=queries), found.rejected
+
+    def _raised(self, error: Exception, asked: Mapping[str, bool]) -> Failed:
+        """A page whose callback raised."""
+        place = origin_of(error, self._files).place
+        kind = f"{type(error).__name__} in {place}" if place else type(error).__name__
+        trace = traceback_of(error)
+        return Failed(told(error, self._files), kind, is_parse=True, traceback=trace, queries=asked)
 
 
 def _is_emptied(before: Known, found: ParseResult) -> bool:

@@ -14,6 +14,7 @@ from scraper.parsing import extraction, hrefs, refresh, sitemap
 from scraper.parsing.encoding import decode, encoding_of
 from scraper.parsing.form_controls import marked, needs_marks, read
 from scraper.parsing.forms import Form
+from scraper.parsing.queries import WatchedSelector
 from scraper.parsing.refresh import Refresh
 from scraper.parsing.tree import is_xhtml, parse_html, parse_xhtml, parse_xml
 from scraper.politeness.page_directives import content_usage, is_nofollow, robots_directives, tdm_reservation
@@ -175,7 +176,7 @@ class Page:
 
     def _selector(self) -> Selector:
         if self._root is None:
-            self._root = Selector(root=self.tree, type="xml" if self._is_xml() else "html")
+            self._root = WatchedSelector(root=self.tree, type="xml" if self._is_xml() else "html")
         return self._root
 
     @property

@@ -508,6 +508,24 @@ class TestFrontier:
         assert (sent[A], sent[A + "b"], sent[B]) == (None, "id=1", None)
 
 
+class TestSelectors:
+    def test_one_that_matched_nothing_anywhere_is_named_also_where_the_callback_raised(self) -> None:
+        class Picky(Walk):
+            def parse(self, page: Page) -> Any:
+                yield from page.follow_all("a")
+                for row in page.css("p"):
+                    yield {
+                        "url": page.url,
+                        "title": row.css("b::text").get(),
+                        "at": row.xpath(".//time").get(),
+                    }
+                if page.url.endswith("3"):
+                    yield {"price": page.css(".price::text").get().strip()}  # type: ignore[union-attr]
+
+        web = FakeWeb({A: links("1", "2", "3"), **{A + n: "<p><b>x</b></p><p>y</p>" for n in "123"}})
+        assert crawl(Picky, web).summary["unmatched"] == {".//time": 3, ".price::text": 1}
+
+
 class TestPagesThatBringNothing:
     def site(self, second: Any) -> FakeWeb:
         web = FakeWeb({A: links("1"), A + "1": links("2", *[f"a{n}" for n in range(5)])})

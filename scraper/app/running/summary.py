@@ -150,8 +150,19 @@ def summary_of(
         "errors": whole.errors,
         "examples": whole.examples,
         "denials": whole.denials,
+        "unmatched": _unmatched(whole),
         "by_domain": {name: asdict(stats) for name, stats in sorted(domain_stats.items())},
     }
+
+
+def _unmatched(whole: DomainStats) -> dict[str, int]:
+    """Queries that found nothing on any page, with the number of pages that they were asked of.
+
+    Where most pages were not parsed, since they are as they were, nothing can be said.
+    """
+    if whole.unchanged > whole.pages:
+        return {}
+    return {query: pages for query, (pages, found) in whole.queries.items() if not found}
 
 
 def unstarted(run: Run, now: float, reason: str) -> dict[str, Any]:
