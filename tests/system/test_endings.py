@@ -127,6 +127,22 @@ def test_a_key_that_drops_records_and_pages_that_are_gone_are_no_success(
     assert project.run("run", "shop").code == 0
 
 
+def test_a_list_that_stays_empty_replaces_nothing_until_somebody_accepts(
+    project: Project, site: Site
+) -> None:
+    site["/"] = books(range(10), "/b")
+    site["/b"] = books(range(10, 14))
+    write(project, site)
+    assert project.run("run", "shop").code == 0
+    site["/b"] = "nothing here"
+    for _ in range(3):
+        ended = project.run("run", "shop", "--json")
+        assert ended.code == 1 and "1 page brings nothing" in ended.summary["reasons"][0], ended.text
+        assert len(project.records("shop")) == 14
+    assert project.run("accept", "shop").code == 0
+    assert project.run("run", "shop").code == 0 and len(project.records("shop")) == 10
+
+
 def test_nights_that_never_end_speak_and_keep_what_is_known_up_to_date(project: Project, site: Site) -> None:
     site["/"] = books(range(3), "/a", "/b")
     site["/a"], site["/b"] = books(range(3, 6)), books(range(6, 9))

@@ -1,8 +1,8 @@
 """The end of a run: judged, published if it deserves it, closed or paused, told to people."""
 
 import shutil
-from collections.abc import Mapping
-from dataclasses import fields
+from collections.abc import Mapping, Sequence
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from scraper.model import Verdict
 from scraper.ops import notify
 from scraper.runs.archive import Archives, run_folders
 from scraper.runs.files import RunFiles
+from scraper.runs.health import Facts
 from scraper.settings import Settings
 from scraper.spider import callbacks
 from scraper.store import UNMET, Run, Store
@@ -43,6 +44,7 @@ def conclude(
     history = [
         one.summary for one in store.runs(found.spider, MOST_HISTORY) if one.summary and one.id != found.id
     ]
+    facts = _with_earlier(facts, history)
     fine = [summary for summary in history if summary.get("verdict") == Verdict.OK]
     judgement = judgement_of(facts, fine, prepared.health, end)
     summary = summary_of(found, domain_stats, exporter.fill, judgement, end) | {
@@ -51,6 +53,8 @@ def conclude(
         "legacy_tls": dict(prepared.settings.legacy_tls),
         "duplicates": repeated.count,
         "duplicate": repeated.example,
+        "emptied": facts.emptied,
+        "emptied_example": facts.emptied_example,
     }
     is_closed = judgement.verdict is Verdict.INCOMPLETE and _is_endless(store, found, end)
     if is_closed:
@@ -90,6 +94,18 @@ def conclude(
     _notify(prepared.settings, files, summary, history)
     _forget_old_runs(prepared, store, files, found)
     return summary
+
+
+def _with_earlier(facts: Facts, history: Sequence[Mapping[str, Any]]) -> Facts:
+    """The facts, with pages that the run before found empty where nobody accepted it and none came back.
+
+    That run's versions of the pages are the last ones now: they cannot tell any more what once was there.
+    """
+    before = history[0] if history else {}
+    is_open = before.get("verdict") == Verdict.DEGRADED and not before.get("published", True)
+    if facts.emptied or not is_open or facts.records > before["records"]:
+        return facts
+    return replace(facts, emptied=before.get("emptied", 0), emptied_example=before.get("emptied_example", ""))
 
 
 def _is_endless(store: Store, found: Run, end: End) -> bool:
