@@ -20,6 +20,8 @@ ScraperError
     ├── TimedOut            connect, read or the total deadline
     ├── BadAnswer           truncated, undecodable, not HTTP
     ├── Unreadable          what another try will not make readable
+    ├── Unsendable          a request that would not be one: nothing was sent
+    ├── OutOfFiles          this machine has no connection left to give; no fault of the site
     └── TooLarge            a body over max_body, or headers over their limit
 """
 
@@ -118,6 +120,16 @@ class Unreadable(FetchError):
     """An answer that would be the same next time: a coding that was not asked for, headers without end."""
 
     is_transient = False
+
+
+class Unsendable(FetchError):
+    """A request whose method, target or header fields cannot be sent as they are; nothing was sent."""
+
+    is_transient = False
+
+
+class OutOfFiles(FetchError):
+    """This machine has no open file or socket left to give: never the site's fault, and nothing was sent."""
 
 
 class TooLarge(FetchError):

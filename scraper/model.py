@@ -286,7 +286,8 @@ class Reaction:
     `limited`: how the site refused us for asking too often. `hitch`: which try of one URL went wrong (from
     1), where that says little about its domain. `budgets`: (requests left, seconds until that is over) by the
     site's RateLimit fields. `is_logged_out`: it no longer knows us. `is_doubted`: whether the page or our
-    pace is meant is not known yet.
+    pace is meant is not known yet. `is_ours`: nothing was asked, because this machine lacked
+    something for it.
     """
 
     is_failure: bool = False
@@ -297,6 +298,7 @@ class Reaction:
     is_logged_out: bool = False
     is_doubted: bool = False
     hitch: int = 0
+    is_ours: bool = False
 
     @property
     def is_plain(self) -> bool:
@@ -310,6 +312,7 @@ class Reaction:
             or self.budgets
             or self.is_logged_out
             or self.is_doubted
+            or self.is_ours
         )
 
 

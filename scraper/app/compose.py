@@ -20,7 +20,8 @@ from scraper.engine.fetcher import Fetcher, FetchOptions
 from scraper.engine.plan import Plan
 from scraper.engine.robots_cache import RobotsCache
 from scraper.errors import UsageError
-from scraper.http.adapter import most_sockets
+from scraper.http.adapter import budget, most_sockets
+from scraper.http.body import ACCEPTED
 from scraper.http.host_settings import HostSettings
 from scraper.http.reach import Reach
 from scraper.http.session import DomainSession
@@ -130,7 +131,7 @@ def plan_of(
         active_hours=(settings.active_hours,) if settings.active_hours else (),
         has_login=type(spider).login is not Spider.login,
         allowed_domains=allowed_domains,
-        sockets=max(0, most_sockets() - threads_of(settings)),
+        sockets=budget(most_sockets(), threads_of(settings))[1],
     )
 
 
@@ -147,9 +148,11 @@ def session_opener(
     `reach`: which addresses are asked.
     """
     sender = settings_of.sender(settings)
-    identity = {"User-Agent": settings_of.agent(settings), "Accept-Encoding": "gzip, deflate"}
+    identity = {"User-Agent": settings_of.agent(settings), "Accept-Encoding": ACCEPTED}
     if sender:
         identity["From"] = sender
+
+    most_origins, _ = budget(most_sockets(), threads_of(settings))
 
     def open_session(lease: Lease, limiter: RateLimiter) -> DomainSession:
         session = DomainSession(
@@ -158,11 +161,12 @@ def session_opener(
             timeout=settings.timeout,
             max_body=settings.max_body,
             connections=settings.concurrency,
+            origins=origins,
             limiter=limiter,
             clock=clock,
             host_settings=lambda origin: host_settings_for(settings, origin, origins),
-            origins=origins,
             reach=reach,
+            most_origins=most_origins,
         )
         session.account = account
         session.adapter.legacy = settings.legacy_tls

@@ -12,15 +12,15 @@ from collections import deque
 from itertools import count
 from queue import Empty, SimpleQueue
 
+from scraper.engine.answer_watch import AnswerWatch
 from scraper.engine.batch import Batch, BatchResult, BatchSteps, Work
 from scraper.engine.parse_limit import GivenUp
 from scraper.http.exchange import Asked, Until, Wait
-from scraper.http.framing import Part
+from scraper.http.http1 import Http1Exchange
 from scraper.ops.clock import Clock, monotonic
 
 EARLY = 0.2  # seconds; longer than the owner takes to settle a group, and may have to wait for the store
 STUCK_AFTER = 0.1  # seconds; a callback that takes longer does not hold up the others
-LOOK_EVERY = 0.25  # seconds between looks for answers whose time is over
 LONGEST_LOOK = 1.0
 HAND_BACK_EVERY = 0.01  # seconds; each time wakes the owner
 
@@ -104,13 +104,11 @@ class IOLoop:
         self._is_closed = False
         self._slots: list[tuple[float, int, BatchSteps]] = []
         self._tickets = count()
-        self._asked: dict[BatchSteps, Asked] = {}
-        self._over_at: dict[BatchSteps, float] = {}
+        self._answers = AnswerWatch(self._selector, clock)
         self._ready: deque[BatchSteps] = deque()
         self._outbox: list[BatchResult] = []
         self._hand_back_by = 0.0
         self._count = 0
-        self._look_at = 0.0
         self._jobs: SimpleQueue[BatchSteps | None] = SimpleQueue()
         self._blocking: set[BatchSteps] = set()
         self._blocking_threads = 0
@@ -250,9 +248,7 @@ class IOLoop:
         elif isinstance(wait, Asked) and wait.trouble is not None:
             self._ready.append(steps)
         elif isinstance(wait, Asked) and wait.http1 is not None:
-            self._asked[steps] = wait
-            self._wait_on(steps, wait)
-            self._selector.register(wait.http1, selectors.EVENT_READ, steps)
+            self._answers.add(steps, wait, wait.http1)
         else:
             self._to_blocking_pool(steps)
 
@@ -285,47 +281,23 @@ class IOLoop:
         for key, _ in events:
             if key.data is None:
                 key.fileobj.recv(4096)  # type: ignore[union-attr]  # the bell
-            else:
-                self._pull(key.data)
-        if monotonic() >= self._look_at:
-            self._end_overdue()
+            elif (over := self._answers.pull(key.data)) is not None:
+                self._go_on_with(key.data, over)
+        for steps, over in self._answers.end_pauses():
+            self._go_on_with(steps, over)
+        self._ready.extend(self._answers.overdue())
 
     def _patience(self) -> float | None:
         """Seconds until the next slot, or the next look for what is overdue."""
-        waits = [self._look_at - monotonic()] if self._asked else []
+        moment = self._answers.next_moment
+        waits = [moment - monotonic()] if moment is not None else []
         if self._slots and self._count - len(self._slots) < self._most:
             waits.append(self._slots[0][0] - self._clock.now())
         return max(0.0, min(waits)) if waits else None
 
-    def _pull(self, steps: BatchSteps) -> None:
-        """Read what has come of an answer; go on with its task once it is whole."""
-        asked = self._asked[steps]
-        assert asked.http1 is not None
-        part = asked.http1.pull()
-        if not asked.first_byte_at and asked.http1.has_begun:
-            asked.answered(self._clock.now())
-        if part is Part.MORE:
-            return self._wait_on(steps, asked)
-        self._unwatch(steps, asked)
-        if part is Part.WHOLE:
-            self._ready.append(steps)
-        else:
+    def _go_on_with(self, steps: BatchSteps, over: Http1Exchange) -> None:
+        """Let a task go on whose answer is over, here or where it holds up nobody."""
+        if over.is_heavy:
             self._to_blocking_pool(steps)
-
-    def _wait_on(self, steps: BatchSteps, asked: Asked) -> None:
-        timeout = steps.batch.session.timeout[1]
-        self._over_at[steps] = min(asked.deadline, monotonic() + timeout)
-
-    def _unwatch(self, steps: BatchSteps, asked: Asked) -> None:
-        self._selector.unregister(asked.http1)  # type: ignore[arg-type]  # those that are watched have one
-        del self._asked[steps], self._over_at[steps]
-
-    def _end_overdue(self) -> None:
-        """Go on with those whose answers took too long; reading them tells so at once."""
-        now = monotonic()
-        self._look_at = now + LOOK_EVERY
-        for steps in [steps for steps, over_at in self._over_at.items() if over_at <= now]:
-            asked = self._asked[steps]
-            self._unwatch(steps, asked)
-            asked.deadline = now
+        else:
             self._ready.append(steps)

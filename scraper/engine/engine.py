@@ -13,11 +13,12 @@ from scraper.engine.batch import BatchResult, Downloader, RobotsRequest
 from scraper.engine.domain import Domain
 from scraper.engine.group_commit import GroupCommit
 from scraper.engine.leases import MOST_AT_ONCE, Leases, SessionMaker
+from scraper.engine.open_files import OpenFiles
 from scraper.engine.plan import Plan, Stop
 from scraper.engine.robots_cache import RobotsCache, RobotsRules, challenge_in
 from scraper.engine.scheduler import Scheduler
 from scraper.engine.throttling import Throttling
-from scraper.errors import LoginFailed, OutOfReach
+from scraper.errors import LoginFailed, OutOfFiles, OutOfReach
 from scraper.model import Denied, Entry, Failed, Fetched, Reaction, Redirected, Unchanged, Visit
 from scraper.ops.clock import Clock
 from scraper.politeness import retry
@@ -65,6 +66,7 @@ class Engine:
         )
         self._throttling = Throttling(plan, run.id, clock, chance, self._tell, self._scheduler.pending)
         self._group_commit = GroupCommit(store, run, self._leases, clock, self._tell)
+        self._open_files = OpenFiles(self._leases, clock, self._tell)
         self._beat_at = 0.0
         self._look_at = 0.0
         self._stop: Stop | None = None
@@ -289,7 +291,13 @@ class Engine:
                 if leads_to is not None and not leads_to.needs_login:
                     leads_to.put_back()
 
+    def _ran_out(self, domain: Domain) -> None:
+        if (reason := self._open_files.ran_out(domain)) is not None:
+            self._leave(domain, reason)
+
     def _take_error(self, domain: Domain, error: BaseException) -> None:
+        if isinstance(error, OutOfFiles):
+            return self._ran_out(domain)
         if not isinstance(error, LoginFailed):
             raise error
         domain.give_up_login(error.message)
@@ -297,6 +305,11 @@ class Engine:
 
     def _take_in(self, domain: Domain, visit: Visit) -> None:
         """Account for a visit and leave it to the next settlement."""
+        if visit.reaction.is_ours:
+            domain.again.append(visit.entry)
+            return self._ran_out(domain)
+        if visit.exchange is not None:
+            self._open_files.found()
         is_page = isinstance(visit.outcome, Fetched | Unchanged)
         if visit.reaction.is_logged_out:
             kept = domain.missed(visit)
@@ -353,6 +366,9 @@ class Engine:
     def _take_robots(self, domain: Domain, robots_request: RobotsRequest, result: BatchResult) -> None:
         """Learn from a robots.txt, or send for it once more: the next hop, or another try."""
         assert result.answer is not None
+        if isinstance(result.answer.error, OutOfFiles):
+            domain.robots_requests.appendleft(robots_request)
+            return self._ran_out(domain)
         response = result.answer.response
         status = response.status if response is not None else None
         wall = self._clock.wall()

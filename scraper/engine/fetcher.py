@@ -14,12 +14,14 @@ from scraper.errors import (
     ConnectFailed,
     FetchError,
     LoginFailed,
+    OutOfFiles,
     OutOfReach,
     PageTooLarge,
     ScraperError,
 )
 from scraper.http import caching, redirects
 from scraper.http.exchange import BLOCKS, Answer, Asked, Wait, ask, clear, hear, hindrance
+from scraper.http.failures import translate
 from scraper.http.session import DomainSession
 from scraper.model import (
     PLAIN,
@@ -252,8 +254,7 @@ class Fetcher:
         """Ask for one robots.txt; what it means is decided where the rules are kept."""
         yield from clear(session, url, goes_on)
         if goes_on():
-            asked = ask(session, "GET", url, dict(headers))
-            asked.most = robots.MAX_BODY + 1
+            asked = ask(session, "GET", url, dict(headers), most=robots.MAX_BODY + 1)
             yield asked
             yield hear(session, asked)
 
@@ -265,6 +266,8 @@ class Fetcher:
         except LoginFailed as error:
             raise LoginFailed(self._without_secrets(session, error.message), error.hint) from None
         except Exception as error:
+            if isinstance(lack := translate(error), OutOfFiles):
+                raise lack from None
             text = _QUERY.sub(r"\1", told(error, self._files))
             raise LoginFailed(self._without_secrets(session, f"login on {session.domain}: {text}")) from None
 
@@ -289,6 +292,8 @@ class Fetcher:
         error: FetchError = answer.error or FetchError("no answer")
         if isinstance(error, OutOfReach):
             return Visit(entry, Denied(error.message))
+        if isinstance(error, OutOfFiles):
+            return Visit(entry, Retry(error.message, counts=False), None, Reaction(is_ours=True))
         if not error.is_transient:
             return Visit(entry, Failed(error.message, type(error).__name__), answer.exchange)
         # A kept connection that the server has closed is nobody's fault; the next try opens its own.

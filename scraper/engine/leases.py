@@ -49,7 +49,7 @@ class Leases:
         self._domains: dict[str, Domain] = {}
         self._heap: list[tuple[float, int, Domain]] = []
         self._tickets = count(1)
-        self._connected: set[str] = set()
+        self._connected: dict[str, int] = {}
         self._limiters = RateLimiters(clock, plan.delay)
         self.left: dict[str, str] = {}
         self.robots_requests: dict[str, list[RobotsRequest]] = {}
@@ -145,16 +145,23 @@ class Leases:
 
     def keep_connected(self, domain: Domain) -> None:
         """Close what would only wait: a connection that is not used soon, or one too many."""
-        if domain.batches or not domain.session.is_connected:
+        if domain.batches or not (connections := domain.session.open_connections):
             return
-        is_spare = domain.name not in self._connected and len(self._connected) >= self._plan.sockets
+        self._connected.pop(domain.name, None)
+        is_spare = sum(self._connected.values()) + connections > self._plan.sockets
         if is_spare or domain.due - self._clock.now() > MOST_IDLE:
             self._disconnect(domain)
         else:
-            self._connected.add(domain.name)
+            self._connected[domain.name] = connections
+
+    def disconnect_idle(self) -> None:
+        """Close every connection that only waits: this machine has none left for those at work."""
+        for domain in self:
+            if not domain.batches:
+                self._disconnect(domain)
 
     def _disconnect(self, domain: Domain) -> None:
-        self._connected.discard(domain.name)
+        self._connected.pop(domain.name, None)
         domain.session.disconnect()
 
     # giving back --------------------------------------------------------------------------------------

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 
 from scraper.engine.robots_cache import RETRY_ROBOTS, RobotsRules
-from scraper.errors import OutOfReach, RequestDenied
+from scraper.errors import OutOfFiles, OutOfReach, RequestDenied
 from scraper.http import redirects
 from scraper.http.exchange import Answer, exchange
 from scraper.http.session import DomainSession
@@ -107,6 +107,8 @@ class RequestGuard:
             limiter.rest_until(self._clock.now() + told.pause)
 
     def _read(self, origin: str, answer: Answer | None) -> RobotsRules:
+        if answer is not None and isinstance(answer.error, OutOfFiles):
+            raise answer.error  # it says nothing about the site
         response = answer.response if answer is not None else None
         status = response.status if response is not None else None
         access, now = robots.access(status), self._clock.wall()

@@ -1,7 +1,8 @@
 """The wire: what stands between `requests` and our connections, whoever uses it."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from functools import partial
+from math import isfinite
 from types import SimpleNamespace
 from typing import Any
 
@@ -11,6 +12,7 @@ from requests.adapters import BaseAdapter, HTTPAdapter
 from requests.utils import select_proxy
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 
+from scraper.errors import Unsendable
 from scraper.http.connection import (
     Cert,
     LimitedConnection,
@@ -20,18 +22,32 @@ from scraper.http.connection import (
     current,
     tls_context,
 )
+from scraper.http.idle_limit import IdleLimit
 
 MOST_POOLS = 8  # origins of one domain that keep a connection: a hostile one has thousands of subdomains
+MOST_LEARNED = 64  # origins whose idle limits are remembered
 MANY_SOCKETS = 10_000
 FILES = 64  # descriptors for the database, the run's files and the interpreter
 _REPEATABLE = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
-class _Pool(HTTPConnectionPool):
+class _Idle:
+    """A pool whose connections share what is known of how long they last unused."""
+
+    idle: IdleLimit | None = None
+
+    def _new_conn(self) -> Any:
+        self.idle = self.idle or IdleLimit()
+        made = super()._new_conn()  # type: ignore[misc]  # of the pool
+        made.idle = self.idle
+        return made
+
+
+class _Pool(_Idle, HTTPConnectionPool):
     ConnectionCls: Any = LimitedConnection
 
 
-class _TlsPool(HTTPSConnectionPool):
+class _TlsPool(_Idle, HTTPSConnectionPool):
     ConnectionCls: Any = LimitedTlsConnection
 
     def _validate_conn(self, conn: Any) -> None:
@@ -71,14 +87,16 @@ def _check_files(url: str, verify: Verify, cert: Cert) -> None:
 class Adapter(HTTPAdapter):
     """The adapter of a session: for each origin one pool, shared by the fast and the ordinary way."""
 
-    def __init__(self, connections: int = 1) -> None:
-        super().__init__(pool_connections=MOST_POOLS, pool_maxsize=connections)
+    def __init__(self, connections: int = 1, origins: int = MOST_POOLS) -> None:
+        super().__init__(pool_connections=origins, pool_maxsize=connections)
         self.connections = connections
         self.legacy: Collection[str] = ()  # hosts that know only an old TLS
         self._verify: Verify = True  # of the request that goes through a proxy now
+        self.origins = origins
+        self.idle_limits: dict[str, IdleLimit] = {}
 
-    def __reduce__(self) -> tuple[type["Adapter"], tuple[int]]:
-        return Adapter, (self.connections,)
+    def __reduce__(self) -> tuple[type["Adapter"], tuple[int, int]]:
+        return Adapter, (self.connections, self.origins)
 
     def pool(self, origin: str, verify: Verify = True, cert: Cert = None) -> HTTPConnectionPool:
         """The connections to an origin ("https://host:port")."""
@@ -87,25 +105,39 @@ class Adapter(HTTPAdapter):
         found: HTTPConnectionPool | None = pools.get(key)
         if found is None:
             found = pools[key] = self._new_pool(origin, verify, cert)
+            if len(self.idle_limits) >= MOST_LEARNED:
+                self.idle_limits.clear()
+            setattr(found, "idle", self.idle_limits.setdefault(origin, IdleLimit()))  # noqa: B010 - ours
         return found
 
     @property
-    def is_connected(self) -> bool:
-        """Whether connections may be open."""
-        return bool(len(self.poolmanager.pools) or self.proxy_manager)
+    def open_connections(self) -> int:
+        """How many connections wait for their next request, to all origins and proxies."""
+        managers = [self.poolmanager, *self.proxy_manager.values()]
+        return sum(_waiting(manager) for manager in managers)
 
-    def is_open(self, origin: str, verify: Verify = True, cert: Cert = None) -> bool:
-        """Whether an idle connection to an origin is there, as far as the server has not closed it."""
+    def is_open(self, origin: str, verify: Verify = True, cert: Cert = None, ahead: float = 0.0) -> bool:
+        """Whether an idle connection to an origin may serve in so many seconds, as far as is known."""
         found: Any = self.pool(origin, verify, cert)
         idle = found.pool.queue[-1] if found.pool is not None and found.pool.queue else None
-        return idle is not None and idle.is_connected
+        return idle is not None and idle.can_serve(ahead)
+
+    def known_idle_limits(self) -> tuple[tuple[str, float], ...]:
+        """What was learned of idle limits: (origin, seconds), to be kept for the next run."""
+        known = self.idle_limits.items()
+        return tuple((origin, round(limit.seconds, 1)) for origin, limit in known if isfinite(limit.seconds))
+
+    def load_idle_limits(self, limits: Mapping[str, float]) -> None:
+        """Take up what was known."""
+        self.idle_limits = {origin: IdleLimit(float(seconds)) for origin, seconds in limits.items()}
 
     def send(self, request: Any, *args: Any, **kwargs: Any) -> Any:
         """As `HTTPAdapter.send`; a kept connection that breaks is replaced once where that does no harm."""
         try:
             return self._send(request, *args, **kwargs)
         except requests.ConnectionError:
-            if not (current.is_reused and request.method in _REPEATABLE and request.body is None):
+            is_harmless = current.is_reused and request.method in _REPEATABLE and request.body is None
+            if not (is_harmless or current.needs_tunnel):
                 raise
             return self._send(request, *args, **kwargs)
 
@@ -114,6 +146,8 @@ class Adapter(HTTPAdapter):
             current.reach.check_literal(urllib3.util.parse_url(request.url).host or "")
         try:
             return super().send(request, *args, **kwargs)
+        except Unsendable as error:
+            raise requests.exceptions.InvalidHeader(error.message, request=request) from error
         except requests.RequestException:
             if current.limiter is not None:
                 current.limiter.failed()  # the site may notice the request up to this moment
@@ -181,6 +215,14 @@ class Adapter(HTTPAdapter):
         super().close()
 
 
+def _waiting(manager: Any) -> int:
+    pools = [manager.pools.get(key) for key in manager.pools.keys()]  # noqa: SIM118 - no iterator of its own
+    queues = [pool.pool.queue for pool in pools if pool is not None and pool.pool is not None]
+    return sum(
+        connection is not None and not connection.is_closed for queue in queues for connection in queue
+    )
+
+
 class LimitedAdapter(BaseAdapter):
     """Somebody else's adapter behind the gate, which it knows nothing of."""
 
@@ -218,6 +260,17 @@ def put_behind_limiter(adapter: HTTPAdapter) -> None:
         adapter.poolmanager.pool_classes_by_scheme = _POOLS
         make = adapter.proxy_manager_for
         setattr(adapter, "proxy_manager_for", partial(_limited_proxies, make))  # noqa: B010 - a method by name
+
+
+def budget(most: int, threads: int) -> tuple[int, int]:
+    """How `most` connections are shared out: (origins that each domain keeps connected, idle connections).
+
+    Where there are few, each of the `threads` at work holds few, so that none asks for more than there is.
+    """
+    if most >= MOST_POOLS * threads:
+        return MOST_POOLS, most - threads
+    origins = max(1, most // (2 * threads))
+    return origins, max(0, most - threads * origins)
 
 
 def most_sockets() -> int:

@@ -4,13 +4,14 @@ urllib3 offers no way to hand an exchange's own limits down to its socket, so th
 is local to the thread that does the exchange.
 """
 
-import http.client
 import math
 import socket
 import ssl
 import threading
 import warnings
+from collections.abc import Iterable, Mapping
 from functools import lru_cache
+from importlib.metadata import version
 from typing import Any, Protocol
 
 import certifi
@@ -18,15 +19,21 @@ import urllib3
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.util.ssl_ import create_urllib3_context
 
+from scraper.errors import ConnectFailed, FetchError
+from scraper.http.framing import LengthConflict
+from scraper.http.idle_limit import IdleLimit
 from scraper.http.reach import Reach, resolve
+from scraper.http.request_body import framed, lower
+from scraper.http.request_head import request_head
+from scraper.http.response_stream import CHUNK, ResponseStream, response_of
 from scraper.ops.clock import monotonic
 
 Verify = bool | str
 Cert = str | tuple[str, str] | None
 AUTHORITIES = certifi.where()
 CONNECT_AHEAD = 0.5  # seconds before its slot that a connection is opened; servers close what waits longer
-CHUNK = 65_536
 _OLD_RENEGOTIATION = 0x4  # SSL_OP_LEGACY_SERVER_CONNECT, which `ssl` names since Python 3.12
+_URLLIB3 = version("urllib3")
 
 
 class Limiter(Protocol):
@@ -78,6 +85,7 @@ class Limits(threading.local):
     reach: Reach | None = None
     connects = 0
     is_reused = False
+    needs_tunnel = False
     waited = 0.0
 
 
@@ -97,22 +105,14 @@ def within(
     current.max_body = max_body
     current.limiter = limiter
     current.meter = meter
-    current.is_reused = False
+    current.is_reused = current.needs_tunnel = False
     current.waited = 0.0
 
 
 class _Timed(socket.socket):
-    """A socket whose reads end at the exchange's deadline, however slowly the bytes drip.
-
-    `ahead`: bytes that were read before anybody asked for them; `broken`: the error that ended that.
-    """
-
-    ahead = b""
-    broken: OSError | None = None
+    """A socket whose reads end at the exchange's deadline: a proxy's answer to CONNECT is read by others."""
 
     def recv_into(self, buffer: Any, nbytes: int = 0, flags: int = 0) -> int:
-        if self.ahead or self.broken:
-            return _hand_out(self, buffer, nbytes)
         _shorten(self)
         return super().recv_into(buffer, nbytes, flags)
 
@@ -124,36 +124,28 @@ class _Timed(socket.socket):
 class _TimedTls(ssl.SSLSocket):
     """The same over TLS, where a socket that is ready may have only a part of a record."""
 
-    ahead = b""
-    broken: OSError | None = None
-
     def recv_into(self, buffer: Any, nbytes: int | None = None, flags: int = 0) -> int:
-        if self.ahead or self.broken:
-            return _hand_out(self, buffer, nbytes or 0)
         _shorten(self)
         return super().recv_into(buffer, nbytes, flags)
 
     def pull(self) -> bytes:
         """What has come, of a socket that is ready; empty at its end. SSLWantReadError: nothing yet."""
-        timeout = self.gettimeout()
+        self.setblocking(False)
+        data = self.recv(CHUNK)
+        while self.pending():
+            data += self.recv(CHUNK)  # no selector tells of what is decrypted already
+        return data
+
+    def is_quiet(self) -> bool:
+        """Whether what has come is of TLS alone, session tickets for example."""
         self.setblocking(False)
         try:
-            data = self.recv(CHUNK)
-            while self.pending():
-                data += self.recv(CHUNK)  # no selector tells of what is decrypted already
-            return data
-        finally:
-            self.settimeout(timeout)
-
-
-def _hand_out(sock: Any, buffer: Any, nbytes: int) -> int:
-    """Give what was read ahead, as `recv_into` would."""
-    if not sock.ahead:
-        raise sock.broken
-    size = min(nbytes or len(buffer), len(sock.ahead))
-    memoryview(buffer).cast("B")[:size] = sock.ahead[:size]
-    sock.ahead = sock.ahead[size:]
-    return size
+            self.recv(1)  # a byte would be one too many, and end the connection
+        except ssl.SSLWantReadError:
+            return True
+        except OSError:
+            pass
+        return False
 
 
 def _shorten(sock: socket.socket) -> None:
@@ -165,46 +157,25 @@ def _shorten(sock: socket.socket) -> None:
         sock.settimeout(left)
 
 
-class _Watched:
-    """The answer's stream while its head is read: remembers the last line."""
-
-    def __init__(self, stream: Any) -> None:
-        self._stream = stream
-        self.last = b""
-
-    def readline(self, limit: int = -1) -> bytes:
-        self.last = self._stream.readline(limit)
-        return self.last
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._stream, name)
-
-
-class _Head(http.client.HTTPResponse):
-    """An answer whose head must be whole: the standard library takes a cut one for an empty page."""
-
-    def begin(self) -> None:
-        stream: Any = self.fp
-        if stream is None or self.headers is not None:
-            return super().begin()
-        watched: Any = _Watched(stream)
-        self.fp = watched
-        super().begin()
-        if self.fp is watched:
-            self.fp = stream
-        if watched.last not in (b"\r\n", b"\n"):
-            raise http.client.IncompleteRead(watched.last)
-        return None
-
-
 class LimitedConnection(HTTPConnection):
-    """A connection that passes the gate once it is open, right before the request's first byte."""
+    """A connection that passes the gate once it is open, right before the request's first byte.
 
-    response_class = _Head
+    A message is checked and built whole before any of it is sent, and what fails on the way ends the
+    connection. `serves`: answers that came over it; `idle`: what is known of how long it lasts unused.
+    """
+
+    idle: IdleLimit | None = None
+    serves = 0
+    used_at = 0.0
+    _was_idle = 0.0
+    _stream: ResponseStream | None = None
+    _asked: tuple[str, str, dict[str, bool]] = ("", "", {})
     is_judged = True  # behind a SOCKS proxy it is the proxy that resolves
 
     def _new_conn(self) -> socket.socket:
         current.connects += 1
+        self.serves = 0
+        self._stream = None
         if current.meter is not None:
             current.meter.add()
         is_judged = self.is_judged and current.reach is not None and self.proxy is None
@@ -238,49 +209,137 @@ class LimitedConnection(HTTPConnection):
             self._dns_host = name
         raise trouble or urllib3.exceptions.NewConnectionError(self, f"{host} has no address")
 
-    def request(self, *args: Any, **kwargs: Any) -> None:
+    @property
+    def is_connected(self) -> bool:
+        """Whether it is open and nothing has come that was not asked for."""
+        if super().is_connected or (isinstance(self.sock, _TimedTls) and self.sock.is_quiet()):
+            return True
+        if self.sock is not None and self.serves and self.idle is not None:
+            self.idle.seen(monotonic() - self.used_at)
+        return False
+
+    def can_serve(self, ahead: float = 0.0) -> bool:
+        """Whether a request may go over it in so many seconds: quiet, all read, not idle too long."""
+        if self._stream is not None and not (self._stream.isclosed() and self._stream.is_reusable):
+            return False
+        if self.sock is not None and not self.serves and not isinstance(self.sock, socket.socket):
+            return True  # new, and TLS within TLS: session tickets look like an answer there
+        is_old = self.idle is not None and self.idle.is_over(monotonic() - self.used_at + ahead)
+        return self.sock is not None and not (self.serves and is_old) and self.is_connected
+
+    def request(  # type: ignore[override]  # urllib3 differs from http.client
+        self,
+        method: str,
+        url: str,
+        body: Any = None,
+        headers: Mapping[str, Any] | None = None,
+        *,
+        chunked: bool = False,
+        preload_content: bool = True,
+        decode_content: bool = True,
+        enforce_content_length: bool = True,
+    ) -> None:
+        self._asked = (method, url, {"preload_content": preload_content, "decode_content": decode_content})
+        fields, pieces = framed(method, body, headers or {}, chunked=chunked)
+        self.send_message(request_head(method, url, [*self._own_fields(url, fields), *fields]), pieces)
+
+    def _own_fields(self, url: str, fields: list[tuple[str, Any]]) -> list[tuple[str, Any]]:
+        names = {lower(name) for name, _ in fields}
+        own: list[tuple[str, Any]] = [("Host", self.host_field(url)), ("Accept-Encoding", "identity")]
+        own.append(("User-Agent", f"python-urllib3/{_URLLIB3}"))
+        return [(name, value) for name, value in own if name.lower() not in names]
+
+    def host_field(self, target: str) -> str:
+        """The value of Host for a request's target (RFC 9112 3.2)."""
+        if "://" in target:  # to a proxy
+            return target.split("/", 3)[2].rpartition("@")[2]
+        tunnel = getattr(self, "_tunnel_host", None)
+        host, port = (tunnel, self._tunnel_port) if tunnel else (self.host, self.port)
+        host = f"[{host}]" if ":" in host and host[:1] != "[" else host
+        return host if port == self.default_port else f"{host}:{port}"
+
+    def send_message(self, head: bytes, pieces: Iterable[bytes]) -> None:
+        """Wait for the slot, connect where there is no connection that may serve, and send."""
         limiter = current.limiter
         if limiter is None:
-            current.is_reused = self.sock is not None
-            return super().request(*args, **kwargs)
-        began = monotonic()
-        is_late = limiter.wait(0.0 if self.sock is not None else CONNECT_AHEAD)
-        if is_late and self.proxy is None and self.sock is not None and not self.is_connected:
-            self.close()  # the server has closed it while we waited for our slot
-        waited = monotonic() - began
-        current.is_reused = self.sock is not None
+            self._connect(0.0)
+        else:
+            began = monotonic()
+            is_early = limiter.wait(CONNECT_AHEAD)
+            waited = monotonic() - began
+            if is_early or self.sock is None:
+                self._connect(CONNECT_AHEAD)
+            began = monotonic()
+            limiter.enter()
+            current.waited = waited + monotonic() - began
+            current.deadline += current.waited
+            self._connect(0.0)
+        current.is_reused = self.serves > 0
+        self._was_idle = monotonic() - self.used_at
+        self.sock.settimeout(self.timeout)
+        self._send(head, pieces)
+
+    def _connect(self, ahead: float) -> None:
+        """Have a connection that may serve in so many seconds."""
+        if self.sock is not None and not self.can_serve(ahead):
+            is_tunnel = self.proxy is not None and self._tunnel_host is not None
+            self.close()
+            if is_tunnel:
+                current.needs_tunnel = True  # only urllib3 can build another
+                raise ConnectionResetError("the tunnel was closed")
         if self.sock is None:
             self.connect()
-        began = monotonic()
-        limiter.enter()
-        current.waited = waited + monotonic() - began
-        current.deadline += current.waited
-        super().request(*args, **kwargs)
 
-    def getresponse(self) -> urllib3.HTTPResponse:  # type: ignore[override]  # urllib3 differs from http.client
-        answer = super().getresponse()
-        # urllib3 offers no way to name the class of an answer.
-        answer.__class__ = _Bounded
+    def _send(self, head: bytes, pieces: Iterable[bytes]) -> None:
+        sock: Any = self.sock
+        try:
+            for piece in pieces:
+                if head:
+                    piece, head = head + piece, b""
+                sock.sendall(piece)
+            if head:
+                sock.sendall(head)
+        except BrokenPipeError:
+            raise  # the answer may be here already; urllib3 looks for it
+        except BaseException:
+            self.close()
+            raise
+
+    def getresponse(self) -> urllib3.HTTPResponse:  # type: ignore[override]
+        method, url, options = self._asked
+        timeout = self.timeout if isinstance(self.timeout, int | float) else None
+        self._stream = stream = ResponseStream(self, method, timeout, current.deadline, current.max_body)
+        try:
+            head = stream.read_head()
+        except BaseException as error:
+            if isinstance(error, ConnectFailed | ConnectionError) and not stream.has_begun:
+                self.broke()
+            self.close()
+            if isinstance(error, LengthConflict):
+                raise urllib3.exceptions.InvalidHeader(error.message) from error
+            if isinstance(error, FetchError):
+                raise urllib3.exceptions.ProtocolError(str(error), error) from error
+            raise
+        self.answered(head.headers.get("keep-alive"))
         if current.limiter is not None:
             current.limiter.answered()
-        return answer
+        return response_of(stream, head, method, current.max_body, request_url=url, **options)
+
+    def broke(self) -> None:
+        """Note that no answer came: a kept connection was closed under the request."""
+        if self.serves and self.idle is not None:
+            self.idle.seen(self._was_idle)
+
+    def answered(self, keep_alive: str | None) -> None:
+        """Note that an answer came, and what it says of the connection."""
+        self.serves += 1
+        self.used_at = monotonic()
+        if keep_alive and self.idle is not None:
+            self.idle.told(keep_alive)
 
 
 class LimitedTlsConnection(LimitedConnection, HTTPSConnection):
     """The same over TLS."""
-
-
-class _Bounded(urllib3.HTTPResponse):
-    """An answer that ends with an error where it grows beyond `max_body` after decompression."""
-
-    def stream(self, amt: int | None = 2**16, decode_content: bool | None = None) -> Any:
-        size = 0
-        for chunk in super().stream(amt, decode_content):
-            size += len(chunk)
-            if size > current.max_body:
-                self.close()
-                raise urllib3.exceptions.ProtocolError(f"body over {current.max_body:.0f} bytes")
-            yield chunk
 
 
 @lru_cache(maxsize=256)

@@ -8,14 +8,16 @@ import requests
 
 from scraper.errors import FetchError
 from scraper.http import connection
-from scraper.http.body import read_body
+from scraper.http.body import Body, codings_of
 from scraper.http.failures import translate
 from scraper.http.host_settings import lay_over
 from scraper.http.http1 import Http1Exchange
+from scraper.http.response_stream import CHUNK
 from scraper.http.session import DomainSession, OriginSettings
 from scraper.model import Exchange, Headers, Response
 from scraper.ops.clock import monotonic
 
+MOST_COOKIES = 200  # of one answer; more than a domain may keep
 LOOK_AGAIN = 1.0  # seconds that a turn waits for its slot before it looks whether it is still wanted
 
 
@@ -31,7 +33,7 @@ class Answer:
 
 @dataclass(slots=True)
 class Asked:
-    """A request on its way: `begun` on the clock's line, over a `line` of ours or answered as `raw`.
+    """A request on its way: `begun` on the clock's line, over `http1` or answered to `requests` as `raw`.
 
     `deadline`: when the exchange has to be over, on this process's own line. `first_byte_at`: 0 until then.
     """
@@ -85,23 +87,22 @@ def exchange(
 
     `most`: bytes of the body that are wanted; what is beyond them is left unread.
     """
-    asked = ask(session, method, url, headers, body)
-    asked.most = most
-    return hear(session, asked)
+    return hear(session, ask(session, method, url, headers, body, most=most))
 
 
 def hindrance(session: DomainSession, url: str) -> Until | Blocks | None:
     """What a request to a URL would have to wait for; None where it can be sent at once."""
     try:
         origin_settings = session.origin_settings(url)
+        limiter = session.limiter if origin_settings.is_home else session.limiter_of(url)
+        now = session.clock.now()
+        ahead = min(max(0.0, limiter.due - now), connection.CONNECT_AHEAD) if limiter is not None else 0.0
         if _is_ordinary(session, origin_settings, url) or not session.adapter.is_open(
-            *_route(session, origin_settings, url)
+            *_route(session, origin_settings, url), ahead
         ):
             return BLOCKS
     except Exception:
         return BLOCKS  # asking tells what is wrong
-    limiter = session.limiter if origin_settings.is_home else session.limiter_of(url)
-    now = session.clock.now()
     return Until(min(limiter.due, now + LOOK_AGAIN)) if limiter is not None and limiter.due > now else None
 
 
@@ -119,10 +120,15 @@ def ask(
     url: str,
     headers: Mapping[str, str] | None = None,
     body: bytes | None = None,
+    *,
+    most: int | None = None,
 ) -> Asked:
-    """Send a request; `hear` must follow before the session sends the next, on whichever thread."""
+    """Send a request; `hear` must follow before the session sends the next, on whichever thread.
+
+    `most`: bytes of the body that are wanted.
+    """
     connects = connection.current.connects
-    asked = Asked(url, session.clock.now(), session.limiter)
+    asked = Asked(url, session.clock.now(), session.limiter, most=most)
     try:
         origin_settings = session.origin_settings(url)
         asked.limiter = session.limiter if origin_settings.is_home else session.limiter_of(url)
@@ -132,7 +138,7 @@ def ask(
         if _is_ordinary(session, origin_settings, url):
             asked.raw = _open_ordinarily(session, method, url, headers, body)
         else:
-            asked.http1 = _send_line(session, origin_settings, method, url, headers, body)
+            asked.http1 = _send(session, origin_settings, method, url, headers, body, most)
     except Exception as trouble:
         asked.trouble = trouble
     asked.is_reused = connection.current.is_reused
@@ -148,18 +154,16 @@ def hear(session: DomainSession, asked: Asked) -> Answer:
     error = translate(asked.trouble) if asked.trouble is not None else None
     try:
         if error is None:
-            connection.within(asked.deadline - monotonic(), session.max_body)
-            raw = asked.raw if asked.http1 is None else asked.http1.answer(session.timeout[1])
-            if not asked.first_byte_at:
-                asked.answered(session.clock.now())
-            response = _read(session, raw, asked, asked.first_byte_at - asked.begun)
+            if asked.http1 is None:
+                response = _read_ordinarily(session, asked)
+            else:
+                response = _read(session, asked, asked.http1)
     except Exception as trouble:
         error = translate(trouble)
     if response is None and asked.limiter is not None:
         asked.limiter.failed()
     if asked.http1 is not None:
-        is_whole = response is not None and (asked.most is None or len(response.content) < asked.most)
-        asked.http1.end(is_whole=is_whole)
+        asked.http1.end()
     ended = session.clock.now()
     exchange = Exchange(
         sent_at=asked.begun,
@@ -185,13 +189,14 @@ def _route(
     return url[: url.find("/", 8)], origin_settings.verify, session.cert if origin_settings.is_own else None
 
 
-def _send_line(
+def _send(
     session: DomainSession,
     origin_settings: OriginSettings,
     method: str,
     url: str,
     headers: Mapping[str, str] | None,
     body: bytes | None,
+    most: int | None,
 ) -> Http1Exchange:
     # `requests` spends 250 us a page on preparing what never changes within a session, and the pool of
     # urllib3 60 us on what a single connection does not need.
@@ -205,10 +210,12 @@ def _send_line(
         lines.setdefault("Cookie", cookie)
     origin, verify, cert = _route(session, origin_settings, url)
     http1 = Http1Exchange(session.adapter.pool(origin, verify, cert))
+    limit = session.max_body if most is None else most
     try:
-        http1.send(method, url[len(origin) :], lines, body, session.timeout[0])
-    except BaseException:
-        http1.end(is_whole=False)
+        target = url[len(origin) :].partition("#")[0]
+        http1.send(method, target, lines, body, session.timeout[0], limit, is_cut=most is not None)
+    except BaseException as error:
+        http1.abort(error)
         raise
     return http1
 
@@ -225,18 +232,36 @@ def _open_ordinarily(
     return answer.raw
 
 
-def _read(session: DomainSession, raw: Any, asked: Asked, elapsed: float) -> Response:
+def _read(session: DomainSession, asked: Asked, http1: Http1Exchange) -> Response:
+    http1.wait(session.timeout[1], asked.deadline)
+    now = session.clock.now()
+    if http1.has_begun and not asked.first_byte_at:
+        asked.answered(now)
+    if http1.head is not None and (cookies := http1.head.headers.getall("set-cookie")):
+        session.cookies.store(cookies[-MOST_COOKIES:], asked.url, session.clock.wall())
+    content = http1.content()
+    assert http1.head is not None  # without one there is an error
+    elapsed = asked.first_byte_at - asked.begun
+    head = http1.head
+    return Response(asked.url, head.status, head.headers, content, session.clock.wall(), elapsed)
+
+
+def _read_ordinarily(session: DomainSession, asked: Asked) -> Response:
+    raw = asked.raw
+    connection.within(asked.deadline - monotonic(), session.max_body)
+    asked.answered(session.clock.now())
     headers = Headers(raw.headers.items())
-    if asked.http1 is not None and (cookies := headers.getall("set-cookie")):
-        session.cookies.store(cookies, asked.url, session.clock.wall())
+    limit = session.max_body if asked.most is None else asked.most
+    body = Body(codings_of(headers.get("content-encoding", "")), limit, is_cut=asked.most is not None)
     try:
-        is_cut = asked.most is not None
-        limit = session.max_body if asked.most is None else asked.most
-        content = read_body(raw, headers.get("content-encoding", ""), limit, is_cut=is_cut)
+        while not body.is_full and (data := raw.read(CHUNK, decode_content=False)):
+            body.write(data)
+        content = body.finish()
     except BaseException:
         raw.close()  # what is left of the answer must not stand before the next one
         raise
-    if asked.most is not None and len(content) >= asked.most:
+    if body.is_full:
         raw.close()
     raw.release_conn()
+    elapsed = asked.first_byte_at - asked.begun
     return Response(asked.url, raw.status, headers, content, session.clock.wall(), elapsed)

@@ -1,7 +1,9 @@
 """What a library raised, as an error of ours that a person understands."""
 
+import errno
 import http.client
 import re
+import socket
 import ssl
 import zlib
 from collections.abc import Callable
@@ -10,7 +12,10 @@ from typing import Any
 import urllib3
 from urllib3.exceptions import HTTPError as WireError
 
-from scraper.errors import BadAnswer, ConnectFailed, FetchError, TimedOut, TlsFailed, TooLarge, Unreadable
+from scraper.errors import BadAnswer, ConnectFailed, FetchError, OutOfFiles, TimedOut, TlsFailed
+
+# What this machine lacks, whatever site was asked for: open files, buffers, ports.
+_LACKS = frozenset((errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM, errno.EADDRNOTAVAIL))
 
 
 def translate(trouble: Exception) -> FetchError:
@@ -18,6 +23,8 @@ def translate(trouble: Exception) -> FetchError:
     if isinstance(trouble, FetchError):
         return trouble
     causes = list(_causes(trouble))
+    if any(_is_lack(cause) for cause in causes):
+        return OutOfFiles("this machine has no open file or socket left", "raise `ulimit -n`")
     for kind, make in _KINDS:
         for cause in causes:
             if isinstance(cause, kind):
@@ -37,6 +44,20 @@ def _causes(trouble: BaseException) -> Any:
         queue += [*cause.args, getattr(cause, "reason", None), cause.__cause__, cause.__context__]
 
 
+def _is_lack(cause: Any) -> bool:
+    if isinstance(cause, urllib3.exceptions.NameResolutionError):
+        return _cannot_open()  # the resolver says "temporary failure", whatever it was that failed
+    return isinstance(cause, OSError) and cause.errno in _LACKS
+
+
+def _cannot_open() -> bool:
+    try:
+        socket.socket().close()
+    except OSError as error:
+        return error.errno in _LACKS
+    return False
+
+
 def _short(trouble: object) -> str:
     text = re.sub(r"<[^<>]{0,200}>|\(Caused by.*", "", str(trouble))
     return re.sub(r"\s+", " ", text).strip(" :'\"()")[:160]
@@ -52,12 +73,6 @@ def _tls(cause: Any) -> FetchError:
         told = reason.replace("_", " ").lower()
         return TlsFailed(f'TLS: {told}: too old (setting legacy_tls = {{"HOST": "why"}} allows it)')
     return ConnectFailed(f"TLS: {reason}")
-
-
-def _not_http(cause: Any) -> FetchError:
-    if str(cause).startswith("got more than"):
-        return Unreadable("more than 100 header lines")
-    return BadAnswer(f"not HTTP: {_short(cause)}")
 
 
 # What OpenSSL 3 says of servers that stopped some ten years ago.
@@ -78,12 +93,7 @@ _KINDS: list[tuple[type | tuple[type, ...], Callable[[Any], FetchError]]] = [
     (http.client.RemoteDisconnected, lambda cause: ConnectFailed("closed without an answer")),
     (ConnectionError, lambda cause: ConnectFailed("connection reset")),
     (ssl.SSLError, _tls),
-    (http.client.LineTooLong, lambda cause: TooLarge("a header line over 64 KiB")),
-    (
-        (http.client.IncompleteRead, urllib3.exceptions.IncompleteRead),
-        lambda cause: BadAnswer("the body ends too early"),
-    ),
-    (http.client.HTTPException, _not_http),
+    (http.client.HTTPException, lambda cause: BadAnswer(f"not HTTP: {_short(cause)}")),
     (zlib.error, lambda cause: BadAnswer("the compressed body is damaged")),
     (OSError, lambda cause: ConnectFailed(cause.strerror or _short(cause))),
     (WireError, lambda cause: BadAnswer(_short(cause))),

@@ -1,70 +1,156 @@
-"""One request and its answer over a connection of ours, and what of the answer is here already."""
+"""One request and its answer over a connection of ours, read as it comes without waiting, or waited for."""
 
 import ssl
 from collections.abc import Mapping
 from typing import Any
 
-import urllib3
 from urllib3.connectionpool import HTTPConnectionPool
 
-from scraper.http.framing import Part, part_of
+from scraper.errors import BadAnswer, ConnectFailed
+from scraper.http.body import Body, codings_of
+from scraper.http.fair_share import FairShare
+from scraper.http.framing import ResponseParser
+from scraper.http.request_head import request_head
+from scraper.http.response_head import ResponseHead
+from scraper.http.response_stream import receive, take_in
 
-MOST_AHEAD = 2**20  # bytes of an answer that are read ahead; whoever wants more of it waits for it
+_CUT = (BadAnswer, TimeoutError, ConnectionError)
+SETTLE = 1.0  # seconds that more is waited for where the codings say that a body is whole
 
 
 class Http1Exchange:
-    """One request and its answer over a connection of a pool, which is given back at the end."""
+    """One request and its answer over a connection of a pool, which is given back at the end.
+
+    `error`: what ended it before it was whole. `is_over`: nothing more is waited for. `share`: what reading
+    it has taken.
+    """
 
     def __init__(self, pool: HTTPConnectionPool) -> None:
         self._pool = pool
         self._connection: Any = pool._get_conn()
-        self._method = ""
+        self._parser = ResponseParser("")
+        self._body: Body | None = None
+        self._limit = 0.0
+        self._is_cut = False
+        self.share = FairShare()
+        self.error: Exception | None = None
+        self.is_over = False
 
     def send(
-        self, method: str, target: str, headers: Mapping[str, str], body: bytes | None, timeout: float
+        self,
+        method: str,
+        target: str,
+        headers: Mapping[str, Any],
+        body: bytes | None,
+        timeout: float,
+        limit: float,
+        *,
+        is_cut: bool = False,
     ) -> None:
-        """Send a request; `timeout` (s) is for the connection."""
+        """Send a request; `timeout` (s) is for the connection, `limit` and `is_cut` for the answer's body."""
         connection = self._connection
         connection.timeout = timeout
-        self._method = method
-        connection.request(
-            method, target, body=body, headers=headers, preload_content=False, decode_content=False
-        )
+        self._limit, self._is_cut = limit, is_cut
+        self._parser = ResponseParser(method)
+        fields = [("Host", connection.host_field(target)), *headers.items()]
+        if any(name.lower() == "host" for name in headers):
+            del fields[0]
+        if body is not None or method in ("POST", "PUT", "PATCH"):
+            fields.append(("Content-Length", str(len(body or b""))))
+        connection.send_message(request_head(method, target, fields), (body,) if body else ())
 
     def fileno(self) -> int:
         """The socket's descriptor, for a selector."""
         return int(self._connection.sock.fileno())
 
-    def pull(self) -> Part:
-        """Read what has come once the socket is ready, without waiting; how much of the answer is here."""
-        sock = self._connection.sock
-        try:
-            data = sock.pull()
-        except (ssl.SSLWantReadError, ssl.SSLWantWriteError, BlockingIOError):
-            return Part.MORE
-        except OSError as trouble:
-            sock.broken = trouble  # told when it is read
-            return Part.WHOLE
-        sock.ahead += data
-        if not data:
-            return Part.WHOLE  # the end of the connection is the end of the answer
-        if len(sock.ahead) > MOST_AHEAD:
-            return Part.UNSURE
-        return part_of(sock.ahead, self._method)
+    @property
+    def has_more(self) -> bool:
+        """Whether something has been received that was not looked at yet."""
+        return self._parser.has_more
 
     @property
     def has_begun(self) -> bool:
         """Whether anything of the answer was read."""
-        return bool(self._connection.sock.ahead)
+        return self._parser.has_begun
 
-    def answer(self, timeout: float) -> urllib3.HTTPResponse:
-        """The answer's head; `timeout` (s) is for each read."""
-        self._connection.timeout = timeout
-        return self._connection.getresponse()  # type: ignore[no-any-return]
+    @property
+    def is_heavy(self) -> bool:
+        """Whether finishing the body takes long."""
+        return self._body is not None and self._body.is_heavy
 
-    def end(self, *, is_whole: bool) -> None:
-        """Give the connection back; what is left of a broken answer must not stand before the next one."""
-        sock = self._connection.sock
-        if not is_whole or (sock is not None and (sock.ahead or sock.broken)):
-            self._connection.close()
-        self._pool._put_conn(self._connection)
+    @property
+    def head(self) -> ResponseHead | None:
+        """The answer's head, once it is here."""
+        return self._parser.head
+
+    def pull(self) -> bool:
+        """Read what has come once the socket is ready, for one turn, without waiting; whether it is over."""
+        try:
+            with self.share:
+                if self._parser.has_more:
+                    self._parser.feed(b"")
+                else:
+                    take_in(self._parser, self._connection.sock.pull())
+                self._take_body()
+        except (ssl.SSLWantReadError, ssl.SSLWantWriteError, BlockingIOError):
+            pass
+        except Exception as error:
+            self._fail(error)
+        return self.is_over
+
+    def wait(self, timeout: float, deadline: float) -> None:
+        """Read until it is over; `timeout` (s) is for each read, `deadline` (monotonic) for all."""
+        while not self.is_over:
+            try:
+                receive(self._connection.sock, self._parser, self.share, self.patience(timeout), deadline)
+                self._take_body()
+            except Exception as error:
+                self._fail(error)
+
+    def patience(self, timeout: float) -> float:
+        """Seconds to wait for more, where it is `timeout` for an answer that is not whole."""
+        return min(timeout, SETTLE) if self._body is not None and self._body.is_ended else timeout
+
+    def give_up(self) -> None:
+        """Nothing came in time."""
+        self._fail(TimeoutError("timed out"))
+
+    def _take_body(self) -> None:
+        if self._body is None and self._parser.head is not None:
+            codings = codings_of(self._parser.head.headers.get("content-encoding", ""))
+            codings += self._parser.framing.codings
+            self._body = Body(codings, self._limit, is_cut=self._is_cut)
+        if self._body is not None and (data := self._parser.take_body()):
+            self.share.size += len(data)
+            self._body.write(data)
+            self.is_over = self._body.is_full
+        self.is_over = self.is_over or self._parser.is_complete
+
+    def _fail(self, error: Exception) -> None:
+        # Some servers tell the length that a body had before it was compressed.
+        is_told_wrong = self._parser.framing.length is not None and isinstance(error, _CUT)
+        if not (is_told_wrong and self._body is not None and self._body.is_ended):
+            self.error = error
+        self.is_over = True
+
+    def content(self) -> bytes:
+        """The whole body; raises what stood in its way."""
+        if self.error is not None:
+            raise self.error
+        return self._body.finish() if self._body is not None else b""
+
+    def abort(self, error: BaseException) -> None:
+        """Give the connection back, closed: the request was not sent whole."""
+        self.error = error if isinstance(error, Exception) else ConnectFailed("interrupted")
+        self.end()
+
+    def end(self) -> None:
+        """Give the connection back; where anything was not understood or not read, it is closed."""
+        connection, head = self._connection, self._parser.head
+        if head is not None:
+            connection.answered(head.headers.get("keep-alive"))
+        elif isinstance(self.error, ConnectFailed | ConnectionError) and not self.has_begun:
+            connection.broke()
+        if self.error is not None or not self._parser.is_reusable:
+            connection.close()
+        self._pool._put_conn(connection)

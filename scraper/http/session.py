@@ -14,7 +14,7 @@ from requests.cookies import cookiejar_from_dict, merge_cookies
 
 from scraper.errors import LoginFailed, RequestDenied, ScraperError
 from scraper.http import connection, redirects
-from scraper.http.adapter import Adapter, LimitedAdapter, put_behind_limiter
+from scraper.http.adapter import MOST_POOLS, Adapter, LimitedAdapter, put_behind_limiter
 from scraper.http.cookies import Jar
 from scraper.http.digest import DigestAuth
 from scraper.http.host_settings import HostSettings, lay_over
@@ -84,6 +84,7 @@ class DomainSession(requests.Session):
         timeout: tuple[float, float] = (10.0, 30.0),
         max_body: float = 32 * 2**20,
         connections: int = 1,
+        most_origins: int = MOST_POOLS,
         limiter: connection.Limiter | None = None,
         clock: Clock | None = None,
         check: Callable[[str], None] | None = None,
@@ -106,7 +107,7 @@ class DomainSession(requests.Session):
         self.reach = reach
         self._login_origins: set[str] = set()
         self.cookies: Jar = Jar(is_public_suffix, domain, self.clock.wall, self.is_own)
-        self.adapter = Adapter(connections)
+        self.adapter = Adapter(connections, most_origins)
         self.mount("https://", self.adapter)
         self.mount("http://", self.adapter)
         self.meter = connection.Meter()
@@ -121,7 +122,7 @@ class DomainSession(requests.Session):
         self._login_pages: frozenset[str] = frozenset()
         self._host_settings: dict[str, HostSettings] = {}
         self._places: dict[str, OriginSettings] = {}
-        self._dumped: tuple[Any, ...] = (0, False)
+        self._dumped: tuple[Any, ...] = (0, False, frozenset(), ())
         if headers:
             self.headers.update(headers)
         # What says who we are goes wherever a login leads; all that is added later stays with the domain.
@@ -470,13 +471,16 @@ class DomainSession(requests.Session):
     def dump_changes(self) -> str | None:
         """What outlives the process, as JSON; None if nothing changed since the last call."""
         is_kept = self.is_logged_in and self.has_login and self._is_portable
-        state = (self.cookies.changes, is_kept, self._login_pages)
+        idle = self.adapter.known_idle_limits()
+        state = (self.cookies.changes, is_kept, self._login_pages, idle)
         if state == self._dumped:
             return None
         self._dumped = state
         kept = {"cookies": self.cookies.dump(), "is_logged_in": is_kept, "account": self.account or ""}
         if self._login_pages:
             kept["login_pages"] = sorted(self._login_pages)
+        if idle:
+            kept["idle_limits"] = dict(idle)
         return json.dumps(kept)
 
     def load(self, text: str) -> None:
@@ -489,12 +493,14 @@ class DomainSession(requests.Session):
             self.cookies.load(kept.get("cookies", ()))
             self.is_logged_in = self.has_login = bool(kept.get("is_logged_in"))
             self._login_pages = frozenset(kept.get("login_pages", ()))
-            self._dumped = (self.cookies.changes, self.is_logged_in, self._login_pages)
+            self.adapter.load_idle_limits(kept.get("idle_limits", {}))
+            idle = self.adapter.known_idle_limits()
+            self._dumped = (self.cookies.changes, self.is_logged_in, self._login_pages, idle)
 
     @property
-    def is_connected(self) -> bool:
-        """Whether connections may be open."""
-        return self.adapter.is_connected
+    def open_connections(self) -> int:
+        """How many connections wait for their next request."""
+        return self.adapter.open_connections
 
     def disconnect(self) -> None:
         """Close the idle connections; the session goes on with new ones."""

@@ -75,6 +75,16 @@ def second_of_day(wall: float) -> float:
     return local.tm_hour * 3600.0 + local.tm_min * 60.0 + local.tm_sec
 
 
+def sleep(seconds: float) -> None:
+    """Let others work; for waits that no rule asks for."""
+    time.sleep(seconds)
+
+
+def thread_time() -> float:
+    """Seconds of work that this thread has done, waits left out."""
+    return time.thread_time()
+
+
 def monotonic() -> float:
     """Seconds on a line of this process's own, for deadlines inside one exchange."""
     return time.monotonic()

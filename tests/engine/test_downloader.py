@@ -13,7 +13,8 @@ from scraper.engine.batch import Batch, BatchResult
 from scraper.engine.downloader import ThreadedDownloader
 from scraper.engine.fetcher import Fetcher, FetchOptions
 from scraper.engine.parse_limit import TOO_LONG
-from scraper.http.http1 import MOST_AHEAD
+from scraper.http.body import EAGER
+from scraper.http.fair_share import BURST, SHARE, fair_moment
 from scraper.http.session import DomainSession
 from scraper.model import Entry, Failed, Fetched, Retry
 from scraper.ops.clock import SystemClock
@@ -287,10 +288,10 @@ def test_what_a_server_says_beyond_its_answer_is_not_the_next_answer(
     assert isinstance(second, Retry) or fetched(second) == ['{"title":"next"}']
 
 
-def test_a_body_larger_than_is_read_ahead_arrives_whole(
+def test_a_body_larger_than_is_decoded_as_it_comes_arrives_whole(
     new_site: Callable[..., Site], crowd: Callable[..., Crowd]
 ) -> None:
-    body = b"<title>large</title>" + b"x" * (3 * MOST_AHEAD)
+    body = b"<title>large</title>" + b"x" * (3 * EAGER)
     chunks = b"%x\r\n%b\r\n0\r\n\r\n" % (len(body), body)
     head = b"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\n"
     site = new_site(
@@ -313,3 +314,22 @@ def test_an_error_of_ours_reaches_the_owner(site: Site, crowd: Callable[..., Cro
     one.downloader.submit(Batch("127.0.0.1", session, deque([None])))  # type: ignore[list-item]  # what breaks us
     with pytest.raises(AttributeError):
         one.ends()
+
+
+def test_reading_one_answer_may_take_a_moment_and_then_a_share_of_the_time() -> None:
+    assert fair_moment(100.0, 0.0, 0) == fair_moment(100.0, BURST, 0) == 100.0
+    assert fair_moment(100.0, BURST + 0.02, 0) == pytest.approx(100.0 + 0.02 / SHARE)
+    assert fair_moment(100.0, BURST + 0.02, 20_000_000) == 100.0, "a large body is no offence"
+
+
+def test_an_answer_of_tiny_chunks_arrives_whole_though_it_has_to_pause(
+    new_site: Callable[..., Site], crowd: Callable[..., Crowd]
+) -> None:
+    body = b"<title>tiny</title>" + b"x" * 30_000
+    chunks = b"".join(b"1\r\n%b\r\n" % body[at : at + 1] for at in range(len(body)))
+    head = b"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nTransfer-Encoding: chunked\r\n\r\n"
+    site = new_site({"/tiny": Reply(raw=head + chunks + b"0\r\n\r\n"), "/": page(title="quick")})
+    one = crowd()
+    one.send(site.url("/tiny"))
+    one.send(site.url("/"))
+    assert fetched(*one.ends(2)) == ['{"title":"quick"}', '{"title":"tiny"}']

@@ -361,3 +361,55 @@ def test_an_old_tls_is_named_and_allowed_for_its_host_alone(old_server: str, cer
 def test_a_refused_connection_is_called_so() -> None:
     error = exchange(session_of(), "GET", "http://127.0.0.1:9/").error
     assert isinstance(error, ConnectFailed) and str(error) == "connection refused"
+
+
+# CONNECT ----------------------------------------------------------------------------------------------------
+@pytest.fixture
+def tunnel() -> Iterator[tuple[str, list[int]]]:
+    """A proxy that knows CONNECT alone (RFC 9110 9.3.6), and the tunnels that it built."""
+    listener = socket.create_server(("127.0.0.1", 0))
+    accepted: list[int] = []
+
+    def serve(client: socket.socket) -> None:
+        with contextlib.suppress(OSError, IndexError):
+            head = b""
+            while b"\r\n\r\n" not in head:
+                head += client.recv(65536)
+            host, _, port = head.split(b" ")[1].decode().rpartition(":")
+            server = socket.create_connection((host, int(port)))
+            client.sendall(b"HTTP/1.1 200 Connection established\r\n\r\n")
+            threading.Thread(target=_relay, args=(server, client), daemon=True).start()
+            _relay(client, server)
+
+    def accept() -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                client, _ = listener.accept()
+                accepted.append(1)
+                threading.Thread(target=serve, args=(client,), daemon=True).start()
+
+    threading.Thread(target=accept, daemon=True).start()
+    yield f"http://127.0.0.1:{listener.getsockname()[1]}", accepted
+    listener.shutdown(socket.SHUT_RDWR)
+    listener.close()
+
+
+@pytest.mark.parametrize("way", ["exchange", "get"])
+def test_a_tunnel_is_kept_and_built_again_where_it_was_closed(
+    tls_site: Callable[..., Site], certificate: Path, tunnel: tuple[str, list[int]], way: str
+) -> None:
+    proxy, accepted = tunnel
+    far = tls_site({"*": page(title="far"), "/last": Reply(200, "last", close=True)})
+    session = session_of(0.05, home=HostSettings(proxy=proxy, verify=str(certificate)))
+
+    def ask(path: str) -> bytes:
+        if way == "get":
+            return session.get(secure(far, path)).content
+        answer = exchange(session, "GET", secure(far, path))
+        assert answer.response is not None, answer.error
+        return answer.response.content
+
+    assert b"far" in ask("/1") and b"far" in ask("/2") and len(accepted) == 1
+    assert ask("/last") == b"last"
+    assert b"far" in ask("/3") and len(accepted) == 2
+    assert min(far.gaps()) >= 0.05

@@ -75,10 +75,13 @@ PAGES = {
     "a body without bounds": Trouble(Reply(200, "x" * 2_000_000), "failed: body over"),
     "a gzip bomb": Trouble(coded(gzip.compress(bytes(50_000_000)), "gzip"), "failed: body over"),
     "a deflate bomb": Trouble(coded(zlib.compress(bytes(50_000_000)), "deflate"), "failed: body over"),
-    "a header line of 100 kB": Trouble(
-        Reply(200, "x", {"X-Long": "y" * 100_000}), "failed: header line over"
+    "a header line of 100 kB": Trouble(html("x", X_Long="y" * 100_000)),
+    "a head of 300 kB": Trouble(html("x", X_Long="y" * 300_000), "failed: header fields over"),
+    "a coding that nobody asked for": Trouble(coded(b"x", "compress"), "failed: was not asked for"),
+    "a coding that is none": Trouble(coded(b"<title>plain</title>", "UTF-8")),
+    "an answer after early hints": Trouble(
+        raw("HTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\n", OK, "Content-Length: 2\r\n\r\nok")
     ),
-    "a coding that nobody asked for": Trouble(coded(b"x", "br"), "failed: was not asked for"),
     "a label that lies": Trouble(coded(b"<title>plain</title>", "gzip")),
     "a length that is too short": Trouble(Reply(200, f"{OK}\r\nsmuggled", {"Content-Length": "5"})),
     "a length that is no number": Trouble(Reply(200, "x", {"Content-Length": "abc"}, close=True)),

@@ -1,0 +1,44 @@
+"""The body of a request in pieces, and the field that tells its length (RFC 9112 6), as urllib3 has them."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+from urllib3.util.request import SKIP_HEADER, body_to_chunks
+
+_CHUNK = 65_536
+
+
+def framed(
+    method: str, body: Any, headers: Mapping[str, Any], *, chunked: bool
+) -> tuple[list[tuple[str, Any]], Iterable[bytes]]:
+    """The fields of a message, its length among them, and its body in pieces, as urllib3 has them."""
+    pieces, length = body_to_chunks(body, method=method, blocksize=_CHUNK)
+    names = {lower(name) for name in headers}
+    fields: list[tuple[str, Any]] = [(name, value) for name, value in headers.items() if value != SKIP_HEADER]
+    chunked = chunked or ("transfer-encoding" in names and "content-length" not in names)
+    if not chunked and "content-length" not in names:
+        if length is not None:
+            fields.insert(0, ("Content-Length", str(length)))
+        chunked = length is None and pieces is not None
+    if chunked and "transfer-encoding" not in names:
+        fields.insert(0, ("Transfer-Encoding", "chunked"))
+    # What must not be sent in urllib3's own words is left out, and stays out.
+    fields += [(name, None) for name, value in headers.items() if value == SKIP_HEADER]
+    return fields, _chunks(pieces or ()) if chunked else _bytes(pieces or ())
+
+
+def lower(name: Any) -> str:
+    """A field name as it is compared."""
+    return (name.decode("latin-1") if isinstance(name, bytes) else str(name)).lower()
+
+
+def _bytes(pieces: Iterable[Any]) -> Iterator[bytes]:
+    for piece in pieces:
+        if piece:
+            yield piece.encode() if isinstance(piece, str) else piece
+
+
+def _chunks(pieces: Iterable[Any]) -> Iterator[bytes]:
+    for piece in _bytes(pieces):
+        yield b"%x\r\n%b\r\n" % (len(piece), piece)
+    yield b"0\r\n\r\n"
