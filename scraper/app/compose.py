@@ -12,7 +12,7 @@ from hashlib import blake2b
 from ipaddress import ip_network
 
 from scraper import settings as settings_of
-from scraper.app.archived.crawl_archive import Offline
+from scraper.app.archived.crawl_archive import Kept, Offline
 from scraper.app.options import Prepared, account_of, inputs_of
 from scraper.engine.downloader import ThreadedDownloader
 from scraper.engine.engine import Engine
@@ -94,8 +94,9 @@ def compose_offline(
     token = settings_of.token(settings)
     inputs = inputs_of(prepared, found.code)
     options = FetchOptions(found.number, token, inputs, parse_timeout=settings.parse_timeout)
+    folders = run_folders(prepared.options.data / found.spider)
     return Offline(
-        Archives(run_folders(prepared.options.data / found.spider), settings.max_body),
+        prepared.answers or Kept(Archives(folders, settings.max_body)),
         Fetcher(prepared.spider, rules, options, clock, in_hand=store.in_hand, redaction=prepared.redaction),
         token,
         store,

@@ -12,6 +12,7 @@ from scraper.app.secrets import redaction_of
 from scraper.errors import UsageError
 from scraper.ops.secrets import Redaction, is_secret_name
 from scraper.runs import health
+from scraper.runs.archive import Answers
 from scraper.runs.health import Health
 from scraper.runs.record_types import columns_of
 from scraper.runs.records import key_fields
@@ -27,8 +28,9 @@ from scraper.store import Store
 class Options:
     """The options of `run`, as typed. `hidden`: parameters from a file or a prompt, which nobody is to see.
 
-    `is_offline`: pages come from the archive, not from the network. `limit`: records of a sample. `program`:
-    how this program is called here, for commands that are shown.
+    `is_offline`: pages come from the archive, not from the network. `replay`: WARC files that stand for it;
+    `answers` of `Prepared` is what was read from them. `limit`: records of a sample. `program`: how this program
+    is called here, for commands that are shown.
     """
 
     spider: str
@@ -42,6 +44,7 @@ class Options:
     hidden: tuple[str, ...] = ()
     limit: int | None = None
     program: str = "python -m scraper"
+    replay: tuple[Path, ...] = ()
 
 
 # What parsing looks at: another value, and no page stands as it was.
@@ -60,6 +63,7 @@ class Prepared:
     sinks: tuple[Sink, ...]
     options: Options
     redaction: Redaction = field(default_factory=Redaction)
+    answers: Answers | None = None
 
 
 def prepare(options: Options) -> Prepared:
@@ -142,7 +146,10 @@ def open_params(params: Mapping[str, str], hidden: Collection[str] = ()) -> dict
 def command_of(prepared: Prepared) -> list[str]:
     """The words of the command that goes on with a run, without its secrets: `-` has them asked for."""
     options = prepared.options
-    if options.is_offline:
+    if options.replay:
+        files = [word for file in options.replay for word in ("--replay", str(file))]
+        words = ["run", options.spider, *files, "--fresh"]
+    elif options.is_offline:
         words = ["reparse", options.spider, "--fresh"]
     else:
         words = ["run", options.spider, *(("--workers", str(options.workers)) if options.workers > 1 else ())]

@@ -10,6 +10,7 @@ from typing import Any
 
 import click
 
+from scraper.app.archived.replay import replay as replay_files
 from scraper.app.options import Options, Prepared, open_store, prepare
 from scraper.app.project import told_worker
 from scraper.app.running.start_run import run
@@ -52,6 +53,13 @@ class Manner:
 @click.option(
     "--limit", metavar="N", type=click.IntRange(1), help="A sample: stop after N records, and give -o those."
 )
+@click.option(
+    "--replay",
+    metavar="FILE",
+    multiple=True,
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="Take a WARC file of any tool as the web: no request is made. Repeatable.",
+)
 @click.option("--fresh", is_flag=True, help="Give up an unfinished run and begin a new one.")
 @click.option("--quiet", is_flag=True, help="Say nothing unless something needs a person: for cron.")
 @json_option("Print the summary as one JSON object, last line of standard output.")
@@ -67,6 +75,7 @@ def run_command(
     limit: int | None,
     workers: int,
     archive: bool,
+    replay: tuple[Path, ...],
     fresh: bool,
     quiet: bool,
     as_json: bool,
@@ -93,13 +102,15 @@ def run_command(
         fresh=fresh,
         limit=limit,
         program=caller().program,
+        is_offline=bool(replay),
+        replay=replay,
     )
     caller().redaction.add(options.params[name] for name in options.hidden)
     prepared = prepare(options)
     caller().redaction = prepared.redaction
     if quiet:
         trim_log(data / prepared.loaded.name / "cron.log")
-    summary = run_watched(prepared, Manner(quiet, as_json))
+    summary = run_watched(prepared, Manner(quiet, as_json), replay_files if replay else run)
     return int(summary["exit_code"])
 
 

@@ -17,11 +17,12 @@ import re
 import threading
 from array import array
 from bisect import bisect_left
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from http import HTTPStatus
 from pathlib import Path
+from typing import Protocol
 
 from scraper.errors import UsageError
 from scraper.model import Entry, Headers, Response, Unchanged, Visit
@@ -231,6 +232,22 @@ def _seen(lines: Sequence[warc.Line]) -> Iterator[warc.Line]:
             yield name, value
 
 
+class Answers(Protocol):
+    """What answers requests where there is no network."""
+
+    def answer(self, entry: Entry) -> ArchivedPage | None:
+        """The answer to a request; None where there is none."""
+        ...
+
+    def notes(self) -> Iterable[str]:
+        """What could not be read so far."""
+        ...
+
+    def close(self) -> None:
+        """Let go of the files."""
+        ...
+
+
 # reading ----------------------------------------------------------------------------------------------------
 def pages(folder: Path, max_body: int = MAX_BODY) -> Iterator[ArchivedPage]:
     """Every response archived in a run's folder, in the order in which each process wrote its own."""
@@ -318,6 +335,10 @@ class Archives:
                 target.put(os.pread(file.fileno(), gzip_members.size_at(file.fileno(), offset) or 0, offset))
                 count += 1
         return count
+
+    def notes(self) -> list[str]:
+        """What could not be read so far, a sentence for each file."""
+        return [f"{file}: {reason}" for file, reason in self.told_damage()]
 
     def told_damage(self) -> list[tuple[str, str]]:
         """Of each damaged file what could not be read."""

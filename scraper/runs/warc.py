@@ -16,7 +16,7 @@ Line = tuple[str, str]
 _VERSION = re.compile(rb"WARC/\d+\.\d+\s*\Z")
 _STATUS = re.compile(rb"HTTP(?:/\d+(?:\.\d+)?)?\s+(\d{3})(?:\s|\Z)", re.IGNORECASE)
 _REQUEST = re.compile(rb"([A-Za-z][A-Za-z-]{0,30})\s+(\S+)")
-_END = re.compile(rb"\r?\n\r?\n")
+END = re.compile(rb"\r{0,2}\n\r{0,2}\n")  # some tools write \r twice
 _DATE = re.compile(r"(\d{4})(?:-?(\d\d)(?:-?(\d\d)(?:[T ]?(\d\d):?(\d\d)(?::?(\d\d)([.,]\d+)?)?Z?)?)?)?")
 _UNFIT = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
 
@@ -93,7 +93,7 @@ def moment_of(text: str) -> float:
 
 def head_of(text: bytes) -> dict[str, str]:
     """The fields at the beginning of a record by lower-case name; empty where none begins."""
-    head = (_END.split(text, 1) or [b""])[0]
+    head = (END.split(text, 1) or [b""])[0]
     first, _, rest = head.lstrip(b"\r\n").partition(b"\n")
     if not _VERSION.match(first):
         return {}
@@ -103,7 +103,7 @@ def head_of(text: bytes) -> dict[str, str]:
 def parsed(content: bytes) -> Record | None:
     """The record that bytes are; None where they are none, or end before it does."""
     content = content.lstrip(b"\r\n")
-    end = _END.search(content)
+    end = END.search(content)
     fields = head_of(content) if end else {}
     length = fields.get("content-length", "")
     if end is None or not (length.isascii() and length.isdigit()) or end.end() + int(length) > len(content):
@@ -113,7 +113,8 @@ def parsed(content: bytes) -> Record | None:
 
 def message_of(block: bytes) -> Message | None:
     """The HTTP answer or request in a block; None where there is none."""
-    end = _END.search(block)
+    block = block.lstrip(b"\r\n")
+    end = END.search(block)
     head, body = (block[: end.start()], block[end.end() :]) if end else (block, b"")
     first, _, rest = head.partition(b"\n")
     lines = tuple(_lines(rest, "latin-1"))

@@ -394,3 +394,18 @@ def test_a_damaged_record_is_told_with_its_place_and_costs_only_its_page(
         ended = project.run(command, "shop")
         assert ended.code == 1 and "bug" not in ended.err + ended.out
         assert f"the first at byte {begins[-1]}" in ended.out + ended.err
+
+
+def test_a_run_is_replayed_from_its_own_file_without_a_request(project: Project, shop: Site) -> None:
+    assert project.run("run", "shop", "--archive").code == 0
+    before = project.records("shop")
+    (file,) = project.data("shop").glob("runs/*/pages.warc.gz")
+    copy = project.root / "web.warc.gz"
+    file.rename(copy)
+    asked = len(shop.arrivals)
+    ended = project.run("run", "shop", "--replay", copy)
+    assert ended.code in (0, 1) and "bug" not in ended.err
+    assert project.records("shop") == before
+    assert len(shop.arrivals) == asked
+    ended = project.run("run", "shop", "--replay", project.spider("nothing", "x = 1"))
+    assert ended.code == 2 and "is no WARC file" in ended.err

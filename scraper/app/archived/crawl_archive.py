@@ -16,13 +16,25 @@ from scraper.engine.robots_cache import RobotsRules, robots_rules_of
 from scraper.engine.scheduler import IN_HAND
 from scraper.model import Denied, Entry, Failed, Fetched, Outcome, Visit
 from scraper.ops.clock import Clock
-from scraper.runs.archive import Archives
+from scraper.runs.archive import Answers, ArchivedPage, Archives
 from scraper.runs.events import Event, Listener, Noted, Settled, Ticked, Visited
 from scraper.spider.identity import archived_as
 from scraper.store import DomainUpdate, Lease, Run, Store
 from scraper.urls import origin_of
 
 MISSING = "not in the archive"
+
+
+class Kept:
+    """The archives of a spider as the web."""
+
+    def __init__(self, archives: Archives) -> None:
+        self._archives = archives
+        self.notes, self.close = archives.notes, archives.close
+
+    def answer(self, entry: Entry) -> ArchivedPage | None:
+        """The last answer to a request."""
+        return self._archives.get(archived_as(entry))
 
 
 class Offline:
@@ -34,7 +46,7 @@ class Offline:
 
     def __init__(
         self,
-        archives: Archives,
+        answers: Answers,
         fetcher: Fetcher,
         token: str,
         store: Store,
@@ -43,7 +55,7 @@ class Offline:
         listeners: Sequence[Listener] = (),
         most: int | None = None,
     ) -> None:
-        self._archives = archives
+        self._answers = answers
         self._fetcher = fetcher
         self._token = token
         self._store = store
@@ -73,9 +85,9 @@ class Offline:
                 if not leases:
                     self._clock.sleep(SETTLE_EVERY)  # another spider's run holds the domain
         finally:
-            for file, reason in self._archives.told_damage():
-                self._tell(Noted(f"{file}: {reason}"))
-            self._archives.close()
+            for note in self._answers.notes():
+                self._tell(Noted(note))
+            self._answers.close()
 
     def stop(self) -> None:
         """Ask it to end; callable from a signal handler."""
@@ -104,7 +116,7 @@ class Offline:
         self._store.release([DomainUpdate(lease, lease.due, stats=stats.to_json())])
 
     def _visit(self, entry: Entry) -> Visit:
-        page = self._archives.get(archived_as(entry))
+        page = self._answers.answer(entry)
         if (failed := deadly(entry)) is not None:
             visit = Visit(entry, failed)
         else:

@@ -41,13 +41,19 @@ def reparse(prepared: Prepared, store: Store, listeners: Sequence[Listener] = ()
     """Run a spider on its archived pages; the summary. `prepared.options.is_offline` has to be set."""
     spider = prepared.loaded.name
     Archives(archives_of(prepared.options.data, spider)).check()  # before a run begins that could not go on
+    return run(as_last_run(prepared, last_ended(prepared, store)), store, listeners)
+
+
+def last_ended(prepared: Prepared, store: Store) -> Run | None:
+    """The spider's last run; UsageError where it has not ended: half of it would be from the network."""
+    spider = prepared.loaded.name
     last = next(iter(store.runs(spider, 1)), None)
     if last is not None and last.state != "ended" and not prepared.options.fresh:
         raise UsageError(
             f"run {last.id} of {spider} has not ended",
             "`run` goes on with it; --fresh gives it up and parses what is archived",
         )
-    return run(as_last_run(prepared, last), store, listeners)
+    return last
 
 
 def as_last_run(prepared: Prepared, last: Run | None) -> Prepared:

@@ -1,0 +1,257 @@
+"""WARC files of any tool as the web: their answers, each found by method, URL and body of its request."""
+
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, NamedTuple
+from urllib.parse import parse_qsl, urlencode
+
+from scraper.app.archived.reparse import last_ended
+from scraper.app.options import Prepared
+from scraper.app.running.start_run import run
+from scraper.engine.fetcher import body_of
+from scraper.errors import UsageError
+from scraper.model import Entry, Headers, Response
+from scraper.runs import warc, warc_bodies
+from scraper.runs.archive import Archive, ArchivedPage, Archives, writing
+from scraper.runs.events import Listener
+from scraper.runs.warc import Message, Record
+from scraper.runs.warc_files import Reading, records
+from scraper.spider.identity import archived_as, request_of
+from scraper.store import Store
+from scraper.urls import canonical, fingerprint
+
+_HEADS = 2**20
+_CODINGS = frozenset({"content-encoding", "transfer-encoding", "content-length"})
+_FORM = "application/x-www-form-urlencoded"
+_ORIGINAL = "scraper-original-"
+_IDENTITY = "scraper-fingerprint"
+
+
+def replay(prepared: Prepared, store: Store, listeners: Sequence[Listener] = ()) -> dict[str, Any]:
+    """Run a spider on `prepared.options.replay`, without a request; the summary."""
+    last_ended(prepared, store)
+    with TemporaryDirectory(prefix="scraper-replay-") as folder:
+        answers = Replayed(prepared.options.replay, Path(folder), prepared.settings.max_body)
+        return run(replace(prepared, answers=answers), store, listeners)
+
+
+def replay_key(method: str, url: str, body: bytes = b"", kind: str = "") -> bytes:
+    """What an answer is found by, however a tool has ordered a form or spaced its JSON."""
+    kind = kind.partition(";")[0].strip().lower()
+    try:
+        if kind == _FORM and body:
+            body = urlencode(sorted(parse_qsl(body.decode(), keep_blank_values=True))).encode()
+        elif kind.endswith("json") and body:
+            body = json.dumps(json.loads(body), sort_keys=True, separators=(",", ":")).encode()
+    except (ValueError, RecursionError):
+        pass  # as it came
+    return fingerprint(method.upper(), canonical(url) or url, body)
+
+
+class _Asked(NamedTuple):
+    """The request behind an answer, where it is no GET."""
+
+    method: str
+    body: bytes
+    kind: str
+
+
+_GET = _Asked("GET", b"", "")
+
+
+@dataclass(slots=True)
+class _Met:
+    """A record that may answer a request. `place`: where its body is, once that is known."""
+
+    url: str
+    moment: float
+    place: bytes = b""
+    fp: bytes = b""
+    spot: str = ""
+    ids: tuple[str, ...] = ()
+    refers_to: tuple[str, ...] = ()
+    head: Message | None = None
+
+
+@dataclass(slots=True)
+class _Files:
+    """What the files hold."""
+
+    asked: dict[str, _Asked] = field(default_factory=dict)
+    met: list[_Met] = field(default_factory=list)
+    places: dict[str, bytes] = field(default_factory=dict)
+    left_out: dict[str, int] = field(default_factory=dict)
+    readings: list[Reading] = field(default_factory=list)
+
+    def leave_out(self, reason: str) -> None:
+        """Count a record that is not replayed, or what is odd about one."""
+        self.left_out[reason] = self.left_out.get(reason, 0) + 1
+
+
+class Replayed:
+    """The answers in WARC files. They are copied into `folder` first, one by one packed, to be found again.
+
+    Of several answers to one request the last by date counts; a revisit stands for the record that it names,
+    wherever in the files that is. UsageError where a file is no WARC or none has an answer.
+    """
+
+    def __init__(self, files: Sequence[Path], folder: Path, max_body: int) -> None:
+        self._max_body = max_body
+        self._found = _Files()
+        with writing(folder, True) as (target,):
+            for file in files:
+                self._read(file, target)
+        self._archives = Archives([folder], max_body)
+        self._answers = self._matched()
+        if not self._answers:
+            raise UsageError(f"{', '.join(map(str, files))}: there is no answer of a site in it")
+
+    def __len__(self) -> int:
+        return len(self._answers)
+
+    def answer(self, entry: Entry) -> ArchivedPage | None:
+        """The answer to a request."""
+        request = request_of(entry)
+        body, headers = body_of(request)
+        kind = next((value for name, value in headers.items() if name.lower() == "content-type"), "")
+        found = self._answers.get(archived_as(entry)) or self._answers.get(
+            replay_key(request.method, entry.url, body or b"", kind or "")
+        )
+        page = self._archives.get(found[0]) if found else None
+        if found is None or page is None:
+            return None
+        # The record of another URL may hold the same bytes.
+        response = replace(page.response, url=entry.url)
+        if (head := found[1]) is not None:
+            response = replace(response, status=head.status, headers=Headers(_lines(head)))
+        return replace(page, response=response)
+
+    def notes(self) -> Iterator[str]:
+        """What was passed over."""
+        for reason, count in self._found.left_out.items():
+            yield f"{count:,} records: {reason}"
+        for reading in self._found.readings:
+            if reading.damaged:
+                at = f"the first at byte {min(reading.damaged)}"
+                yield f"{reading.file}: {len(reading.damaged)} records cannot be read, {at}: passed over"
+            if reading.too_large:
+                yield f"{reading.file}: {reading.too_large} records are larger than max_body: passed over"
+
+    def close(self) -> None:
+        """Let go of the files."""
+        self._archives.close()
+
+    # reading ------------------------------------------------------------------------------------------------
+    def _read(self, file: Path, target: Archive) -> None:
+        reading = Reading(file)
+        self._found.readings.append(reading)
+        for record in records(reading, self._max_body + _HEADS):
+            if record.kind == "request":
+                self._note_request(record)
+            elif record.kind == "revisit":
+                self._note_revisit(record)
+            elif record.kind in ("response", "resource"):
+                self._take(record, target)
+
+    def _note_request(self, record: Record) -> None:
+        message = warc.message_of(record.block)
+        if message is None or message.method in ("", "GET"):
+            return
+        asked = _Asked(message.method, message.body, message.get("content-type"))
+        for name in (*_ids(record), _spot(record)):
+            self._found.asked[name] = asked
+
+    def _note_revisit(self, record: Record) -> None:
+        fields = record.fields
+        named = f"{fields.get('warc-refers-to-target-uri', '')} {fields.get('warc-refers-to-date', '')}"
+        digest = fields.get("warc-payload-digest", "")
+        refers = (fields.get("warc-refers-to", ""), named.strip("<> "), digest)
+        head = warc.message_of(record.block)
+        head = replace(head, body=b"") if head is not None and head.status not in (0, 304) else None
+        met = _Met(record.url, record.moment, b"", b"", _spot(record), _ids(record), refers, head)
+        self._found.met.append(met)
+
+    def _take(self, record: Record, target: Archive) -> None:
+        if not record.url.startswith(("http://", "https://")):
+            return self._found.leave_out("no answer over HTTP")
+        if record.fields.get("warc-truncated"):
+            return self._found.leave_out("cut off by its tool")
+        message = _message(record)
+        if message is None:
+            return self._found.leave_out("no HTTP answer that can be read")
+        if message.status == 304:
+            return self._found.leave_out("status 304: the page that it confirms stands")
+        forms, is_decoded = warc_bodies.decoded(message, self._max_body)
+        if not is_decoded:
+            return self._found.leave_out("a body that is damaged or larger than max_body")
+        if not warc_bodies.has_digest(record.fields.get("warc-payload-digest", ""), forms):
+            self._found.leave_out("a payload digest that is not that of its body (tools differ): replayed")
+        return self._copy(record, message, forms[-1], target)
+
+    def _copy(self, record: Record, message: Message, body: bytes, target: Archive) -> None:
+        place = fingerprint("RECORD", str(len(self._found.met)))
+        response = Response(record.url, message.status, Headers(_lines(message)), body, record.moment)
+        target.add(Entry(0, "", place, record.url), response)
+        fp = bytes.fromhex(record.fields[_IDENTITY]) if _is_hex(record.fields.get(_IDENTITY, "")) else b""
+        self._found.met.append(_Met(record.url, record.moment, place, fp, _spot(record), _ids(record)))
+        fields = record.fields
+        named = f"{record.url} {fields.get('warc-date', '')}"
+        for name in (fields.get("warc-record-id", ""), named, fields.get("warc-payload-digest", "")):
+            if name:
+                self._found.places[name] = place
+
+    # matching -----------------------------------------------------------------------------------------------
+    def _matched(self) -> dict[bytes, tuple[bytes, Message | None]]:
+        """What answers each request: a body by its place, and the head of the revisit that names it."""
+        answers: dict[bytes, tuple[bytes, Message | None]] = {}
+        named = [next(filter(None, map(self._found.asked.get, met.ids)), None) for met in self._found.met]
+        taken = {id(asked) for asked in named}
+        pairs = sorted(zip(self._found.met, named, strict=True), key=lambda pair: pair[0].moment)
+        for met, known in pairs:
+            asked = known or self._found.asked.get(met.spot) or _GET
+            if known is None and id(asked) in taken:
+                asked = _GET  # it is another answer's
+            key = replay_key(asked.method, met.url, asked.body, asked.kind)
+            place = met.place or next(filter(None, map(self._found.places.get, met.refers_to)), b"")
+            if place:
+                answers[key] = place, met.head
+                if met.fp:
+                    answers[met.fp] = answers[key]
+            elif key not in answers:
+                self._found.leave_out("a revisit of a record that is in none of the files")
+        return answers
+
+
+def _message(record: Record) -> Message | None:
+    """The answer in a record; a resource is one without a head."""
+    if record.kind == "resource":
+        kind = record.fields.get("content-type", "")
+        return Message((("Content-Type", kind),) if kind else (), record.block, status=200)
+    message = warc.message_of(record.block)
+    return message if message is not None and message.status else None
+
+
+def _lines(message: Message) -> Iterable[tuple[str, str]]:
+    for name, value in message.lines:
+        if name.lower().startswith(_ORIGINAL):
+            yield name[len(_ORIGINAL) :], value
+        elif name.lower() not in _CODINGS:
+            yield name, value
+
+
+def _ids(record: Record) -> tuple[str, ...]:
+    """The names by which request and answer know each other."""
+    names = (record.fields.get("warc-record-id", ""), record.fields.get("warc-concurrent-to", ""))
+    return tuple(filter(None, names))
+
+
+def _spot(record: Record) -> str:
+    """What stands for them where neither names the other."""
+    return f"{record.url} {record.fields.get('warc-date', '')}"
+
+
+def _is_hex(text: str) -> bool:
+    return len(text) == 32 and all(char in "0123456789abcdef" for char in text)
