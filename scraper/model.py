@@ -1,6 +1,6 @@
 """What moves between the parts: frozen values without behaviour that matters."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
@@ -205,7 +205,7 @@ class Fetched:
     """
 
     known: Known
-    records: tuple[RecordLine, ...] = ()
+    records: Collection[RecordLine] = ()
     links: tuple[NewUrl, ...] = ()
     refused: tuple[Refusal, ...] = ()
     facts: Mapping[str, Any] = field(default_factory=dict)

@@ -29,8 +29,8 @@ class Options:
     """The options of `run`, as typed. `hidden`: parameters from a file or a prompt, which nobody is to see.
 
     `is_offline`: pages come from the archive, not from the network. `replay`: WARC files that stand for it;
-    `answers` of `Prepared` is what was read from them. `limit`: records of a sample. `program`: how this program
-    is called here, for commands that are shown.
+    `answers` of `Prepared` is what was read from them. `limit`: records of a sample. `program`:
+    how this program is called here, for commands that are shown.
     """
 
     spider: str

@@ -55,6 +55,8 @@ class _Records:
         self._pieces = iter(self._source)
         self._buffer = bytearray()
         self._has_begun = False
+        self._is_lost = False
+        self._begin = 0
 
     def __iter__(self) -> Iterator[Record]:
         found: Record | None = None
@@ -82,7 +84,8 @@ class _Records:
             return bool(self._buffer)
         if not self._has_begun and _BEGINS not in self._buffer:
             raise UsageError(f"{self._reading.file} is no WARC file")
-        self._note_damage()
+        if not self._is_lost:
+            self._note_damage(self._place())
         while (at := self._buffer.find(b"\n" + _BEGINS)) < 0:
             del self._buffer[: max(0, len(self._buffer) - len(_BEGINS))]
             if not self._more():
@@ -99,7 +102,7 @@ class _Records:
 
     def _record(self) -> Record | None:
         """The record that begins here, taken off the buffer; None where it is damaged or too large."""
-        self._has_begun = True
+        self._has_begun, self._is_lost, self._begin = True, False, self._place()
         while (end := warc.END.search(self._buffer)) is None:
             if len(self._buffer) > _LONGEST_HEAD or not self._more():
                 self._damaged()
@@ -123,7 +126,8 @@ class _Records:
         return Record(head, block)
 
     def _damaged(self) -> None:
-        self._note_damage()
+        self._note_damage(self._begin)
+        self._is_lost = True
         del self._buffer[: len(_BEGINS)]
 
     def _skip(self, length: int) -> None:
@@ -144,9 +148,14 @@ class _Records:
         self._buffer += piece
         return True
 
-    def _note_damage(self) -> None:
-        if self._source.place not in self._reading.damaged:
-            self._reading.damaged.append(self._source.place)
+    def _place(self) -> int:
+        """Where in the file the buffer begins, or the member that it is from."""
+        is_plain = self._source.is_plain
+        return self._source.place + (self._source.length - len(self._buffer) if is_plain else 0)
+
+    def _note_damage(self, place: int) -> None:
+        if place not in self._reading.damaged:
+            self._reading.damaged.append(place)
 
 
 class _Source:
@@ -160,6 +169,8 @@ class _Source:
         self._reading = reading
         self.place = 0
         self.broken_at = 0
+        self.length = 0
+        self.is_plain = False
 
     def __iter__(self) -> Iterator[bytes]:
         start = self._file.read(4)
@@ -171,8 +182,9 @@ class _Source:
         return self._plain()
 
     def _plain(self) -> Iterator[bytes]:
+        self.is_plain = True
         while piece := self._file.read(_CHUNK):
-            self.place = self._file.tell() - len(piece)
+            self.place, self.length = self._file.tell() - len(piece), len(piece)
             yield piece
 
     def _gzip(self) -> Iterator[bytes]:

@@ -12,6 +12,7 @@ from scraper.errors import RecordError, SpiderError
 from scraper.model import NewUrl, RecordLine, Refusal, Request
 from scraper.parsing.page import Page
 from scraper.politeness.scope import LONGEST_URL, growth, refusal
+from scraper.runs.record_spool import RecordSpool
 from scraper.runs.record_types import schema_of
 from scraper.runs.records import Schema, is_record, key_fields, line_of
 from scraper.spider.identity import identity_of, is_plain, request_text
@@ -106,7 +107,7 @@ class ParseResult:
     `filtered`: Requests that repeat one of the same page.
     """
 
-    records: tuple[RecordLine, ...] = ()
+    records: Collection[RecordLine] = ()
     links: tuple[NewUrl, ...] = ()
     refused: tuple[Refusal, ...] = ()
     rejected: tuple[str, ...] = ()
@@ -223,7 +224,7 @@ class _Basket:
         self._parent = parent
         self._rules = rules
         self._depth = page.depth + 1
-        self._records: list[RecordLine] = []
+        self._records = RecordSpool()
         self._links: dict[bytes, NewUrl] = {}
         self._link_text = 0
         self._refused: dict[str, Refusal] = {}
@@ -244,7 +245,7 @@ class _Basket:
 
     def _put_record(self, record: Any) -> None:
         try:
-            self._records.append(line_of(record, self._rules.key, self._rules.schema))
+            self._records.put(line_of(record, self._rules.key, self._rules.schema))
         except RecordError as error:
             self._rejected.append(str(error))
 
@@ -314,7 +315,7 @@ class _Basket:
             for kind, count in self._more.items()
         )
         refused, rejected = (*self._refused.values(), *more), tuple(self._rejected)
-        return ParseResult(tuple(self._records), links, refused, rejected, self._filtered)
+        return ParseResult(self._records.taken(), links, refused, rejected, self._filtered)
 
     def _without_nofollow(self, links: tuple[NewUrl, ...]) -> tuple[NewUrl, ...]:
         if self._page.nofollow:

@@ -112,11 +112,15 @@ class RobotsCopy:
     last_modified: str | None = None
 
 
+Cursor = tuple[int, int]  # a visit, and which of its records
+START: Cursor = (0, -1)
+
+
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """One record as the exporter reads it: `cursor` orders the visits of a run."""
+    """One record as the exporter reads it: `cursor` is its place among those of a run."""
 
-    cursor: int
+    cursor: Cursor
     url: str
     key: str
     line: str
@@ -299,8 +303,8 @@ class Store(Protocol):
         """The run's counts by domain (JSON text), as last settled."""
         ...
 
-    def records(self, run: Run, after: int = 0, limit: int = 1000) -> list[Kept]:
-        """The run's records in the order they were committed; whole visits, at least one if there is any.
+    def records(self, run: Run, after: Cursor = START, limit: int = 1000) -> list[Kept]:
+        """The run's records in the order they were committed: `limit` or, of very long ones, fewer.
 
         Pages that were Unchanged give the records of their last version. Read on with the last `cursor`.
         """

@@ -29,7 +29,7 @@ from scraper.runs.health import Fill, Judgement
 from scraper.settings import Settings
 from scraper.spider import Rules, Spider, rules_of, seeds, starting_from
 from scraper.spider.identity import ParseInputs
-from scraper.store import Lease, Run, Store
+from scraper.store import START, Lease, Run, Store
 from scraper.store.memory import MemoryStore
 from scraper.testing.clock import FakeClock
 from scraper.testing.web import Asked, FakeWeb
@@ -157,7 +157,7 @@ class _Crawl:
     def _conclude(self, end: End) -> tuple[list[dict[str, Any]], Judgement, dict[str, Any]]:
         fill = Fill()
         lines: list[str] = []
-        cursor = 0
+        cursor = START
         while kept := self._store.records(self._run, cursor):
             cursor = kept[-1].cursor
             lines += [one.line for one in kept]

@@ -94,7 +94,7 @@ def test_what_is_no_record_is_passed_over(tmp_path: Path) -> None:
     path.write_bytes(RECORDS[0] + broken + b"rubbish\n" + RECORDS[2] + RECORDS[3][:100])
     found, reading = urls(path)
     assert found == ["http://a.example/0", "http://a.example/2"]
-    assert reading.damaged
+    assert reading.damaged == [len(RECORDS[0]), len(RECORDS[0] + broken + b"rubbish\n" + RECORDS[2])]
 
 
 def test_a_file_that_ends_in_a_record_gives_those_before(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from scraper.runs.changes import Change, Diff, diff
 from scraper.runs.files import RunFiles
 from scraper.runs.records import key_fields
 from scraper.spider import Spider
-from scraper.store import Kept, Run, Store
+from scraper.store import START, Kept, Run, Store
 
 SAMPLES = 10  # changes of each kind that a preview shows
 MOST_LINES = 1_000  # records kept to give an example from
@@ -79,7 +79,7 @@ def repeated_keys(store: Store, run: Run, spider: Spider) -> Repeated:
 
 def everything(store: Store, run: Run) -> Iterator[Kept]:
     """All records of a run in the order they were committed."""
-    cursor = 0
+    cursor = START
     while kept := store.records(run, cursor):
         yield from kept
         cursor = kept[-1].cursor

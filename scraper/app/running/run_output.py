@@ -22,7 +22,7 @@ from scraper.runs.events import (
 )
 from scraper.runs.files import RunFiles
 from scraper.runs.health import Fill
-from scraper.store import Run, Store
+from scraper.store import START, Run, Store
 
 PAGE = 1000
 MOST_POINTS = 240
@@ -40,7 +40,7 @@ class Exporter:
         self._store = store
         self._run = run
         self._files = files
-        self._cursor = 0
+        self._cursor = START
 
     def begin(self) -> None:
         """Write what a killed run had committed."""

@@ -188,4 +188,4 @@ class Frontier:
     def brought(self, look: Look) -> list[Kept]:
         records = self._data.records.get(look.version or 0, ())
         url = self._data.urls[look.url].new.url
-        return [Kept(look.id, url, record.key, record.line) for record in records]
+        return [Kept((look.id, n), url, record.key, record.line) for n, record in enumerate(records)]

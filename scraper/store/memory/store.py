@@ -12,7 +12,18 @@ from typing import Any
 from scraper.errors import LeaseLost, StoreBusy, StoreError
 from scraper.model import Entry, Fetched, Known, NewUrl, Redirected, Visit
 from scraper.ops.clock import Clock, offset
-from scraper.store import LEFT_TO_OTHERS, DomainUpdate, Kept, Lease, Progress, RobotsCopy, Run, Settled
+from scraper.store import (
+    LEFT_TO_OTHERS,
+    START,
+    Cursor,
+    DomainUpdate,
+    Kept,
+    Lease,
+    Progress,
+    RobotsCopy,
+    Run,
+    Settled,
+)
 from scraper.store.memory.frontier import Frontier
 from scraper.store.memory.tables import Domain, Tables
 
@@ -252,15 +263,12 @@ class MemoryStore:
             name: text for (number, name), text in self._data.domain_stats.items() if number == run.number
         }
 
-    def records(self, run: Run, after: int = 0, limit: int = 1000) -> list[Kept]:
+    def records(self, run: Run, after: Cursor = START, limit: int = 1000) -> list[Kept]:
         kept: list[Kept] = []
         for look in self._data.looks:
-            if look.run == run.number and look.id > after and look.is_read:
-                brought = self._frontier.brought(look)
-                if kept and len(kept) + len(brought) > limit:
-                    break
-                kept += brought
-        return kept
+            if look.run == run.number and look.is_read:
+                kept += (one for one in self._frontier.brought(look) if one.cursor > after)
+        return kept[:limit]
 
     def current(self, spider: str, coming: Run | None = None, *, whole: bool = False) -> Iterator[Kept]:
         accepted = [run for run in self.runs(spider, limit=1_000_000) if run.is_accepted]

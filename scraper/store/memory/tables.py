@@ -1,6 +1,6 @@
 """The rows of the store in memory."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -66,7 +66,7 @@ class Tables:
     places: dict[tuple[str, str, bytes], int] = field(default_factory=dict)
     pages: dict[int, Page] = field(default_factory=dict)
     looks: list[Look] = field(default_factory=list)
-    records: dict[int, tuple[RecordLine, ...]] = field(default_factory=dict)
+    records: dict[int, Collection[RecordLine]] = field(default_factory=dict)
     sessions: dict[tuple[str, str], str] = field(default_factory=dict)
     domain_stats: dict[tuple[int, str], str] = field(default_factory=dict)
     refused: set[tuple[int, str]] = field(default_factory=set)

@@ -3,8 +3,9 @@
 import os
 import sqlite3
 import stat
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -197,6 +198,13 @@ def _translate(path: Path, error: sqlite3.Error) -> StoreError:
 
 
 TOGETHER = 512  # rows of one statement at most; SQLite takes 32,766 values
+
+
+def batched(rows: Iterable[Sequence[Any]], size: int) -> Iterator[list[Sequence[Any]]]:
+    """Rows in lists of at most `size`."""
+    coming = iter(rows)
+    while batch := list(islice(coming, size)):
+        yield batch
 
 
 def many(connection: sqlite3.Connection, sql: str, rows: Sequence[Sequence[Any]]) -> None:

@@ -1,23 +1,24 @@
 """What is read back: records, the current state of a spider's pages, and the facts for `explain`."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
-from itertools import groupby
-from operator import itemgetter
 from typing import Any
 
-from scraper.store import Kept, RobotsCopy
+from scraper.store import Cursor, Kept, RobotsCopy
 from scraper.store.sqlite.database import Database
 from scraper.store.sqlite.fingerprint_index import STEM
 
-_RECORDS = """SELECT v.id, u.url, r.key, r.line
+# Two questions: the rest of one visit's records is found by its number only where the visit is named.
+_RECORDS = """SELECT v.id, r.n, u.url, r.key, r.line
     FROM visits v JOIN records r ON r.version = v.version JOIN urls u ON u.id = v.url
-    WHERE v.run = ? AND v.id > ? AND v.is_read = 1 ORDER BY v.id, r.n"""
+    WHERE v.run = ? AND v.is_read = 1 AND {} ORDER BY v.id, r.n LIMIT ?"""
+_SAME_VISIT, _LATER_VISITS = _RECORDS.format("v.id = ? AND r.n > ?"), _RECORDS.format("v.id > ?")
+_MOST_TEXT = 16 * 2**20  # characters that are read at once
 _CURRENT = """WITH counted AS (SELECT number FROM runs
         WHERE spider = ?1 AND (accepted OR number = ?2) AND number >= coalesce(
             ?3, (SELECT max(number) FROM runs WHERE spider = ?1 AND accepted AND whole), 0)),
     latest AS (SELECT url, max(id) AS id FROM visits WHERE run IN counted GROUP BY url)
-    SELECT v.id, u.url, r.key, r.line
+    SELECT v.id, r.n, u.url, r.key, r.line
     FROM latest l JOIN visits v ON v.id = l.id JOIN records r ON r.version = v.version
     JOIN urls u ON u.id = v.url
     ORDER BY v.id, r.n"""
@@ -34,21 +35,30 @@ _LOOKUP_NAMES = (
 _DOMAIN_NAMES = ("domain", "owner", "epoch", "due", "state", "crashes")
 
 
-def records(database: Database, run: int, after: int, limit: int) -> list[Kept]:
-    """Whole visits up to `limit` records, at least one visit."""
+def records(database: Database, run: int, after: Cursor, limit: int) -> list[Kept]:
+    """Up to `limit` records, fewer of very long ones, but at least one."""
+    visit, n = after
     kept: list[Kept] = []
-    with database.read() as connection, closing(connection.execute(_RECORDS, (run, after))) as found:
-        for _, rows in groupby(found, itemgetter(0)):
-            visit = [Kept(*row) for row in rows]
-            if kept and len(kept) + len(visit) > limit:
-                break
-            kept += visit
+    room = _MOST_TEXT
+    with database.read() as connection:
+        for sql, place in ((_SAME_VISIT, (visit, n)), (_LATER_VISITS, (visit,))):
+            with closing(connection.execute(sql, (run, *place, limit - len(kept)))) as found:
+                for row in found:
+                    kept.append(_kept(row))
+                    room -= len(kept[-1].line)
+                    if room < 0:
+                        return kept
     return kept
+
+
+def _kept(row: Sequence[Any]) -> Kept:
+    visit, n, url, key, line = row
+    return Kept((visit, n), url, key, line)
 
 
 def current(database: Database, spider: str, coming: int | None, *, whole: bool) -> Iterator[Kept]:
     """The accepted records, as they were when the reading began; with those of the run `coming`."""
-    return (Kept(*row) for row in database.stream(_CURRENT, spider, coming, coming if whole else None))
+    return map(_kept, database.stream(_CURRENT, spider, coming, coming if whole else None))
 
 
 def lookup(database: Database, spider: str, fp: bytes) -> Mapping[str, Any] | None:

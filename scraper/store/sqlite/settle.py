@@ -3,7 +3,7 @@
 import json
 import sqlite3
 from array import array
-from collections.abc import Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
 from hashlib import blake2b
 from typing import Any, assert_never
@@ -25,9 +25,10 @@ from scraper.model import (
     Visit,
 )
 from scraper.store import MOST_REFUSED
-from scraper.store.sqlite.database import many, storable
+from scraper.store.sqlite.database import batched, many, storable
 from scraper.store.sqlite.frontier import DENIED, DONE, FAILED, KNOWN_FIRST, PENDING, REDIRECTED, Change, Seen
 
+_AT_ONCE = 500  # records
 _OWN = "SELECT id, seq, state, run FROM urls WHERE id IN ({})"
 _FINISH = "UPDATE urls SET state = ?, reason = ? WHERE id IN ({})"
 _HOP = "UPDATE urls SET url = ?, request = ?, prio = ? WHERE id = ?"
@@ -55,7 +56,7 @@ class Settlement:
         self._connection: sqlite3.Connection = change.connection
         self._finished: dict[tuple[int, str | None], list[int]] = {}
         self._visits: list[tuple[Any, ...]] = []
-        self._records: list[tuple[Any, ...]] = []
+        self._records: list[tuple[int, Collection[RecordLine]]] = []
         self._pages: list[tuple[Any, ...]] = []
         self._versions: dict[int, int] = {}
         self._old_links: dict[int, array[int]] = {}
@@ -77,7 +78,8 @@ class Settlement:
         for visit in current.values():
             self._follow(visit)
         many(self._connection, _VISIT, self._visits)
-        many(self._connection, _RECORD, self._records)
+        for rows in batched(self._record_rows(), _AT_ONCE):
+            many(self._connection, _RECORD, rows)
         many(self._connection, _PAGE, self._pages)
 
     def _in_hand(self, visits: Sequence[Visit]) -> dict[int, Visit]:
@@ -165,12 +167,16 @@ class Settlement:
         """Whether a URL is among the known pages, which come first: it stays there."""
         return self._taken.get(entry.domain, {}).get(entry.id, 0) < 0
 
-    def _keep_records(self, visit: Visit, records: Sequence[RecordLine]) -> None:
+    def _record_rows(self) -> Iterator[tuple[Any, ...]]:
+        """The rows of all new records, one by one: a page may have more than fit into memory."""
+        for version, records in self._records:
+            for n, record in enumerate(records):
+                yield version, n, storable(record.key), storable(record.line)
+
+    def _keep_records(self, visit: Visit, records: Collection[RecordLine]) -> None:
         version = self._versions[visit.entry.id] = self._change.tick()
         self._visits.append((version, self._change.run, visit.entry.id, version, 1))
-        self._records += [
-            (version, n, storable(record.key), storable(record.line)) for n, record in enumerate(records)
-        ]
+        self._records.append((version, records))
 
     def _keep_page(self, visit: Visit, page: Fetched, links: bytes) -> None:
         url, run = visit.entry.id, self._change.run

@@ -10,7 +10,18 @@ from typing import Any
 from scraper.errors import StoreBusy
 from scraper.model import Entry, Known, NewUrl, Visit
 from scraper.ops.clock import Clock, SystemClock, boot_id, offset
-from scraper.store import LEFT_TO_OTHERS, DomainUpdate, Kept, Lease, Progress, RobotsCopy, Run, Settled
+from scraper.store import (
+    LEFT_TO_OTHERS,
+    START,
+    Cursor,
+    DomainUpdate,
+    Kept,
+    Lease,
+    Progress,
+    RobotsCopy,
+    Run,
+    Settled,
+)
 from scraper.store.sqlite import kept_records, ownership, reading, runs
 from scraper.store.sqlite.database import Database, many
 from scraper.store.sqlite.frontier import Change, Seen, queue_of
@@ -267,7 +278,7 @@ class SqliteStore:
         )
         return dict(rows)
 
-    def records(self, run: Run, after: int = 0, limit: int = 1000) -> list[Kept]:
+    def records(self, run: Run, after: Cursor = START, limit: int = 1000) -> list[Kept]:
         return reading.records(self._database, run.number, after, limit)
 
     def current(self, spider: str, coming: Run | None = None, *, whole: bool = False) -> Iterator[Kept]:
