@@ -225,3 +225,33 @@ def test_what_is_closed_or_strange_is_never_asked_for(crawled: Crawled) -> None:
     for name, trouble in ROBOTS.items():
         if not trouble.has_rest:
             assert set(crawled.sites[name].paths(robots=True)) == {"/robots.txt"}
+
+
+DEADLY = """
+import os
+from scraper import Spider
+
+class Deadly(Spider):
+    start_urls = ["{url}deadly", "{url}a", "{url}b"]
+    settings = {{"delay": 0}}
+
+    def parse(self, page):
+        if page.url.endswith("deadly"):
+            os.kill(os.getpid(), 9)  # as the system does to one that fills the memory
+        yield {{"url": page.url}}
+"""
+
+
+def test_a_page_that_kills_the_process_goes_behind_the_others_and_is_given_up(
+    project: Project, site: Site
+) -> None:
+    site["*"] = page()
+    project.spider("deadly", DEADLY.format(url=site.url("/")))
+    assert project.run("run", "deadly").code == -9
+    assert project.run("run", "deadly").code == -9
+    assert project.run("run", "deadly").code == 1
+    (failed,) = (line for line in project.log("deadly") if line["event"] == "failed")
+    assert failed["url"] == site.url("/deadly") and "the process died 2 times" in failed["reason"]
+    assert site.paths().count("/deadly") == 2
+    (run,) = project.runs("deadly")
+    assert (run["pages"], run["failed"]) == (2, 1)
