@@ -57,7 +57,8 @@ class RunFiles:
         self._redaction = redaction or Redaction()
         self._is_shared = is_shared
         self.mode = SHARED if is_shared else PRIVATE
-        self._records = _Appended(self.folder / "records.jsonl", None)
+        # Records are no secret; a colleague who goes on with the run appends to them.
+        self._records = _Appended(self.folder / "records.jsonl", 0o664 if is_shared else None)
         self._log = _Appended(self.folder / "log.jsonl", self.mode)
         self._errors = _Appended(self.folder / ERRORS, self.mode)
 
