@@ -168,3 +168,15 @@ def test_progress_is_lines_where_no_terminal_is(project: Project, site: Site) ->
     assert "127.0.0.1: rests for 2.0 s: refused by rate (status 503, Retry-After 1 s)" in ended.err
     assert "robots.txt line 3: Disallow: /3" in ended.err
     assert "smallest gap" in ended.err
+
+
+def test_a_terminal_that_goes_away_stops_a_run_in_order(project: Project, site: Site) -> None:
+    shop(project, site, delay=0.3)
+    run = project.start("run", "shop")
+    while not site.paths():
+        assert run.process.poll() is None
+    run.signal(signal.SIGHUP)
+    run.signal(signal.SIGHUP)
+    ended = run.wait(timeout=10)
+    assert ended.code == 129 and "go on" in ended.err, ended.text
+    assert project.run("run", "shop", "--set", "delay=0").code == 0
