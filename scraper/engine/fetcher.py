@@ -117,6 +117,7 @@ class Fetcher:
         self._emptied = 0
         self._files = files_of(type(spider))
         self._redaction = redaction or Redaction()
+        self._doubtful: set[int] = set()
 
     def visits(
         self, session: DomainSession, entries: deque[Entry], goes_on: Callable[[], bool]
@@ -178,7 +179,8 @@ class Fetcher:
         if known is not None and not self._is_same(entry) and self._copy(entry) is None:
             entry, known = replace(entry, known=None), None
         # A HEAD has nothing but its header, so that no answer to it stands for another.
-        if known is not None and not self._is_uncopied(entry) and request.method == "GET":
+        is_asked_plainly = self._is_uncopied(entry) or entry.id in self._doubtful
+        if known is not None and not is_asked_plainly and request.method == "GET":
             headers.update(caching.conditional_headers(known.etag, known.last_modified))
         return _Sent(entry, request, ask(session, request.method, entry.url, headers, body))
 
@@ -236,6 +238,7 @@ class Fetcher:
     def read(self, entry: Entry, response: Response) -> Visit:
         """The visit that an archived response makes: parsed whatever is known, and no news of its site."""
         entry = replace(entry, known=None)
+        self._doubtful.add(entry.id)  # an archive says nothing else when it is asked again
         page = Page(request_of(entry), response, depth=entry.depth, token=self._options.token)
         with self._in_hand(entry.id):
             judged = self._bounded.call(lambda: self._judge(entry, page, PLAIN))
@@ -331,12 +334,13 @@ class Fetcher:
         response, status = page.response, page.status
         if status == 304:
             return self._not_modified(entry, page)
-        if reaction.limited:
-            return Retry(f"refused by rate: {reaction.limited}", counts=False), ()
-        if reaction.refusal and reaction.rest is None:
-            return Failed(reaction.refusal, reaction.refusal), ()
+        if reaction.limited or (reaction.refusal and reaction.rest is None):
+            return _refused(reaction), ()
         if redirects.is_redirect(status):
             return self._redirect(entry, page, status, redirects.location_of(response.headers)), ()
+        is_empty = status == 200 and not response.content and page.request.method == "GET"
+        if is_empty and entry.id not in self._doubtful:
+            return self._doubted(entry, "status 200 without a body")
         if 200 <= status < 300 and status != _PART:
             return self._parse(entry, page)
         if retry.is_retryable_status(status) or reaction.rest is not None:
@@ -355,17 +359,26 @@ class Fetcher:
 
     def _not_modified(self, entry: Entry, page: Page) -> tuple[Outcome, tuple[str, ...]]:
         known = entry.known
-        if known is not None and self._is_same(entry):
+        if known is None or not caching.confirms(known.etag, page.response.headers):
+            return self._doubted(entry, "status 304 that speaks of another version")
+        if self._is_same(entry):
             return Unchanged(self._known(page.response, known)), ()
         copy = self._copy(entry)
-        if known is None or copy is None:
-            return Failed("status 304 without a copy to stand for", "status 304"), ()
+        if copy is None:
+            return self._doubted(entry, "status 304 without a copy to stand for")
         outcome, rejected = self._parse(entry, page.with_response(copy))
         if isinstance(outcome, Fetched):
             # The archived answer is kept without its coding, and so cannot tell what its tag stands for.
             asked = replace(outcome.known, etag=known.etag, last_modified=known.last_modified)
             outcome = replace(outcome, known=self._known(page.response, asked))
         return outcome, rejected
+
+    def _doubted(self, entry: Entry, reason: str) -> tuple[Outcome, tuple[str, ...]]:
+        """What makes no sense is asked for once more, without conditions, before it counts."""
+        if entry.id in self._doubtful:
+            return Failed(reason, reason), ()
+        self._doubtful.add(entry.id)
+        return Retry(reason, counts=False), ()
 
     def _copy(self, entry: Entry) -> Response | None:
         """The archived body of a known version, to be parsed once more."""
@@ -496,6 +509,12 @@ def _is_emptied(before: Known, found: ParseResult) -> bool:
     if found.records or found.rejected:
         return False
     return bool(before.records or (before.links and not found.links))
+
+
+def _refused(reaction: Reaction) -> Outcome:
+    if reaction.limited:
+        return Retry(f"refused by rate: {reaction.limited}", counts=False)
+    return Failed(reaction.refusal, reaction.refusal)
 
 
 def _trouble(entry: Entry, *, is_own: bool = False) -> Reaction:

@@ -20,6 +20,8 @@ MAX_CAPTCHA_TEXT = 700
 MAX_TITLE_AT = 8192
 
 _REFUSALS = frozenset({401, 403, 407, 451})
+# 402: pay per crawl; 412 where we set no condition that could fail; 418 and 468: walls that say nothing else.
+_WALLS = {402: "Payment Required", 412: "Precondition Failed", 418: "I'm a Teapot", 468: "Not Acceptable"}
 # 405: AWS; 428: Akamai; 429: Kasada; 5xx: older Cloudflare and others.
 _SUSPECT = frozenset({405, 406, 428, 429, 500, 502, 503, 520})
 
@@ -97,11 +99,16 @@ _SPACE = re.compile(r"\s+")
 def refusal(status: int, headers: Headers, content: bytes) -> str | None:
     """Why an answer is a refusal, in words for people; None if it is none.
 
-    Refusals are the statuses 401, 403, 407 and 451, and challenge pages under any status, 200 included.
+    Refusals are the statuses 401, 402, 403, 407, 412, 418, 451 and 468, a 307 that leads nowhere, and
+    challenge pages under any status, 200 included.
     """
     name = _by_field(headers) or _by_page(status, headers, content)
     if name:
         return f"{name} page (status {status})"
+    if status == 307 and not headers.get("location"):
+        return "307 without a Location"
+    if status in _WALLS:
+        return f"{status} {_WALLS[status]}"
     return f"{status} {HTTPStatus(status).phrase}" if status in _REFUSALS else None
 
 

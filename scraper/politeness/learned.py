@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 
 LONGEST = 3600.0  # seconds: no window is believed to be longer
 MARGIN = 1.1
+GUESSED = 1.6  # where a window may have begun anew while we guessed
 MINUTE = 60.0
 SHORT_GUESS, LONG_GUESS = 2.0, 300.0
 GAP = 300.0  # seconds without a request after which what was accepted before says nothing more
@@ -94,6 +95,8 @@ def refused(
     # What is refused at any pace says less of it each time.
     step = 1.0 if not is_sure and limit.lessons >= ENOUGH and not limit.in_row else 1.25
     interval = _interval(limit, now, told, rest, step)
+    if interval is None and max(limit.accepted, limit.burst) < BURST:
+        return noted, rest  # of a few that passed nothing is known, and the site may have been down
     if interval is None:
         return _allow(noted, limit.allowance or noted.burst, LONGEST), max(rest, LONGEST)
     slower = max(delay, limit.interval)
@@ -148,15 +151,17 @@ def _interval(limit: Limit, now: float, told: float | None, rest: float, step: f
     by_window = MARGIN * (took + rest) / n
     if limit.in_row:
         return 2 * by_window if told is not None or rest < LONGEST else None  # what it told was not so
+    is_first = not limit.is_learned or limit.since - limit.refused_at > LONGEST
+    between = now - limit.refused_at
     if told is not None:
-        return by_window
-    if not limit.is_learned or limit.since - limit.refused_at > LONGEST:
+        # Of a few it matters that we rested a little longer than a bucket needed.
+        return by_window if is_first or n >= BURST else max(by_window, MARGIN * (between + rest) / n)
+    if is_first:
         # The first refusal of a site that bears no burst: its rate is nearer to ours than to the guess.
         return math.sqrt(max(took, 0.5) * by_window) if n < FEW else by_window
-    between = now - limit.refused_at
     if n >= FEW:
-        by_bucket = MARGIN * between / (n - 1)
-        return max(2 * MARGIN * limit.interval, by_bucket) if step > 1 else by_bucket
+        by_bucket = between / (n - 1)
+        return max(2 * MARGIN * limit.interval, GUESSED * by_bucket) if step > 1 else MARGIN * by_bucket
     return max(2 * MARGIN * limit.interval, 1.5 * between) if limit.burst < BURST else None
 
 

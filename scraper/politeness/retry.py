@@ -62,7 +62,7 @@ def told(status: int, headers: Headers, wall: float) -> Told:
     empty = max((reset for remaining, reset in left if not remaining), default=lone_reset(headers, now))
     if empty is not None and (rest is None or abs(empty - rest) <= SAME):
         rest = max(empty, rest or 0.0)
-    return Told(rest + ROUNDED if rest else None, tuple(budget for budget in left if budget[0]), True)
+    return Told(None if rest is None else rest + ROUNDED, tuple(budget for budget in left if budget[0]), True)
 
 
 def refused_by_rate(status: str, rest: float | None) -> str:

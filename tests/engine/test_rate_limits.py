@@ -1,0 +1,158 @@
+"""Rate limits as a site sees the crawl: the real engine on a fake web and clock."""
+
+import math
+from collections.abc import Callable
+
+import pytest
+
+from scraper.engine.plan import Stop
+from scraper.model import Verdict
+from scraper.testing import Asked, CrawlResult, FakeWeb, crawl
+from scraper.testing.web import Scripted
+from tests.engine.test_engine import A, Walk, links, moments, paths
+from tests.politeness.test_learned import Bucket, Limiter, Log, Window
+
+NAMES = [str(number) for number in range(30)]
+Refusing = Callable[[float], Scripted]
+
+
+class Gate:
+    """A site of thirty pages behind a limiter; `refusals` in all."""
+
+    def __init__(self, limiter: Limiter, refuse: Refusing, names: list[str] = NAMES) -> None:
+        self.limiter, self.refuse, self.refusals = limiter, refuse, 0
+        self.web = FakeWeb({A + "robots.txt": self._behind(404), A: self._behind(links(*names))})
+        self.web.pages |= {A + name: self._behind("<p>page") for name in names}
+
+    def _behind(self, page: Scripted) -> Callable[[Asked], Scripted]:
+        def answer(asked: Asked) -> Scripted:
+            if not (wait := self.limiter.wait(asked.at)):
+                return page
+            self.refusals += 1
+            return self.refuse(wait)
+
+        return answer
+
+    def crawl(self, before: CrawlResult | None = None) -> CrawlResult:
+        return crawl(Walk, self.web, store=before.store if before else None)
+
+
+def without_a_word(status: int) -> Refusing:
+    return lambda wait: status
+
+
+def with_retry_after(status: int) -> Refusing:
+    return lambda wait: (status, {"Retry-After": str(math.ceil(wait))})
+
+
+@pytest.mark.parametrize("refuse", [without_a_word, with_retry_after])
+@pytest.mark.parametrize("status", [429, 503, 403, 500])
+@pytest.mark.parametrize(
+    "limiter",
+    [lambda: Window(10, 30), lambda: Log(10, 30), lambda: Bucket(30, 60, 6), lambda: Bucket(30, 60, 1)],
+)
+def test_no_page_is_lost_and_the_next_run_meets_no_refusal(
+    limiter: Callable[[], Limiter], status: int, refuse: Callable[[int], Refusing]
+) -> None:
+    site = Gate(limiter(), refuse(status))
+    first = site.crawl()
+    assert (first.summary["exit_code"], len(first.records), first.failed) == (0, 31, {})
+    # Of an error without a word it takes a third to tell a limit from a broken page.
+    assert site.refusals <= (3 if (status, refuse) == (500, without_a_word) else 2)
+    refusals = site.refusals
+    second = site.crawl(first)
+    assert (second.summary["exit_code"], site.refusals) == (0, refusals)
+    assert "learned from refusals" in second.summary["by_domain"]["a.test"]["delay_source"]
+
+
+def test_a_refusal_takes_no_attempt() -> None:
+    web = FakeWeb({A: links("b"), A + "b": [429, 200, (429, {"Retry-After": "1"}), links()]})
+    result = crawl(Walk, web, max_attempts=1)
+    assert result.pages == [A, A + "b"]
+
+
+def test_a_site_that_never_relents_ends_with_the_rest_saved() -> None:
+    web = FakeWeb({A: links("b", "c"), A + "b": 429, A + "c": 429})
+    result = crawl(Walk, web)
+    assert (result.stop, result.summary["exit_code"], result.failed) == (Stop.DEFERRED, 75, {})
+    assert len(web.requests) <= 5
+    web.pages |= {A + name: links() for name in "bc"}
+    web.clock.sleep(3600)
+    assert sorted(crawl(Walk, web, store=result.store).pages) == [A + "b", A + "c"]
+
+
+def test_a_page_that_alone_is_refused_fails_and_slows_nothing_down() -> None:
+    web = FakeWeb({A: links(*NAMES), **{A + name: links() for name in NAMES}, A + "3": 503})
+    result = crawl(Walk, web)
+    assert "after 4 attempts, while other pages passed" in result.failed[A + "3"]
+    assert result.summary["by_domain"]["a.test"]["learned"] == ""
+
+
+def test_a_page_that_is_forbidden_is_asked_for_once_more_and_costs_one_rest() -> None:
+    web = FakeWeb({A: links(*NAMES), **{A + name: links() for name in NAMES}, A + "3": 403, A + "9": 403})
+    result = crawl(Walk, web)
+    assert result.failed == {A + "3": "403 Forbidden", A + "9": "403 Forbidden"}
+    assert result.verdict is Verdict.OK
+    assert len([gap for gap in web.gaps("a.test") if gap > 10]) == 1
+
+
+def budget(remaining: int, reset: int) -> dict[str, str]:
+    return {"RateLimit": f'"site";r={remaining};t={reset}'}
+
+
+def test_a_quota_is_heard_from_robots_txt() -> None:
+    web = FakeWeb({A + "robots.txt": (404, budget(0, 3)), A: (200, {}, links())})
+    crawl(Walk, web)
+    assert moments(web, A) == [4.0]
+
+
+def test_a_wait_that_is_told_twice_is_kept_once() -> None:
+    fields = {"Retry-After": "20", "X-RateLimit-Remaining": "0", "X-RateLimit-Reset": "20"}
+    web = FakeWeb({A: [(429, fields), links()]})
+    crawl(Walk, web)
+    assert moments(web, A) == [1.0, 22.0]
+
+
+def test_of_a_small_quota_for_long_only_what_is_needed_is_spread() -> None:
+    left = iter(range(29, -1, -1))
+
+    def page(body: str) -> Callable[[Asked], Scripted]:
+        return lambda asked: (200, budget(next(left), 3600), body)
+
+    web = FakeWeb({A: page(links("b", "c", "d")), **{A + name: page("<p>") for name in "bcd"}})
+    result = crawl(Walk, web)
+    assert (result.summary["exit_code"], len(result.pages)) == (0, 4)
+    assert max(web.gaps("a.test")) == 1.0
+
+
+def test_of_a_quota_that_is_too_small_all_is_used_before_the_rest_is_left() -> None:
+    left = iter(range(9, -1, -1))
+    web = FakeWeb({A: lambda asked: (200, budget(next(left), 3600), links(*NAMES))})
+    web.pages |= {A + name: lambda asked: (200, budget(next(left), 3600), "<p>") for name in NAMES}
+    result = crawl(Walk, web)
+    assert (result.summary["exit_code"], len(result.pages)) == (75, 10)
+
+
+def test_a_quota_is_spread_where_that_keeps_the_run_going() -> None:
+    left = iter(range(14, -1, -1))
+    web = FakeWeb({A: lambda asked: (200, budget(max(0, next(left)), 60), links(*NAMES))})
+    web.pages |= {A + name: lambda asked: (200, budget(next(left, 0), 60), "<p>") for name in NAMES}
+    result = crawl(Walk, web)
+    assert (result.summary["exit_code"], paths(result)[:1]) == (0, [""])
+    assert 4 < web.gaps("a.test")[2] < 6
+
+
+def test_an_empty_answer_and_a_304_that_nobody_asked_for_are_asked_again_once() -> None:
+    web = FakeWeb({A: links("b", "c", "d"), A + "b": ["", links()], A + "c": [304, links()], A + "d": 304})
+    result = crawl(Walk, web)
+    assert sorted(result.pages) == [A, A + "b", A + "c"]
+    assert "304" in result.failed[A + "d"] and paths(result).count("d") == 2
+
+
+def test_a_304_that_names_another_version_is_asked_again_without_conditions() -> None:
+    web = FakeWeb({A: [(200, {"ETag": '"one"'}, links()), (304, {"ETag": '"two"'}, ""), links("b")]})
+    web[A + "b"] = links()
+    first = crawl(Walk, web)
+    second = crawl(Walk, web, store=first.store)
+    assert second.pages == [A, A + "b"]
+    assert "if-none-match" not in web.requests[-2].headers

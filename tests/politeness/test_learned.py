@@ -1,0 +1,179 @@
+"""A site's limit as its refusals teach it, against simulated limiters of every kind, window and frankness."""
+
+import math
+from collections.abc import Callable
+from itertools import product
+
+import pytest
+
+from scraper.politeness import learned
+from scraper.politeness.learned import Limit
+
+DAY = 86400.0
+MAX_DELAY, MAX_WAIT = 120.0, 300.0
+
+
+class Window:
+    """`count` requests in `seconds`; from the first request, or `aligned` with the clock."""
+
+    def __init__(self, count: int, seconds: float, *, is_aligned: bool = False) -> None:
+        self.count, self.seconds, self.is_aligned = count, seconds, is_aligned
+        self.begun, self.used = -math.inf, 0
+
+    def wait(self, now: float) -> float:
+        """Take a request in; seconds that it came too early."""
+        begun = self.begun if now < self.begun + self.seconds else now
+        if self.is_aligned:
+            begun = now // self.seconds * self.seconds
+        if begun != self.begun:
+            self.begun, self.used = begun, 0
+        if self.used >= self.count:
+            return self.begun + self.seconds - now
+        self.used += 1
+        return 0.0
+
+
+class Log:
+    """`count` requests in any `seconds`."""
+
+    def __init__(self, count: int, seconds: float) -> None:
+        self.count, self.seconds = count, seconds
+        self.taken: list[float] = []
+
+    def wait(self, now: float) -> float:
+        self.taken = [moment for moment in self.taken if moment > now - self.seconds]
+        if len(self.taken) >= self.count:
+            return self.taken[0] + self.seconds - now
+        self.taken.append(now)
+        return 0.0
+
+
+class Bucket:
+    """A token each `count`-th part of `seconds`, `size` at most: a token or a leaky bucket."""
+
+    def __init__(self, count: int, seconds: float, size: int | None = None) -> None:
+        self.rate, self.size = count / seconds, float(size or count)
+        self.level, self.at = self.size, 0.0
+
+    def wait(self, now: float) -> float:
+        self.level = min(self.size, self.level + (now - self.at) * self.rate)
+        self.at = now
+        if self.level < 1 - 1e-9:
+            return (1 - self.level) / self.rate
+        self.level -= 1
+        return 0.0
+
+
+Limiter = Window | Log | Bucket
+LIMITS = [(1, 2), (2, 10), (5, 10), (10, 30), (5, 60), (10, 60), (40, 60), (20, 300), (100, 600), (30, 3600)]
+KINDS: dict[str, Callable[[int, int], Limiter]] = {
+    "fixed window": Window,
+    "window by the clock": lambda count, seconds: Window(count, seconds, is_aligned=True),
+    "sliding window": Log,
+    "token bucket": Bucket,
+    "leaky bucket": lambda count, seconds: Bucket(count, seconds, max(1, count // 2)),
+}
+
+
+class Crawl:
+    """Runs of a crawl through a limiter, by a clock of their own."""
+
+    def __init__(self, limiter: Limiter, delay: float, *, tells: bool, is_sure: bool = True) -> None:
+        self.limiter, self.delay, self.tells, self.is_sure = limiter, delay, tells, is_sure
+        self.limit = Limit()
+        self.now = 1_000_017.0
+        self.refused = 0
+
+    def run(self, pages: int) -> int:
+        """How many pages are left when the run ends: with none, or because it does not wait so long."""
+        while pages:
+            if wait := self.limiter.wait(self.now):
+                self.refused += 1
+                told = math.ceil(wait) + 1.0 if self.tells else None
+                pace = max(self.delay, learned.eased(self.limit, self.now).interval)
+                self.limit, rest = learned.refused(
+                    self.limit, self.now, told, pace, MAX_DELAY, is_sure=self.is_sure
+                )
+                due = self.now + rest
+            else:
+                pages -= 1
+                self.limit = learned.passed(self.limit, 1, self.now)
+                interval = learned.eased(self.limit, self.now).interval
+                due = max(self.now + max(self.delay, interval), learned.rested_until(self.limit))
+            is_too_long = due - self.now > MAX_WAIT
+            self.now = due
+            if is_too_long:
+                break
+        return pages
+
+
+@pytest.mark.parametrize("tells", [True, False], ids=["tells", "says nothing"])
+@pytest.mark.parametrize(
+    ("kind", "count", "seconds"), [(kind, *limit) for kind, limit in product(KINDS, LIMITS)]
+)
+def test_a_limiter_refuses_twice_at_most_and_no_later_run(
+    kind: str, count: int, seconds: int, tells: bool
+) -> None:
+    crawl = Crawl(KINDS[kind](count, seconds), 1.0, tells=tells)
+    left = crawl.run(300)
+    while left:
+        before, left = left, crawl.run(left)
+        assert left < before, "each run gets on"
+    assert crawl.refused <= 2
+    refused = crawl.refused
+    for _ in range(3):
+        crawl.run(60)
+    assert crawl.refused == refused
+
+
+@pytest.mark.parametrize(("kind", "count", "seconds"), [("fixed window", 10, 30), ("sliding window", 20, 60)])
+def test_a_site_that_tells_how_long_is_asked_at_nearly_its_rate(kind: str, count: int, seconds: int) -> None:
+    crawl = Crawl(KINDS[kind](count, seconds), 1.0, tells=True)
+    crawl.run(300)
+    assert seconds / count < crawl.limit.interval < 1.3 * seconds / count
+
+
+def test_a_limit_of_few_in_a_long_time_is_an_allowance_that_is_used_at_once() -> None:
+    crawl = Crawl(Log(30, 3600), 1.0, tells=True)
+    assert crawl.run(40) == 10
+    assert crawl.limit.allowance == 15
+    began = crawl.now
+    assert crawl.run(10) == 0
+    assert crawl.now - began < 30
+
+
+def test_it_is_tried_faster_only_after_a_week_and_slowly() -> None:
+    limit = Limit(interval=10.0, refused_at=1000.0)
+    assert learned.eased(limit, 1000.0 + 7 * DAY) == limit
+    assert learned.eased(limit, 1000.0 + 8 * DAY).interval == pytest.approx(9.0)
+    assert learned.eased(limit, 1000.0 + 17 * DAY).interval == pytest.approx(10 * 0.9**10)
+
+
+def test_a_site_that_never_relents_is_asked_three_times_at_most_before_an_hour_of_rest() -> None:
+    for told in (None, 1.0):
+        limit, now, rests = learned.passed(Limit(), 5, 1000.0), 1005.0, []
+        for _ in range(3):
+            limit, rest = learned.refused(limit, now, told, 1.0, MAX_DELAY)
+            now += rest
+            rests.append(rest)
+        assert rests == sorted(rests) and rests[-1] >= learned.LONGEST
+
+
+def test_errors_of_a_site_in_trouble_do_not_slow_it_down_without_end() -> None:
+    limit, now, pace = Limit(), 0.0, 0.05
+    for number in range(1, 2000):
+        now += max(pace, limit.interval)
+        if number % 20 == 0:
+            limit, rest = learned.refused(
+                limit, now, None, max(pace, limit.interval), MAX_DELAY, is_sure=False
+            )
+            now += rest
+        else:
+            limit = learned.passed(limit, 1, now)
+    assert limit.interval < 10
+
+
+def test_what_was_learned_is_told_in_words() -> None:
+    assert learned.told_of(Limit()) == ""
+    assert learned.told_of(Limit(interval=6.6)) == "learned from refusals, one request per 6.6 s"
+    assert learned.told_of(Limit(allowance=15, window=3600)) == "learned from refusals, 15 requests in 3600 s"
