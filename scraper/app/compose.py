@@ -10,6 +10,7 @@ import uuid
 from collections.abc import Callable, Collection, Sequence
 from hashlib import blake2b
 from ipaddress import ip_network
+from urllib.request import getproxies
 
 from scraper import settings as settings_of
 from scraper.app.archived.crawl_archive import Kept, Offline
@@ -64,7 +65,7 @@ def compose(
         store,
         found,
         ThreadedDownloader(fetcher, threads_of(settings), clock, settings.parse_timeout),
-        RobotsCache(store, clock, settings.robots_exempt),
+        RobotsCache(store, clock, settings.robots_exempt, robots_via(settings, rules.origins)),
         session_opener(
             settings, clock, rules.origins, account_of(prepared.spider), reach_of(prepared, rules)
         ),
@@ -214,6 +215,19 @@ def host_settings_for(settings: Settings, origin: str, own: Collection[str] = fr
         max(proxies, key=lambda proxy: blake2b(f"{domain} {proxy}".encode()).digest(), default=""),
         settings_of.for_domain(settings.verify, *names) if is_said else None,
     )
+
+
+def robots_via(settings: Settings, own: Collection[str] = frozenset()) -> Callable[[str], str]:
+    """Who asks for an origin's robots.txt: a hash of the proxy and the credentials; empty without."""
+
+    def via(origin: str) -> str:
+        found = host_settings_for(settings, origin, own)
+        proxy = found.proxy or getproxies().get(origin.partition(":")[0], "")
+        digest = found.auth if found.auth is not None and found.auth.kind == "digest" else None
+        words = [proxy, found.lines().get("Authorization", ""), digest.password if digest else ""]
+        return blake2b("\n".join(words).encode(), digest_size=8).hexdigest() if any(words) else ""
+
+    return via
 
 
 def check_proxies(settings: Settings) -> None:

@@ -48,7 +48,7 @@ from scraper.ops.tracebacks import files_of, origin_of, told, traceback_of
 from scraper.parsing.page import Page
 from scraper.parsing.queries import watching
 from scraper.politeness import retry, robots
-from scraper.politeness.blocks import refusal
+from scraper.politeness.blocks import AUTH_REFUSED, refusal
 from scraper.politeness.scope import refusal as out_of_scope
 from scraper.runs.archive import Archives
 from scraper.spider import ParseResult, Rules, Spider, parse_page
@@ -322,6 +322,8 @@ class Fetcher:
             # At once: other threads may be waiting in it for their slots.
             session.limiter.rest_until(self._clock.now() + told.pause)
         refused = refusal(status, response.headers, response.content)
+        if status == 401 and session.has_auth(response.url):
+            refused = AUTH_REFUSED
         if told.is_limited and (refused is None or told.rest is not None):
             return Reaction(limited=f"status {status}", rest=told.rest, budgets=told.budgets)
         if refused is None and told.rest is None and retry.is_retryable_status(status):

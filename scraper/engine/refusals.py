@@ -10,9 +10,11 @@ from scraper.engine.domain import Domain, Doubt
 from scraper.engine.plan import Plan
 from scraper.model import Failed, Reaction, Retry, Visit
 from scraper.politeness import learned, throttle
+from scraper.politeness.blocks import AUTH_REFUSED, PROXY_REFUSED
 from scraper.politeness.learned import BURST, LONGEST
 
 FORBIDDEN = "403 Forbidden"
+_CREDENTIALS = frozenset({AUTH_REFUSED, PROXY_REFUSED})
 SOON = 10  # pages within which errors that pass when asked again are no accident
 SLOWER = 3.0
 
@@ -32,6 +34,10 @@ class Refusals:
         status = visit.exchange.status if visit.exchange is not None else 0
         is_error = status == 500 and isinstance(visit.outcome, Retry) and not visit.reaction.limited
         suspect, seen.error = seen.error, visit.entry.id if is_error and not visit.entry.attempts else 0
+        if visit.reaction.refusal in _CREDENTIALS and not seen.passes:
+            # A person must act, and more tries could lock the account.
+            by = "the proxy, see setting proxies: " if visit.reaction.refusal == PROXY_REFUSED else ""
+            domain.stats.login = by + visit.reaction.refusal
         if visit.reaction.limited:
             return self._limited(domain, visit), False
         if visit.reaction.refusal == FORBIDDEN and isinstance(visit.outcome, Failed):

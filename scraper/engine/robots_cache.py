@@ -1,6 +1,6 @@
 """What the origins of our domains permit: robots.txt fetched in its own turn, kept in the store, obeyed."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 from scraper.engine.batch import RobotsRequest
@@ -9,7 +9,7 @@ from scraper.http import caching, redirects
 from scraper.http.exchange import Answer
 from scraper.ops.clock import Clock
 from scraper.politeness import robots
-from scraper.politeness.blocks import refusal
+from scraper.politeness.blocks import PROXY_REFUSED, refusal
 from scraper.politeness.robots import Access, Robots
 from scraper.store import RobotsCopy, Store
 from scraper.urls import domain_of
@@ -50,10 +50,17 @@ class RobotsRules:
 class RobotsCache:
     """The permits of this run by origin; the store keeps them across runs and for other spiders."""
 
-    def __init__(self, store: Store, clock: Clock, exempt: Mapping[str, str]) -> None:
+    def __init__(
+        self,
+        store: Store,
+        clock: Clock,
+        exempt: Mapping[str, str],
+        via: Callable[[str], str] = lambda origin: "",
+    ) -> None:
         self._store = store
         self._clock = clock
         self._exempt = exempt
+        self._via = via
         self._robots_cache: dict[str, RobotsRules] = {}
 
     def find(self, origin: str) -> RobotsRules | None:
@@ -74,12 +81,21 @@ class RobotsCache:
         return None
 
     def _stored(self, origin: str) -> RobotsRules | None:
-        copy = self._store.robots(origin)
+        copy = self._copy_of(origin)
         return robots_rules_of(copy, self._clock.wall()) if copy is not None else None
+
+    def _copy_of(self, origin: str) -> RobotsCopy | None:
+        """What is kept of an origin, unless it was got through another proxy or with other credentials."""
+        copy = self._store.robots(origin)
+        return copy if copy is not None and copy.via == self._via(origin) else None
+
+    def _keep(self, copy: RobotsCopy, wall: str = "") -> None:
+        if wall != PROXY_REFUSED:
+            self._store.keep_robots(replace(copy, via=self._via(copy.origin)))
 
     def robots_request(self, origin: str) -> RobotsRequest:
         """The request for an origin's robots.txt, conditional where a copy is kept."""
-        copy = self._store.robots(origin)
+        copy = self._copy_of(origin)
         headers = {}
         if copy is not None and copy.status == 200:
             headers = caching.conditional_headers(copy.etag, copy.last_modified)
@@ -108,7 +124,7 @@ class RobotsCache:
                 return RobotsRequest(
                     robots_request.origin, hop.url, robots_request.hops + 1, robots_request.tries
                 )
-        before = self._store.robots(robots_request.origin)
+        before = self._copy_of(robots_request.origin)
         now = self._clock.wall()
         if status == 304 and before is not None and before.status == 200:
             copy = replace(before, checked_at=now, until=now + _kept(answer))
@@ -121,12 +137,10 @@ class RobotsCache:
                 if not (is_last or is_lost) and robots.access(status, now - since) is Access.UNREACHABLE:
                     if before is None or not before.since:
                         # Since when it is unreachable counts, also where this run does not outwait it.
-                        self._store.keep_robots(
-                            RobotsCopy(robots_request.origin, b"", status, now, now, since)
-                        )
+                        self._keep(RobotsCopy(robots_request.origin, b"", status, now, now, since))
                     return None
             copy = self._copy(robots_request.origin, answer, now, since, before)
-        self._store.keep_robots(copy)
+        self._keep(copy, wall)
         robots_rules = robots_rules_of(copy, now)
         if robots_rules.closed and (wall or answer.error is not None):
             reason = wall or (answer.error.message if answer.error is not None else "")
@@ -161,8 +175,10 @@ class RobotsCache:
 
 
 def challenge_in(answer: Answer) -> str:
-    """The challenge page that came with success instead of a robots.txt; empty where none did."""
+    """What came instead of a robots.txt: a challenge page, or its proxy's refusal; empty where none did."""
     response = answer.response
+    if response is not None and response.status == 407:
+        return PROXY_REFUSED  # never the origin's own word (RFC 9110 15.5.8)
     if response is None or not 200 <= response.status < 300:
         return ""
     return refusal(response.status, response.headers, response.content) or ""

@@ -25,6 +25,8 @@ def translate(trouble: Exception) -> FetchError:
     causes = list(_causes(trouble))
     if any(_is_lack(cause) for cause in causes):
         return OutOfFiles("this machine has no open file or socket left", "raise `ulimit -n`")
+    if (of_socks := next((cause for cause in causes if _is_of_socks(cause)), None)) is not None:
+        return ConnectFailed(f"the SOCKS proxy did not connect: {_short(of_socks)}")
     for kind, make in _KINDS:
         for cause in causes:
             if isinstance(cause, kind):
@@ -81,11 +83,24 @@ _OLD_TLS = re.compile(
     "UNSAFE_LEGACY_RENEGOTIATION|HANDSHAKE_FAILURE|BAD_ECPOINT|WRONG_VERSION_NUMBER_OLD"
 )
 
+
+def _proxy(cause: Any) -> FetchError:
+    told = re.search(r"Tunnel connection failed: (.{1,100})", str(cause))
+    if told is None:
+        return ConnectFailed("the proxy did not connect")
+    return ConnectFailed(f"the proxy refused to connect: {_short(told[1])}")
+
+
+def _is_of_socks(cause: BaseException) -> bool:
+    """Whether the optional package that speaks to SOCKS proxies raised it."""
+    return type(cause).__module__.partition(".")[0] == "socks"
+
+
 _KINDS: list[tuple[type | tuple[type, ...], Callable[[Any], FetchError]]] = [
     (FetchError, lambda cause: cause),
     (ssl.SSLCertVerificationError, _certificate),
     (urllib3.exceptions.NameResolutionError, lambda cause: ConnectFailed("the name does not resolve")),
-    (urllib3.exceptions.ProxyError, lambda cause: ConnectFailed("the proxy did not connect")),
+    (urllib3.exceptions.ProxyError, _proxy),
     (ConnectionRefusedError, lambda cause: ConnectFailed("connection refused")),
     # urllib3 counts it among its timeouts, whatever it was that failed.
     (urllib3.exceptions.NewConnectionError, lambda cause: ConnectFailed(_short(cause).rpartition(": ")[2])),

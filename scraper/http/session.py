@@ -438,6 +438,11 @@ class DomainSession(requests.Session):
             self.secrets.update(found.secrets)
         return found
 
+    def has_auth(self, url: str) -> bool:
+        """Whether a request to a URL goes with credentials of the settings."""
+        found = self.origin_settings(url)
+        return found.digest is not None or "Authorization" in found.lines
+
     def origin_settings(self, url: str) -> OriginSettings:
         # Reading the environment for every page would cost as much as the request.
         end = url.find("/", 8)

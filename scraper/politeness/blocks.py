@@ -23,6 +23,9 @@ _REFUSALS = frozenset({401, 403, 407, 451})
 # 402: pay per crawl; 412 where we set no condition that could fail; 418 and 468: walls that say nothing else.
 _WALLS = {402: "Payment Required", 412: "Precondition Failed", 418: "I'm a Teapot", 468: "Not Acceptable"}
 # 405: AWS; 428: Akamai; 429: Kasada; 5xx: older Cloudflare and others.
+PROXY_REFUSED = "407 Proxy Authentication Required"
+AUTH_REFUSED = "setting auth was refused: status 401"
+
 _SUSPECT = frozenset({405, 406, 428, 429, 500, 502, 503, 520})
 
 # Fields that only a challenge or block carries: field, word in its value, what it is.
@@ -107,6 +110,8 @@ def refusal(status: int, headers: Headers, content: bytes) -> str | None:
         return f"{name} page (status {status})"
     if status == 307 and not headers.get("location"):
         return "307 without a Location"
+    if status == 407:
+        return PROXY_REFUSED
     if status in _WALLS:
         return f"{status} {_WALLS[status]}"
     return f"{status} {HTTPStatus(status).phrase}" if status in _REFUSALS else None

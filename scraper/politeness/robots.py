@@ -374,12 +374,12 @@ _MAX_AGE = re.compile(r"(?:^|[\s,])max-age\s*=\s*\"?([0-9]{1,9})", re.IGNORECASE
 def access(status: int | None, unreachable_for: float = 0.0) -> Access:
     """What a final status (None: no answer) allows, `unreachable_for` seconds after the first failure.
 
-    429 is trouble, not absence. A 3xx that leads nowhere the RFC lets us take for absence; but a site
-    that does not get to show its rules is not free to be fetched.
+    429 is trouble, not absence, and 407 is a proxy's word (RFC 9110 15.5.8). A 3xx that leads nowhere the RFC
+    lets us take for absence; but a site that does not get to show its rules is not free to be fetched.
     """
     if status is not None and 200 <= status < 300:
         return Access.PARSE
-    is_absent = status is not None and 400 <= status < 500 and status != 429
+    is_absent = status is not None and 400 <= status < 500 and status not in (407, 429)
     return Access.ALLOW_ALL if is_absent or unreachable_for >= PATIENCE else Access.UNREACHABLE
 
 

@@ -99,7 +99,8 @@ class RobotsCopy:
     """A robots.txt as last read. `status` None: unreachable.
 
     `checked_at`, `since` and `until` are wall epoch seconds. `since`: when it first became
-    unreachable (0 while reachable). `until`: when it is to be asked again.
+    unreachable (0 while reachable). `until`: when it is to be asked again. `via`: the proxy and the
+    credentials that it was asked with, as a hash; another asker gets other answers.
     """
 
     origin: str
@@ -110,6 +111,7 @@ class RobotsCopy:
     since: float = 0.0
     etag: str | None = None
     last_modified: str | None = None
+    via: str = ""
 
 
 Cursor = tuple[int, int]  # a visit, and which of its records

@@ -156,3 +156,18 @@ def test_a_304_that_names_another_version_is_asked_again_without_conditions() ->
     second = crawl(Walk, web, store=first.store)
     assert second.pages == [A, A + "b"]
     assert "if-none-match" not in web.requests[-2].headers
+
+
+def test_a_setting_auth_that_is_refused_is_a_matter_for_a_person() -> None:
+    result = crawl(Walk, FakeWeb({A: 401}), auth={"a.test": "me:wrong"})
+    assert (result.verdict, result.summary["exit_code"], paths(result)) == (Verdict.AUTH, 77, [""])
+    assert "setting auth was refused" in result.reasons[0]
+
+
+def test_what_a_proxy_answers_for_robots_txt_opens_no_site_and_is_not_kept() -> None:
+    web = FakeWeb({A + "robots.txt": 407, A: links()})
+    first = crawl(Walk, web)
+    assert first.pages == [] and "407 Proxy Authentication Required" in first.denied[A]
+    web[A + "robots.txt"] = "User-agent: *\nDisallow: /"
+    second = crawl(Walk, web, store=first.store)
+    assert "robots.txt line 2" in second.denied[A]

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from scraper import settings as settings_of
+from scraper.app.compose import robots_via
 from scraper.app.one_url.fetch_one import pace_of
 from scraper.app.project import told_worker
 from scraper.engine.robots_cache import RobotsCache, RobotsRules
@@ -47,7 +48,10 @@ def explain(url: str, asker: Asker, store: Store | None) -> Iterator[Check]:
     robots_rules = None
     if store is not None:
         clock = SystemClock(store.anchor())
-        robots_rules = RobotsCache(store, clock, asker.settings.robots_exempt).find(origin_of(url))
+        own = asker.rules.origins if asker.rules is not None else frozenset()
+        robots_rules = RobotsCache(
+            store, clock, asker.settings.robots_exempt, robots_via(asker.settings, own)
+        ).find(origin_of(url))
     yield _robots(url, asker, robots_rules)
     if asker.spider:
         yield from _seen(url, asker, store)

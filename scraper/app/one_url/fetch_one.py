@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 from scraper import settings as settings_of
-from scraper.app.compose import reach_from, session_opener, worker_name
+from scraper.app.compose import reach_from, robots_via, session_opener, worker_name
 from scraper.app.project import PROBE
 from scraper.engine.batch import RobotsRequest
 from scraper.engine.robots_cache import RobotsCache, RobotsRules
@@ -68,7 +68,7 @@ class Probe:
         self._tell = tell
         self._clock = SystemClock(store.anchor())
         self._token = settings_of.token(settings)
-        self._robots_cache = RobotsCache(store, self._clock, settings.robots_exempt)
+        self._robots_cache = RobotsCache(store, self._clock, settings.robots_exempt, robots_via(settings))
         self._origins: set[str] = set()
         self._hosts: set[str] = set()
         reach = reach_from(settings, self._hosts)

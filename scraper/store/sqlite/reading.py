@@ -79,7 +79,7 @@ def domain(database: Database, name: str) -> Mapping[str, Any] | None:
 def robots(database: Database, origin: str) -> RobotsCopy | None:
     """The stored robots.txt of an origin."""
     row = database.row(
-        """SELECT origin, body, status, checked_at, until, since, etag, last_modified
+        """SELECT origin, body, status, checked_at, until, since, etag, last_modified, via
         FROM robots WHERE origin = ?""",
         origin,
     )

@@ -115,4 +115,7 @@ _INPUTS = (
 # How often in this run a process died while the page was being parsed.
 _CRASHES = ("ALTER TABLE urls ADD COLUMN crashes INTEGER NOT NULL DEFAULT 0",)
 
-MIGRATIONS: tuple[tuple[str, ...], ...] = (_FIRST, _SIEVE, _INPUTS, _CRASHES)
+# Through which proxy and with which credentials a robots.txt was asked for.
+_ROBOTS_VIA = ("ALTER TABLE robots ADD COLUMN via TEXT NOT NULL DEFAULT ''",)
+
+MIGRATIONS: tuple[tuple[str, ...], ...] = (_FIRST, _SIEVE, _INPUTS, _CRASHES, _ROBOTS_VIA)

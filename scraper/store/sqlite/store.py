@@ -52,7 +52,7 @@ _LEAVE_SESSION = "UPDATE queues SET session = ? WHERE spider = ? AND domain = ?"
 _LEAVE_TALLY = "INSERT OR REPLACE INTO tallies VALUES (?, ?, ?)"
 _STAND_NO_MORE = """UPDATE pages SET inputs = '', etag = NULL, last_modified = NULL, fresh_until = 0,
     body_hash = x'', fetched_at = 0 WHERE url IN (SELECT id FROM urls WHERE queue = ?)"""
-_KEEP_ROBOTS = "INSERT OR REPLACE INTO robots VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
+_KEEP_ROBOTS = "INSERT OR REPLACE INTO robots VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
 
 
 class SqliteStore:
@@ -267,7 +267,7 @@ class SqliteStore:
 
     def keep_robots(self, copy: RobotsCopy) -> None:
         times = (copy.checked_at, copy.until, copy.since)
-        values = (copy.origin, copy.body, copy.status, *times, copy.etag, copy.last_modified)
+        values = (copy.origin, copy.body, copy.status, *times, copy.etag, copy.last_modified, copy.via)
         with self._database.write() as connection:
             connection.execute(_KEEP_ROBOTS, values)
 
