@@ -11,7 +11,7 @@ from scraper.engine.plan import Plan
 from scraper.model import Failed, Reaction, Retry, Visit
 from scraper.politeness import learned, throttle
 from scraper.politeness.blocks import AUTH_REFUSED, PROXY_REFUSED
-from scraper.politeness.learned import BURST, LONGEST
+from scraper.politeness.learned import BURST, LONGEST, SHORT_GUESS
 
 FORBIDDEN = "403 Forbidden"
 _CREDENTIALS = frozenset({AUTH_REFUSED, PROXY_REFUSED})
@@ -120,6 +120,8 @@ class Refusals:
 
     def _doubt(self, domain: Domain, visit: Visit, now: float, max_delay: float, urls: set[int]) -> Visit:
         limit, rest = learned.refused(domain.state.limit, now, None, domain.pace.delay, max_delay)
+        if not domain.refusals.passes:
+            rest = min(rest, max(SHORT_GUESS, 4 * domain.pace.delay))  # most likely it is not our pace
         domain.refusals.doubt = Doubt(limit, frozenset(urls))
         reason = getattr(visit.outcome, "reason", "")
         domain.state = throttle.rest(domain.state, now + rest, f"{reason}, which may mean our pace")
