@@ -32,7 +32,7 @@ class Both(Walk):
 
 
 def links(*hrefs: str) -> str:
-    return "<p>" + "".join(f'<a href="{href}">x</a>' for href in hrefs)
+    return "<main>" + "".join(f'<a href="{href}">x</a>' for href in hrefs)
 
 
 def paths(result: CrawlResult, *, robots: bool = False) -> list[str]:
