@@ -83,7 +83,14 @@ class PageTooLarge(ScraperError):
 
 
 class RecordError(ScraperError):
-    """A record that cannot be kept: not JSON-able, or not as the spider's `record` declares."""
+    """A record that cannot be kept: not JSON-able, or not as the spider's `record` declares.
+
+    `field`: the first field that stands in the way, with dots to what is in it; empty if it is none.
+    """
+
+    def __init__(self, message: str, hint: str = "", field: str = "") -> None:
+        super().__init__(message, hint)
+        self.field = field
 
 
 class FetchError(ScraperError):

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any
+from typing import Any, NamedTuple
 
 
 class Headers(Mapping[str, str]):
@@ -319,6 +319,13 @@ class Reaction:
 PLAIN = Reaction()
 
 
+class Rejection(NamedTuple):
+    """Why a record was not kept, and the field that it is about, if it is one."""
+
+    reason: str
+    field: str = ""
+
+
 @dataclass(frozen=True, slots=True)
 class Visit:
     """One request's end, as a worker hands it back and the store settles it.
@@ -331,7 +338,7 @@ class Visit:
     outcome: Outcome
     exchange: Exchange | None = None
     reaction: Reaction = PLAIN
-    rejected: tuple[str, ...] = ()
+    rejected: tuple[Rejection, ...] = ()
     response: Response | None = None
     archived_as: bytes = b""
     notes: tuple[str, ...] = ()

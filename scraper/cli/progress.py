@@ -190,7 +190,7 @@ class Narrator:
             case Retry(reason=reason):
                 tries = f"attempt {visit.entry.attempts + 1} of {self._attempts}, tried again later"
                 self._say_some(f"retry: {reason}", f"retry {url}: {reason} ({tries})")
-        for reason in visit.rejected[:1]:
+        for reason, _ in visit.rejected[:1]:
             self._say_some(f"rejected: {reason}", f"record of {url} not kept: {reason}")
 
     def _say_some(self, kind: str, line: str) -> None:

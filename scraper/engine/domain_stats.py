@@ -83,7 +83,7 @@ class DomainStats:
             self.refuse(visit.reaction.refusal)
         self.limited += bool(visit.reaction.limited)
         self.rejected += len(visit.rejected)
-        for text in visit.rejected:
+        for text, _ in visit.rejected:
             self.note(REJECTED, f"{visit.entry.url}: {text}")
         if isinstance(visit.outcome, Fetched) and visit.outcome.is_emptied:
             self.emptied += 1

@@ -36,6 +36,7 @@ from scraper.model import (
     Outcome,
     Reaction,
     Redirected,
+    Rejection,
     Request,
     Response,
     Retry,
@@ -332,7 +333,7 @@ class Fetcher:
             return PLAIN
         return Reaction(refusal=refused or "", rest=told.rest, budgets=told.budgets)
 
-    def _judge(self, entry: Entry, page: Page, reaction: Reaction) -> tuple[Outcome, tuple[str, ...]]:
+    def _judge(self, entry: Entry, page: Page, reaction: Reaction) -> tuple[Outcome, tuple[Rejection, ...]]:
         response, status = page.response, page.status
         if status == 304:
             return self._not_modified(entry, page)
@@ -359,7 +360,7 @@ class Fetcher:
             return False
         return self._emptied < MOST_EMPTIED and retry.is_safe(request.method)
 
-    def _not_modified(self, entry: Entry, page: Page) -> tuple[Outcome, tuple[str, ...]]:
+    def _not_modified(self, entry: Entry, page: Page) -> tuple[Outcome, tuple[Rejection, ...]]:
         known = entry.known
         if known is None or not caching.confirms(known.etag, page.response.headers):
             return self._doubted(entry, "status 304 that speaks of another version")
@@ -461,7 +462,7 @@ class Fetcher:
         session = page.session if page.has_session else None
         return session.usage(page.url) if session is not None and session.usage is not None else None
 
-    def _parse(self, entry: Entry, page: Page) -> tuple[Outcome, tuple[str, ...]]:
+    def _parse(self, entry: Entry, page: Page) -> tuple[Outcome, tuple[Rejection, ...]]:
         response = page.response
         digest, inputs = self._options.inputs.digest(response), self._options.inputs.of(entry)
         asked = entry.known.etag if entry.known is not None and not self._is_uncopied(entry) else None

@@ -61,6 +61,7 @@ class RunFiles:
         self._records = _Appended(self.folder / "records.jsonl", 0o664 if is_shared else None)
         self._log = _Appended(self.folder / "log.jsonl", self.mode)
         self._errors = _Appended(self.folder / ERRORS, self.mode)
+        self._rejected = _Appended(self.folder / "rejected.jsonl", self.mode)
 
     def open(self, *, repair: bool = True) -> None:
         """Make the folder, open its files. `repair` cuts a line that a crash tore: not while others write."""
@@ -69,6 +70,8 @@ class RunFiles:
             if repair:
                 file.repair()
             file.open()
+        if repair:
+            self._rejected.repair()
 
     def rewrite(self, lines: Iterable[str]) -> int:
         """Make the run's records.jsonl anew from what is committed, for a resume; the number of lines."""
@@ -92,6 +95,12 @@ class RunFiles:
             self._errors.open()
         told = printable_lines(self._redaction(f"{url}\n{text.rstrip()}"))
         self._errors.write(encode(f"{told}\n\n"))
+
+    def reject(self, records: Sequence[Mapping[str, Any]]) -> None:
+        """Add to rejected.jsonl: "url", "field" and "reason" of records that were not kept."""
+        if not self._rejected.is_open:
+            self._rejected.open()
+        self._rejected.write(encode("".join(f"{json_text(self._redaction.value(each))}\n" for each in records)))
 
     def write_run(self, summary: Mapping[str, Any]) -> None:
         """Replace run.json."""

@@ -46,12 +46,13 @@ def schema_of(record: Any) -> Schema | None:
         if not (is_model and isinstance(thing, record)):
             thing = dict(fields_of(thing))  # of a dataclass too: pydantic takes an instance as it is
         if known is not None and (extra := [str(name) for name in thing if name not in known]):
-            raise RecordError(f"field {', '.join(extra)[:200]} is not in {record.__name__}")
+            raise RecordError(f"field {', '.join(extra)[:200]} is not in {record.__name__}", field=extra[0])
         try:
             made = adapter.validate_python(thing)
             return dict(fields_of(_made(record, made) if is_attrs else made))
         except ValidationError as error:
-            raise RecordError("; ".join(map(_complaint, error.errors(include_url=False)[:5]))) from None
+            found = error.errors(include_url=False)[:5]
+            raise RecordError("; ".join(map(_complaint, found)), field=_place(found[0])) from None
         except (ValueError, TypeError) as error:  # of a converter or validator of attrs
             raise RecordError(f"{record.__name__}: {error}"[:300]) from None
 
@@ -100,8 +101,12 @@ def _made(record: Any, fields: dict[str, Any]) -> Any:
     return record(**{names[name]: value for name, value in fields.items() if name in names})
 
 
+def _place(error: Any) -> str:
+    return ".".join(map(str, error["loc"]))
+
+
 def _complaint(error: Any) -> str:
-    where = ".".join(map(str, error["loc"]))
+    where = _place(error)
     given = "" if error["type"] == "missing" else f", not {brief(error['input'])}"
     return f"field {where}: {error['msg']}{given}" if where else str(error["msg"])
 

@@ -90,7 +90,9 @@ def _clean_fields(fields: Mapping[Any, Any], path: str, depth: int) -> dict[str,
     cleaned = {}
     for name, value in fields.items():
         if not isinstance(name, str) or isinstance(name, Enum):
-            raise RecordError(f"field {path or 'names'} has the name {brief(name)}: names are text")
+            raise RecordError(
+                f"field {path or 'names'} has the name {brief(name)}: names are text", field=path
+            )
         inner = f"{path}.{name}" if path else name
         cleaned[str(name)] = value if type(value) in (str, bool, type(None)) else _clean(value, inner, depth)
     return cleaned
@@ -98,7 +100,7 @@ def _clean_fields(fields: Mapping[Any, Any], path: str, depth: int) -> dict[str,
 
 def _clean(value: Any, path: str, depth: int) -> Any:
     if depth > _DEEPEST:
-        raise RecordError(f"field {path[:80]}... is nested more than {_DEEPEST} levels deep")
+        raise RecordError(f"field {path[:80]}... is nested more than {_DEEPEST} levels deep", field=path)
     if isinstance(value, Enum):
         return _clean(value.value, path, depth + 1)
     if isinstance(value, str):
@@ -112,9 +114,9 @@ def _clean(value: Any, path: str, depth: int) -> Any:
 
 def _number(value: float | None, path: str) -> float | None:
     if isinstance(value, float) and not math.isfinite(value):
-        raise RecordError(f"field {path} is {value}: JSON has no such number, write None")
+        raise RecordError(f"field {path} is {value}: JSON has no such number, write None", field=path)
     if isinstance(value, int) and not -(1 << 4096) < value < 1 << 4096:
-        raise RecordError(f"field {path} is an integer of more than 1,200 digits")
+        raise RecordError(f"field {path} is an integer of more than 1,200 digits", field=path)
     return value
 
 
@@ -126,9 +128,9 @@ def _clean_many(value: Any, path: str, depth: int) -> Any:
     if is_record(value):
         return _clean_fields(fields_of(value), path, depth)
     if isinstance(value, bytes | bytearray | memoryview):
-        raise RecordError(f"field {path} is bytes: decode them to text")
+        raise RecordError(f"field {path} is bytes: decode them to text", field=path)
     advice = _ADVICE.get(type(value).__module__.partition(".")[0], "")
-    raise RecordError(f"field {path} is {brief(value)}, which JSON cannot hold{advice}")
+    raise RecordError(f"field {path} is {brief(value)}, which JSON cannot hold{advice}", field=path)
 
 
 def brief(value: object) -> str:
@@ -151,9 +153,11 @@ def _key(record: Mapping[str, Any], key: Sequence[str]) -> str:
     try:
         values = [record[name] for name in key]
     except KeyError as missing:
-        raise RecordError(f"key field {missing} is missing", f"fields: {', '.join(record)[:200]}") from None
+        raise RecordError(
+            f"key field {missing} is missing", f"fields: {', '.join(record)[:200]}", missing.args[0]
+        ) from None
     if all(value is None for value in values):
-        raise RecordError(f"key field {', '.join(map(repr, key))} is None")
+        raise RecordError(f"key field {', '.join(map(repr, key))} is None", field=key[0])
     text = _scalar(_encode(values))
     return text if len(text) <= _LONGEST_KEY else _hash(text)
 

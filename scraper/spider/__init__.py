@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from scraper.errors import RecordError, SpiderError
-from scraper.model import NewUrl, RecordLine, Refusal, Request
+from scraper.model import NewUrl, RecordLine, Refusal, Rejection, Request
 from scraper.parsing.page import Page
 from scraper.politeness.scope import LONGEST_URL, growth, refusal
 from scraper.runs.record_spool import RecordSpool
@@ -110,7 +110,7 @@ class ParseResult:
     records: Collection[RecordLine] = ()
     links: tuple[NewUrl, ...] = ()
     refused: tuple[Refusal, ...] = ()
-    rejected: tuple[str, ...] = ()
+    rejected: tuple[Rejection, ...] = ()
     filtered: int = 0
 
 
@@ -229,7 +229,7 @@ class _Basket:
         self._link_text = 0
         self._refused: dict[str, Refusal] = {}
         self._more: Counter[str] = Counter()
-        self._rejected: list[str] = []
+        self._rejected: list[Rejection] = []
         self._filtered = 0
         self._repeats = Repeats()
 
@@ -247,7 +247,7 @@ class _Basket:
         try:
             self._records.put(line_of(record, self._rules.key, self._rules.schema))
         except RecordError as error:
-            self._rejected.append(str(error))
+            self._rejected.append(Rejection(str(error), error.field))
 
     def _put_request(self, request: Request) -> None:
         if len(self._links) >= self._rules.max_links or self._link_text > _MOST_LINK_TEXT:

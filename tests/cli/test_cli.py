@@ -422,6 +422,22 @@ def test_current_records_are_exported_in_any_format(call: Call, shop: Site) -> N
     assert len(call("export", "shop", "-o", "-").out.splitlines()) == 3
 
 
+def test_records_that_are_not_kept_are_listed_with_url_field_and_reason(call: Call, shop: Site) -> None:
+    file = write("shop", shop.url())
+    bad = '"price": float("nan") if page.url.endswith("a") else 1.0}'
+    file.write_text(file.read_text("utf-8").replace('"title": page.css("title::text").get()}', bad), "utf-8")
+    call("run", "shop")
+    (rejected,) = Path("data/shop/runs").glob("*/rejected.jsonl")
+    assert [json.loads(line) for line in rejected.read_text("utf-8").splitlines()] == [
+        {
+            "url": shop.url("/a"),
+            "field": "price",
+            "reason": "field price is nan: JSON has no such number, write None",
+        }
+    ]
+    assert len(next(rejected.parent.glob("records.jsonl")).read_text("utf-8").splitlines()) == 2
+
+
 # audit, fetch, explain --------------------------------------------------------------------------------------
 def test_an_audit_proves_the_gaps(call: Call, shop: Site) -> None:
     write("shop", shop.url())

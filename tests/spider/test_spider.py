@@ -209,7 +209,7 @@ def test_what_a_callback_raises_passes() -> None:
 def test_a_record_that_cannot_be_kept_is_rejected_and_the_others_stay() -> None:
     got = reap(yielding({"a": 1}, {"a": float("nan")}, {"a": 2}))
     assert [record.line for record in got.records] == ['{"a":1}', '{"a":2}']
-    assert got.rejected == ("field a is nan: JSON has no such number, write None",)
+    assert got.rejected == (("field a is nan: JSON has no such number, write None", "a"),)
 
 
 def test_records_have_the_spiders_key_and_are_checked() -> None:

@@ -90,6 +90,8 @@ class Timeline:
 class LogFile:
     """Writes log.jsonl: every URL that was not fetched with its reason, and what happened to its domain.
 
+    Every record that was not kept goes to rejected.jsonl.
+
     The first tracebacks of each kind of error go to errors.txt.
     """
 
@@ -107,6 +109,11 @@ class LogFile:
             self._raised[failed.error] += 1
             if self._raised[failed.error] <= MOST_TRACEBACKS and len(self._raised) <= MOST_KINDS:
                 self._files.keep_traceback(event.visit.entry.url, failed.traceback)
+        if isinstance(event, Visited) and event.visit.rejected:
+            url = event.visit.entry.url
+            self._files.reject(
+                [{"url": url, "field": field, "reason": reason} for reason, field in event.visit.rejected]
+            )
         line = _line(event)
         if line is not None:
             at = datetime.datetime.fromtimestamp(self._clock.wall(), datetime.UTC)
@@ -152,7 +159,7 @@ def _visit_line(visit: Visit) -> Mapping[str, Any] | None:
     if told:
         line["reason"] = told[1]
     if visit.rejected:
-        line["rejected"] = list(visit.rejected[:5])
+        line["rejected"] = [reason for reason, _ in visit.rejected[:5]]
     if visit.notes:
         line["text"] = "; ".join(visit.notes)
     if visit.exchange is not None and visit.exchange.status:
