@@ -70,9 +70,11 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name, contextlib.ExitStack() as stack:
         root = Path(name)
         trials = {each: Trial(root / each) for each in ("cron", "cronie", "busybox", "systemd-cron")}
+        # These two insist on being the only one of the machine, by a file in /run.
+        alone = "mount -t tmpfs none /run; mount --bind"
         commands = {
-            "cron": f"mount --bind {trials['cron'].root}/spool /var/spool/cron && exec {given.cron} -f",
-            "cronie": f"mount --bind {trials['cronie'].root}/spool/crontabs {given.cronie_spool}"
+            "cron": f"{alone} {trials['cron'].root}/spool /var/spool/cron && exec {given.cron} -f",
+            "cronie": f"{alone} {trials['cronie'].root}/spool/crontabs {given.cronie_spool}"
             f" && exec {given.cronie} -n -m off",
             "busybox": f"exec {given.busybox} crond -f -c {trials['busybox'].root}/spool/crontabs",
             "systemd-cron": f"mount --bind {trials['systemd-cron'].root}/spool /var/spool/cron"
@@ -81,7 +83,7 @@ def main() -> None:
         }
         there = [each for each in trials if shutil.which(vars(given)[each.replace("-", "_")] or "none")]
         for each in there:
-            command = ["unshare", "-m", "sh", "-c", f"mount -t tmpfs none /run; {commands[each]}"]
+            command = ["unshare", "-m", "sh", "-c", commands[each]]
             quiet = subprocess.DEVNULL
             process = stack.enter_context(subprocess.Popen(command, stdin=quiet, stdout=quiet, stderr=quiet))
             stack.callback(process.terminate)
