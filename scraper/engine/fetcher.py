@@ -158,7 +158,9 @@ class Fetcher:
         outcome = visit.outcome
         if not isinstance(outcome, Failed | Retry | Denied | Deferred) and not visit.rejected:
             return visit
-        rejected = tuple(self._without_secrets(session, one) for one in visit.rejected)
+        rejected = tuple(
+            Rejection(self._without_secrets(session, one.reason), one.field) for one in visit.rejected
+        )
         if isinstance(outcome, Failed | Retry | Denied | Deferred):
             outcome = replace(outcome, reason=self._without_secrets(session, outcome.reason))
         if isinstance(outcome, Failed) and outcome.traceback:

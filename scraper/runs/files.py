@@ -70,8 +70,6 @@ class RunFiles:
             if repair:
                 file.repair()
             file.open()
-        if repair:
-            self._rejected.repair()
 
     def rewrite(self, lines: Iterable[str]) -> int:
         """Make the run's records.jsonl anew from what is committed, for a resume; the number of lines."""
@@ -100,7 +98,9 @@ class RunFiles:
         """Add to rejected.jsonl: "url", "field" and "reason" of records that were not kept."""
         if not self._rejected.is_open:
             self._rejected.open()
-        self._rejected.write(encode("".join(f"{json_text(self._redaction.value(each))}\n" for each in records)))
+        self._rejected.write(
+            encode("".join(f"{json_text(self._redaction.value(each))}\n" for each in records))
+        )
 
     def write_run(self, summary: Mapping[str, Any]) -> None:
         """Replace run.json."""
