@@ -378,7 +378,7 @@ class Fetcher:
             outcome = replace(outcome, known=self._known(page.response, asked))
         return outcome, rejected
 
-    def _doubted(self, entry: Entry, reason: str) -> tuple[Outcome, tuple[str, ...]]:
+    def _doubted(self, entry: Entry, reason: str) -> tuple[Outcome, tuple[Rejection, ...]]:
         """What makes no sense is asked for once more, without conditions, before it counts."""
         if entry.id in self._doubtful:
             return Failed(reason, reason), ()
