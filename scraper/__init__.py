@@ -1,4 +1,4 @@
-"""A polite web scraping framework: `from scraper import Spider, Request, Page, Record`."""
+"""A polite web scraping framework: `from scraper import Spider, Request, Page, Record`, and more kinds."""
 
 from importlib import import_module
 from typing import Any
@@ -8,9 +8,26 @@ _HOMES = {
     "Request": "scraper.model",
     "Page": "scraper.parsing.page",
     "Record": "scraper.spider.record",
+    "SitemapSpider": "scraper.spider.sitemap_spider",
+    "FeedSpider": "scraper.spider.feed_spider",
+    "CrawlRules": "scraper.spider.crawl_rules",
+    "Rule": "scraper.spider.crawl_rules",
+    "Retry": "scraper.errors",
+    "Drop": "scraper.errors",
 }
 
-__all__ = ["Page", "Record", "Request", "Spider"]
+__all__ = [
+    "CrawlRules",
+    "Drop",
+    "FeedSpider",
+    "Page",
+    "Record",
+    "Request",
+    "Retry",
+    "Rule",
+    "SitemapSpider",
+    "Spider",
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -1,6 +1,8 @@
 """Every exception of the project.
 
 ScraperError
+├── Retry               a spider: this page is to be asked for again
+├── Drop                a spider: this page brings nothing
 ├── UsageError          exit 2: nothing was fetched
 │   ├── SpiderError         the spider file or what it yields
 │   └── SettingsError       every mistake at once
@@ -25,6 +27,8 @@ ScraperError
     └── TooLarge            a body over max_body, or headers over their limit
 """
 
+_LONGEST_WAIT = 366 * 86400
+
 
 class ScraperError(Exception):
     """A mistake or trouble told to a person in one line; `hint` says what to do."""
@@ -36,6 +40,23 @@ class ScraperError(Exception):
 
     def __str__(self) -> str:
         return f"{self.message} ({self.hint})" if self.hint else self.message
+
+
+class Retry(ScraperError):
+    """Raised by a callback: ask for the page again. It counts as an attempt.
+
+    `after`: seconds in which nothing is asked of the page's domain.
+    """
+
+    def __init__(self, reason: str, after: float | None = None) -> None:
+        super().__init__(reason)
+        if after is not None and not 0 <= after <= _LONGEST_WAIT:
+            raise ValueError(f"Retry(after={after!r}): seconds, and no more than a year")
+        self.after = after
+
+
+class Drop(ScraperError):
+    """Raised by a callback: the page brings no records and leads nowhere, for this reason."""
 
 
 class UsageError(ScraperError):

@@ -51,7 +51,9 @@ class Request:
 
     `params` are added to the URL's query; `data` is a form (mapping) or text; `json` any JSON value.
     `meta` (JSON-able) travels to `page.meta`. Higher `priority` goes first. `max_age` (seconds): a copy
-    younger than this is not asked for again. A request is known by its method, URL, body, the header fields
+    younger than this is not asked for again; `modified_at` (epoch seconds): nor is one fetched after this,
+    when the site says that the page changed last. `handle_statuses`: those of error pages and redirects that
+    the callback gets, beside the spider's own. A request is known by its method, URL, body, the header fields
     that it sets, and its callback, and is made once a run; with `dont_filter` it is made each time.
     """
 
@@ -66,6 +68,8 @@ class Request:
     priority: int = 0
     max_age: float | None = None
     dont_filter: bool = False
+    handle_statuses: Collection[int] = ()
+    modified_at: float | None = None
 
     def __init__(
         self,
@@ -80,6 +84,8 @@ class Request:
         priority: int = 0,
         max_age: float | None = None,
         dont_filter: bool = False,
+        handle_statuses: Collection[int] = (),
+        modified_at: float | None = None,
     ) -> None:
         # Stored by name, so that a frontier outlives the process that filled it.
         name = callback if isinstance(callback, str) else getattr(callback, "__name__", repr(callback))
@@ -95,6 +101,8 @@ class Request:
         assign(self, "priority", priority)
         assign(self, "max_age", max_age)
         assign(self, "dont_filter", dont_filter)
+        assign(self, "handle_statuses", tuple(handle_statuses))
+        assign(self, "modified_at", modified_at)
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,7 +209,7 @@ class Fetched:
 
     `queries`: whether each query of the callback found something. `filtered`: requests that repeat one of the
     same page. `is_emptied`: it brings nothing where its last
-    version brought something, also when asked again.
+    version brought something, also when asked again. `dropped`: why the spider wants nothing of it.
     """
 
     known: Known
@@ -211,6 +219,7 @@ class Fetched:
     facts: Mapping[str, Any] = field(default_factory=dict)
     filtered: int = 0
     is_emptied: bool = False
+    dropped: str = ""
     queries: Mapping[str, bool] = field(default_factory=dict)
 
 
@@ -230,10 +239,14 @@ class Redirected:
 
 @dataclass(frozen=True, slots=True)
 class Retry:
-    """Another try later; `counts` is False where the attempt was not the URL's fault."""
+    """Another try later; `counts` is False where the attempt was not the URL's fault.
+
+    `after`: the spider asked for it, and for so many seconds without a request to the domain.
+    """
 
     reason: str
     counts: bool = True
+    after: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -254,13 +267,16 @@ class Denied:
 @dataclass(frozen=True, slots=True)
 class Failed:
     """Given up in this run. `error` groups equals; `is_gone`: 404 or 410; `is_parse`: the spider raised,
-    with its `traceback`."""
+    with its `traceback`. `records`, `links` and `refused`: what its `failed` made of that."""
 
     reason: str
     error: str = ""
     is_gone: bool = False
     is_parse: bool = False
     traceback: str = ""
+    records: Collection[RecordLine] = ()
+    links: tuple[NewUrl, ...] = ()
+    refused: tuple[Refusal, ...] = ()
     queries: Mapping[str, bool] = field(default_factory=dict)
 
 
@@ -281,7 +297,8 @@ class Exchange:
 
 @dataclass(frozen=True, slots=True)
 class Reaction:
-    """What an answer means for its whole domain: failures and refusals add up, `rest` seconds are asked for.
+    """What an answer means for its whole domain: failures and refusals add up, `rest` seconds are asked for
+    (`asked`: by the spider, and why).
 
     `limited`: how the site refused us for asking too often. `hitch`: which try of one URL went wrong (from
     1), where that says little about its domain. `budgets`: (requests left, seconds until that is over) by the
@@ -299,6 +316,7 @@ class Reaction:
     is_doubted: bool = False
     hitch: int = 0
     is_ours: bool = False
+    asked: str = ""
 
     @property
     def is_plain(self) -> bool:

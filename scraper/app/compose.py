@@ -74,6 +74,7 @@ def compose(
         listeners,
         random.random,
         may_stand=fetcher.may_stand,
+        give_up=fetcher.give_up,
     )
 
 

@@ -87,6 +87,7 @@ def _figures(summary: Summary) -> Iterator[tuple[str, str]]:
         ("retries", "tried again"),
         ("failed", "failed"),
         ("denied", "denied"),
+        ("dropped", "dropped"),
         ("filtered", "duplicate requests filtered"),
         ("pending", "pending"),
     ):

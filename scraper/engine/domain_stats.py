@@ -42,6 +42,7 @@ class DomainStats:
     parse_errors: int = 0
     emptied: int = 0
     denied: int = 0
+    dropped: int = 0
     retries: int = 0
     filtered: int = 0
     refusals: int = 0
@@ -94,9 +95,10 @@ class DomainStats:
 
     def _count_outcome(self, url: str, outcome: Outcome) -> None:
         match outcome:
-            case Fetched(records=records):
+            case Fetched(records=records, dropped=dropped):
                 self.pages += 1
                 self.records += len(records)
+                self.dropped += bool(dropped)
             case Unchanged():
                 self.unchanged += 1
             case Redirected():
@@ -121,6 +123,7 @@ class DomainStats:
     def _count_failure(self, url: str, outcome: Failed) -> None:
         kind = outcome.error or outcome.reason
         self.failed += 1
+        self.records += len(outcome.records)
         self.gone += outcome.is_gone
         self.parse_errors += outcome.is_parse
         self.note(kind, f"{url}: {outcome.reason}")

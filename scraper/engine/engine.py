@@ -52,9 +52,11 @@ class Engine:
         chance: Callable[[], float] = lambda: 0.5,
         *,
         may_stand: Callable[[Entry], bool],
+        give_up: Callable[[Visit], Visit],
     ) -> None:
         self._store = store
         self._run = run
+        self._give_up = give_up
         self._downloader = downloader
         self._robots_cache = robots_cache
         self._plan = plan
@@ -316,6 +318,7 @@ class Engine:
             visit, stays = kept or visit, kept is None
         else:
             visit, stays = self._throttling.fair(domain, visit)
+        visit = self._give_up(visit)
         if not stays:
             self._group_commit.add(domain, visit)
         if is_page:

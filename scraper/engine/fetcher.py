@@ -8,6 +8,7 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from urllib.parse import urlencode
 
+from scraper import errors
 from scraper.engine.parse_limit import Bounded, Parsing, too_long
 from scraper.errors import (
     BadAnswer,
@@ -52,7 +53,7 @@ from scraper.politeness import retry, robots
 from scraper.politeness.blocks import AUTH_REFUSED, refusal
 from scraper.politeness.scope import refusal as out_of_scope
 from scraper.runs.archive import Archives
-from scraper.spider import ParseResult, Rules, Spider, parse_page
+from scraper.spider import ParseResult, Rules, Spider, parse_failure, parse_page
 from scraper.spider.identity import ParseInputs, archived_as, identity_of, request_of, request_text
 from scraper.urls import canonical, domain_of, join, variant
 
@@ -222,6 +223,8 @@ class Fetcher:
         outcome, rejected = self._judge(entry, page, reaction)
         if isinstance(outcome, Retry):
             outcome = self._again(entry, sent.request, outcome)
+            if isinstance(outcome, Retry) and outcome.after:
+                reaction = self._rest(session, reaction, outcome.after, outcome.reason)
         return Visit(
             entry,
             outcome,
@@ -240,7 +243,7 @@ class Fetcher:
 
     def read(self, entry: Entry, response: Response) -> Visit:
         """The visit that an archived response makes: parsed whatever is known, and no news of its site."""
-        entry = replace(entry, known=None)
+        entry = replace(entry, known=None, attempts=self._options.max_attempts)
         self._doubtful.add(entry.id)  # an archive says nothing else when it is asked again
         page = Page(request_of(entry), response, depth=entry.depth, token=self._options.token)
         with self._in_hand(entry.id):
@@ -249,6 +252,26 @@ class Fetcher:
         if isinstance(outcome, Retry):
             outcome = Failed(f"{outcome.reason} in the archive", outcome.reason)
         return self._discreet(None, Visit(entry, outcome, None, PLAIN, rejected))
+
+    def give_up(self, visit: Visit) -> Visit:
+        """A visit that failed, with what the spider's `failed` makes of it. For the owner thread."""
+        outcome = visit.outcome
+        if not isinstance(outcome, Failed) or type(self._spider).failed is Spider.failed:
+            return visit
+        reason = outcome.reason
+        found = self._bounded.call(lambda: self._failure(visit.entry, reason))
+        if not isinstance(found, ParseResult):
+            note = found or f"failed() takes longer than {self._options.parse_timeout:g} s"
+            return replace(visit, notes=(*visit.notes, note))
+        outcome = replace(outcome, records=found.records, links=found.links, refused=found.refused)
+        return replace(visit, outcome=outcome, rejected=(*visit.rejected, *found.rejected))
+
+    def _failure(self, entry: Entry, reason: str) -> ParseResult | str:
+        page = Page(request_of(entry), Response(entry.url, 0, Headers(), b""), depth=entry.depth)
+        try:
+            return parse_failure(self._spider, page, reason, self._rules, entry.fp)
+        except Exception as error:
+            return f"failed() raised {told(error, self._files)}"
 
     def robots_request(
         self,
@@ -312,11 +335,18 @@ class Fetcher:
         """Another try, unless the request may not be repeated or has had its tries."""
         # What was refused for its rate was not done (RFC 6585 4).
         is_undone = retry.is_safe(request.method) or wish.reason.endswith("status 429")
-        if not (is_undone or (request.meta or {}).get("retry")):
+        if not (is_undone or wish.after is not None or (request.meta or {}).get("retry")):
             return Failed(f"{wish.reason}; {request.method} is not repeated", wish.reason)
         if wish.counts and entry.attempts + 1 >= self._options.max_attempts:
             return Failed(f"{wish.reason}, after {entry.attempts + 1} attempts", wish.reason)
         return wish
+
+    def _rest(self, session: DomainSession, reaction: Reaction, after: float, reason: str) -> Reaction:
+        """A wait that the spider asks for is the domain's, like one that the site asks for."""
+        if session.limiter is not None:
+            session.limiter.rest_until(self._clock.now() + after)
+        asked = f"{reason}: the spider asks for {after:g} s"
+        return replace(reaction, rest=max(after, reaction.rest or 0.0), asked=asked)
 
     def _reaction(self, session: DomainSession, entry: Entry, response: Response) -> Reaction:
         status = response.status
@@ -339,6 +369,8 @@ class Fetcher:
         response, status = page.response, page.status
         if status == 304:
             return self._not_modified(entry, page)
+        if not reaction.limited and self._is_handled(entry, page.request, status):
+            return self._parse(entry, page)
         if reaction.limited or (reaction.refusal and reaction.rest is None):
             return _refused(reaction), ()
         if redirects.is_redirect(status):
@@ -351,6 +383,18 @@ class Fetcher:
         if retry.is_retryable_status(status) or reaction.rest is not None:
             return Retry(f"status {status}"), ()
         return Failed(f"status {status}", f"status {status}", is_gone=status in _GONE), ()
+
+    def _is_handled(self, entry: Entry, request: Request, status: int) -> bool:
+        """Whether a callback gets this status; one that another try may mend, after the last of them."""
+        if not self.handles(request, status):
+            return False
+        is_repeated = retry.is_safe(request.method) or bool((request.meta or {}).get("retry"))
+        is_last = not is_repeated or entry.attempts + 1 >= self._options.max_attempts
+        return is_last or not retry.is_retryable_status(status)
+
+    def handles(self, request: Request, status: int) -> bool:
+        """Whether the spider wants pages of a status that is no success."""
+        return status in request.handle_statuses or status in self._spider.handle_statuses
 
     def _may_ask_again(self, entry: Entry, request: Request) -> bool:
         """Whether a page that brings nothing is asked again: lists come without their rows on a bad moment.
@@ -494,12 +538,14 @@ class Fetcher:
             if is_emptied and self._may_ask_again(entry, page.request):
                 return Retry("brings nothing where it did"), ()
             facts = page.facts(self._robots_usage(page))
+        except errors.Retry as wish:
+            return Retry(wish.message, after=wish.after or 0.0), ()
         except PageTooLarge as error:
             return Failed(error.message, TOO_LARGE), ()
         except Exception as error:
             return self._raised(error, queries), ()
         outcome = Fetched(known, found.records, found.links, found.refused, facts, found.filtered, is_emptied)
-        return replace(outcome, queries=queries), found.rejected
+        return replace(outcome, dropped=found.dropped, queries=queries), found.rejected
 
     def _raised(self, error: Exception, asked: Mapping[str, bool]) -> Failed:
         """A page whose callback raised."""
@@ -511,7 +557,7 @@ class Fetcher:
 
 def _is_emptied(before: Known, found: ParseResult) -> bool:
     """Whether a page brings nothing though its last version brought something."""
-    if found.records or found.rejected:
+    if found.records or found.rejected or found.dropped:
         return False
     return bool(before.records or (before.links and not found.links))
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from scraper.engine.domain import Domain
 from scraper.engine.leases import Leases
-from scraper.model import Fetched, NewUrl, Outcome, Redirected, Refusal, Retry, Unchanged, Visit
+from scraper.model import Failed, Fetched, NewUrl, Outcome, Redirected, Refusal, Retry, Unchanged, Visit
 from scraper.ops.clock import Clock
 from scraper.runs.events import Listener, Refused, Settled
 from scraper.store import Run, Store
@@ -95,6 +95,6 @@ def _domains(visits: Sequence[Visit]) -> set[str]:
 
 
 def _links(outcome: Outcome) -> Sequence[NewUrl]:
-    if isinstance(outcome, Fetched):
+    if isinstance(outcome, Fetched | Failed):
         return outcome.links
     return (outcome.to,) if isinstance(outcome, Redirected) else ()

@@ -1,6 +1,7 @@
 """What a domain does next: an errand for a robots.txt, a login, or the next URLs that may be asked for."""
 
 from collections.abc import Callable
+from math import inf
 
 from scraper.engine.batch import Batch
 from scraper.engine.domain import Domain
@@ -143,6 +144,8 @@ class Scheduler:
         # What a POST brings is fresh only where the spider says so (RFC 9110 9.3.3).
         until = known.fresh_until if request.method in ("GET", "HEAD") else 0.0
         until = max(until, known.fetched_at + max_age)
+        if request.modified_at is not None and known.fetched_at > request.modified_at:
+            until = inf
         return caching.is_usable(known.fetched_at, until, now) and self._may_stand(entry)
 
     def _robots_rules(self, domain: Domain, url: str) -> RobotsRules | None:

@@ -119,7 +119,7 @@ class Throttling:
         else:
             self._count_trouble(domain, reaction, now)
             if reaction.rest is not None:
-                reason = f"Retry-After {reaction.rest:.0f} s"
+                reason = reaction.asked or f"Retry-After {reaction.rest:.0f} s"
                 domain.state = throttle.rest(domain.state, now + reaction.rest, reason)
         if reaction.budgets:
             self._spread(domain, reaction.budgets, now)

@@ -13,7 +13,7 @@ from parsel.csstranslator import GenericTranslator, HTMLTranslator
 from scraper.errors import SpiderError
 from scraper.urls import is_plain_target, join, origin_of
 
-Patterns = str | Iterable[str]
+Patterns = str | re.Pattern[str] | Iterable[str | re.Pattern[str]]
 """One regular expression, or several of which one has to be found."""
 
 _WEB = ("https://", "http://")
@@ -51,12 +51,14 @@ def absolute(base: str, hrefs: Iterable[str | None]) -> Iterator[str]:
 
 def chosen(urls: Iterable[str], allow: Patterns, deny: Patterns) -> list[str]:
     """The URLs in which one of `allow` is found, where there is any, and none of `deny`."""
-    wanted, unwanted = _patterns(allow), _patterns(deny)
+    wanted, unwanted = compiled(allow), compiled(deny)
     return [url for url in urls if _is_among(url, wanted, True) and not _is_among(url, unwanted, False)]
 
 
-def _patterns(patterns: Patterns) -> list["re.Pattern[str]"]:
-    return [re.compile(one) for one in ([patterns] if isinstance(patterns, str) else patterns)]
+def compiled(patterns: Patterns) -> list["re.Pattern[str]"]:
+    """One regular expression or several, as they may be given."""
+    given = [patterns] if isinstance(patterns, str | re.Pattern) else patterns
+    return [re.compile(one) for one in given]
 
 
 def _is_among(url: str, patterns: list["re.Pattern[str]"], of_none: bool) -> bool:

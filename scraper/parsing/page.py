@@ -10,12 +10,14 @@ from parsel import Selector, SelectorList
 
 from scraper.errors import PageTooLarge, SpiderError
 from scraper.model import Headers, Request, Response
-from scraper.parsing import extraction, hrefs, refresh, sitemap
+from scraper.parsing import extraction, hrefs, refresh
 from scraper.parsing.encoding import decode, encoding_of
 from scraper.parsing.form_controls import marked, needs_marks, read
 from scraper.parsing.forms import Form
 from scraper.parsing.queries import WatchedSelector
 from scraper.parsing.refresh import Refresh
+from scraper.parsing.sitemap import Sitemap, is_listing, is_url_list
+from scraper.parsing.sitemap import parse as read_sitemap
 from scraper.parsing.tree import is_xhtml, parse_html, parse_xhtml, parse_xml
 from scraper.politeness.page_directives import content_usage, is_nofollow, robots_directives, tdm_reservation
 from scraper.urls import join
@@ -171,7 +173,7 @@ class Page:
         if self._has_xml is None:
             kind = self._content_type().partition(";")[0].strip()
             is_typed = _XML_TYPE.fullmatch(kind) is not None and kind != "application/xhtml+xml"
-            self._has_xml = (is_typed and not is_xhtml(self.text)) or sitemap.is_listing(self.content)
+            self._has_xml = (is_typed and not is_xhtml(self.text)) or is_listing(self.content)
         return self._has_xml
 
     def _selector(self) -> Selector:
@@ -259,21 +261,20 @@ class Page:
                 yield from (link.get("href") for link in element.iter("a", "area"))
 
     def _links(self) -> list[str]:
-        if (listed := self._listed()) is not None:
+        if (listed := self.sitemap) is not None:
             return list(dict.fromkeys(hrefs.absolute(self.base, (*listed.sitemaps, *listed.urls))))
         find = _FEED_HREFS if self._is_xml() else _HREFS
         refreshed = [self.meta_refresh.url] if self.meta_refresh is not None else []
         return list(dict.fromkeys((*refreshed, *hrefs.absolute(self.base, find(self.tree)))))
 
-    def _listed(self) -> sitemap.Sitemap | None:
+    @property
+    def sitemap(self) -> Sitemap | None:
         """What a sitemap or a feed lists, known by its content; None for any other page."""
-        is_known = sitemap.is_listing(self.content)
-        is_list = (
-            is_known or self.content.startswith(_GZIP) or (self._is_text() and sitemap.is_url_list(self.text))
-        )
+        is_known = is_listing(self.content)
+        is_list = is_known or self.content.startswith(_GZIP) or (self._is_text() and is_url_list(self.text))
         if not is_list and not self._is_xml():
             return None
-        listed = sitemap.parse(self.content, self.url, self._content_type())
+        listed = read_sitemap(self.content, self.url, self._content_type())
         if listed.is_cut:
             count = len(listed.pages) + len(listed.indexed)
             self._note(f"the sitemap is cut after {count:,} URLs: no more than 500,000 and 50 MB are read")

@@ -6,7 +6,7 @@ they go. No entity, no include and no network is ever followed, and every size i
 
 import re
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Container, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import mktime_tz, parsedate_tz
@@ -36,18 +36,25 @@ _ROOT = re.compile(
 )
 _HEAD = 20_000  # bytes within which the root begins
 _XML_BASE = "{http://www.w3.org/XML/1998/namespace}base"
+_EXTENSIONS = frozenset(("image", "video", "news"))
 _URL_LINE = re.compile(r"https?://[^\s<>]+", re.IGNORECASE)
 _LEAST_URLS = 0.9  # of the lines of a text that is a list of URLs
 
 
 @dataclass(frozen=True, slots=True)
 class Listed:
-    """One URL of a sitemap, with what the site says of it; `lastmod` in epoch seconds."""
+    """One URL of a sitemap, with what the site says of it; `lastmod` in epoch seconds.
+
+    `alternates`: the same page in other languages, as (hreflang, URL). `extras`: what the extensions for
+    images, videos and news say, as (name, text), with names such as `image:loc` and `news:title`.
+    """
 
     url: str
     lastmod: float | None = None
     changefreq: str | None = None
     priority: float | None = None
+    alternates: tuple[tuple[str, str], ...] = ()
+    extras: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +92,7 @@ def is_url_list(text: str) -> bool:
 
 def parse(body: bytes, url: str, content_type: str | None = None) -> Sitemap:
     """Read a sitemap that came from `url`; empty for what is none."""
-    body, is_cut = _unpacked(body)
+    body, is_cut = unpacked(body)
     text = decode(body, encoding_of(body, content_type)).lstrip().lstrip(_INVISIBLE).lstrip()
     found = _in_xml(text, url) if text.startswith("<") else _in_lines(text)
     pages: list[Listed] = []
@@ -94,14 +101,14 @@ def parse(body: bytes, url: str, content_type: str | None = None) -> Sitemap:
         for listed, is_index in found:
             kept = indexed if is_index else pages
             if len(kept) == MOST_URLS:
-                raise _Cut
+                raise Cut
             kept.append(listed)
-    except _Cut:
+    except Cut:
         is_cut = True
     return Sitemap(tuple(pages), tuple(indexed), is_cut)
 
 
-def _unpacked(body: bytes) -> tuple[bytes, bool]:
+def unpacked(body: bytes) -> tuple[bytes, bool]:
     """The body out of its gzip, as far as that is sound, and whether it was longer than it may be."""
     if not body.startswith(b"\x1f\x8b"):
         return body[:_LARGEST], len(body) > _LARGEST
@@ -120,12 +127,26 @@ def _unpacked(body: bytes) -> tuple[bytes, bool]:
 
 def _in_lines(text: str) -> Iterator[tuple[Listed, bool]]:
     for line in islice(_LINE.finditer(text), _MOST_LINES):
-        url = _absolute(None, line[0])
+        url = absolute(None, line[0])
         if url:
             yield Listed(url), False
 
 
 def _in_xml(text: str, url: str) -> Iterator[tuple[Listed, bool]]:
+    # A <url> within a <loc> is only a wrong way to write the latter.
+    for name, element, base in units(text, url, _UNITS, but_in=("loc",)):
+        for listed in _UNITS[name](element, base):
+            yield listed, name in ("sitemap", "sitemapindex")
+
+
+def units(
+    text: str, url: str, names: Container[str], *, but_in: Container[str]
+) -> Iterator[tuple[str, etree._Element, str]]:
+    """The elements of these names (local, lower case) with what their URLs are relative to, but those in
+    parents of some names.
+
+    They are read one by one and are gone after their turn; raises Cut where there are too many elements.
+    """
     if "&" in text:
         text = _AMPERSAND.sub(lambda found: found[1] or "&amp;", text)
     # The body is bounded already, so no single text of it need be.
@@ -144,22 +165,19 @@ def _in_xml(text: str, url: str) -> Iterator[tuple[Listed, bool]]:
         for _, element in elements:
             count += 1
             if count > _MOST_ELEMENTS:
-                raise _Cut
-            name = _name(element)
-            read = _UNITS.get(name)
+                raise Cut
+            name = name_of(element)
             parent = element.getparent()
-            # A <url> within a <loc> is only a wrong way to write the latter.
-            if read is None or (parent is not None and _name(parent) == "loc"):
+            if name not in names or (parent is not None and name_of(parent) in but_in):
                 continue
-            for listed in read(element, _base(element, url) if has_bases else url):
-                yield listed, name in ("sitemap", "sitemapindex")
+            yield name, element, _base(element, url) if has_bases else url
             _forget(element)
             count = 0
     except etree.LxmlError:
         return
 
 
-class _Cut(Exception):
+class Cut(Exception):
     """There is more than may be read."""
 
 
@@ -171,12 +189,14 @@ def _base(element: etree._Element, url: str) -> str:
     return url
 
 
-def _name(element: etree._Element) -> str:
+def name_of(element: etree._Element) -> str:
+    """The local name in lower case; empty for a comment."""
     tag = element.tag
     return tag.rpartition("}")[2].lower() if isinstance(tag, str) else ""
 
 
-def _text(element: etree._Element) -> str:
+def text_of(element: etree._Element) -> str:
+    """All text in an element."""
     return "".join(str(text) for text in element.itertext(etree.Element))
 
 
@@ -188,7 +208,8 @@ def _forget(element: etree._Element) -> None:
         del parent[0]
 
 
-def _absolute(base: str | None, href: str) -> str | None:
+def absolute(base: str | None, href: str) -> str | None:
+    """The http(s) URL of a link, seen from `base`; None for what is none."""
     href = href.strip().strip(_INVISIBLE).strip()
     if not href or (base is None and href[:4].lower() != "http"):
         return None
@@ -200,9 +221,9 @@ def _fields(unit: etree._Element) -> dict[str, str]:
     """Text of the children of a unit by name; of equals the first that has any."""
     fields: dict[str, str] = {}
     for child in unit:
-        name = _name(child)
+        name = name_of(child)
         if name and name != "loc" and not fields.get(name):
-            fields[name] = _text(child).strip()
+            fields[name] = text_of(child).strip()
     return fields
 
 
@@ -210,43 +231,62 @@ def _in_url(unit: etree._Element, base: str) -> Iterator[Listed]:
     """A <url> or <sitemap>, which has more than one <loc> where end tags are missing."""
     fields: dict[str, str] | None = None
     for child in unit:
-        if _name(child) != "loc":
+        if name_of(child) != "loc":
             continue
-        url = _absolute(base, _text(child))
+        url = absolute(base, text_of(child))
         if url:
             fields = _fields(unit) if fields is None else fields
             yield Listed(
                 url,
-                _moment(fields.get("lastmod", "")),
+                moment(fields.get("lastmod", "")),
                 fields.get("changefreq"),
                 _share(fields.get("priority")),
+                tuple(_alternates(unit, base)),
+                tuple(_extras(unit)),
             )
+
+
+def _alternates(unit: etree._Element, base: str) -> Iterator[tuple[str, str]]:
+    for child in unit:
+        if name_of(child) == "link" and (language := child.get("hreflang")):
+            url = absolute(base, child.get("href") or "")
+            if url:
+                yield language, url
+
+
+def _extras(unit: etree._Element) -> Iterator[tuple[str, str]]:
+    for child in unit:
+        kind = name_of(child).rpartition(":")[2]  # a prefix that is declared nowhere stays in the name
+        if kind in _EXTENSIONS:
+            for leaf in child.iter(etree.Element):
+                if len(leaf) == 0 and (text := text_of(leaf).strip()):
+                    yield f"{kind}:{name_of(leaf).rpartition(':')[2]}", text
 
 
 def _in_item(unit: etree._Element, base: str) -> Iterator[Listed]:
     """An <item> of RSS: its link, else its guid where that is one."""
     fields = _fields(unit)
-    url = _absolute(base, fields.get("link", "")) or _permalink(unit, base)
+    url = absolute(base, fields.get("link", "")) or _permalink(unit, base)
     if url:
-        yield Listed(url, _moment(fields.get("pubdate") or fields.get("date") or ""))
+        yield Listed(url, moment(fields.get("pubdate") or fields.get("date") or ""))
 
 
 def _permalink(unit: etree._Element, base: str) -> str | None:
     for child in unit:
-        if _name(child) == "guid" and (child.get("isPermaLink") or "true").strip().lower() == "true":
-            return _absolute(base, _text(child))
+        if name_of(child) == "guid" and (child.get("isPermaLink") or "true").strip().lower() == "true":
+            return absolute(base, text_of(child))
     return None
 
 
 def _in_entry(unit: etree._Element, base: str) -> Iterator[Listed]:
     """An <entry> of Atom: the first of its links that is the entry itself (RFC 4287 4.2.7.2)."""
     for child in unit:
-        if _name(child) == "link" and (child.get("rel") or "alternate").strip().lower() == "alternate":
+        if name_of(child) == "link" and (child.get("rel") or "alternate").strip().lower() == "alternate":
             own = child.get(_XML_BASE)
-            url = _absolute((join(base, own) if own else None) or base, child.get("href") or "")
+            url = absolute((join(base, own) if own else None) or base, child.get("href") or "")
             if url:
                 fields = _fields(unit)
-                yield Listed(url, _moment(fields.get("updated") or fields.get("published") or ""))
+                yield Listed(url, moment(fields.get("updated") or fields.get("published") or ""))
                 return
 
 
@@ -266,7 +306,7 @@ def _share(text: str | None) -> float | None:
     return min(float(found[0]), 1.0) if found else None
 
 
-def _moment(text: str) -> float | None:
+def moment(text: str) -> float | None:
     """Epoch seconds of a W3C or RFC 822 date, UTC where it names no zone; None for no date."""
     text = text[:64]
     try:

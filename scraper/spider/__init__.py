@@ -8,7 +8,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from scraper.errors import RecordError, SpiderError
+from scraper.errors import Drop, RecordError, SpiderError
 from scraper.model import NewUrl, RecordLine, Refusal, Rejection, Request
 from scraper.parsing.page import Page
 from scraper.politeness.scope import LONGEST_URL, growth, refusal
@@ -51,6 +51,7 @@ class Spider:
     settings: Mapping[str, Any] = {}
     health: Mapping[str, Any] = {}
     params: Mapping[str, str] = {}
+    handle_statuses: Collection[int] = ()
 
     def __init_subclass__(cls, **arguments: Any) -> None:
         super().__init_subclass__(**arguments)
@@ -64,6 +65,9 @@ class Spider:
     def parse(self, page: Page) -> Any:
         """Yield records, Requests and URLs from a page."""
         raise SpiderError(f"spider {self.name} has no parse(self, page)")
+
+    def failed(self, request: Request, why: str) -> Any:
+        """Yield records, Requests and URLs for a request that was given up; `why`: as in "status 500"."""
 
     def login(self, session: Any) -> None:
         """Log in to a domain with its session (a requests.Session), before its first page."""
@@ -104,7 +108,7 @@ class Rules:
 class ParseResult:
     """What a callback got out of one page. `rejected`: why records were not kept.
 
-    `filtered`: Requests that repeat one of the same page.
+    `filtered`: Requests that repeat one of the same page. `dropped`: why the spider wants nothing of it.
     """
 
     records: Collection[RecordLine] = ()
@@ -112,6 +116,7 @@ class ParseResult:
     refused: tuple[Refusal, ...] = ()
     rejected: tuple[Rejection, ...] = ()
     filtered: int = 0
+    dropped: str = ""
 
 
 def rules_of(
@@ -184,13 +189,24 @@ def parse_page(spider: Spider, page: Page, rules: Rules, parent: bytes = b"") ->
     basket = _Basket(page, rules, parent)
     if name not in rules.callbacks:
         raise _no_callback(name, rules.callbacks)
-    for thing in _each(getattr(spider, name)(page), name):
-        basket.put(thing, name)
+    try:
+        for thing in each(getattr(spider, name)(page), name):
+            basket.put(thing, name)
+    except Drop as drop:
+        return ParseResult(dropped=drop.message)
     return basket.parse_page()
 
 
-def _each(result: Any, name: str) -> Iterable[Any]:
-    """What a callback yielded, or returned at once."""
+def parse_failure(spider: Spider, page: Page, why: str, rules: Rules, parent: bytes) -> ParseResult:
+    """What a spider makes of a request that was given up; `page` has no content."""
+    basket = _Basket(page, rules, parent)
+    for thing in each(spider.failed(page.request, why), "failed"):
+        basket.put(thing, "failed")
+    return basket.parse_page()
+
+
+def each(result: Any, name: str) -> Iterable[Any]:
+    """What a callback of that name yielded, or returned at once."""
     if result is None:
         return ()
     if isinstance(result, str | Request) or is_record(result):
@@ -400,7 +416,7 @@ def _first(spider: Spider) -> Iterator[Request]:
             f"spider {spider.name} starts with a single {type(started).__name__}", "give a list"
         )
     count = 0
-    for count, one in enumerate(_each(started, "start"), 1):  # noqa: B007 - the count is the point
+    for count, one in enumerate(each(started, "start"), 1):  # noqa: B007 - the count is the point
         yield _start_request(one)
     if not count:
         raise SpiderError(f"spider {spider.name} has no start_urls", "or a start() that yields URLs")

@@ -109,7 +109,8 @@ def _files(folder: Path) -> list[Path]:
 def _is_spider(file: Path) -> bool:
     """Whether a file mentions spiders, or cannot be read: then its error is told when it is loaded."""
     try:
-        return b"Spider" in file.read_bytes()
+        source = file.read_bytes()
+        return b"Spider" in source or b"CrawlRules" in source
     except OSError:
         return True
 

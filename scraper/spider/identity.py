@@ -38,6 +38,8 @@ def is_plain(request: Request) -> bool:
         and request.max_age is None
         and not request.priority
         and not request.dont_filter
+        and not request.handle_statuses
+        and request.modified_at is None
     )
 
 

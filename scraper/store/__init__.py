@@ -260,7 +260,8 @@ class Store(Protocol):
           pending again; any other that the run has already stays as it is.
         * Retry stays pending, attempts + 1 if it `counts`, and goes behind its equals.
         * Deferred stays pending, at its place.
-        * Denied and Failed are done with their reason; what stood for the page stands, unless `is_gone`. A
+        * Denied and Failed are done with their reason; what stood for the page stands, unless `is_gone`, or
+          the Failed has records: these stand instead, until the page is read again. Its links are added. A
           Denied that `keeps_links` makes those of the last version pending, whichever run has made it.
         """
         ...

@@ -152,6 +152,7 @@ class _Crawl:
             self._clock,
             (self._events.append, *listeners),
             may_stand=fetcher.may_stand,
+            give_up=fetcher.give_up,
         )
 
     def _conclude(self, end: End) -> tuple[list[dict[str, Any]], Judgement, dict[str, Any]]:

@@ -952,6 +952,17 @@ class TestCurrentRecords:
         run_through(store, {"1": Failed("404", is_gone=True), "2": Redirected(url("4", hops=1))}, "1", "2")
         assert self.current(store) == ["4"]
 
+    def test_records_of_a_failure_stand_instead_until_the_page_is_read_again(self, world: World) -> None:
+        store = world.worker("w1")
+        run_through(store, {"1": page("old")}, "1")
+        failed = Failed("500", records=page("failed").records, links=(url("mirror"),))
+        assert keys(store.records(run_through(store, {"1": failed}, "1"))) == ["failed", "mirror"]
+        assert self.current(store) == ["failed", "mirror"]
+        run = store.start_run("news", "code")
+        store.add(run, [url("1")])
+        (entry,) = store.take(run, lease_all(store, run)["a.example"], 1)
+        assert entry.known is None
+
     def test_pruning_keeps_them(self, world: World) -> None:
         store = world.worker("w1")
         ids = [run_through(store, {"1": page(f"v{i}")}, "1", "2", f"only{i}").id for i in range(5)]
@@ -1091,6 +1102,12 @@ def some_outcome(dice: Random, entry: Entry) -> Outcome:
         Deferred("later"),
         Denied("robots", keeps_links=dice.random() < 0.5),
         Failed("gone", is_gone=dice.random() < 0.5),
+        replace(
+            Failed("500", is_gone=dice.random() < 0.3),
+            records=page(*"cd"[: dice.randrange(3)]).records,
+            links=links,
+            refused=(Refusal(f"y:{dice.randrange(9)}", "scheme"),),
+        ),
     ]
     if entry.known is not None:
         outcomes += [Unchanged(Known(0, etag="new"))] * 3

@@ -1,4 +1,5 @@
 import gzip
+import re
 import threading
 from collections.abc import Iterable
 from typing import Any
@@ -85,6 +86,27 @@ def test_no_body_makes_a_page_raise(body: bytes, kind: str) -> None:
     assert got.facts() == {}
     assert got.nofollow_urls == frozenset()
     assert got.soup.find("li") is None
+
+
+@pytest.mark.parametrize(
+    ("wanted", "paths"),
+    [
+        ({"allow": r"/a/\d"}, ["a/1", "a/2"]),
+        ({"allow": (r"/a/1", "b$")}, ["a/1", "b"]),
+        ({"allow": re.compile("/A/", re.IGNORECASE), "deny": "2"}, ["a/1"]),
+        ({"deny": [r"/a/", "c"]}, ["b"]),
+        ({"css": "nav"}, ["b"]),
+        ({"css": "nav a, p"}, ["a/1", "b"]),
+        ({"css": "a.x::attr(href)", "deny": "b"}, ["a/2"]),
+        ({"css": "table"}, []),
+    ],
+)
+def test_links_may_be_chosen_by_pattern_and_place(wanted: dict[str, Any], paths: list[str]) -> None:
+    got = page(
+        "<p><a href=/a/1>1</a></p><a class=x href=/a/2>2</a>"
+        "<nav><a class=x href=/b>b</a></nav><a href=/c>c</a>"
+    )
+    assert [one.removeprefix("https://example.org/") for one in got.links(**wanted)] == paths
 
 
 def test_links_in_json_are_no_links() -> None:

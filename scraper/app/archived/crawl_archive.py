@@ -121,9 +121,10 @@ class Offline:
             visit = Visit(entry, failed)
         else:
             visit = self._fetcher.read(entry, page.response) if page else Visit(entry, self._missing(entry))
+        visit = self._fetcher.give_up(visit)
         self._pages += isinstance(visit.outcome, Fetched)
         self._failed += isinstance(visit.outcome, Failed)
-        self._records += len(visit.outcome.records) if isinstance(visit.outcome, Fetched) else 0
+        self._records += len(visit.outcome.records) if isinstance(visit.outcome, Fetched | Failed) else 0
         self._tell(Visited(visit))
         return visit
 

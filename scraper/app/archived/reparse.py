@@ -17,6 +17,7 @@ from scraper.runs.archive import ArchivedPage, Archives
 from scraper.runs.changes import Change, diff
 from scraper.runs.events import Listener
 from scraper.spider import rules_of
+from scraper.spider.identity import request_of
 from scraper.store import Run, Store
 from scraper.urls import with_callback
 
@@ -123,13 +124,15 @@ def _visits(prepared: Prepared, store: Store, archives: Archives, known: _Known)
     fetcher = Fetcher(prepared.spider, rules, options, SystemClock())
     for page in archives.pages():
         for entry in _entries(page, store, known, rules.callbacks):
+            if not (
+                200 <= page.response.status < 300 or fetcher.handles(request_of(entry), page.response.status)
+            ):
+                continue
             yield fetcher.read(entry, page.response)
 
 
 def _entries(page: ArchivedPage, store: Store, known: _Known, callbacks: Collection[str]) -> Iterator[Entry]:
     """The requests behind an archived page; none where the page is no longer one of the spider's."""
-    if not 200 <= page.response.status < 300:
-        return
     for fp in dict.fromkeys(with_callback(page.fp, callback) for callback in ("parse", *callbacks)):
         row = store.lookup(known.spider, fp)
         if row is not None and row["run_number"] >= known.base:

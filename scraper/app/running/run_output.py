@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
-from scraper.model import Deferred, Denied, Failed, Outcome, Retry, Visit
+from scraper.model import Deferred, Denied, Failed, Fetched, Outcome, Retry, Visit
 from scraper.ops.clock import Clock
 from scraper.runs.events import (
     DomainLeft,
@@ -177,5 +177,7 @@ def _told(outcome: Outcome) -> tuple[str, str] | None:
             return "retry", reason
         case Deferred(reason=reason):
             return "deferred", reason
+        case Fetched(dropped=reason) if reason:
+            return "dropped", reason
         case _:
             return None

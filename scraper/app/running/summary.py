@@ -135,6 +135,7 @@ def summary_of(
         "rejected": whole.rejected,
         "failed": whole.failed,
         "denied": whole.denied,
+        "dropped": whole.dropped,
         "emptied": whole.emptied,
         "deferred": end.pending if end.stop is Stop.DEFERRED else 0,
         "pending": end.pending,

@@ -97,6 +97,10 @@ class Frontier:
 
     def _give_up(self, run: Run, url: Url, outcome: Denied | Failed) -> None:
         url.state, url.reason = "denied" if isinstance(outcome, Denied) else "failed", outcome.reason
+        if isinstance(outcome, Failed) and outcome.records:
+            self._data.records[self._look(run, url.id, -1)] = outcome.records
+            self._data.pages.pop(url.id, None)
+            return
         is_gone = isinstance(outcome, Failed) and outcome.is_gone
         version = None if is_gone else self._standing(run, url.id)
         self._look(run, url.id, version, is_read=is_gone)
@@ -122,6 +126,8 @@ class Frontier:
             page = Page(known, run.number, run.number, links, outcome.facts)
             self._data.pages[visit.entry.id] = page
             return sum(is_new for _, is_new in met)
+        if isinstance(outcome, Failed):
+            return sum(self.meet(run, link)[1] for link in outcome.links)
         if isinstance(outcome, Redirected):
             is_itself = (outcome.to.domain, outcome.to.fp) == (visit.entry.domain, visit.entry.fp)
             return 0 if is_itself else self.meet(run, outcome.to, is_hop=True)[1]
@@ -160,7 +166,7 @@ class Frontier:
         return None
 
     def refuse(self, run: Run, visit: Visit) -> list[Refusal]:
-        if not isinstance(visit.outcome, Fetched):
+        if not isinstance(visit.outcome, Fetched | Failed):
             return []
         new = []
         for refusal in visit.outcome.refused:

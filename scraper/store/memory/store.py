@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from scraper.errors import LeaseLost, StoreBusy, StoreError
-from scraper.model import Entry, Fetched, Known, NewUrl, Redirected, Visit
+from scraper.model import Entry, Failed, Fetched, Known, NewUrl, Redirected, Visit
 from scraper.ops.clock import Clock, offset
 from scraper.store import (
     LEFT_TO_OTHERS,
@@ -470,6 +470,8 @@ def _asked(visit: Visit) -> int:
     match visit.outcome:
         case Fetched(links=links, filtered=filtered):
             return len(links) + filtered
+        case Failed(links=links):
+            return len(links)
         case Redirected(to):
             return (to.domain, to.fp) != (visit.entry.domain, visit.entry.fp)
     return 0

@@ -122,6 +122,11 @@ class Settlement:
                 self._refuse(refusal)
             self._change.filtered += outcome.filtered
             self._keep_page(visit, outcome, array("q", links).tobytes())
+        elif isinstance(outcome, Failed):
+            for link in outcome.links:
+                self._change.meet(link)
+            for refusal in outcome.refused:
+                self._refuse(refusal)
         elif isinstance(outcome, Unchanged | Denied):
             self._change.meet_again(self._old_links.get(visit.entry.id, ()))
         elif isinstance(outcome, Redirected) and not _is_itself(visit, outcome.to):
@@ -139,7 +144,10 @@ class Settlement:
 
     def _give_up(self, visit: Visit, outcome: Denied | Failed) -> None:
         self._finish(visit, DENIED if isinstance(outcome, Denied) else FAILED, outcome.reason)
-        if isinstance(outcome, Failed) and outcome.is_gone:
+        if isinstance(outcome, Failed) and outcome.records:
+            self._keep_records(visit, outcome.records)
+            self._connection.execute(_FORGET, (visit.entry.id,))
+        elif isinstance(outcome, Failed) and outcome.is_gone:
             self._note_nothing(visit)
         else:
             self._note_standing(visit)
@@ -233,7 +241,7 @@ class Settlement:
 
 
 def _links(outcome: Outcome) -> Sequence[NewUrl]:
-    return outcome.links if isinstance(outcome, Fetched) else ()
+    return outcome.links if isinstance(outcome, Fetched | Failed) else ()
 
 
 def _is_itself(visit: Visit, to: NewUrl) -> bool:
