@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from scraper.cli import text
+from scraper.cli.failures import PIPE_CLOSED
 from scraper.cli.options import Place, command_line
 from scraper.engine.domain_stats import REJECTED
 from scraper.model import Verdict
@@ -39,7 +40,7 @@ def full(
 
 def quiet(summary: Summary, place: Place) -> list[str]:
     """What cron mails: nothing for a run that is healthy, at most ten lines for any other."""
-    if summary["exit_code"] == 0:
+    if summary["exit_code"] in (0, PIPE_CLOSED):
         return []
     summary = printable_value(summary)
     told = [headline(summary)]
@@ -202,7 +203,7 @@ def _next(summary: Summary, place: Place) -> Iterator[tuple[str, str]]:
     data, spider, run_id = place.data, summary["spider"], summary["run_id"]
     show = command_line("show", run_id, data=data)
     words = summary.get("command") or ["run", spider]
-    if summary["exit_code"] in (75, 129, 130, 143) and summary["verdict"] != Verdict.INCOMPLETE:
+    if summary["exit_code"] in (75, 129, 130, 141, 143) and summary["verdict"] != Verdict.INCOMPLETE:
         yield "go on", command_line(*words, data=data)
     yield from _exports(summary, data)
     match summary["verdict"]:

@@ -2,6 +2,7 @@
 
 import gzip
 import os
+import select
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
@@ -82,6 +83,7 @@ class StdoutSink:
 
     def __init__(self) -> None:
         self.notes: list[str] = []
+        self.count = 0
         self._is_closed = True
 
     def open(self, examples: Sequence[str] = ()) -> None:
@@ -91,12 +93,23 @@ class StdoutSink:
     def write(self, lines: Sequence[str]) -> None:
         if lines and not self._is_closed:
             self._pass_on(encode("\n".join(lines) + "\n"))
+            self.count += len(lines)
 
     def close(self) -> None:
         self._is_closed = True
 
     def abandon(self) -> None:
         self._is_closed = True
+
+    def has_reader(self) -> bool:
+        """Whether what is written can still be read by anybody, as far as the system knows."""
+        if self._is_closed:
+            return False
+        with suppress(OSError, ValueError):  # standard output may be no file at all
+            look = select.poll()
+            look.register(sys.stdout.fileno(), 0)
+            return not look.poll(0)  # POLLERR: the other end of the pipe is closed
+        return True
 
     def _pass_on(self, content: bytes) -> None:
         try:

@@ -95,6 +95,22 @@ def test_a_reader_that_leaves_is_no_accident(project: Project, site: Site) -> No
     assert json.loads(done.stdout)["url"] == site.url() and done.stderr == ""
 
 
+def test_a_run_whose_records_nobody_reads_any_more_stops_and_goes_on_later(
+    project: Project, site: Site
+) -> None:
+    shop(project, site, delay=0.1)
+    run = project.start("run", "shop", "-o", "-")
+    assert run.process.stdout is not None and run.process.stderr is not None
+    assert json.loads(run.process.stdout.readline())["url"] == site.url()
+    assert len(site.paths()) < 20, "records come as they are committed"
+    run.process.stdout.close()
+    told = run.process.stderr.read()
+    assert run.process.wait(30) == 141
+    assert "SIGPIPE" in told and "go on" in told and len(site.paths()) < 30
+    assert project.run("run", "shop", "--quiet").code == 0
+    assert len(project.records("shop")) == 31 and len(site.paths()) <= 32
+
+
 @pytest.mark.parametrize("command", [["list"], ["runs"], ["--help"], ["run", "shop", "--json", "--quiet"]])
 def test_a_closed_pipe_ends_any_command_quietly(project: Project, site: Site, command: list[str]) -> None:
     shop(project, site)

@@ -139,7 +139,7 @@ def _give_out(
 def _notify(
     settings: Settings, files: RunFiles, summary: Mapping[str, Any], history: list[Mapping[str, Any]]
 ) -> None:
-    if settings.notify is None or summary["exit_code"] in (129, 130, 143):
+    if settings.notify is None or summary["exit_code"] in (129, 130, 141, 143):
         return
     before = history[0].get("verdict") if history else None
     changes = sum(int(summary[name]) for name in ("added", "changed", "removed"))

@@ -1,18 +1,62 @@
-"""The files of `-o`: they follow the rule of records.jsonl, and one that fails spoils no other."""
+"""The files of `-o`: they follow the rule of records.jsonl, and one that fails spoils no other.
 
-from collections.abc import Iterable, Iterator, Mapping
+Standard output is no file: nothing stands there that could be replaced, and who reads it waits. So it gets a
+run's records as they are committed, each key once, whatever becomes of the run; the exit code tells.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from scraper.app.options import Prepared
-from scraper.app.running.publish_records import everything
+from scraper.app.running.publish_records import digest, everything
 from scraper.errors import UsageError
+from scraper.runs.events import Event, Settled, Ticked
 from scraper.runs.files import RunFiles
-from scraper.sinks import STDOUT, Sink
-from scraper.store import Run, Store
+from scraper.sinks import Sink
+from scraper.sinks.lines import StdoutSink
+from scraper.store import START, Kept, Run, Store
 
 GROUP = 1000
+
+
+class Streaming:
+    """Passes the records of a run on to standard output; `leave` is called once when its reader is gone."""
+
+    def __init__(self, prepared: Prepared, store: Store, run: Run, leave: Callable[[], None]) -> None:
+        self._sinks = [sink for sink in prepared.sinks if isinstance(sink, StdoutSink)]
+        self._store = store
+        self._run = run
+        self._leave = leave
+        self._left = prepared.options.limit
+        self._seen: set[bytes] | None = set() if prepared.spider.key else None
+        self._cursor = START
+        self._is_left = False
+
+    def __call__(self, event: Event) -> None:
+        if self._sinks and isinstance(event, Settled | Ticked):
+            self.export()
+
+    def export(self) -> None:
+        """Write what has been committed since the last call."""
+        while self._sinks and (kept := self._store.records(self._run, self._cursor, GROUP)):
+            self._cursor = kept[-1].cursor
+            lines = [one.line for one in kept if self._is_new(one)][: self._left]
+            if self._left is not None:
+                self._left -= len(lines)
+            for sink in self._sinks:
+                sink.write(lines)
+        if not self._is_left and any(not sink.has_reader() for sink in self._sinks):
+            self._is_left = True
+            self._leave()
+
+    def _is_new(self, record: Kept) -> bool:
+        if self._seen is None:
+            return True
+        size = len(self._seen)
+        self._seen.add(digest(record.key))
+        return len(self._seen) > size
 
 
 def write_outputs(
@@ -26,15 +70,16 @@ def write_outputs(
 ) -> list[dict[str, Any]]:
     """Write what may be written; for each output its target and either "records" or, if not, "reason".
 
-    An accepted run writes the current records. One that a limit cut short writes its own, as a sample, where
-    that replaces nothing: to standard output, or with --limit.
+    An accepted run writes the current records. One that --limit cut short writes its own, as a sample.
     """
     told: list[dict[str, Any]] = []
     for target, sink in zip(prepared.options.outputs, prepared.sinks, strict=True):
         is_sample = not is_accepted and summary["exit_code"] == 0
-        if is_accepted:
+        if isinstance(sink, StdoutSink):
+            written = {"records": sink.count, "is_sample": is_sample}
+        elif is_accepted:
             written = _write(sink, lines_of(files.home / "records.jsonl"))
-        elif is_sample and (target == STDOUT or prepared.options.limit is not None):
+        elif is_sample and prepared.options.limit is not None:
             own = (kept.line for kept in everything(store, found))
             written = {**_write(sink, islice(own, prepared.options.limit)), "is_sample": True}
         else:

@@ -66,11 +66,11 @@ def repeated_keys(store: Store, run: Run, spider: Spider) -> Repeated:
     doubled: set[bytes] = set()
     count = 0
     for kept in store.current(run.spider, run, whole=True):
-        digest = _digest(kept.key)
-        if digest in seen:
-            doubled.add(digest)
+        key = digest(kept.key)
+        if key in seen:
+            doubled.add(key)
             count += 1
-        seen.add(digest)
+        seen.add(key)
     if not spider.key or not count:
         return Repeated()
     del seen  # of millions of keys few are doubled, and only these are held from now on
@@ -103,9 +103,9 @@ def _unique(records: Iterator[Kept]) -> Iterator[Kept]:
     """Of records with the same key the first."""
     seen: set[bytes] = set()
     for kept in records:
-        digest = _digest(kept.key)
-        if digest not in seen:
-            seen.add(digest)
+        key = digest(kept.key)
+        if key not in seen:
+            seen.add(key)
             yield kept
 
 
@@ -114,7 +114,7 @@ def _compared(records: Iterator[Kept], doubled: set[bytes], count: int, names: t
     lines: dict[bytes, str] = {}
     differing, example = 0, ""
     for kept in records:
-        key, line = _digest(kept.key), _digest(kept.line)
+        key, line = digest(kept.key), digest(kept.line)
         if key not in doubled:
             continue
         if key not in firsts and len(lines) < MOST_LINES:
@@ -141,5 +141,6 @@ def _short(value: object) -> str:
     return text if len(text) <= 60 else f"{text[:59]}…"
 
 
-def _digest(text: str) -> bytes:
+def digest(text: str) -> bytes:
+    """A text in few bytes, to be known again by."""
     return blake2b(text.encode("utf-8", "replace"), digest_size=12).digest()

@@ -9,6 +9,7 @@ from typing import Any, Protocol
 from scraper.app.compose import compose, compose_offline, worker_name
 from scraper.app.options import Options, Prepared, inputs_of, kept_params, open_params, with_params
 from scraper.app.running.end_run import conclude
+from scraper.app.running.outputs import Streaming
 from scraper.app.running.run_output import Exporter, LogFile, Timeline
 from scraper.app.running.summary import End, moment, unstarted
 from scraper.app.running.worker_pool import Workers
@@ -172,10 +173,18 @@ def _crawl(
     exporter = Exporter(store, found, files)
     exporter.begin()
     timeline = Timeline(clock, exporter.fill)
+    streaming = Streaming(prepared, store, found, guard.lose_reader)
     is_archived = prepared.settings.archive and not prepared.options.is_offline
     is_kept = is_archived and prepared.options.workers == 1
     with writing(files.folder, is_kept, before=before(files), mode=files.mode) as keepers:
-        watchers: tuple[Listener, ...] = (exporter, LogFile(files, clock), timeline, *keepers, *listeners)
+        watchers: tuple[Listener, ...] = (
+            exporter,
+            streaming,
+            LogFile(files, clock),
+            timeline,
+            *keepers,
+            *listeners,
+        )
         for watcher in watchers:
             watcher(RunBegan(found.spider, found.id, found.is_resumed))
             for note in noted:
@@ -184,6 +193,7 @@ def _crawl(
                 watcher(Noted(f'{name} in the class sets nothing: write settings = {{"{name}": ...}}'))
         stop = guard.run(crawler_of(prepared, rules, store, found, clock, watchers))
     exporter.export()
+    streaming.export()
     pending = store.progress(found).pending
     end = End(
         stop,
@@ -268,6 +278,11 @@ class _Guard:
         self.signal = self.signal or number
         if self._crawler is not None:
             self._crawler.stop()
+
+    def lose_reader(self) -> None:
+        """Stop as SIGPIPE ends a program whose output nobody reads any more, but with the state saved."""
+        if not self.signal:
+            self._handle(signal.SIGPIPE, None)
 
     def run(self, crawler: Crawler) -> Stop:
         """Crawl until the crawler ends, or a signal does."""
