@@ -285,7 +285,7 @@ Outcome = Fetched | Unchanged | Redirected | Retry | Deferred | Denied | Failed
 
 @dataclass(frozen=True, slots=True)
 class Exchange:
-    """What went over the wire for one request: moments on the clock's line, sizes in bytes."""
+    """What was sent and received for one request: moments of `Clock.now()`, sizes in bytes."""
 
     sent_at: float
     first_byte_at: float

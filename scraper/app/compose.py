@@ -44,7 +44,7 @@ def compose(
     clock: Clock,
     listeners: Sequence[Listener],
 ) -> Engine:
-    """Wire the parts of one run together."""
+    """Connect the parts of one run."""
     settings = prepared.settings
     token = settings_of.token(settings)
     check_proxies(settings)
@@ -91,7 +91,7 @@ def compose_offline(
     clock: Clock,
     listeners: Sequence[Listener],
 ) -> Offline:
-    """Wire the parts of a run that asks nobody."""
+    """Connect the parts of a run that sends no request."""
     settings = prepared.settings
     token = settings_of.token(settings)
     inputs = inputs_of(prepared, found.code)

@@ -5,12 +5,12 @@ from pathlib import Path
 
 import click
 
-from scraper.app.admin.cookie_admin import forget_cookies, import_cookies, jars
+from scraper.app.admin.cookie_admin import cookies_by_domain, forget_cookies, import_cookies
 from scraper.app.admin.doctor import State, examine
 from scraper.app.options import open_store
 from scraper.app.project import store_url
 from scraper.cli import text
-from scraper.cli.options import json_option, place_options
+from scraper.cli.options import data_options, json_option
 from scraper.ops.printable import json_text, printable
 from scraper.spider import discovery
 from scraper.store import Store
@@ -28,7 +28,7 @@ from scraper.store import Store
 @click.option("--forget", is_flag=True, help="Drop the cookies and the logins.")
 @click.option("--domain", metavar="D", help="Only of this domain.")
 @click.option("--values", is_flag=True, help="Show the values: they are secrets.")
-@place_options
+@data_options
 @json_option("One JSON object a cookie.")
 def cookies_command(
     spider: str,
@@ -66,9 +66,9 @@ def cookies_command(
 
 def _show_cookies(store: Store, spider: str, domain: str | None, *, is_open: bool, as_json: bool) -> None:
     rows = []
-    for jar in jars(store, spider):
-        if domain in (None, jar.domain):
-            rows += [(jar.domain, cookie) for cookie in jar.cookies]
+    for found in cookies_by_domain(store, spider):
+        if domain in (None, found.domain):
+            rows += [(found.domain, cookie) for cookie in found.cookies]
     if as_json:
         for _, cookie in rows:
             shown = cookie if is_open else {**cookie, "value": "..."}
@@ -87,7 +87,7 @@ def _show_cookies(store: Store, spider: str, domain: str | None, *, is_open: boo
 
 
 @click.command("doctor")
-@place_options
+@data_options
 def doctor_command(data: Path, store: str | None) -> int:
     """Is this machine ready: Python, packages, data, contact, cron.
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from scraper.cli import text
 from scraper.cli.failures import PIPE_CLOSED
-from scraper.cli.options import Place, command_line
+from scraper.cli.options import DataLocation, command_line
 from scraper.engine.domain_stats import REJECTED
 from scraper.model import Verdict
 from scraper.ops.printable import printable_value
@@ -20,7 +20,7 @@ Summary = Mapping[str, Any]
 
 
 def full(
-    summary: Summary, place: Place, exempt: Mapping[str, str], *, is_shown: bool = False
+    summary: Summary, location: DataLocation, exempt: Mapping[str, str], *, is_shown: bool = False
 ) -> Iterator[str]:
     """What a person who waited for the run reads; `is_shown`: by `show`, which need not name itself."""
     summary = printable_value(summary)
@@ -33,12 +33,12 @@ def full(
     yield from _unmatched(summary)
     yield from _politeness(summary, exempt)
     yield ""
-    for name, told in [*_places(summary, place), *_next(summary, place)]:
-        if not (is_shown and told == command_line("show", summary["run_id"], data=place.data)):
+    for name, told in [*_locations(summary, location), *_next(summary, location)]:
+        if not (is_shown and told == command_line("show", summary["run_id"], data=location.data)):
             yield f"  {name:<9} {told}"
 
 
-def quiet(summary: Summary, place: Place) -> list[str]:
+def quiet(summary: Summary, location: DataLocation) -> list[str]:
     """What cron mails: nothing for a run that is healthy, at most ten lines for any other."""
     if summary["exit_code"] in (0, PIPE_CLOSED):
         return []
@@ -47,7 +47,7 @@ def quiet(summary: Summary, place: Place) -> list[str]:
     told += [f"  {text.cut(reason, 300)}" for reason in summary["reasons"][:MOST_REASONS]]
     if len(summary["reasons"]) > MOST_REASONS:
         told.append(f"  and {len(summary['reasons']) - MOST_REASONS} more reasons")
-    rest = [*_next(summary, place), *_places(summary, place)]
+    rest = [*_next(summary, location), *_locations(summary, location)]
     told += [f"  {name:<9} {what}".rstrip() for name, what in rest]
     return told[:MOST_LINES]
 
@@ -161,8 +161,8 @@ def _politeness(summary: Summary, exempt: Mapping[str, str]) -> Iterator[str]:
         yield f"  {'':<9} {name}: an old TLS was allowed: {reason}"
 
 
-def _places(summary: Summary, place: Place) -> Iterator[tuple[str, str]]:
-    home = place.data / summary["spider"]
+def _locations(summary: Summary, location: DataLocation) -> Iterator[tuple[str, str]]:
+    home = location.data / summary["spider"]
     folder = home / "runs" / summary["run_id"]
     if summary["verdict"] == Verdict.OK or summary["exit_code"] == 0:
         if summary["verdict"] != Verdict.OK:
@@ -198,9 +198,9 @@ def _untouched(home: Path, summary: Summary) -> str:
     return "there are no accepted records yet"
 
 
-def _next(summary: Summary, place: Place) -> Iterator[tuple[str, str]]:
+def _next(summary: Summary, location: DataLocation) -> Iterator[tuple[str, str]]:
     """What to do now, as it can be typed."""
-    data, spider, run_id = place.data, summary["spider"], summary["run_id"]
+    data, spider, run_id = location.data, summary["spider"], summary["run_id"]
     show = command_line("show", run_id, data=data)
     words = summary.get("command") or ["run", spider]
     if summary["exit_code"] in (75, 129, 130, 141, 143) and summary["verdict"] != Verdict.INCOMPLETE:

@@ -11,14 +11,14 @@ import click
 from scraper.app.admin.audit import DomainAudit, audit
 from scraper.app.project import existing_store, find_run, needed_store, runs_of, state_of
 from scraper.cli import ending, text
-from scraper.cli.options import Place, command_line, json_option, place_options
+from scraper.cli.options import DataLocation, command_line, data_options, json_option
 from scraper.ops.printable import json_text
 from scraper.store import Run, Store
 
 
 @click.command("runs")
 @click.argument("spider", required=False)
-@place_options
+@data_options
 @click.option(
     "-n", "limit", metavar="N", default=20, show_default=True, type=click.IntRange(1), help="How many."
 )
@@ -82,7 +82,7 @@ def _row(store: Store, run: Run) -> tuple[str, ...]:
 
 @click.command("show")
 @click.argument("run")
-@place_options
+@data_options
 @json_option("The content of run.json, in one line.")
 def show_command(run: str, data: Path, store: str | None, as_json: bool) -> None:
     """One run: its counts, its verdict and the reasons.
@@ -98,12 +98,12 @@ def show_command(run: str, data: Path, store: str | None, as_json: bool) -> None
         if as_json:
             click.echo(json_text(_facts(found, known)))
             return
-        for line in _shown(found, known, Place(data)):
+        for line in _shown(found, known, DataLocation(data)):
             click.echo(line)
 
 
-def _shown(store: Store, run: Run, place: Place) -> Iterator[str]:
-    yield f"run {run.id} of {run.spider}, begun {text.moment(run.started_at)}, {_standing(store, run)}"
+def _shown(store: Store, run: Run, location: DataLocation) -> Iterator[str]:
+    yield f"run {run.id} of {run.spider}, begun {text.moment(run.started_at)}, {_state_of(store, run)}"
     if "by_domain" not in run.summary:
         if run.state != "ended" and state_of(store, run) != "running":
             given = (run.params or {}).items()
@@ -112,9 +112,9 @@ def _shown(store: Store, run: Run, place: Place) -> Iterator[str]:
                 for name, value in given
                 for word in ("--param", f"{name}={'-' if value is None else value}")
             ]
-            yield f"  {'go on':<9} {command_line('run', run.spider, *params, data=place.data)}"
+            yield f"  {'go on':<9} {command_line('run', run.spider, *params, data=location.data)}"
         return
-    yield from ending.full(run.summary, place, {}, is_shown=True)
+    yield from ending.full(run.summary, location, {}, is_shown=True)
     domains: Mapping[str, Any] = run.summary["by_domain"]
     left = [(name, one["left"]) for name, one in domains.items() if one.get("left")]
     for name, reason in left[:10]:
@@ -124,7 +124,7 @@ def _shown(store: Store, run: Run, place: Place) -> Iterator[str]:
         yield from _by_domain(domains)
 
 
-def _standing(store: Store, run: Run) -> str:
+def _state_of(store: Store, run: Run) -> str:
     if run.state == "ended":
         if accepted := _accepted(run):
             return accepted
@@ -156,7 +156,7 @@ def _by_domain(domains: Mapping[str, Any]) -> list[str]:
 
 @click.command("audit")
 @click.argument("run")
-@place_options
+@data_options
 @json_option("One JSON object a domain.")
 def audit_command(run: str, data: Path, store: str | None, as_json: bool) -> int:
     """Prove the politeness of a run, domain by domain.

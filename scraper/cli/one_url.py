@@ -15,7 +15,7 @@ from scraper.app.one_url.fetch_one import Step, probing
 from scraper.app.options import open_store, parse_code
 from scraper.app.project import existing_store
 from scraper.cli import failures, text
-from scraper.cli.options import caller, place_options, read_params
+from scraper.cli.options import caller, data_options, read_params
 from scraper.model import Response
 from scraper.ops.printable import printable
 from scraper.parsing.encoding import decode, encoding_of
@@ -33,13 +33,13 @@ sets_option = click.option(
 
 @click.command("fetch")
 @click.argument("url")
-@place_options
+@data_options
 @sets_option
 @click.option("--body", is_flag=True, help="Print the body alone, byte by byte.")
 def fetch_command(url: str, data: Path, store: str | None, sets: tuple[str, ...], body: bool) -> int:
     """Send one polite request: status, headers and body.
 
-    It goes through the same gates as a run: the domain's clock, robots.txt first, redirects hop by hop.
+    The rules of a run hold: the domain's delay, robots.txt first, redirects hop by hop.
     Exit codes: 0 fetched, 1 not, 75 the domain rests or is busy, 2 the URL is wrong.
 
     \b
@@ -103,7 +103,7 @@ def _shown(response: Response) -> Iterator[str]:
 @click.command("explain")
 @click.argument("url")
 @click.option("--spider", metavar="S", help="Ask as this spider would.")
-@place_options
+@data_options
 @sets_option
 @click.option(
     "--param", "params", metavar="NAME=VALUE", multiple=True, help="A value for the spider's params."
@@ -120,7 +120,7 @@ def explain_command(
 ) -> None:
     """Tell whether a URL would be fetched, and if not, why.
 
-    Every gate in its order: scope, robots.txt (rule and line), seen, delay and who set it, next moment.
+    Every check in its order: scope, robots.txt (rule and line), seen, delay and who set it, next moment.
     No request is sent, but for robots.txt with --fetch-robots.
 
     \b

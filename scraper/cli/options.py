@@ -17,14 +17,14 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class DataLocation:
     """Where a project keeps its data."""
 
     data: Path = Path("data")
     store: str | None = None
 
 
-def place_options(function: Function) -> Function:
+def data_options(function: Function) -> Function:
     """`--data` and `--store`."""
     function = click.option(
         "--store", metavar="URL", help="The database, where it is not DIR/scraper.db: sqlite:///FILE."

@@ -14,7 +14,7 @@ from scraper.app.options import layout_of
 from scraper.app.project import find_run, needed_store
 from scraper.app.running.outputs import lines_of
 from scraper.cli import text
-from scraper.cli.options import command_line, json_option, place_options
+from scraper.cli.options import command_line, data_options, json_option
 from scraper.errors import ScraperError, UsageError
 from scraper.ops.clock import SystemClock
 from scraper.ops.printable import json_text, printable
@@ -28,7 +28,7 @@ _SIGNS = {"added": "+", "changed": "~", "removed": "-"}
 @click.command("changes")
 @click.argument("spider")
 @click.option("--since", metavar="RUN", help="Against the records of this run, instead of the run before.")
-@place_options
+@data_options
 @json_option("The lines of changes.jsonl as they are.")
 def changes_command(spider: str, since: str | None, data: Path, store: str | None, as_json: bool) -> None:
     """What the last run added, changed and removed.
@@ -120,7 +120,7 @@ def _layout(spider: str) -> Layout:
 
 @click.command("accept")
 @click.argument("run")
-@place_options
+@data_options
 def accept_command(run: str, data: Path, store: str | None) -> None:
     """Take over the records of a run that was not OK, after a look at it.
 

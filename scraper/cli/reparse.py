@@ -11,7 +11,7 @@ from scraper.app.archived.reparse import Checked, check, reparse
 from scraper.app.options import Options, open_store, prepare
 from scraper.app.project import needed_store
 from scraper.cli import text
-from scraper.cli.options import hidden_params, json_option, place_options, read_params
+from scraper.cli.options import data_options, hidden_params, json_option, read_params
 from scraper.cli.running import Manner, run_watched
 from scraper.ops.printable import json_text, printable
 from scraper.runs import archive
@@ -30,7 +30,7 @@ param_option = click.option(
 
 @click.command("reparse")
 @click.argument("spider")
-@place_options
+@data_options
 @set_option
 @param_option
 @click.option("--fresh", is_flag=True, help="Give up an unfinished run first.")
@@ -68,7 +68,7 @@ def reparse_command(
 
 @click.command("check")
 @click.argument("spider", required=False)
-@place_options
+@data_options
 @set_option
 @param_option
 @json_option("One JSON object for each page that differs.")

@@ -16,11 +16,11 @@ from scraper.app.project import told_worker
 from scraper.app.running.start_run import run
 from scraper.cli import ending, text
 from scraper.cli.options import (
-    Place,
+    DataLocation,
     caller,
+    data_options,
     hidden_params,
     json_option,
-    place_options,
     read_overrides,
     read_params,
     run_options,
@@ -48,7 +48,7 @@ class Manner:
 
 @click.command("run")
 @click.argument("spider")
-@place_options
+@data_options
 @run_options
 @click.option(
     "--limit", metavar="N", type=click.IntRange(1), help="A sample: stop after N records, and give -o those."
@@ -130,11 +130,11 @@ def run_watched(prepared: Prepared, manner: Manner, go: Go = run) -> dict[str, A
 
 
 def _tell_end(summary: dict[str, Any], prepared: Prepared, manner: Manner) -> None:
-    place = Place(prepared.options.data)
+    location = DataLocation(prepared.options.data)
     if manner.is_quiet:
-        lines: Sequence[str] = ending.quiet(summary, place)
+        lines: Sequence[str] = ending.quiet(summary, location)
     else:
-        lines = list(ending.full(summary, place, prepared.settings.robots_exempt))
+        lines = list(ending.full(summary, location, prepared.settings.robots_exempt))
     with suppress(OSError):  # the terminal may be gone (SIGHUP)
         for line in lines:
             click.echo(line, err=True)

@@ -9,14 +9,14 @@ import click
 from scraper.app.admin.new_spider import write_spider
 from scraper.app.project import existing_store, runs_of, state_of
 from scraper.cli import text
-from scraper.cli.options import caller, command_line, json_option, place_options
+from scraper.cli.options import caller, command_line, data_options, json_option
 from scraper.ops.printable import json_text
 from scraper.spider.discovery import FOLDER, BrokenSpider, LoadedSpider, list_all
 from scraper.store import Store
 
 
 @click.command("list")
-@place_options
+@data_options
 @json_option("One JSON object a spider.")
 def list_command(data: Path, store: str | None, as_json: bool) -> None:
     """The spiders that can be run, with their last run and its verdict.

@@ -42,7 +42,7 @@ class AnswerWatch:
         return min(self._look_at, self._pauses[0][0]) if self._pauses else self._look_at
 
     def pull(self, steps: BatchSteps) -> Http1Exchange | None:
-        """Read what has come of an answer, for one turn; its exchange where it is over."""
+        """Read what has come of an answer, once; its exchange where it is over."""
         asked, http1 = self._asked[steps]
         is_over = http1.pull()
         if not asked.first_byte_at and http1.has_begun:

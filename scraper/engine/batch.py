@@ -1,4 +1,4 @@
-"""The crew, where turns are done: what passes between it and the owner, and a turn's way step by step."""
+"""Batches of requests: the `Downloader` port, what passes through it, and a batch step by step."""
 
 import threading
 from collections import deque
@@ -31,8 +31,8 @@ class RobotsRequest:
 class Batch:
     """A domain's session and what to do with it, held by one thread at a time.
 
-    `entries` may be topped up by the owner while the thread takes from its other end (a deque allows that);
-    an owner that sets `is_over` ends the turn after the request in the air.
+    The owner thread may append to `entries` while the thread takes from the other end (a deque allows that).
+    If it sets `is_over`, the batch ends after the request in flight.
     """
 
     domain: str
@@ -45,7 +45,7 @@ class Batch:
 
 @dataclass(frozen=True, slots=True)
 class BatchResult:
-    """What a thread hands back: visits so far; the turn is the owner's again when it `ends`."""
+    """What a thread hands back: visits so far; with `ends` the batch is over."""
 
     batch: Batch
     visits: tuple[Visit, ...] = ()
@@ -55,7 +55,7 @@ class BatchResult:
 
 
 class Work(Protocol):
-    """What is done in a turn, see `Fetcher`: each yields what it got, and what has to be waited for."""
+    """What a batch does, see `Fetcher`: each yields what it got, and what has to be waited for."""
 
     def visits(
         self, session: DomainSession, entries: deque[Entry], goes_on: Callable[[], bool]
@@ -79,30 +79,30 @@ class Work(Protocol):
 
 
 class Downloader(Protocol):
-    """Where turns are done. `early`: seconds before its domain is due that a turn is welcome."""
+    """Runs batches. `early`: seconds before its domain is due that a batch may be submitted."""
 
     early: float
 
     def submit(self, batch: Batch) -> None:
-        """Hand out a turn; it comes back in posts."""
+        """Start a batch; `collect` returns its results."""
         ...
 
     @property
     def has_room(self) -> bool:
-        """Whether another turn is welcome now; if not, it is when one has come back."""
+        """Whether another batch may be submitted now; if not, it may when one has ended."""
         ...
 
     def collect(self, timeout: float) -> list[BatchResult]:
-        """The posts that are there; waits up to `timeout` seconds for the first."""
+        """The results that are there; waits up to `timeout` seconds for the first."""
         ...
 
     def close(self) -> list[BatchResult]:
-        """Take no more turns; what is in the air is not waited for. What was being parsed comes back."""
+        """Take no more batches. Requests in flight are not waited for; pages being parsed are returned."""
         ...
 
 
 class BatchSteps:
-    """A turn on its way. `posts`: what it has for the owner, to be taken by whoever called `advance`."""
+    """A batch under way. `results`: what it has for the owner, to be taken by the caller of `advance`."""
 
     def __init__(self, batch: Batch, work: Work) -> None:
         self.batch = batch
@@ -118,10 +118,12 @@ class BatchSteps:
         self.is_given_up = False
 
     def advance(self) -> Wait | None:
-        """Go on until there is something to wait for; None at the turn's end, or where it broke."""
+        """Go on until there is something to wait for; None at the batch's end, or where it failed."""
         try:
             return self._advance()
-        except BaseException as error:  # the owner decides; a turn that ended silently would stall its domain
+        except (
+            BaseException
+        ) as error:  # the owner decides; a batch that ended silently would stall its domain
             with self._lock:
                 self._parsing = None
                 if not self.is_given_up:
@@ -137,7 +139,7 @@ class BatchSteps:
         return self._age
 
     def give_up(self, *, is_interrupted: bool = False) -> bool:
-        """End the turn without the page that is being parsed; False where it is through. The owner's."""
+        """End the batch without the page that is being parsed; False if it is parsed. Owner thread only."""
         with self._lock:
             parsing = self._parsing
             if parsing is None or self.is_given_up:
@@ -179,7 +181,7 @@ class BatchSteps:
         return None
 
     def _hand_back_some(self) -> None:
-        """Visits are posted in groups: waking the owner for each costs both threads."""
+        """Results are returned in groups: waking the owner for each visit costs both threads."""
         if self.batch.entries and monotonic() - self._handed_back_at > HAND_BACK_EVERY:
             self.results.append(BatchResult(self.batch, tuple(self._visits), ends=False))
             self._visits = []
@@ -187,7 +189,7 @@ class BatchSteps:
 
 
 def _is_hop(visit: Visit) -> bool:
-    """Whether the next request of the domain is one that is not in hand."""
+    """Whether the next request of the domain is one that this batch does not have."""
     exchange = visit.exchange
     return isinstance(visit.outcome, Redirected) and exchange is not None and is_redirect(exchange.status)
 

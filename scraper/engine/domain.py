@@ -1,4 +1,4 @@
-"""A leased domain in the owner's hands: its URLs, its session, its clock and its counts."""
+"""A leased domain, on the owner thread: its URLs, its session, its clock and its counts."""
 
 from collections import deque
 from dataclasses import dataclass, field, replace
@@ -83,7 +83,7 @@ class Domain:
 
     @property
     def due(self) -> float:
-        """The next slot: the pace, the rest that was asked for, and the slot that a turn has yet to take."""
+        """The next slot: the pace, the rest that was asked for, and the slot that a batch has yet to take."""
         return max(self.limiter.due, self.state.rest_until, self.promised)
 
     @property
@@ -93,7 +93,7 @@ class Domain:
 
     @property
     def is_idle(self) -> bool:
-        """Nothing in the air, nothing in hand, nothing unsettled."""
+        """Nothing in flight, nothing in hand, nothing unsettled."""
         return not (self.batches or self.buffer or self.robots_requests or self.unsettled)
 
     def set_pace(self, pace: Pace) -> bool:
@@ -121,7 +121,7 @@ class Domain:
         return self._sends - before
 
     def end_batches(self) -> None:
-        """Ask the threads at work here to stop after the request in the air."""
+        """Ask the threads at work here to stop after the request in flight."""
         for batch in self.batches:
             batch.is_over = True
 
@@ -134,7 +134,7 @@ class Domain:
     def missed(self, visit: Visit) -> Visit | None:
         """What becomes of a page that no longer knows us; None where it stays in hand and comes first.
 
-        Where the login is given up, `tally.login` says why.
+        Where the login is given up, `stats.login` says why.
         """
         match self.login_state.missed(visit.entry.id):
             case Step.RENEW:
@@ -166,7 +166,7 @@ class Domain:
         return DomainUpdate(self.lease, self.due, state, self.session.dump_changes(), self.stats.to_json())
 
     def _count_traffic(self) -> None:
-        """Count what passed the gate, whoever sent it: pages, robots.txt, logins, callbacks."""
+        """Count what passed the rate limiter: pages, robots.txt, logins, requests of callbacks."""
         sends, connects = self.limiter.sends, self.session.meter.connects
         self.stats.requests += sends - self._counted[0]
         self.stats.connections += connects - self._counted[1]

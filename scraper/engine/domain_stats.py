@@ -150,7 +150,7 @@ class DomainStats:
         self.filtered += filtered
 
     def note(self, kind: str, example: str) -> None:
-        """Count a kind of trouble and keep its first example."""
+        """Count a kind of failure and keep its first example."""
         if kind in self.errors or len(self.errors) < MOST_EXAMPLES:
             self.errors[kind] = self.errors.get(kind, 0) + 1
             self.examples.setdefault(kind, example[:500])

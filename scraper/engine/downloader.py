@@ -1,7 +1,7 @@
-"""The threads of a crew: one reader that sends, watches answers come and parses, and hands for what blocks.
+"""The downloader: one I/O thread that sends, reads and parses, and a pool for calls that block.
 
-Python runs one thread's code at a time. Threads that each wait for a server and then parse take it from each
-other in the middle of their work; so one thread does all that needs it, and never waits for a server.
+Python runs the code of one thread at a time. If every thread waits for a server and then parses, threads
+interrupt each other in the middle of their work. So one thread does it all, and never waits for a server.
 """
 
 import heapq
@@ -21,14 +21,14 @@ from scraper.ops.clock import Clock, monotonic
 
 EARLY = 0.2  # seconds; longer than the owner takes to settle a group, and may have to wait for the store
 STUCK_AFTER = 0.1  # seconds; a callback that takes longer does not hold up the others
-LONGEST_LOOK = 1.0
+LONGEST_INTERVAL = 1.0
 HAND_BACK_EVERY = 0.01  # seconds; each time wakes the owner
 
 _NEW = Until(0.0)
 
 
 class ThreadedDownloader:
-    """The owner's side: at most `most` turns at work at once, and as many threads."""
+    """The side of the owner thread: at most `most` batches at work at once, and as many threads."""
 
     early = EARLY
 
@@ -52,7 +52,7 @@ class ThreadedDownloader:
     def collect(self, timeout: float) -> list[BatchResult]:
         results: list[BatchResult] = []
         try:
-            # Nobody else looks whether the reader is stuck.
+            # This is the watchdog: only the owner thread can see that the I/O thread is stuck.
             timeout = min(timeout, STUCK_AFTER) if self._batches else timeout
             results += _sound(
                 self._results.get(timeout=timeout) if timeout > 0 else self._results.get_nowait()
@@ -69,7 +69,7 @@ class ThreadedDownloader:
     def _since_last_look(self) -> float:
         before, self._looked_at = self._looked_at, monotonic()
         # A process that was stopped for an hour has not parsed for an hour.
-        return min(self._looked_at - before, LONGEST_LOOK)
+        return min(self._looked_at - before, LONGEST_INTERVAL)
 
     def close(self) -> list[BatchResult]:
         self._loop.close()
@@ -83,10 +83,10 @@ def _sound(results: list[BatchResult] | BaseException) -> list[BatchResult]:
 
 
 class IOLoop:
-    """All tasks by what they wait for. The reader's alone, but for `bring`, `relieve`, `close` and `early`.
+    """All batches by what they wait for. For the I/O thread, but for the methods that say otherwise.
 
-    A reader that is stuck in a task, most likely in a spider's callback, is relieved: another thread takes
-    the desk over, and the old one brings its task back when it is through and is a hand from then on.
+    If the I/O thread is stuck in a step, most likely in a spider's callback, another thread takes over the
+    loop. The stuck thread puts its batch back when the step is done, and joins the blocking pool.
     """
 
     def __init__(
@@ -112,7 +112,7 @@ class IOLoop:
         self._jobs: SimpleQueue[BatchSteps | None] = SimpleQueue()
         self._blocking: set[BatchSteps] = set()
         self._blocking_threads = 0
-        # Who is the reader, and the task in which he may be stuck.
+        # Which thread runs the loop (the latest generation), and the step in which it may be stuck.
         self._lock = threading.Lock()
         self._generation = 0
         self._current: BatchSteps | None = None
@@ -120,7 +120,7 @@ class IOLoop:
 
     # from any thread -----------------------------------------------------------------------------------
     def put(self, steps: BatchSteps, wait: Wait | None) -> None:
-        """Leave a task to the reader, with what it waits for now."""
+        """Leave a batch to the I/O thread, with what it waits for now."""
         self._inbox.append((steps, wait))
         if self._is_asleep:
             self._is_asleep = False
@@ -130,16 +130,16 @@ class IOLoop:
         try:
             self._wakeup.send(b".")
         except BlockingIOError:
-            pass  # it rings already
+            pass  # the socket is full of wakeups
 
-    # the owner's ---------------------------------------------------------------------------------------
+    # from the owner thread -----------------------------------------------------------------------------
     @property
     def early(self) -> int:
-        """How many tasks wait for their slots."""
+        """How many batches wait for their slots."""
         return len(self._slots)
 
     def replace_stuck_thread(self) -> None:
-        """Have another reader where there is none, or where he has been in one task for too long."""
+        """Start an I/O thread if there is none, or if it has been in one step for too long."""
         with self._lock:
             if self._generation and not (self._current and monotonic() - self._since > STUCK_AFTER):
                 return
@@ -153,7 +153,7 @@ class IOLoop:
             self._start(self._loop_forever, self._generation)
 
     def give_up_slow(self, passed: float, limit: float, *, is_end: bool = False) -> list[BatchResult]:
-        """End the turns whose page has been parsed for `limit` seconds; their results where it `is_end`.
+        """End the batches whose page has been parsed for `limit` seconds; their results where it `is_end`.
 
         `passed`: seconds since the last look.
         """
@@ -175,7 +175,7 @@ class IOLoop:
         return results
 
     def close(self) -> None:
-        """Send everybody home who has nothing to do; threads that are stuck end with the process."""
+        """End the threads that are idle; those that are stuck end with the process."""
         self._is_closed = True
         self._wake()
         for _ in range(self._blocking_threads):
@@ -186,7 +186,7 @@ class IOLoop:
         # Daemons: after a signal the process ends in time, whatever a slow server does.
         threading.Thread(target=work, args=arguments, name="fetch", daemon=True).start()  # type: ignore[arg-type]
 
-    # a hand's ------------------------------------------------------------------------------------------
+    # in the blocking pool ------------------------------------------------------------------------------
     def _serve_blocking(self) -> None:
         try:
             while (steps := self._jobs.get()) is not None:
@@ -197,7 +197,7 @@ class IOLoop:
         except GivenUp:
             return
 
-    # the reader's --------------------------------------------------------------------------------------
+    # in the I/O thread ---------------------------------------------------------------------------------
     def _loop_forever(self, generation: int) -> None:
         try:
             while not self._is_closed:
@@ -208,11 +208,11 @@ class IOLoop:
                     return None if steps.is_given_up else self._serve_blocking()
         except GivenUp:
             return None
-        except BaseException as error:  # ours: a site's troubles do not raise
+        except BaseException as error:  # a fault of ours: no answer of a site raises
             self._results.put(error)
 
     def _go_on(self, steps: BatchSteps, generation: int) -> bool:
-        """Take a task one step further; False where another has become the reader meanwhile."""
+        """Take a batch one step further; False where another thread has taken over the loop meanwhile."""
         with self._lock:
             self._current, self._since = steps, monotonic()
         wait = steps.advance()
@@ -221,7 +221,7 @@ class IOLoop:
             if is_ours:
                 self._current = None
         if is_ours:
-            self._place(steps, wait)
+            self._enqueue(steps, wait)
         elif not steps.is_given_up:
             self.put(steps, wait)
         return is_ours
@@ -232,10 +232,10 @@ class IOLoop:
             if wait is _NEW:
                 self._count += 1
             self._blocking.discard(steps)
-            self._place(steps, wait)
+            self._enqueue(steps, wait)
 
-    def _place(self, steps: BatchSteps, wait: Wait | None) -> None:
-        """Put a task where it is found when its wait is over."""
+    def _enqueue(self, steps: BatchSteps, wait: Wait | None) -> None:
+        """Put a batch where it is found when its wait is over."""
         if steps.results:
             if not self._outbox:
                 self._hand_back_by = monotonic() + HAND_BACK_EVERY
@@ -245,7 +245,7 @@ class IOLoop:
             self._count -= 1
         elif isinstance(wait, Until):
             heapq.heappush(self._slots, (wait.moment, next(self._tickets), steps))
-        elif isinstance(wait, Asked) and wait.trouble is not None:
+        elif isinstance(wait, Asked) and wait.failure is not None:
             self._ready.append(steps)
         elif isinstance(wait, Asked) and wait.http1 is not None:
             self._answers.add(steps, wait, wait.http1)
@@ -253,7 +253,7 @@ class IOLoop:
             self._to_blocking_pool(steps)
 
     def _to_blocking_pool(self, steps: BatchSteps) -> None:
-        """Give a task to a hand: an idle one, or a new one."""
+        """Give a batch to a thread of the blocking pool: an idle one, or a new one."""
         self._blocking.add(steps)
         if len(self._blocking) > self._blocking_threads and self._blocking_threads < self._most:
             self._blocking_threads += 1
@@ -280,7 +280,7 @@ class IOLoop:
             self._is_asleep = False
         for key, _ in events:
             if key.data is None:
-                key.fileobj.recv(4096)  # type: ignore[union-attr]  # the bell
+                key.fileobj.recv(4096)  # type: ignore[union-attr]  # the wakeup socket
             elif (over := self._answers.pull(key.data)) is not None:
                 self._go_on_with(key.data, over)
         for steps, over in self._answers.end_pauses():
@@ -296,7 +296,7 @@ class IOLoop:
         return max(0.0, min(waits)) if waits else None
 
     def _go_on_with(self, steps: BatchSteps, over: Http1Exchange) -> None:
-        """Let a task go on whose answer is over, here or where it holds up nobody."""
+        """Let a batch go on whose answer is over: here, or in the blocking pool if that takes long."""
         if over.is_heavy:
             self._to_blocking_pool(steps)
         else:

@@ -1,9 +1,9 @@
 """The crawl loop: one owner thread keeps the store, the heap of due domains and the group commit.
 
-The life of a URL: `add` makes it pending; its domain is leased (`Holdings`); the domain comes due and the URL
-is picked, if robots.txt permits (`Picker`); a thread fetches and parses it (`Crew`, `Fetcher.visits`); what
-its answer means for the domain is heeded (`Etiquette`); its visit waits for the next settlement (`Group`),
-which writes records, links, cookies, clock and the URL's end in one transaction; now its links are pending.
+The life of a URL: `Store.add` makes it pending. `Leases` leases its domain. When the domain is due,
+`Scheduler` takes the URL from the store, if robots.txt allows it. A downloader thread fetches and parses it
+(`Downloader`, `Fetcher.visits`). `Throttling` applies what the answer means for the domain. `GroupCommit`
+writes records, links, cookies, clock and the URL's end in one transaction. Then its links are pending.
 """
 
 from collections import Counter
@@ -134,7 +134,7 @@ class Engine:
         return max(0.0, min(moments) - now)
 
     def _wind_down(self, stop: Stop) -> Stop:
-        """Let what is in the air come in for a moment, then give everything back."""
+        """Let what is in flight come in for a moment, then give everything back."""
         for domain in self._leases:
             domain.end_batches()
         give_up = self._clock.now() + LEAVE_WITHIN
@@ -159,7 +159,7 @@ class Engine:
             return
         self._beat_at = now + BEAT_EVERY
         if self._listeners:
-            self._tell(self._standing(now))
+            self._tell(self._status(now))
         for name in self._store.heartbeat():
             domain = self._leases.get(name)
             if domain is not None and now - domain.leased_at >= HOLD:
@@ -167,7 +167,7 @@ class Engine:
                 domain.end_batches()
                 self._let_go(domain)
 
-    def _standing(self, now: float) -> Ticked:
+    def _status(self, now: float) -> Ticked:
         domains = sorted(self._leases, key=lambda domain: -domain.due)
         return Ticked(
             self._scheduler.pages,
@@ -203,7 +203,7 @@ class Engine:
             self._leases.leave(domain, reason)
 
     def _let_go(self, domain: Domain) -> None:
-        """Give a domain back at a batch boundary: nothing in the air, everything settled."""
+        """Give a domain back at a batch boundary: nothing in flight, everything settled."""
         if domain.batches or self._leases.get(domain.name) is not domain:
             return
         if domain.unsettled:
@@ -228,16 +228,16 @@ class Engine:
         if domain.is_wanted and not domain.batches:
             return self._let_go(domain)
         if domain.needs_login and domain.batches:
-            return  # a login is alone with its session; the end of the other turn comes back here
+            return  # a login has its session to itself; the end of the other batch comes back here
         batch = self._scheduler.next_batch(domain)
         if batch is None:
             return self._run_dry(domain)
-        # The turn is early, and the gate alone decides when it may send.
+        # The batch is early; the rate limiter alone decides when it may send.
         domain.limiter.rest_until(domain.state.rest_until)
         domain.batches.add(batch)
         self._in_flight += 1
         self._downloader.submit(batch)
-        # The turn has yet to take the slot; another would only wait for the one behind it.
+        # The batch has yet to take the slot; another would only wait for the one after it.
         domain.promised = max(domain.due, self._clock.now()) + domain.pace.delay
         self._leases.schedule(domain)
 
@@ -412,7 +412,7 @@ class Engine:
                 self._leases.schedule(home)
 
     def _send(self, robots_request: RobotsRequest) -> None:
-        """An errand waits its turn in the clock of the domain it leads to."""
+        """Queue a robots request on the domain that it leads to, whose delay it obeys."""
         name = domain_of(robots_request.url)
         if name in self._leases.left:
             return self._leases.strand(robots_request, self._leases.left[name])

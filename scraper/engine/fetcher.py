@@ -127,7 +127,7 @@ class Fetcher:
         """Fetch and parse URLs one after the other, while it `goes_on`; tells what has to be waited for.
 
         Where there are several (without a delay), the next request is sent as soon as an answer is here whole
-        and shows no trouble: the server works on it while we parse. Still only one is ever in the air.
+        and shows no failure: the server works on it while we parse. Still only one is ever in flight.
         """
         sent: _Sent | Visit | None = None
         while sent is not None or (entries and goes_on()):
@@ -328,7 +328,7 @@ class Fetcher:
         # A kept connection that the server has closed is nobody's fault; the next try opens its own.
         is_stale = answer.was_idle and isinstance(error, ConnectFailed)
         outcome = self._again(entry, request, Retry(error.message, counts=not is_stale))
-        reaction = Reaction() if is_stale else _trouble(entry, is_own=isinstance(error, BadAnswer))
+        reaction = Reaction() if is_stale else _failure_of(entry, is_own=isinstance(error, BadAnswer))
         return Visit(entry, outcome, answer.exchange, reaction)
 
     def _again(self, entry: Entry, request: Request, wish: Retry) -> Outcome:
@@ -360,7 +360,7 @@ class Fetcher:
         if told.is_limited and (refused is None or told.rest is not None):
             return Reaction(limited=f"status {status}", rest=told.rest, budgets=told.budgets)
         if refused is None and told.rest is None and retry.is_retryable_status(status):
-            return replace(_trouble(entry), budgets=told.budgets)
+            return replace(_failure_of(entry), budgets=told.budgets)
         if refused is None and told.rest is None and not told.budgets:
             return PLAIN
         return Reaction(refusal=refused or "", rest=told.rest, budgets=told.budgets)
@@ -568,8 +568,8 @@ def _refused(reaction: Reaction) -> Outcome:
     return Failed(reaction.refusal, reaction.refusal)
 
 
-def _trouble(entry: Entry, *, is_own: bool = False) -> Reaction:
-    """A failure of the domain; a page's own trouble, and a page that fails again, say little about it."""
+def _failure_of(entry: Entry, *, is_own: bool = False) -> Reaction:
+    """A failure of the domain; a page's own failure, and a page that fails again, say little about it."""
     is_hitch = is_own or entry.attempts > 0
     return Reaction(hitch=entry.attempts + 1) if is_hitch else Reaction(is_failure=True)
 

@@ -66,7 +66,7 @@ class Leases:
 
     # taking -------------------------------------------------------------------------------------------
     def take_more(self) -> list[Domain]:
-        """Lease what has pending URLs, or an errand that leads to it; the domains that are new in hand."""
+        """Lease domains with pending URLs or robots requests; return those that are new."""
         leases = [self._store.lease_domain(self._run, name) for name in list(self.robots_requests)]
         taken = [self._open(lease) for lease in leases if lease is not None]
         room = min(MOST_AT_ONCE, MOST_DOMAINS - len(self._domains))
@@ -86,7 +86,7 @@ class Leases:
         # The last owner may have kept a shorter delay, of another spider or other settings.
         due += max(0.0, pace.delay - state.delay)
         if lease.crashes:
-            # What the dead owner had in the air counts from now.
+            # What the dead owner had in flight counts from now.
             due = max(due, now + max(pace.delay, state.delay))
         limiter = RateLimiter(
             self._clock, pace.delay, due, concurrency=plan.concurrency, last_sent=state.sent_at
@@ -123,7 +123,7 @@ class Leases:
 
     # waiting ------------------------------------------------------------------------------------------
     def schedule(self, domain: Domain) -> None:
-        """Put a domain where it comes due, if it can take another turn."""
+        """Put a domain on the heap at its due time, if it can take another batch."""
         if domain.is_left or len(domain.batches) >= throttle.width(domain.state, self._plan.concurrency):
             return
         domain.ticket = next(self._tickets)
@@ -183,7 +183,7 @@ class Leases:
             self.leave(home, f"its robots.txt is at {domain_of(robots_request.url)}: {reason}")
 
     def let_go(self, domain: Domain) -> None:
-        """Give a domain back; nothing of it is in the air or unsettled."""
+        """Give a domain back; nothing of it is in flight or unsettled."""
         if self._domains.pop(domain.name, None) is None:
             return
         domain.ticket = 0

@@ -60,7 +60,7 @@ class Refusals:
         return visit
 
     def _limited(self, domain: Domain, visit: Visit) -> Visit:
-        """A URL that is refused again while others passed has a trouble of its own, and attempts to lose."""
+        """A URL refused again while others passed fails for a reason of its own: that costs it an attempt."""
         seen, url = domain.refusals, visit.entry.id
         if url not in seen.limited or seen.limited[url][1] == seen.passes:
             seen.limited.setdefault(url, (domain.state.limit, seen.passes))

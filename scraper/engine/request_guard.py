@@ -19,8 +19,9 @@ from scraper.urls import domain_of, host_of, origin_of
 class RequestGuard:
     """Scope, robots.txt and the length of a wait, looked at before a session sends anything.
 
-    It is called on the thread that has the session. `known` are the owner's permits: frozen values, looked
-    up by one key. The robots.txt of an origin that the owner has not met is asked for here, by the session.
+    It is called on the thread that has the session. `known` are the robots rules of the owner thread:
+    frozen values, looked up by one key. For an origin that is not among them the session fetches robots.txt
+    here.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""What the origins of our domains permit: robots.txt fetched in its own turn, kept in the store, obeyed."""
+"""robots.txt rules by origin: fetched as a request of its domain, kept in the store, obeyed."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -48,7 +48,7 @@ class RobotsRules:
 
 
 class RobotsCache:
-    """The permits of this run by origin; the store keeps them across runs and for other spiders."""
+    """The rules of this run by origin; the store keeps them across runs and for other spiders."""
 
     def __init__(
         self,
@@ -64,7 +64,7 @@ class RobotsCache:
         self._robots_cache: dict[str, RobotsRules] = {}
 
     def find(self, origin: str) -> RobotsRules | None:
-        """The permit in force, or None if robots.txt has to be asked for first."""
+        """The rules in force, or None if robots.txt has to be fetched first."""
         robots_rules = self._robots_cache.get(origin)
         if robots_rules is None:
             robots_rules = self.exempted(origin) or self._stored(origin)
@@ -73,7 +73,7 @@ class RobotsCache:
         return robots_rules if robots_rules is not None and self._clock.wall() < robots_rules.until else None
 
     def exempted(self, origin: str) -> RobotsRules | None:
-        """The permit of an origin whose robots.txt the user told us not to ask for; from any thread."""
+        """The rules of an origin in `robots_exempt`, None for any other; callable from any thread."""
         host = origin.partition("://")[2].rpartition(":")[0] or origin.partition("://")[2]
         for name in (domain_of(origin + "/"), host):
             if name in self._exempt:
@@ -104,7 +104,7 @@ class RobotsCache:
     def learn(
         self, robots_request: RobotsRequest, answer: Answer, *, is_last: bool
     ) -> RobotsRules | RobotsRequest | None:
-        """What an answer means: a permit, a redirect's next hop, or None where it is to be tried again."""
+        """What an answer means: rules, a redirect's next hop, or None where it is to be tried again."""
         if isinstance(answer.error, OutOfReach):
             return self._closed_here(robots_request.origin, answer.error.message)
         return self._learned(robots_request, answer, is_last)
@@ -170,7 +170,7 @@ class RobotsCache:
         return RobotsCopy(origin, body, response.status, now, now + _kept(answer), 0.0, etag, last_modified)
 
     def all(self) -> list[RobotsRules]:
-        """The permits this run has used."""
+        """The rules this run has used."""
         return list(self._robots_cache.values())
 
 
@@ -185,7 +185,7 @@ def challenge_in(answer: Answer) -> str:
 
 
 def robots_rules_of(copy: RobotsCopy, now: float) -> RobotsRules:
-    """What a stored robots.txt permits at a wall moment `now`."""
+    """The rules of a stored robots.txt at a wall moment `now`."""
     access = robots.access(copy.status, now - copy.since if copy.since else 0.0)
     until = copy.until if caching.is_usable(copy.checked_at, copy.until, now) else 0.0
     if access is Access.UNREACHABLE:

@@ -1,4 +1,4 @@
-"""What a domain does next: an errand for a robots.txt, a login, or the next URLs that may be asked for."""
+"""What a domain does next: a robots.txt request, a login, or the next URLs that may be fetched."""
 
 from collections.abc import Callable
 from math import inf
@@ -21,11 +21,11 @@ SHORT = 0.1  # seconds of delay under which a domain needs many URLs in hand
 
 
 class Scheduler:
-    """Takes URLs from the store and hands them out in turns.
+    """Takes URLs from the store and hands them out in batches.
 
     `obey` takes up the rules of an origin; `take_in` gets the visits that end without a request: denied by
     robots.txt, or fresh; `may_stand` tells whether a fresh one need not be parsed again. `handed_out`
-    counts the URLs in threads' hands, `pages` those that became pages and `records` what came of them,
+    counts the URLs in the downloader, `pages` those that became pages and `records` what came of them,
     `spent` what counts against max_pages: every request for a page, whatever became of it.
     """
 
@@ -66,7 +66,7 @@ class Scheduler:
         return in_hand if domain.is_dry else max(in_hand, self._store.progress(self._run).pending)
 
     def next_batch(self, domain: Domain) -> Batch | None:
-        """The domain's next turn; None where there is nothing to do now."""
+        """The domain's next batch; None where there is nothing to do now."""
         is_behind = bool(domain.batches)
         entry = None if domain.robots_requests else self._next_entry(domain, is_behind=is_behind)
         if domain.robots_requests:
@@ -98,7 +98,7 @@ class Scheduler:
     def _next_entry(self, domain: Domain, *, is_behind: bool) -> Entry | None:
         """The next URL that is to be asked for; None if there is none, or robots.txt has to be read first.
 
-        `is_behind`: others of the domain are in the air, and what need not be asked for waits for them.
+        `is_behind`: others of the domain are in flight, and what need not be asked for waits for them.
         """
         while self.has_room:
             if not domain.buffer and not self.refill(domain):
@@ -149,7 +149,7 @@ class Scheduler:
         return caching.is_usable(known.fetched_at, until, now) and self._may_stand(entry)
 
     def _robots_rules(self, domain: Domain, url: str) -> RobotsRules | None:
-        """The rules for a URL; None after asking for them in the domain's own turn."""
+        """The rules for a URL; None after queueing a request for them."""
         origin = origin_of(url)
         robots_rules = domain.robots_cache.get(origin)
         if robots_rules is not None and self._clock.wall() < robots_rules.until:

@@ -18,7 +18,7 @@ LEAST_BASE = 0.25
 
 
 class Throttling:
-    """The owner thread's only way to change a domain's delay, rest and counts of trouble."""
+    """The owner thread's only way to change a domain's delay, rest and counts of failures."""
 
     def __init__(
         self,
@@ -117,7 +117,7 @@ class Throttling:
         if reaction.limited:
             self._slow_down(domain, reaction, now)
         else:
-            self._count_trouble(domain, reaction, now)
+            self._count_failure(domain, reaction, now)
             if reaction.rest is not None:
                 reason = reaction.asked or f"Retry-After {reaction.rest:.0f} s"
                 domain.state = throttle.rest(domain.state, now + reaction.rest, reason)
@@ -156,7 +156,7 @@ class Throttling:
                 domain.quota_interval = max(domain.quota_interval, gap)
                 domain.quota_until = max(domain.quota_until, now + reset)
 
-    def _count_trouble(self, domain: Domain, reaction: Reaction, now: float) -> None:
+    def _count_failure(self, domain: Domain, reaction: Reaction, now: float) -> None:
         state = domain.state
         if reaction.refusal and not reaction.hitch:
             domain.state = throttle.refused(state, now, self._run_id, reaction.refusal)

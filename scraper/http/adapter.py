@@ -1,4 +1,4 @@
-"""The wire: what stands between `requests` and our connections, whoever uses it."""
+"""The transport adapters between `requests` and our connections."""
 
 from collections.abc import Collection, Mapping
 from functools import partial
@@ -224,7 +224,7 @@ def _waiting(manager: Any) -> int:
 
 
 class LimitedAdapter(BaseAdapter):
-    """Somebody else's adapter behind the gate, which it knows nothing of."""
+    """Somebody else's adapter behind the rate limiter, which it knows nothing of."""
 
     def __init__(self, adapter: BaseAdapter, limiter: Limiter) -> None:
         super().__init__()
@@ -254,7 +254,7 @@ def _limited_proxies(make: Any, proxy: str, **proxy_kwargs: Any) -> Any:
 
 
 def put_behind_limiter(adapter: HTTPAdapter) -> None:
-    """Let an adapter that somebody mounted open connections that pass the gate, each of its retries too."""
+    """Let a mounted adapter open connections that take their slot, for each of its retries too."""
     if not isinstance(adapter, Adapter) and adapter.poolmanager.pool_classes_by_scheme is not _POOLS:
         adapter.poolmanager.clear()
         adapter.poolmanager.pool_classes_by_scheme = _POOLS

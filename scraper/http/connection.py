@@ -1,4 +1,4 @@
-"""Connections of urllib3 under one deadline for an exchange, with the domain's turnstile before every send.
+"""Connections of urllib3: one deadline for an exchange, and the domain's rate limiter before every send.
 
 urllib3 offers no way to hand an exchange's own limits down to its socket, so they travel in `current`, which
 is local to the thread that does the exchange.
@@ -158,7 +158,7 @@ def _shorten(sock: socket.socket) -> None:
 
 
 class LimitedConnection(HTTPConnection):
-    """A connection that passes the gate once it is open, right before the request's first byte.
+    """A connection that takes its slot once it is open, right before the request's first byte.
 
     A message is checked and built whole before any of it is sent, and what fails on the way ends the
     connection. `serves`: answers that came over it; `idle`: what is known of how long it lasts unused.
@@ -195,7 +195,7 @@ class LimitedConnection(HTTPConnection):
             raise urllib3.exceptions.NameResolutionError(host, self, error) from error
         except UnicodeError:
             raise urllib3.exceptions.LocationParseError(f"{host!r}, label empty or too long") from None
-        name, trouble = self._dns_host, None
+        name, failure = self._dns_host, None
         try:
             for self._dns_host in addresses:
                 try:
@@ -204,10 +204,10 @@ class LimitedConnection(HTTPConnection):
                     urllib3.exceptions.NewConnectionError,
                     urllib3.exceptions.ConnectTimeoutError,
                 ) as error:
-                    trouble = error
+                    failure = error
         finally:
             self._dns_host = name
-        raise trouble or urllib3.exceptions.NewConnectionError(self, f"{host} has no address")
+        raise failure or urllib3.exceptions.NewConnectionError(self, f"{host} has no address")
 
     @property
     def is_connected(self) -> bool:

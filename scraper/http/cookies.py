@@ -13,15 +13,15 @@ from typing import Any, cast
 from requests.cookies import RequestsCookieJar
 
 from scraper.http.set_cookie import (
-    Place,
+    CookieUrl,
     SetCookie,
     bare,
+    cookie_url,
     default_path,
     domain_matches,
     keeps_promises,
     parse_set_cookie,
     path_matches,
-    place_of,
 )
 from scraper.ops.clock import SystemClock
 from scraper.ops.secrets import is_secret_name
@@ -106,14 +106,14 @@ class Jar(RequestsCookieJar):
 
     def store(self, set_cookie_lines: Sequence[str], url: str, now: float) -> bool:
         """Take the Set-Cookie lines of an answer from `url`; True if that changed anything (5.7)."""
-        place = place_of(url)
-        if place is None or not set_cookie_lines:
+        target = cookie_url(url)
+        if target is None or not set_cookie_lines:
             return False
         with self._cookies_lock:
             before = self.changes
-            guarded = [] if place.is_secure else self._secure_cookies(now)
+            guarded = [] if target.is_secure else self._secure_cookies(now)
             for line in set_cookie_lines:
-                cookie = self._receive(line, place, now)
+                cookie = self._receive(line, target, now)
                 if cookie is not None and not any(_is_overlaid(secure, cookie) for secure in guarded):
                     self._keep(cookie, now, now, now)
             self._trim(now)
@@ -121,11 +121,11 @@ class Jar(RequestsCookieJar):
 
     def header_for(self, url: str, now: float) -> str | None:
         """The Cookie field of a request to `url`, None where there is nothing to send (5.8.3)."""
-        place = place_of(url) if self._kept else None
-        if place is None:
+        target = cookie_url(url) if self._kept else None
+        if target is None:
             return None
         with self._cookies_lock:
-            sent = [kept for kept in self._kept.values() if self._is_for(place, kept.cookie)]
+            sent = [kept for kept in self._kept.values() if self._is_for(target, kept.cookie)]
             if self._is_own is not None and any(not kept.cookie.domain for kept in sent):
                 is_own = self._is_own(url)
                 sent = [kept for kept in sent if kept.cookie.domain or is_own]
@@ -217,35 +217,35 @@ class Jar(RequestsCookieJar):
     def __len__(self) -> int:
         return len(self._kept)
 
-    def _receive(self, line: str, place: Place, now: float) -> Cookie | None:
+    def _receive(self, line: str, target: CookieUrl, now: float) -> Cookie | None:
         received = parse_set_cookie(line, now)
-        if received is None or (received.secure and not place.is_secure):
+        if received is None or (received.secure and not target.is_secure):
             return None
         host_only = not received.domain
         if received.domain:
-            if not domain_matches(place.host, received.domain):
+            if not domain_matches(target.host, received.domain):
                 return None
             host_only = self._is_suffix(received.domain)
-            if host_only and received.domain != place.host:
+            if host_only and received.domain != target.host:
                 return None
-        path = received.path or default_path(place.path)
+        path = received.path or default_path(target.path)
         if not keeps_promises(received, host_only, path):
             return None
-        domain = place.host if host_only else "." + received.domain
+        domain = target.host if host_only else "." + received.domain
         return _make_cookie(replace(received, domain=domain, path=path), host_only)
 
     def _is_suffix(self, domain: str) -> bool:
         name = domain.removesuffix(".")
         return "." not in name or self._is_public_suffix(name)
 
-    def _is_for(self, place: Place, cookie: Cookie) -> bool:
+    def _is_for(self, target: CookieUrl, cookie: Cookie) -> bool:
         domain = bare(cookie.domain)
         if not cookie.domain_specified and domain:
-            is_meant = place.host == domain
+            is_meant = target.host == domain
         else:
             domain = domain or self._domain
-            is_meant = not domain or domain_matches(place.host, domain)
-        return is_meant and path_matches(place.path, cookie.path) and (place.is_secure or not cookie.secure)
+            is_meant = not domain or domain_matches(target.host, domain)
+        return is_meant and path_matches(target.path, cookie.path) and (target.is_secure or not cookie.secure)
 
     def _secure_cookies(self, now: float) -> list[Cookie]:
         return [

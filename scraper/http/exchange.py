@@ -18,7 +18,7 @@ from scraper.model import Exchange, Headers, Response
 from scraper.ops.clock import monotonic
 
 MOST_COOKIES = 200  # of one answer; more than a domain may keep
-LOOK_AGAIN = 1.0  # seconds that a turn waits for its slot before it looks whether it is still wanted
+LOOK_AGAIN = 1.0  # seconds that a batch waits for its slot before it looks whether it is still wanted
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +43,7 @@ class Asked:
     limiter: connection.Limiter | None
     http1: Http1Exchange | None = None
     raw: Any = None
-    trouble: Exception | None = None
+    failure: Exception | None = None
     deadline: float = 0.0
     first_byte_at: float = 0.0
     is_reused: bool = False
@@ -53,7 +53,8 @@ class Asked:
     def answered(self, now: float) -> None:
         """Note the first byte of the answer: the domain's next slot counts from it."""
         self.first_byte_at = now
-        if self.limiter is not None and self.http1 is not None:  # over another way the gate was told already
+        # An ordinary adapter has told the rate limiter itself.
+        if self.limiter is not None and self.http1 is not None:
             self.limiter.answered()
 
 
@@ -139,8 +140,8 @@ def ask(
             asked.raw = _open_ordinarily(session, method, url, headers, body)
         else:
             asked.http1 = _send(session, origin_settings, method, url, headers, body, most)
-    except Exception as trouble:
-        asked.trouble = trouble
+    except Exception as error:
+        asked.failure = error
     asked.is_reused = connection.current.is_reused
     asked.is_connected = connection.current.connects > connects
     asked.begun += connection.current.waited  # a wait for our slot is not the server's doing
@@ -151,15 +152,15 @@ def ask(
 def hear(session: DomainSession, asked: Asked) -> Answer:
     """Read the answer to what was asked; waits for what has not come yet."""
     response = None
-    error = translate(asked.trouble) if asked.trouble is not None else None
+    error = translate(asked.failure) if asked.failure is not None else None
     try:
         if error is None:
             if asked.http1 is None:
                 response = _read_ordinarily(session, asked)
             else:
                 response = _read(session, asked, asked.http1)
-    except Exception as trouble:
-        error = translate(trouble)
+    except Exception as raised:
+        error = translate(raised)
     if response is None and asked.limiter is not None:
         asked.limiter.failed()
     if asked.http1 is not None:

@@ -18,11 +18,11 @@ from scraper.errors import BadAnswer, ConnectFailed, FetchError, OutOfFiles, Tim
 _LACKS = frozenset((errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM, errno.EADDRNOTAVAIL))
 
 
-def translate(trouble: Exception) -> FetchError:
+def translate(error: Exception) -> FetchError:
     """What a library raised, as an error of ours with a reason that a person understands."""
-    if isinstance(trouble, FetchError):
-        return trouble
-    causes = list(_causes(trouble))
+    if isinstance(error, FetchError):
+        return error
+    causes = list(_causes(error))
     if any(_is_lack(cause) for cause in causes):
         return OutOfFiles("this machine has no open file or socket left", "raise `ulimit -n`")
     if (of_socks := next((cause for cause in causes if _is_of_socks(cause)), None)) is not None:
@@ -31,12 +31,12 @@ def translate(trouble: Exception) -> FetchError:
         for cause in causes:
             if isinstance(cause, kind):
                 return make(cause)
-    return BadAnswer(f"{type(trouble).__name__}: {_short(trouble)}")
+    return BadAnswer(f"{type(error).__name__}: {_short(error)}")
 
 
-def _causes(trouble: BaseException) -> Any:
+def _causes(error: BaseException) -> Any:
     seen: set[int] = set()
-    queue: list[Any] = [trouble]
+    queue: list[Any] = [error]
     while queue:
         cause = queue.pop(0)
         if not isinstance(cause, BaseException) or id(cause) in seen:
@@ -60,8 +60,8 @@ def _cannot_open() -> bool:
     return False
 
 
-def _short(trouble: object) -> str:
-    text = re.sub(r"<[^<>]{0,200}>|\(Caused by.*", "", str(trouble))
+def _short(error: object) -> str:
+    text = re.sub(r"<[^<>]{0,200}>|\(Caused by.*", "", str(error))
     return re.sub(r"\s+", " ", text).strip(" :'\"()")[:160]
 
 

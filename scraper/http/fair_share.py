@@ -14,7 +14,7 @@ def fair_moment(since: float, spent: float, size: int) -> float:
 
 
 class FairShare:
-    """The account of one answer: `with` it around each turn of reading."""
+    """The account of one answer: `with` it around each read."""
 
     def __init__(self) -> None:
         self._since = 0.0

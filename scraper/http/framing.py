@@ -1,6 +1,6 @@
 """One answer read from bytes as they come (RFC 9112 6, 7): head, body without its framing, end.
 
-No byte is looked at twice, and one turn looks at a bounded number of lines, whatever a server sends.
+No byte is looked at twice, and one call reads a bounded number of lines, whatever a server sends.
 """
 
 import re
@@ -84,7 +84,7 @@ def _by_length(value: str, is_reusable: bool) -> Framing:
 class ResponseParser:
     """The answer to one `method` request. `feed` it what has come; BadAnswer and its like are raised.
 
-    `head` once it is there; `take_body()` what came of the body since the last call; `has_more`: a turn ended
+    `head` once it is there; `take_body()` what came of the body since the last call; `has_more`: a call ended
     before all that came was looked at, `feed(b"")` goes on. `is_reusable` counts once it `is_complete`.
     """
 
@@ -116,7 +116,7 @@ class ResponseParser:
         return self.is_complete and is_understood and not self._buffer
 
     def feed(self, data: bytes) -> None:
-        """Read on in what has come, for one turn."""
+        """Read on in what has come, up to the bound of one call."""
         self._buffer += data
         self.has_more = False
         for _ in range(LINES_A_TURN):

@@ -84,7 +84,7 @@ class Http1Exchange:
         return self._parser.head
 
     def pull(self) -> bool:
-        """Read what has come once the socket is ready, for one turn, without waiting; whether it is over."""
+        """Read what has come once the socket is ready, without waiting; whether it is over."""
         try:
             with self.share:
                 if self._parser.has_more:

@@ -28,7 +28,7 @@ class Closable(Protocol):
 def receive(
     sock: Any, parser: ResponseParser, share: FairShare, timeout: float | None, deadline: float
 ) -> None:
-    """Wait for more of an answer and read it: one turn. TimeoutError by the deadline (monotonic) at last."""
+    """Wait for more of an answer and read it, once. TimeoutError by the deadline (monotonic) at last."""
     left = deadline - monotonic()
     if left <= 0:
         raise TimeoutError("the exchange's deadline has passed")

@@ -66,7 +66,7 @@ class _Login:
 
 
 class DomainSession(requests.Session):
-    """A `requests.Session` of one domain, on which every request passes the domain's turnstile.
+    """A `requests.Session` of one domain, on which every request passes the domain's rate limiter.
 
     `timeout`: (connect, read) in seconds; an exchange as a whole ends after 4 x read. `max_body`: bytes after
     decompression. `check(url)` may raise to refuse a URL (scope, robots) before anything is sent.
@@ -329,9 +329,9 @@ class DomainSession(requests.Session):
         return super().merge_environment_settings(url, proxies, stream, verify, cert)
 
     def get_adapter(self, url: str) -> BaseAdapter:
-        """The adapter for a URL, behind the gate whatever was mounted; without one `requests` refuses."""
+        """The adapter for a URL, always behind the rate limiter; without one `requests` refuses."""
         adapter = super().get_adapter(url)
-        # Those that connect pass the gate later: once connected, right before the first byte.
+        # Those that connect take their slot later: once connected, right before the first byte.
         if adapter is self.adapter or self.limiter is None or isinstance(adapter, Adapter):
             return adapter
         if isinstance(adapter, HTTPAdapter):

@@ -130,14 +130,14 @@ def _expiry(delta: int | None, date: float | None, now: float) -> float | None:
 
 
 def _is_longer(text: str, octets: int) -> bool:
-    """Whether a text takes more octets: one a character on the wire, UTF-8 for what no wire brought."""
+    """Whether a text takes more octets: one a character as received, UTF-8 for what was not received."""
     if len(text) > octets:
         return True
     return not text.isascii() and max(text) > "\xff" and len(text.encode("utf-8", "surrogatepass")) > octets
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class CookieUrl:
     """What of a URL decides about cookies."""
 
     host: str
@@ -145,15 +145,15 @@ class Place:
     is_secure: bool
 
 
-def place_of(url: str) -> Place | None:
-    """The place of a URL; None where it has no host that could keep cookies."""
+def cookie_url(url: str) -> CookieUrl | None:
+    """What of a URL decides about cookies; None where it has no host that could keep cookies."""
     try:
         parts = urlsplit(url)
         host = parts.hostname or ""
         host = host if host.isascii() else host.encode("idna").decode()
     except ValueError:
         return None
-    return Place(host, parts.path or "/", parts.scheme in ("https", "wss")) if host else None
+    return CookieUrl(host, parts.path or "/", parts.scheme in ("https", "wss")) if host else None
 
 
 def domain_matches(host: str, domain: str) -> bool:

@@ -1,4 +1,4 @@
-"""The domain's turnstile: whoever sends a request to the domain takes a slot here first."""
+"""The rate limiter of a domain: every request to the domain takes a slot here first."""
 
 import math
 import threading
@@ -92,10 +92,10 @@ class RateLimiter:
 
 
 class RateLimiters:
-    """The turnstiles of this process by domain, for sessions that have to ask another domain (a login host).
+    """The rate limiters of this process by domain, for sessions that request from another one (a login host).
 
-    A domain that nobody holds gets a turnstile of its own here, which hands its clock on to whoever holds it
-    later. Other processes do not see it.
+    A domain that is not leased gets a rate limiter here, and a later lease takes over its clock. Other
+    processes do not see it.
     """
 
     def __init__(self, clock: Clock, delay: float) -> None:
@@ -106,7 +106,7 @@ class RateLimiters:
         self._lock = threading.Lock()
 
     def of(self, domain: str) -> RateLimiter:
-        """The turnstile of a domain, whoever holds it."""
+        """The rate limiter of a domain, leased or not."""
         with self._lock:
             held = self._held.get(domain)
             if held is not None:
@@ -116,7 +116,7 @@ class RateLimiters:
             return self._lent[domain]
 
     def hold(self, domain: str, limiter: RateLimiter) -> None:
-        """Make a turnstile the one of its domain; it takes over the clock of the one before."""
+        """Make a rate limiter the one of its domain; it takes over the clock of the one before."""
         with self._lock:
             before = self._lent.pop(domain, None)
             if before is not None:

@@ -118,7 +118,7 @@ def decide(state: State, pace: Pace, now: float, max_delay: float, max_wait: flo
 
 
 def width(state: State, concurrency: int) -> int:
-    """How many requests may be in the air: in trouble one, which is the half-open breaker's probe."""
+    """How many requests may be in flight: in trouble one, which is the half-open breaker's probe."""
     return 1 if state.failures or state.refusals else concurrency
 
 
@@ -128,12 +128,12 @@ def reserve(state: State, now: float, slots: int, delay: float) -> float:
 
 
 def adopted(state: State, now: float, delay: float) -> State:
-    """Take over from an owner that died: what it had in the air counts from now."""
+    """Take over from an owner that died: what it had in flight counts from now."""
     return replace(state, due=max(state.due, now + delay))
 
 
 def after(state: State, exchange: Exchange, delay: float, concurrency: int = 1) -> State:
-    """Account for one request: from the first byte, or from the start where several may be in the air.
+    """Account for one request: from the first byte, or from the start where several may be in flight.
 
     The server has seen a request before it answers, so its own clock cannot measure a shorter gap. A request
     without an answer may arrive at any time before its end, and counts from there.

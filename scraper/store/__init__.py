@@ -54,7 +54,7 @@ class Lease:
     """A worker's exclusive, expiring right to a domain.
 
     `due`: no request may be sent before. `state`: the domain's politeness, shared by all spiders (JSON text).
-    `session`: this spider's cookies and login on the domain (JSON text). `tally`: this run's counts on the
+    `session`: this spider's cookies and login on the domain (JSON text). `stats`: this run's counts on the
     domain so far (JSON text). `crashes`: how many owners in a row died holding it,
     with nothing settled between.
     """

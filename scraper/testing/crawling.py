@@ -209,7 +209,7 @@ def _opener(
 
 
 class InlineDownloader:
-    """A `Crew` of nobody: each turn is done where posts are collected; waiting moves the clock."""
+    """A `Downloader` without threads: `collect` runs each batch; waiting moves the clock."""
 
     early = 0.0
 
@@ -225,11 +225,11 @@ class InlineDownloader:
         return True
 
     def submit(self, batch: Batch) -> None:
-        """Keep a turn for `collect`."""
+        """Keep a batch for `collect`."""
         self._batches.append(batch)
 
     def collect(self, timeout: float) -> list[BatchResult]:
-        """Do all turns that are there; without any, let `timeout` seconds pass."""
+        """Run all batches that are there; without any, let `timeout` seconds pass."""
         results: list[BatchResult] = []
         while self._batches:
             steps = BatchSteps(self._batches.popleft(), self._work)

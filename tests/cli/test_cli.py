@@ -13,7 +13,7 @@ import pytest
 
 from scraper.cli import COMMANDS, commands, ending, invoke, text
 from scraper.cli.failures import Caller, code_of, guarded
-from scraper.cli.options import Place
+from scraper.cli.options import DataLocation
 from scraper.errors import LeaseLost, LoginFailed, ScraperError, SpiderError, StoreBusy, StoreFull
 from scraper.urls import join
 from tests.site import Site, page
@@ -448,7 +448,7 @@ def test_an_audit_proves_the_gaps(call: Call, shop: Site) -> None:
     assert row["breaches"] == 0 and row["min_gap_s"] >= 0
 
 
-def test_one_request_goes_through_the_gates(call: Call, shop: Site) -> None:
+def test_one_request_passes_every_check_of_a_run(call: Call, shop: Site) -> None:
     said = call("fetch", shop.url(), "--set", "delay=0")
     assert said.code == 0 and said.out.startswith("200 ") and "<title>front</title>" in said.out
     assert shop.paths(robots=True) == ["/robots.txt", "/"]
@@ -645,7 +645,7 @@ def test_quiet_says_what_to_do_in_ten_lines_at_most(
 ) -> None:
     monkeypatch.setattr("scraper.cli.options.caller", Caller)
     reasons = [f"reason {n}" for n in range(30)]
-    lines = ending.quiet(summary_of(verdict, code, reasons=reasons, records=5), Place())
+    lines = ending.quiet(summary_of(verdict, code, reasons=reasons, records=5), DataLocation())
     assert 1 < len(lines) <= 10 and verdict in lines[0] and "reason 0" in lines[1]
     assert any(advice in line for line in lines) and any("log.jsonl" in line for line in lines)
 

@@ -1,4 +1,4 @@
-"""The crew's threads on real sockets: who waits for whom, and who does not."""
+"""The threads of the downloader on real sockets: which wait for which, and which do not."""
 
 import threading
 from collections import deque
@@ -48,7 +48,7 @@ class Titles(Spider):
 
 
 class Crowd:
-    """A crew, and what comes back of it."""
+    """A downloader, and the results of it."""
 
     def __init__(self, most: int = 8, parse_timeout: float = SOON) -> None:
         spider = Titles()
@@ -68,7 +68,7 @@ class Crowd:
         timeout: float = SOON,
         session: DomainSession | None = None,
     ) -> DomainSession:
-        """One turn over some URLs, on a session of its own unless one is given."""
+        """One batch of some URLs, on a session of its own unless one is given."""
         session = session or DomainSession(
             "127.0.0.1", limiter=RateLimiter(CLOCK, delay, due), clock=CLOCK, timeout=(timeout, timeout)
         )
@@ -78,7 +78,7 @@ class Crowd:
         return session
 
     def ends(self, batches: int = 1) -> list[Any]:
-        """The outcomes of the next turns to end."""
+        """The outcomes of the next batches to end."""
         until, outcomes = CLOCK.now() + SOON, list[Any]()
         while batches and CLOCK.now() < until:
             for result in self.downloader.collect(0.05):
@@ -86,7 +86,7 @@ class Crowd:
                     raise result.error
                 outcomes += [visit.outcome for visit in result.visits]
                 batches -= result.ends
-        assert not batches, "turns that did not come back"
+        assert not batches, "batches that did not come back"
         return outcomes
 
 
@@ -139,7 +139,9 @@ def test_servers_that_are_slow_or_drip_hold_sockets_and_no_threads(
     assert fetched(*one.ends()) == ['{"title":"quick"}']
     at_work = threads() - before
     assert len(one.ends(12)) == 12
-    assert at_work < 1 + 12 + 1, "the reader, and hands that opened connections side by side: no more came"
+    assert at_work < 1 + 12 + 1, (
+        "the I/O thread, and pool threads that opened connections side by side: no more"
+    )
 
 
 def test_a_callback_that_takes_long_does_not_hold_up_the_others(

@@ -28,7 +28,7 @@ def walk(*moves: str) -> list[Step]:
         (("in", "+1", "-2", "in", "+2", "-2", "in", "+2"), "renew renew"),
         # A session from an earlier run, whose login is over.
         (("-1", "in", "+1"), "renew"),
-        # With several in the air all that were sent before the login miss us at once.
+        # With several in flight all that were sent before the login miss us at once.
         (("in", "+1", "-2", "-3", "-4"), "renew renew renew"),
         # The login does not hold, with one page to try or with two.
         (("in", "-1", "-1"), "later give_up"),

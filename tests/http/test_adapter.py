@@ -1,4 +1,4 @@
-"""TLS and the wire's own bounds, against a real server with certificates of its own."""
+"""TLS and the bounds of the adapter, against a real server with certificates of its own."""
 
 import contextlib
 import shutil
@@ -234,7 +234,7 @@ def socks() -> Iterator[tuple[str, list[int]]]:
 
 
 @pytest.mark.parametrize("scheme", ["http", "https"])
-def test_socks_is_one_kept_connection_behind_the_gate(
+def test_socks_is_one_kept_connection_behind_the_rate_limiter(
     site: Site, tls_site: Callable[..., Site], certificate: Path, socks: tuple[str, list[int]], scheme: str
 ) -> None:
     pytest.importorskip("socks")

@@ -288,7 +288,7 @@ def test_another_domain_is_asked_at_its_own_pace(new_site: Callable[..., Site]) 
 
 
 @pytest.mark.parametrize("way", ["get", "exchange"])
-def test_digest_answers_the_challenge_through_the_gate(site: Site, way: str) -> None:
+def test_digest_answers_the_challenge_through_the_rate_limiter(site: Site, way: str) -> None:
     def digest(text: str) -> str:
         return hashlib.md5(text.encode()).hexdigest()
 
@@ -441,7 +441,7 @@ def test_a_body_without_end_is_bounded_for_requests_by_hand_too(site: Site) -> N
 
 
 # adapters and waits -----------------------------------------------------------------------------------------
-def test_an_adapter_that_somebody_mounts_passes_the_gate_with_all_its_retries(site: Site) -> None:
+def test_a_mounted_adapter_passes_the_rate_limiter_with_all_its_retries(site: Site) -> None:
     site["/"] = [Reply(503), Reply(503), Reply(200, "at last")]
     session = session_of(delay=0.05)
     session.mount("http://", HTTPAdapter(max_retries=Retry(3, status_forcelist=[503], backoff_factor=0)))

@@ -1,4 +1,4 @@
-"""The gate that every request passes, under threads that wake as late as they please."""
+"""The rate limiter that every request passes, under threads that wake as late as they please."""
 
 import threading
 from collections.abc import Callable

@@ -412,7 +412,7 @@ class TestTime:
 
 
 def shrink(setattr: Callable[[object, str, object], None]) -> None:
-    """Make the tables of fingerprints so small that a few URLs sink to the last, and a sieve for so few."""
+    """Make the tables of fingerprints and the Bloom filter so small that a few URLs fill them."""
     setattr(fingerprint_index, "_ROOM", {"fresh": 4, "recent": 12})
     setattr(fingerprint_index, "_SINK", 3)
     setattr(bloom, "_WORTHWHILE", 30)
@@ -473,7 +473,7 @@ class TestKnown:
 
 
 @pytest.mark.usefixtures("small_levels")
-class TestSieve:
+class TestBloomFilter:
     """New URLs are not looked for; none that is known may be taken for new, whatever happened before."""
 
     @pytest.fixture
@@ -491,7 +491,7 @@ class TestSieve:
 
     @pytest.fixture
     def run(self, store: SqliteStore) -> Run:
-        """A run that knows URLs 0 to 99, and has kept a sieve that lacks the last of them."""
+        """A run that knows URLs 0 to 99, and has kept a Bloom filter that lacks the last of them."""
         run = store.start_run("news", "code")
         for start in range(0, 100, 20):
             assert add(store, run, range(start, start + 20)) == 20
@@ -521,7 +521,7 @@ class TestSieve:
             assert add(store, run, range(start, start + 31)) == 1
             assert add(other, run, range(start, start + 31)) == 0
         assert add(store, run, range(410)) == add(other, run, range(410)) == 0
-        assert min(asked) < 5, "both have used a sieve"
+        assert min(asked) < 5, "both have used a Bloom filter"
 
     def test_numbers_that_a_failed_transaction_gave_back_hide_nothing(
         self, store: SqliteStore, other: SqliteStore, run: Run
@@ -544,7 +544,7 @@ class TestSieve:
         assert add(again, run, range(130)) == 30 and asked[0] < 105
         again.close()
 
-    def test_a_file_without_a_sieve_gets_one_by_and_by(
+    def test_a_file_without_a_bloom_filter_gets_one_by_and_by(
         self, run: Run, other: SqliteStore, asked: list[int]
     ) -> None:
         execute(other, "DELETE FROM meta WHERE k = 'sieve'")
@@ -617,7 +617,7 @@ class TestHotPath:
                 store.progress(run)
                 store.lease(run, 1, FOREVER)
                 store.records(run)
-        # A third one comes when there is a sieve to begin with.
+        # A third one comes when there is a Bloom filter to begin with.
         stores.append(SqliteStore(path))
         stores[-1].join("w2")
         stores[-1].join_run(run.id)
@@ -634,7 +634,7 @@ class TestHotPath:
         connection.close()
         assert len(plans) > 30 and any("FROM sieve" in statement for statement in said)
         # Two of the tables of fingerprints hold so many rows and no more, counted once in as many new URLs.
-        # The sieve has 64.
+        # The Bloom filter has 64.
         small = (
             "SCAN workers",
             "SCAN CONSTANT ROW",

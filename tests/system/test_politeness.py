@@ -206,7 +206,7 @@ def test_with_several_in_the_air_nothing_is_sent_into_a_rest(project: Project, n
 def test_slow_answers_with_several_in_the_air_do_not_slow_each_other_down(
     project: Project, new_site: NewSite
 ) -> None:
-    three = threading.Barrier(3)  # it answers none before three are in the air
+    three = threading.Barrier(3)  # it answers none before three are in flight
 
     def slow(arrival: Arrival) -> Reply:
         three.wait(10)

@@ -191,7 +191,7 @@ def assert_polite(web: Web, blows: Blows, delay: float) -> None:
     asked = Counter(site.url(path) for site in web.sites for path in site.paths())
     assert not web.requests - asked
     again = (asked - web.requests).total()
-    # A kill also loses what is in the air or has just come, one of each for every domain.
+    # A kill also loses what is in flight or has just come, one of each for every domain.
     group = min(SETTLE_AT, len(web.sites) * SETTLE_EVERY / delay) if delay else SETTLE_AT
     assert again <= blows.kills * (group + 3 * len(web.sites)), (again, blows.told)
     if delay:

@@ -112,7 +112,7 @@ def test_a_list_that_fails_takes_away_nothing_that_is_behind_it(project: Project
         assert titles(project) == before | {"5": "changed"}
     assert changes(project) == {}
     notes = [line["text"] for line in project.log("daily") if line["event"] == "note"]
-    assert notes == ["2 pages stand as they were: nothing that leads there could be read"] * 2
+    assert notes == ["2 pages keep their records: nothing that leads there could be read"] * 2
     daily["/list3"] = tagged(page("/3", title="/list3"), "well")
     assert run(project).code == 0
     assert changes(project) == {"15": "removed"}

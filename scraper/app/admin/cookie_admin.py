@@ -23,7 +23,7 @@ class DomainCookies:
     is_logged_in: bool
 
 
-def jars(store: Store, spider: str) -> list[DomainCookies]:
+def cookies_by_domain(store: Store, spider: str) -> list[DomainCookies]:
     """What is kept, by domain."""
     found = []
     for domain, kept in sorted(store.sessions(spider).items()):

@@ -1,4 +1,4 @@
-"""Would a URL be fetched? Every gate in its order, with its answer. Nothing is sent."""
+"""Would a URL be fetched? Every check in its order, with its answer. Nothing is sent."""
 
 import math
 from collections.abc import Iterator, Mapping
@@ -42,7 +42,7 @@ class Asker:
 
 
 def explain(url: str, asker: Asker, store: Store | None) -> Iterator[Check]:
-    """The gates for an absolute http(s) URL, in the order in which a run asks them."""
+    """The checks of an absolute http(s) URL, in the order in which a run asks them."""
     yield Check("url", canonical(url) or url)
     yield _scope(url, asker)
     robots_rules = None

@@ -1,4 +1,4 @@
-"""One request by hand, through the gates of every other: lease, robots.txt, clock, hop by hop."""
+"""One request by hand, under the rules of a run: lease, robots.txt, rate limit, hop by hop."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -48,7 +48,7 @@ class Step:
 
 @dataclass(slots=True)
 class _Held:
-    """A domain in our hands."""
+    """A domain that we have leased."""
 
     lease: Lease
     session: DomainSession
@@ -171,7 +171,7 @@ class Probe:
         due = state.due if lease.due <= state.rest_until else max(lease.due, state.due)
         due += delay - state.delay
         if lease.crashes:
-            # What the dead owner had in the air counts from now.
+            # What the dead owner had in flight counts from now.
             due = max(due, now + delay)
         limiter = RateLimiter(self._clock, delay, due, last_sent=state.sent_at)
         limiter.rest_until(state.rest_until)
@@ -196,7 +196,7 @@ class Probe:
         if wait >= 1:
             cause = state.reason if state.rest_until > state.due else held.pace.source
             self._tell(f"waits {wait:.1f} s for {held.lease.domain}: {cause}")
-        # Here and not in the turnstile: what is slept there counts as the site's response time.
+        # Here and not in the rate limiter: what is slept there counts as the site's response time.
         self._sleep(held.limiter.due - now)
         return None
 

@@ -70,8 +70,8 @@ def conclude(
     if is_paused or is_closed:
         summary |= {"unfinished": end.tries, "unfinished_since": end.since}
     samples: tuple[Mapping[str, Any], ...] = ()
-    if is_whole and (standing := store.let_stand(found)):
-        files.log({"event": "note", "text": f"{standing} pages stand as they were: {UNMET}"})
+    if is_whole and (kept := store.let_stand(found)):
+        files.log({"event": "note", "text": f"{kept} pages keep their records: {UNMET}"})
     if is_accepted:
         summary |= publish(store, found, files, prepared.spider, is_whole=is_whole)
     elif not is_paused:
@@ -145,9 +145,9 @@ def _notify(
     changes = sum(int(summary[name]) for name in ("added", "changed", "removed"))
     if notify.should_notify(before, summary["verdict"], changes, settings.notify_changes):
         message = notify.message(summary, files.folder / "report.html", before)
-        trouble = notify.send(settings.notify, message)
-        if trouble is not None:
-            files.log({"event": "note", "text": f"the notification was not sent: {trouble}"})
+        failure = notify.send(settings.notify, message)
+        if failure is not None:
+            files.log({"event": "note", "text": f"the notification was not sent: {failure}"})
 
 
 def _chosen(settings: Settings) -> dict[str, str]:

@@ -102,7 +102,7 @@ class Frontier:
             self._data.pages.pop(url.id, None)
             return
         is_gone = isinstance(outcome, Failed) and outcome.is_gone
-        version = None if is_gone else self._standing(run, url.id)
+        version = None if is_gone else self._kept_version(run, url.id)
         self._look(run, url.id, version, is_read=is_gone)
 
     def _renew(self, run: Run, url: Url, known: Known) -> None:
@@ -120,7 +120,7 @@ class Frontier:
         outcome = visit.outcome
         if isinstance(outcome, Fetched):
             met = [self.meet(run, link) for link in outcome.links]
-            version = self._standing(run, visit.entry.id) or 0
+            version = self._kept_version(run, visit.entry.id) or 0
             links = tuple(dict.fromkeys(found for found, _ in met))
             known = replace(outcome.known, version=version)
             page = Page(known, run.number, run.number, links, outcome.facts)
@@ -185,7 +185,7 @@ class Frontier:
             self._data.pages.pop(url, None)
         return number
 
-    def _standing(self, run: Run, url: int) -> int | None:
+    def _kept_version(self, run: Run, url: int) -> int | None:
         for look in reversed(self._data.looks):
             if look.url == url and (look.run == run.number or self._data.runs[look.run].is_accepted):
                 return look.version

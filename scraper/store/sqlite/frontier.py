@@ -72,7 +72,7 @@ class Seen:
             self.run = run
 
     def clear(self) -> None:
-        """Forget everything but the sieve, which belongs to no run."""
+        """Forget everything but the Bloom filter, which belongs to no run."""
         self.queues.clear()
         self.urls.clear()
         self.ids.clear()

@@ -150,7 +150,7 @@ class Settlement:
         elif isinstance(outcome, Failed) and outcome.is_gone:
             self._note_nothing(visit)
         else:
-            self._note_standing(visit)
+            self._note_kept_records(visit)
         if isinstance(outcome, Denied) and outcome.keeps_links:
             page = self._connection.execute(_LINKS, (visit.entry.id,)).fetchone()
             self._old_links[visit.entry.id] = array("q", page[0] if page else b"")
@@ -212,7 +212,7 @@ class Settlement:
         self._visits.append((self._change.tick(), self._change.run, visit.entry.id, None, 1))
         self._connection.execute(_FORGET, (visit.entry.id,))
 
-    def _note_standing(self, visit: Visit) -> None:
+    def _note_kept_records(self, visit: Visit) -> None:
         """Note that the page was met and not read: what stood stands."""
         url, run = visit.entry.id, self._change.run
         row = self._connection.execute(_STANDING, (url, run)).fetchone()

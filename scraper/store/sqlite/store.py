@@ -49,7 +49,7 @@ _LEAVE_DOMAIN = """UPDATE domains SET due = column1, state = coalesce(column2, s
     crashes = CASE column3 WHEN 1 THEN 0 ELSE crashes END
     FROM (VALUES (?, ?, ?, ?)) AS given WHERE id = column4"""
 _LEAVE_SESSION = "UPDATE queues SET session = ? WHERE spider = ? AND domain = ?"
-_LEAVE_TALLY = "INSERT OR REPLACE INTO tallies VALUES (?, ?, ?)"
+_LEAVE_STATS = "INSERT OR REPLACE INTO tallies VALUES (?, ?, ?)"
 _STAND_NO_MORE = """UPDATE pages SET inputs = '', etag = NULL, last_modified = NULL, fresh_until = 0,
     body_hash = x'', fetched_at = 0 WHERE url IN (SELECT id FROM urls WHERE queue = ?)"""
 _KEEP_ROBOTS = "INSERT OR REPLACE INTO robots VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
@@ -80,7 +80,7 @@ class SqliteStore:
         )
         self._seen = Seen()
         self._run: Run | None = None
-        # What is in our hands, by domain: the place (seq) at which each URL was taken.
+        # What is leased by us, by domain: the sequence number at which each URL was taken.
         self._taken: dict[str, dict[int, int]] = {}
         self._asked_at = 0.0
 
@@ -341,7 +341,7 @@ def _write_domains(
     updates: Sequence[DomainUpdate],
     worked: Set[str] = frozenset(),
 ) -> None:
-    """Leave clock, politeness, session and tally with those domains that are ours.
+    """Leave clock, politeness, session and stats with those domains that are ours.
 
     Something settled proves that the domain does not kill its owners.
     """
@@ -359,7 +359,7 @@ def _write_domains(
             domain_stats.append((run.number, domain, update.stats))
     many(connection, _LEAVE_DOMAIN, rows)
     many(connection, _LEAVE_SESSION, sessions)
-    many(connection, _LEAVE_TALLY, domain_stats)
+    many(connection, _LEAVE_STATS, domain_stats)
 
 
 def _entry(domain: str, row: tuple[Any, ...]) -> Entry:
