@@ -44,6 +44,11 @@ class RefusalsSeen:
     is_page: bool = False
     is_outage: bool = False
 
+    @property
+    def is_worth_keeping(self) -> bool:
+        """Whether anything was refused; of most domains there is nothing to know."""
+        return bool(self.limited or self.retried or self.doubt or self.errors or self.is_page)
+
 
 class Domain:
     """All that the owner knows of a domain while it holds the lease."""

@@ -6,7 +6,7 @@ from dataclasses import replace
 from itertools import count
 
 from scraper.engine.batch import RobotsRequest
-from scraper.engine.domain import Domain
+from scraper.engine.domain import Domain, RefusalsSeen
 from scraper.engine.plan import Plan
 from scraper.engine.request_guard import RequestGuard
 from scraper.engine.robots_cache import RobotsCache
@@ -53,6 +53,8 @@ class Leases:
         self._limiters = RateLimiters(clock, plan.delay)
         self.left: dict[str, str] = {}
         self.robots_requests: dict[str, list[RobotsRequest]] = {}
+        # A domain comes and goes where others wait for it; what its refusals mean is known for the whole run.
+        self._refusals: dict[str, RefusalsSeen] = {}
 
     def __iter__(self) -> Iterator[Domain]:
         return iter(self._domains.values())
@@ -94,6 +96,7 @@ class Leases:
         limiter.rest_until(state.rest_until)
         self._limiters.hold(lease.domain, limiter)
         domain = Domain(lease, self._open_session(lease, limiter), limiter, state, pace)
+        domain.refusals = self._refusals.pop(lease.domain, domain.refusals)
         self._let_out(domain)
         domain.leased_at = now
         domain.needs_login = plan.has_login and not domain.session.is_logged_in
@@ -187,6 +190,8 @@ class Leases:
         if self._domains.pop(domain.name, None) is None:
             return
         domain.ticket = 0
+        if domain.refusals.is_worth_keeping:
+            self._refusals[domain.name] = domain.refusals
         foreign = [
             robots_request
             for robots_request in domain.robots_requests

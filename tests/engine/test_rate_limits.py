@@ -7,6 +7,7 @@ import pytest
 
 from scraper.engine.plan import Stop
 from scraper.model import Verdict
+from scraper.store.memory import MemoryStore
 from scraper.testing import Asked, CrawlResult, FakeWeb, crawl
 from scraper.testing.web import Scripted
 from tests.engine.test_engine import A, Walk, links, moments, paths
@@ -171,3 +172,17 @@ def test_what_a_proxy_answers_for_robots_txt_opens_no_site_and_is_not_kept() -> 
     web[A + "robots.txt"] = "User-agent: *\nDisallow: /"
     second = crawl(Walk, web, store=first.store)
     assert "robots.txt line 2" in second.denied[A]
+
+
+class _Wanted(MemoryStore):
+    """Another spider waits for every domain, so that each is given back between two batches."""
+
+    def heartbeat(self) -> frozenset[str]:
+        return super().heartbeat() | {"a.test"}
+
+
+def test_a_domain_that_others_wait_for_is_not_asked_for_ever() -> None:
+    web = FakeWeb({A: 403, A + "b": 403})
+    result = crawl(Walk, web, store=_Wanted(web.clock))
+    assert (result.verdict, result.summary["exit_code"]) == (Verdict.BLOCKED, 1)
+    assert len(web.requests) <= 6
