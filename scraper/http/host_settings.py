@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
 
-from scraper.settings.values import Auth
+from scraper.settings.http_values import Auth
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple, TypeVar
 
 from scraper.errors import SettingsError
 from scraper.ops.secrets import is_secret_name
-from scraper.settings import origins, values
+from scraper.settings import http_values, origins, values
 
 PRODUCT = "scraper"
 VERSION = "0.1.0"
@@ -38,14 +38,14 @@ class Settings:
     `headers` and `auth` are kept by origin (`for_origin`), `proxies` and `verify` by domain (`for_domain`).
     """
 
-    contact: str | None = _setting(None, values.optional(values.contact))
-    user_agent: str | None = _setting(None, values.optional(values.user_agent))
+    contact: str | None = _setting(None, values.optional(http_values.contact))
+    user_agent: str | None = _setting(None, values.optional(http_values.user_agent))
     delay: float = _setting(1.0, values.duration)
     delay_factor: float = _setting(1.0, values.number)
     max_delay: float = _setting(120.0, values.positive(values.duration, "a duration"))
     concurrency: int = _setting(1, values.at_least(1))
     threads: int = _setting(64, values.at_least(1))
-    timeout: tuple[float, float] = _setting((10.0, 30.0), values.timeout)
+    timeout: tuple[float, float] = _setting((10.0, 30.0), http_values.timeout)
     max_attempts: int = _setting(4, values.at_least(1))
     max_wait: float = _setting(300.0, values.duration)
     max_body: int = _setting(32 * 1024 * 1024, values.positive(values.size, "a size"))
@@ -55,22 +55,22 @@ class Settings:
     max_pages: int | None = _setting(None, values.optional(values.at_least(1)))
     max_errors: int | None = _setting(10, values.optional(values.at_least(1)))
     max_time: float | None = _setting(None, values.optional(values.positive(values.duration, "a duration")))
-    allowed_domains: tuple[str, ...] = _setting((), values.domains)
-    headers: Mapping[str, Mapping[str, str]] = _setting({}, values.headers, secret=True)
-    auth: Mapping[str, values.Auth] = _setting({}, values.auth, secret=True)
-    proxies: Mapping[str, tuple[str, ...]] = _setting({}, values.proxies, secret=True)
-    reach: tuple[str, ...] = _setting((), values.reach)
-    verify: Mapping[str, bool | str] = _setting({values.ANY_DOMAIN: True}, values.verify)
+    allowed_domains: tuple[str, ...] = _setting((), http_values.domains)
+    headers: Mapping[str, Mapping[str, str]] = _setting({}, http_values.headers, secret=True)
+    auth: Mapping[str, http_values.Auth] = _setting({}, http_values.auth, secret=True)
+    proxies: Mapping[str, tuple[str, ...]] = _setting({}, http_values.proxies, secret=True)
+    reach: tuple[str, ...] = _setting((), http_values.reach)
+    verify: Mapping[str, bool | str] = _setting({http_values.ANY_DOMAIN: True}, http_values.verify)
     max_age: float = _setting(0.0, values.duration)
     active_hours: tuple[int, int] | None = _setting(None, values.optional(values.hours))
     obey_nofollow: bool = _setting(True, values.switch)
     archive: bool = _setting(False, values.switch)
     share: bool = _setting(False, values.switch)
     csv_safe: bool = _setting(True, values.switch)
-    robots_exempt: Mapping[str, str] = _setting({}, values.robots_exempt)
-    legacy_tls: Mapping[str, str] = _setting({}, values.legacy_tls)
+    robots_exempt: Mapping[str, str] = _setting({}, http_values.robots_exempt)
+    legacy_tls: Mapping[str, str] = _setting({}, http_values.legacy_tls)
     retention: int = _setting(30, values.at_least(1))
-    notify: str | None = _setting(None, values.optional(values.notify), secret=True)
+    notify: str | None = _setting(None, values.optional(http_values.notify), secret=True)
     notify_changes: bool = _setting(False, values.switch)
     store: str | None = _setting(None, values.optional(values.text), secret=True)
     sources: Mapping[str, str] = field(default_factory=dict, repr=False, compare=False)
@@ -235,7 +235,7 @@ def sender(settings: Settings) -> str | None:
 
 def for_domain(by_domain: Mapping[str, T], *hosts: str) -> T | None:
     """The value of the first of `hosts` that has one of its own, else the one for all domains."""
-    for name in (*hosts, values.ANY_DOMAIN):
+    for name in (*hosts, http_values.ANY_DOMAIN):
         if name in by_domain:
             return by_domain[name]
     return None
@@ -254,7 +254,7 @@ def headers_for(settings: Settings, origin: str, own: Collection[str]) -> dict[s
     """
     merged: dict[str, tuple[str, str]] = {}
     for name in origins.covering(settings.headers, origin, own):
-        is_open = name == values.ANY_DOMAIN and origin.startswith("http:") and origin not in own
+        is_open = name == http_values.ANY_DOMAIN and origin.startswith("http:") and origin not in own
         merged |= {
             each.lower(): (each, value)
             for each, value in settings.headers[name].items()

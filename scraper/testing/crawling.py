@@ -25,7 +25,8 @@ from scraper.model import Denied, Failed, Fetched, Unchanged, Verdict
 from scraper.politeness.rate_limiter import RateLimiter
 from scraper.runs import health
 from scraper.runs.events import DomainLeft, Event, Listener, Refused, Visited
-from scraper.runs.health import Fill, Judgement
+from scraper.runs.health import Fill
+from scraper.runs.judgement import Judgement
 from scraper.settings import Settings
 from scraper.spider import Rules, Spider, rules_of, seeds, starting_from
 from scraper.spider.identity import ParseInputs

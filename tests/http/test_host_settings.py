@@ -12,7 +12,7 @@ from scraper.http.host_settings import HostSettings, lay_over
 from scraper.ops.clock import SystemClock
 from scraper.politeness.rate_limiter import RateLimiter
 from scraper.settings import Settings
-from scraper.settings.values import Auth
+from scraper.settings.http_values import Auth
 from scraper.store import Lease
 
 

@@ -33,7 +33,7 @@ from scraper.http.host_settings import HostSettings
 from scraper.http.session import DomainSession
 from scraper.ops.clock import SystemClock
 from scraper.politeness.rate_limiter import RateLimiter, RateLimiters
-from scraper.settings.values import Auth
+from scraper.settings.http_values import Auth
 from scraper.urls import host_of
 from tests.site import Arrival, Reply, Site, page, redirect
 

@@ -7,7 +7,8 @@ import pytest
 
 from scraper.errors import SpiderError
 from scraper.model import Verdict
-from scraper.runs.health import Facts, Fill, Health, declared, judge
+from scraper.runs.health import Facts, Fill, Health, declared
+from scraper.runs.judgement import judge
 
 
 def ok_run(records: int = 100, **fill: float) -> dict[str, Any]:

@@ -2,8 +2,8 @@
 
 import pytest
 
+from scraper.settings.http_values import auth
 from scraper.settings.origins import covering, is_own, pattern_of
-from scraper.settings.values import auth
 
 HTTPS, HTTP = frozenset({"https://shop.example"}), frozenset({"http://shop.example:8080"})
 

@@ -8,7 +8,7 @@ import pytest
 
 from scraper import settings
 from scraper.errors import SettingsError
-from scraper.settings import Settings, values
+from scraper.settings import Settings, http_values, values
 
 HERE = Path(__file__).parent
 
@@ -142,15 +142,15 @@ def test_text_is_read_by_the_type_of_its_setting(
 @pytest.mark.parametrize(
     ("written", "auth"),
     [
-        ("ana:pa:ss", values.Auth("basic", "ana", "pa:ss")),
-        ("digest ana:secret", values.Auth("digest", "ana", "secret")),
-        ("bearer abc.def", values.Auth("bearer", "", "abc.def")),
-        ({"user": "ana", "password": "x y"}, values.Auth("basic", "ana", "x y")),
-        ({"kind": "digest", "user": "ana", "password": "x"}, values.Auth("digest", "ana", "x")),
-        ({"token": "abc"}, values.Auth("bearer", "", "abc")),
+        ("ana:pa:ss", http_values.Auth("basic", "ana", "pa:ss")),
+        ("digest ana:secret", http_values.Auth("digest", "ana", "secret")),
+        ("bearer abc.def", http_values.Auth("bearer", "", "abc.def")),
+        ({"user": "ana", "password": "x y"}, http_values.Auth("basic", "ana", "x y")),
+        ({"kind": "digest", "user": "ana", "password": "x"}, http_values.Auth("digest", "ana", "x")),
+        ({"token": "abc"}, http_values.Auth("bearer", "", "abc")),
     ],
 )
-def test_credentials_belong_to_one_domain(tmp_path: Path, written: object, auth: values.Auth) -> None:
+def test_credentials_belong_to_one_domain(tmp_path: Path, written: object, auth: http_values.Auth) -> None:
     assert load(tmp_path, spider={"auth": {"A.example": written}}).auth == {"a.example": auth}
 
 
@@ -319,7 +319,7 @@ def test_reading_hostile_text_ends_at_once() -> None:
             values.table,
             values.listing,
             values.hours,
-            values.contact,
+            http_values.contact,
         ):
             try:
                 read(text)

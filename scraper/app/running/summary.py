@@ -9,7 +9,8 @@ from typing import Any
 from scraper.engine.domain_stats import EMPTIED, REJECTED, DomainStats, total
 from scraper.engine.plan import Stop
 from scraper.model import Verdict
-from scraper.runs.health import Facts, Fill, Health, Judgement, judge
+from scraper.runs.health import Facts, Fill, Health
+from scraper.runs.judgement import Judgement, judge
 from scraper.store import Run
 
 _GONE = {"status 404", "status 410"}
