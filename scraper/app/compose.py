@@ -8,6 +8,7 @@ import socket
 import sys
 import uuid
 from collections.abc import Callable, Collection, Sequence
+from dataclasses import replace
 from hashlib import blake2b
 from ipaddress import ip_network
 from urllib.request import getproxies
@@ -69,7 +70,10 @@ def compose(
         session_opener(
             settings, clock, rules.origins, account_of(prepared.spider), reach_of(prepared, rules)
         ),
-        plan_of(settings, token, prepared.spider, rules.allowed_domains, prepared.options.limit),
+        replace(
+            plan_of(settings, token, prepared.spider, rules.allowed_domains, prepared.options.limit),
+            is_again=bool(prepared.options.failed),
+        ),
         clock,
         listeners,
         random.random,

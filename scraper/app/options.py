@@ -30,7 +30,8 @@ class Options:
 
     `is_offline`: pages come from the archive, not from the network. `replay`: WARC files that stand for it;
     `answers` of `Prepared` is what was read from them. `limit`: records of a sample. `program`:
-    how this program is called here, for commands that are shown.
+    how this program is called here, for commands that are shown. `failed`: the run of which only
+    the URLs that failed are asked for again.
     """
 
     spider: str
@@ -45,6 +46,7 @@ class Options:
     limit: int | None = None
     program: str = "python -m scraper"
     replay: tuple[Path, ...] = ()
+    failed: str = ""
 
 
 # What parsing looks at: another value, and no page stands as it was.

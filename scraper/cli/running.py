@@ -60,6 +60,9 @@ class Manner:
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     help="Take a WARC file of any tool as the web: no request is made. Repeatable.",
 )
+@click.option(
+    "--failed", metavar="RUN", default="", help="Go on with the last run: ask for what failed in it, no more."
+)
 @click.option("--fresh", is_flag=True, help="Give up an unfinished run and begin a new one.")
 @click.option("--quiet", is_flag=True, help="Say nothing unless something needs a person: for cron.")
 @json_option("Print the summary as one JSON object, last line of standard output.")
@@ -76,6 +79,7 @@ def run_command(
     workers: int,
     archive: bool,
     replay: tuple[Path, ...],
+    failed: str,
     fresh: bool,
     quiet: bool,
     as_json: bool,
@@ -104,6 +108,7 @@ def run_command(
         program=caller().program,
         is_offline=bool(replay),
         replay=replay,
+        failed=failed,
     )
     caller().redaction.add(options.params[name] for name in options.hidden)
     prepared = prepare(options)

@@ -4,7 +4,7 @@ import json
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from typing import Any, assert_never
 
 from scraper.model import (
@@ -25,6 +25,10 @@ MOST_QUERIES = 100
 _FIGURES = re.compile(r" (?:line )?[0-9]+")
 REJECTED = "rejected record"
 EMPTIED = "brings nothing where it did"
+_OF_FAILURES = (
+    *("failed", "gone", "parse_errors", "refusals", "raised", "refused"),
+    *("left", "closed", "login", "is_refused"),
+)
 
 
 @dataclass(slots=True)
@@ -154,6 +158,14 @@ class DomainStats:
         if kind in self.errors or len(self.errors) < MOST_EXAMPLES:
             self.errors[kind] = self.errors.get(kind, 0) + 1
             self.examples.setdefault(kind, example[:500])
+
+    def without_failures(self) -> "DomainStats":
+        """The counts of a run whose failed URLs are asked for again: what went wrong is no longer so."""
+        kept = {kind: count for kind, count in self.errors.items() if kind == REJECTED}
+        examples = {kind: text for kind, text in self.examples.items() if kind in (REJECTED, EMPTIED)}
+        fresh = DomainStats()
+        changed: dict[str, Any] = {name: getattr(fresh, name) for name in _OF_FAILURES}
+        return replace(self, **changed | {"errors": kept, "examples": examples})
 
     def to_json(self) -> str:
         """The counts as text for the store."""

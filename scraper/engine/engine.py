@@ -66,7 +66,9 @@ class Engine:
         self._scheduler = Scheduler(
             store, run, robots_cache, plan, clock, self._obey, self._take_in, may_stand
         )
-        self._throttling = Throttling(plan, run.id, clock, chance, self._tell, self._scheduler.pending)
+        # Refusals in a row end a domain for a run; those before its end do not count.
+        part = f"{run.id} again" if plan.is_again else run.id
+        self._throttling = Throttling(plan, part, clock, chance, self._tell, self._scheduler.pending)
         self._group_commit = GroupCommit(store, run, self._leases, clock, self._tell)
         self._open_files = OpenFiles(self._leases, clock, self._tell)
         self._beat_at = 0.0

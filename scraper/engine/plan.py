@@ -20,7 +20,8 @@ class Stop(StrEnum):
 class Plan:
     """The settings that the loop obeys; see DESIGN 3.5 for their meaning and units.
 
-    `token` is our product token in robots.txt; `sockets` how many idle connections may be kept open.
+    `token` is our product token in robots.txt; `sockets` how many idle connections may be kept open;
+    `is_again`: the run is gone on with after its end, and asks those again that refused it.
     """
 
     token: str
@@ -39,3 +40,4 @@ class Plan:
     has_login: bool = False
     allowed_domains: frozenset[str] = frozenset()
     sockets: int = 1000
+    is_again: bool = False

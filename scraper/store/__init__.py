@@ -180,7 +180,19 @@ class Store(Protocol):
         ...
 
     def end_run(self, run: Run, summary: Mapping[str, Any], *, accepted: bool, whole: bool) -> None:
-        """Close a run for good. With `accepted` its records are the current ones from now on."""
+        """Close a run for good. With `accepted` its records are the current ones from now on.
+
+        One that was accepted (and whole) before it was reopened stays so.
+        """
+        ...
+
+    def reopen_run(self, run: Run, stats: Mapping[str, str]) -> int:
+        """Make what failed in the spider's last run pending again, as if not tried; how many URLs.
+
+        Where there is none nothing changes. Else the run is one to be resumed, and stays accepted if it is.
+        `stats`: its counts from now on, by domain. What was let stand behind a page that failed is met anew
+        by way of that page. StoreBusy while a live worker runs the spider; StoreError for another run.
+        """
         ...
 
     def accept_run(self, run: Run, summary: Mapping[str, Any] | None = None) -> None:
@@ -313,12 +325,14 @@ class Store(Protocol):
         """
         ...
 
-    def current(self, spider: str, coming: Run | None = None, *, whole: bool = False) -> Iterator[Kept]:
+    def current(
+        self, spider: str, coming: Run | None = None, *, whole: bool = False, without: Run | None = None
+    ) -> Iterator[Kept]:
         """The accepted records: for each page those of its latest visit in an accepted run.
 
         Counted from the last accepted whole run on, so that a page which that run no longer met is gone. A
         page that was met and could not be read keeps what stood. `coming`: as if that run were accepted,
-        as a `whole` one or not.
+        as a `whole` one or not; `without`: as if that one were not.
         """
         ...
 

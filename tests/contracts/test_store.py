@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import partial
 from hashlib import blake2b
 from pathlib import Path
 from random import Random
@@ -963,6 +964,52 @@ class TestCurrentRecords:
         (entry,) = store.take(run, lease_all(store, run)["a.example"], 1)
         assert entry.known is None
 
+    def test_what_failed_in_the_last_run_is_pending_again_and_nothing_else(self, world: World) -> None:
+        store = world.worker("w1")
+        answers: dict[str, Outcome] = {
+            "2": Failed("500", records=page("failed").records),
+            "3": Failed("404", is_gone=True),
+            "4": Denied("robots"),
+        }
+        run = run_through(store, answers, "1", "2", "3", "4")
+        assert store.reopen_run(run, {"a.example": '{"failed": 0}'}) == 2
+        again = store.start_run("news", "other code")
+        assert (again.id, again.is_resumed, again.is_accepted) == (run.id, True, True)
+        assert store.domain_stats(again) == {"a.example": '{"failed": 0}'}
+        assert store.progress(again).pending == 2
+        assert crawl(store, again, {"3": Failed("404", is_gone=True)}) == ["2", "3"]
+        assert keys(store.records(again)) == ["1", "2"]
+        assert (keys(store.current("news")), keys(store.current("news", without=again))) == (["1", "2"], [])
+        store.end_run(again, {}, accepted=False, whole=False)
+        (kept,) = store.runs("news")
+        assert (kept.state, kept.is_accepted, kept.is_whole) == ("ended", True, True)
+
+    def test_what_stood_behind_a_list_that_failed_is_met_by_way_of_it(self, world: World) -> None:
+        store = world.worker("w1")
+        lists = {"list": page("list", links=(url("a"), url("b")))}
+        run_through(store, lists, "list")
+        run = store.start_run("news", "code")
+        store.add(run, [url("list")])
+        crawl(store, run, {"list": Failed("500")})
+        assert store.let_stand(run) == 2
+        store.end_run(run, {}, accepted=True, whole=True)
+        assert store.reopen_run(run, {}) == 1
+        again = store.start_run("news", "code")
+        assert crawl(store, again, {**lists, "a": page("new a")}) == ["list", "a", "b"]
+        assert self.current(store) == ["b", "list", "new a"]
+
+    def test_only_the_last_run_is_reopened_and_only_while_nobody_runs_the_spider(self, world: World) -> None:
+        store, other = world.worker("w1"), world.worker("w2")
+        first = run_through(store, {"1": Failed("500")}, "1")
+        second = run_through(store, {}, "1")
+        with pytest.raises(StoreError, match="not the last"):
+            store.reopen_run(first, {})
+        assert store.reopen_run(second, {}) == 0
+        assert store.runs("news")[0].state == "ended"
+        held = other.start_run("news", "code")
+        with pytest.raises(StoreBusy):
+            store.reopen_run(held, {})
+
     def test_pruning_keeps_them(self, world: World) -> None:
         store = world.worker("w1")
         ids = [run_through(store, {"1": page(f"v{i}")}, "1", "2", f"only{i}").id for i in range(5)]
@@ -1074,6 +1121,7 @@ def live(twins: list[Twins], dice: Random, clock: FakeClock) -> None:
         pair.same(lambda store, run: store.progress(run), pair.run)
     for pair in twins:
         give_back(pair, list(pair.leases))
+    reopens = dice.random() < 0.5
     ending = {"accepted": dice.random() < 0.6, "whole": dice.random() < 0.6}
     if dice.random() < 0.8:
         head.each(lambda store, run: store.end_run(run, {}, **ending), head.run)
@@ -1084,6 +1132,12 @@ def live(twins: list[Twins], dice: Random, clock: FakeClock) -> None:
         twins[1].each(lambda store: store.join(name))
     if dice.random() < 0.3:
         head.same(lambda store: store.prune("news", 1))
+    if reopens:
+        for pair in twins[1:]:
+            name = f"w{dice.random()}"
+            pair.each(lambda store: store.leave())
+            pair.each(partial(lambda name, store: store.join(name), name))
+        head.same(lambda store, run: store.reopen_run(run, {}), head.run)
     head.same(lambda store: sorted((kept.url, kept.line) for kept in store.current("news")))
 
 

@@ -86,7 +86,7 @@ def everything(store: Store, run: Run) -> Iterator[Kept]:
 
 
 def _changes(store: Store, run: Run, *, is_whole: bool) -> Diff:
-    before = ((kept.key, kept.line) for kept in store.current(run.spider))
+    before = ((kept.key, kept.line) for kept in store.current(run.spider, without=run))
     after = ((kept.key, kept.line) for kept in store.current(run.spider, run, whole=is_whole))
     return diff(before, after, whole=is_whole)
 

@@ -8,11 +8,13 @@ from typing import Any, Protocol
 
 from scraper.app.compose import compose, compose_offline, worker_name
 from scraper.app.options import Options, Prepared, inputs_of, kept_params, open_params, with_params
+from scraper.app.project import find_run
 from scraper.app.running.end_run import conclude
 from scraper.app.running.outputs import Streaming
 from scraper.app.running.run_output import Exporter, LogFile, Timeline
 from scraper.app.running.summary import End, moment, unstarted
 from scraper.app.running.worker_pool import Workers
+from scraper.engine.domain_stats import DomainStats
 from scraper.engine.plan import Stop
 from scraper.errors import StoreError, UsageError
 from scraper.http.caching import CLOCK_ERROR
@@ -77,6 +79,8 @@ def _begin(prepared: Prepared, store: Store) -> tuple[Prepared, Run, str]:
 
     A run whose pages so far were parsed by other code is begun anew; the last value then says so.
     """
+    if prepared.options.failed:
+        return _reopened(prepared, store)
     last = next(iter(store.runs(prepared.loaded.name, 1)), None)
     open_run = last if last is not None and last.state != "ended" and not prepared.options.fresh else None
     if open_run is not None and store.holder(open_run.spider) is None:
@@ -95,6 +99,27 @@ def _begin(prepared: Prepared, store: Store) -> tuple[Prepared, Run, str]:
         fresh=prepared.options.fresh or bool(note),
     )
     return prepared, found, note
+
+
+def _reopened(prepared: Prepared, store: Store) -> tuple[Prepared, Run, str]:
+    """Go on with a spider's last run, with what failed in it alone, whatever code parsed the rest."""
+    spider, options = prepared.loaded.name, prepared.options
+    if options.fresh or options.is_offline:
+        raise UsageError("--failed goes on with a run", "leave --fresh and --replay out")
+    named, last = find_run(store, options.failed), next(iter(store.runs(spider, 1)), None)
+    if last is None or named.id != last.id:
+        is_other = named.spider != spider
+        text = f"is a run of {named.spider}" if is_other else f"is not the last run of {spider}"
+        hint = f"what failed then was asked for again by {last.id}: --failed {last.id}" if last else ""
+        raise UsageError(f"run {named.id} {text}", "" if is_other else hint)
+    prepared = with_params(prepared, _same_params(last, options))
+    domain_stats = {name: DomainStats.from_json(text) for name, text in store.domain_stats(last).items()}
+    kept = {name: stats.without_failures().to_json() for name, stats in domain_stats.items()}
+    count = store.reopen_run(last, kept)
+    if not count:
+        raise UsageError(f"nothing failed in run {last.id}", f"run {spider} asks for all of it again")
+    found = store.start_run(spider, inputs_of(prepared).code)
+    return prepared, found, f"{count} URLs that failed are asked for again"
 
 
 def _same_params(begun: Run, options: Options) -> dict[str, str]:

@@ -159,6 +159,20 @@ class Frontier:
                     count += 1
         return count
 
+    def reopen(self, run: Run) -> int:
+        met = [url for url in self._data.urls.values() if (url.spider, url.run) == (run.spider, run.number)]
+        failed = [url for url in met if url.state == "failed" and url.reason != UNMET]
+        for url in met if failed else ():
+            url.run -= url.state == "failed" and url.reason == UNMET
+        for url in sorted(failed, key=lambda url: url.seq):
+            url.state, url.reason, url.seq = "pending", None, self._data.next()
+            url.attempts = url.crashes = 0
+        ids = {url.id for url in failed}
+        self._data.looks = [
+            look for look in self._data.looks if look.run != run.number or look.url not in ids
+        ]
+        return len(failed)
+
     def _current(self, url: int, base: int) -> int | None:
         for look in reversed(self._data.looks):
             if look.url == url and look.run >= base and self._data.runs[look.run].is_accepted:

@@ -115,6 +115,18 @@ class MemoryStore:
         self._check_held(run)
         self._close(run, summary, accepted=accepted, whole=whole)
 
+    def reopen_run(self, run: Run, stats: Mapping[str, str]) -> int:
+        if (held := self.holder(run.spider)) is not None:
+            raise StoreBusy(f"{run.spider} is being run by {held[0]}", "wait for it or stop it")
+        if self.runs(run.spider, 1)[0].number != run.number:
+            raise StoreError(f"run {run.id} is not the last run of {run.spider}")
+        if not (count := self._frontier.reopen(run)):
+            return 0
+        self._data.domain_stats |= {(run.number, name): text for name, text in stats.items()}
+        kept = self._data.runs[run.number]
+        self._data.runs[run.number] = replace(kept, state="paused", ended_at=None)
+        return count
+
     def accept_run(self, run: Run, summary: Mapping[str, Any] | None = None) -> None:
         kept = self._data.runs.get(run.number)
         if kept is not None and kept.state == "ended":
@@ -270,9 +282,13 @@ class MemoryStore:
                 kept += (one for one in self._frontier.brought(look) if one.cursor > after)
         return kept[:limit]
 
-    def current(self, spider: str, coming: Run | None = None, *, whole: bool = False) -> Iterator[Kept]:
-        accepted = [run for run in self.runs(spider, limit=1_000_000) if run.is_accepted]
-        base = self._base(spider)
+    def current(
+        self, spider: str, coming: Run | None = None, *, whole: bool = False, without: Run | None = None
+    ) -> Iterator[Kept]:
+        less = without.number if without is not None else 0
+        runs = [run for run in self.runs(spider, limit=1_000_000) if run.number != less]
+        accepted = [run for run in runs if run.is_accepted]
+        base = max((run.number for run in accepted if run.is_whole), default=0)
         if coming is not None:
             accepted.append(coming)
             base = coming.number if whole else base
@@ -359,12 +375,13 @@ class MemoryStore:
         return Run(run_id, number, spider, "", wall)
 
     def _close(self, run: Run, summary: Mapping[str, Any], *, accepted: bool, whole: bool) -> None:
+        kept = self._data.runs[run.number]
         self._data.runs[run.number] = replace(
-            self._data.runs[run.number],
+            kept,
             state="ended",
             ended_at=self._clock.wall(),
-            is_accepted=accepted,
-            is_whole=whole,
+            is_accepted=accepted or kept.is_accepted,
+            is_whole=whole or kept.is_whole,
             summary=dict(summary),
         )
         self._data.held.pop(run.number, None)

@@ -24,7 +24,7 @@ PENDING, DONE, FAILED, DENIED, REDIRECTED = range(5)
 _REMEMBERED = 200_000
 
 _STATE = "SELECT state FROM urls WHERE id = ?"
-_IS_KNOWN = """SELECT 1 FROM visits v JOIN runs r ON r.number = v.run
+IS_KNOWN = """SELECT 1 FROM visits v JOIN runs r ON r.number = v.run
     WHERE v.url = ?1 AND r.accepted AND v.run = coalesce(nullif(?2, 0), v.run) LIMIT 1"""
 _FIND_BY_ID = "SELECT queue, fp, run FROM urls WHERE id = ?"
 _INSERT = """INSERT OR ROLLBACK INTO urls(id, queue, fp, url, request, prio, depth, hops, run, seq)
@@ -228,7 +228,7 @@ class Change:
         """The number of a URL in its queue."""
         if self._good is None:
             self._good = runs.base(self.connection, self._spider)
-        is_known = self.connection.execute(_IS_KNOWN, (found, self._good)).fetchone() is not None
+        is_known = self.connection.execute(IS_KNOWN, (found, self._good)).fetchone() is not None
         return self.tick() + (KNOWN_FIRST if is_known else 0)
 
     def _values(self, url: NewUrl) -> tuple[object, ...]:

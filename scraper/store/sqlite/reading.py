@@ -15,8 +15,8 @@ _RECORDS = """SELECT v.id, r.n, u.url, r.key, r.line
 _SAME_VISIT, _LATER_VISITS = _RECORDS.format("v.id = ? AND r.n > ?"), _RECORDS.format("v.id > ?")
 _MOST_TEXT = 16 * 2**20  # characters that are read at once
 _CURRENT = """WITH counted AS (SELECT number FROM runs
-        WHERE spider = ?1 AND (accepted OR number = ?2) AND number >= coalesce(
-            ?3, (SELECT max(number) FROM runs WHERE spider = ?1 AND accepted AND whole), 0)),
+        WHERE spider = ?1 AND (accepted OR number = ?2) AND number IS NOT ?4 AND number >= coalesce(?3,
+            (SELECT max(number) FROM runs WHERE spider = ?1 AND accepted AND whole AND number IS NOT ?4), 0)),
     latest AS (SELECT url, max(id) AS id FROM visits WHERE run IN counted GROUP BY url)
     SELECT v.id, r.n, u.url, r.key, r.line
     FROM latest l JOIN visits v ON v.id = l.id JOIN records r ON r.version = v.version
@@ -56,9 +56,11 @@ def _kept(row: Sequence[Any]) -> Kept:
     return Kept((visit, n), url, key, line)
 
 
-def current(database: Database, spider: str, coming: int | None, *, whole: bool) -> Iterator[Kept]:
+def current(
+    database: Database, spider: str, coming: int | None, *, whole: bool, without: int | None
+) -> Iterator[Kept]:
     """The accepted records, as they were when the reading began; with those of the run `coming`."""
-    return map(_kept, database.stream(_CURRENT, spider, coming, coming if whole else None))
+    return map(_kept, database.stream(_CURRENT, spider, coming, coming if whole else None, without))
 
 
 def lookup(database: Database, spider: str, fp: bytes) -> Mapping[str, Any] | None:

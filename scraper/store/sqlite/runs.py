@@ -27,7 +27,7 @@ _OF_RUN = (
     "DELETE FROM tallies WHERE run = ?1",
     "DELETE FROM refused WHERE run = ?1",
 )
-_LOOSE_RECORDS = """DELETE FROM records WHERE version = ?1
+LOOSE_RECORDS = """DELETE FROM records WHERE version = ?1
     AND NOT EXISTS (SELECT 1 FROM visits v WHERE v.url = ?2 AND v.version = ?1)"""
 
 
@@ -52,8 +52,7 @@ def start(connection: sqlite3.Connection, begun: Begun, *, fresh: bool) -> Run:
     """Resume or begin a run; the dead were reaped before."""
     spider, worker, wall = begun.spider, begun.worker, begun.wall
     if (held := holder(connection, spider, but=worker)) is not None:
-        since = datetime.fromtimestamp(held[1], UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
-        raise StoreBusy(f"{spider} is being run by {held[0]} since {since}", "wait for it or stop it")
+        raise busy(spider, *held)
     row = connection.execute(_OPEN_RUN, (spider,)).fetchone()
     if row is not None and fresh:
         summary = json.dumps({"verdict": "INCOMPLETE"})
@@ -68,6 +67,12 @@ def start(connection: sqlite3.Connection, begun: Begun, *, fresh: bool) -> Run:
     return find(connection, number, is_resumed=row is not None)
 
 
+def busy(spider: str, worker: str, since: float) -> StoreBusy:
+    """What to say while a worker runs a spider."""
+    moment = datetime.fromtimestamp(since, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+    return StoreBusy(f"{spider} is being run by {worker} since {moment}", "wait for it or stop it")
+
+
 def enter(connection: sqlite3.Connection, worker: str, number: int) -> None:
     """Note which run a worker works on."""
     connection.execute("UPDATE workers SET run = ? WHERE id = ?", (number, worker))
@@ -78,8 +83,8 @@ def close(
 ) -> None:
     """End a run for good."""
     connection.execute(
-        """UPDATE runs SET state = 'ended', ended_at = ?, owner = NULL, accepted = ?, whole = ?, summary = ?
-        WHERE number = ?""",
+        """UPDATE runs SET state = 'ended', ended_at = ?, owner = NULL, accepted = accepted OR ?,
+        whole = whole OR ?, summary = ? WHERE number = ?""",
         (wall, accepted, whole, summary, number),
     )
     connection.execute("UPDATE workers SET run = NULL WHERE run = ?", (number,))
@@ -181,7 +186,7 @@ def _forget_run(connection: sqlite3.Connection, number: int) -> None:
         "SELECT version, url FROM visits WHERE run = ? AND version IS NOT NULL", (number,)
     ).fetchall()
     connection.execute("DELETE FROM visits WHERE run = ?", (number,))
-    many(connection, _LOOSE_RECORDS, brought)
+    many(connection, LOOSE_RECORDS, brought)
     connection.execute("DELETE FROM runs WHERE number = ?", (number,))
 
 

@@ -26,6 +26,7 @@ from scraper.store.sqlite import kept_records, ownership, reading, runs
 from scraper.store.sqlite.database import Database, many
 from scraper.store.sqlite.frontier import Change, Seen, queue_of
 from scraper.store.sqlite.locks import Locks
+from scraper.store.sqlite.reopen import reopen
 from scraper.store.sqlite.settle import Settlement
 from scraper.store.sqlite.workers import Workers
 
@@ -143,6 +144,12 @@ class SqliteStore:
             runs.check_held(connection, run, self._workers.me)
             wall = self._clock.wall()
             runs.close(connection, run.number, json.dumps(summary), wall, accepted=accepted, whole=whole)
+
+    def reopen_run(self, run: Run, stats: Mapping[str, str]) -> int:
+        self._workers.reap_now()
+        self._seen.clear()
+        with self._database.write() as connection:
+            return reopen(connection, run, stats)
 
     def accept_run(self, run: Run, summary: Mapping[str, Any] | None = None) -> None:
         text = None if summary is None else json.dumps(summary)
@@ -281,9 +288,12 @@ class SqliteStore:
     def records(self, run: Run, after: Cursor = START, limit: int = 1000) -> list[Kept]:
         return reading.records(self._database, run.number, after, limit)
 
-    def current(self, spider: str, coming: Run | None = None, *, whole: bool = False) -> Iterator[Kept]:
+    def current(
+        self, spider: str, coming: Run | None = None, *, whole: bool = False, without: Run | None = None
+    ) -> Iterator[Kept]:
         number = coming.number if coming is not None else None
-        return reading.current(self._database, spider, number, whole=whole)
+        less = without.number if without is not None else None
+        return reading.current(self._database, spider, number, whole=whole, without=less)
 
     def lookup(self, spider: str, fp: bytes) -> Mapping[str, Any] | None:
         return reading.lookup(self._database, spider, fp)
