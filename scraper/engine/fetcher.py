@@ -130,6 +130,7 @@ class Fetcher:
         and shows no failure: the server works on it while we parse. Still only one is ever in flight.
         """
         sent: _Sent | Visit | None = None
+        is_raising = False
         while sent is not None or (entries and goes_on()):
             if sent is None:
                 yield from clear(session, entries[0].url, goes_on)
@@ -145,7 +146,7 @@ class Fetcher:
             reaction = self._reaction(session, sent.entry, answer.response) if answer.response else None
             following = None
             is_page = reaction is PLAIN and not redirects.is_redirect(answer.exchange.status)
-            if is_page and entries and not session.has_login and goes_on():
+            if is_page and entries and not (session.has_login or is_raising) and goes_on():
                 following = self._send_ahead(session, entries)
             if reaction is not None:
                 yield self._parsing(sent.entry, answer, reaction, following)
@@ -153,6 +154,9 @@ class Fetcher:
                 visit = self._conclude(session, sent, answer, reaction)
             yield self._discreet(session, visit)
             sent = following
+            is_raising = isinstance(visit.outcome, Failed) and visit.outcome.is_parse
+            if is_raising and sent is None:
+                return  # whoever counts errors decides whether more is asked
 
     def _discreet(self, session: DomainSession | None, visit: Visit) -> Visit:
         """A visit whose words hold no secret: they go to logs, terminals and reports."""

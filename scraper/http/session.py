@@ -6,6 +6,7 @@ from copy import copy
 from dataclasses import dataclass, field
 from threading import get_ident
 from typing import Any
+from urllib.parse import parse_qsl
 
 import requests
 from requests.adapters import BaseAdapter, HTTPAdapter
@@ -192,7 +193,10 @@ class DomainSession(requests.Session):
         """As in `requests`; where a login goes by name, there its secrets are meant for."""
         if self._login is not None and isinstance(url, str):
             self._mean(url)
-        return super().request(method, url, *args, **kwargs)
+        answer = super().request(method, url, *args, **kwargs)
+        if self._login is not None and not kwargs.get("stream"):
+            self._login.came_back = self._is_refused_login(answer)
+        return answer
 
     def _mean(self, url: str) -> None:
         if (origin := origin_of(url)) not in self._login_origins:
@@ -379,6 +383,20 @@ class DomainSession(requests.Session):
         except (ScraperError, ValueError):
             return False
         return sent.secrets <= set(again.names) and _page_key(again.action) == _page_key(sent.action)
+
+    def _is_refused_login(self, answer: requests.Response) -> bool:
+        """Whether what was posted by hand has led to the form that sends it, to be filled in once more."""
+        first = (answer.history or [answer])[0].request
+        body = first.body.decode("utf-8", "replace") if isinstance(first.body, bytes) else first.body
+        if first.method != "POST" or not isinstance(body, str):
+            return False
+        names = {name for name, _ in parse_qsl(body)}
+        try:
+            again = self._page(answer).form("form", names)
+        except (ScraperError, ValueError):
+            return False
+        is_for_it = _page_key(again.action) == _page_key(first.url or "")
+        return is_for_it and bool(again.secrets) and again.secrets <= names
 
     def _check_target(self, page: str, url: str) -> None:
         """A password goes over plain http only to what the spider itself wrote as http."""

@@ -9,6 +9,7 @@ from scraper.urls import host_of
 LONGEST_URL = 2000  # characters
 MOST_REPEATS = 3  # of one path segment, or of a parameter in a link that grows; more is a trap
 MOST_PARTS = 20  # of a link that grows: segments, parameters, or members of a list
+MOST_LETTERS = 10  # times that a single character is put on
 _DEEPEST = 6  # times that a URL may have been encoded into another
 
 
@@ -41,20 +42,25 @@ def growth(url: str, parent: str) -> str | None:
     """Why a link that holds the URL of its own page is a trap, growing step by step; None where it is none.
 
     A link that continues its page's URL (`/books` to `/books/7`, `?q=a` to `?q=a&page=2`) is nothing unusual.
-    It is a trap once a parameter repeats in it, or it has very many parts: such a chain has no end.
+    It is a trap once a parameter or what is put on repeats in it, or it has very many parts: such a chain
+    has no end.
     """
     held = parent.partition("://")[2].partition("/")[2].partition("#")[0].rstrip("/")
     if not held or len(url) <= len(parent) or not (held in url or "%" in url):
         return None
     plain = _decoded(url.partition("://")[2].partition("/")[2].partition("#")[0])
-    if _decoded(held) not in plain:
+    before, found, added = plain.partition(_decoded(held))
+    if not found:
         return None
+    most = MOST_REPEATS if len(added) > 1 else MOST_LETTERS
+    if added and not before and plain.endswith(added * (most + 1)):
+        return f"trap, grows with every step: {added[:40]!r} is put on again and again"
     path, *pairs = re.split(r"[?&]", plain)
     names = Counter(pair.partition("=")[0] for pair in pairs)
     for name, count in names.most_common(1):
         if count > MOST_REPEATS:
             return f"trap, grows with every step: parameter {name[:40]!r} is in it {count} times"
-    lists = (len(re.split(r"[,;|]", pair)) for pair in pairs)
+    lists = (len(re.split(r"[,;|/]", pair)) for pair in pairs)
     parts = max(path.count("/") + 1, len(pairs), *lists, 0)
     return f"trap, grows with every step: {parts} parts" if parts > MOST_PARTS else None
 

@@ -518,6 +518,23 @@ def test_a_login_page_that_comes_back_means_a_wrong_password(site: Site) -> None
         session_of().log_in(lambda session: session.submit(site.url("/login"), p="x"))
 
 
+@pytest.mark.parametrize("sent", [{"user": "a", "p": "x"}, "user=a&p=x"])
+@pytest.mark.parametrize("answer", [200, 302])
+def test_a_login_posted_by_hand_that_leads_to_its_form_is_a_wrong_password_too(
+    site: Site, sent: Any, answer: int
+) -> None:
+    html = {"Content-Type": "text/html"}
+    site["/login?failed"] = Reply(200, FORM.replace("/in", "/login"), html)
+    site["/login"] = redirect("/login?failed") if answer == 302 else Reply(200, FORM.replace("/in", "/login"), html)
+    session = session_of()
+    with pytest.raises(LoginFailed, match=r"the login page came back: wrong password\?"):
+        session.log_in(lambda session: session.post(site.url("/login"), data=sent))
+    session.log_in(lambda session: session.get(site.url("/login?failed")))
+    # Somebody else's form, such as the one to change the password: it is no refusal.
+    site["/login"] = Reply(200, FORM.replace("/in", "/password"), html)
+    session.log_in(lambda session: session.post(site.url("/login"), data=sent))
+
+
 def test_a_login_that_lives_in_headers_is_not_kept_as_one(site: Site) -> None:
     session = session_of()
     session.log_in(lambda session: session.headers.update({"Authorization": "Bearer t0ken"}))

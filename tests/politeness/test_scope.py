@@ -55,6 +55,8 @@ def test_what_is_out_of_scope_is_refused_with_its_reason(url: str, reason: str) 
         ("https://example.org/in?next=/a", "https://example.org/in?next=%2Fin%3Fnext%3D%2Fa"),
         ("https://example.org/api?ids=1,2", "https://example.org/api?ids=" + ",".join(map(str, range(90)))),
         ("https://example.org/?t=a&t=b", "https://example.org/?t=a&t=b&t=c"),
+        ("https://example.org/p1000000", "https://example.org/p10000000"),
+        ("https://example.org/2020", "https://example.org/2020/2020"),
     ],
 )
 def test_a_link_that_only_continues_its_page_is_followed(parent: str, link: str) -> None:
@@ -84,6 +86,12 @@ def test_a_link_that_only_continues_its_page_is_followed(parent: str, link: str)
             "https://example.org/" + "/".join(map(str, range(21))),
             "21 parts",
         ),
+        (
+            "https://example.org/s?back=%2Fx-%2Fx-%2Fx-",
+            "https://example.org/s?back=%2Fx-%2Fx-%2Fx-%2Fx-",
+            "'/x-' is put on again",
+        ),
+        ("https://example.org/" + "a" * 11, "https://example.org/" + "a" * 12, "'a' is put on again"),
     ],
 )
 def test_links_that_grow_with_every_step_are_a_trap(parent: str, link: str, reason: str) -> None:

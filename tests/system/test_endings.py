@@ -183,3 +183,17 @@ def test_errors_are_told_at_the_spiders_own_line_with_their_traceback(project: P
     assert "page.json(); [].pop()" in ended.err and "Traceback (most recent call last)" in ended.err
     errors = next(project.data("shop", "runs").glob("*/errors.txt")).read_text()
     assert site.url() in errors and "decoder.py" in errors
+
+
+def test_a_spider_that_raises_page_after_page_is_stopped_before_more_is_asked_for(
+    project: Project, site: Site
+) -> None:
+    site["/"], site["*"] = books(range(1), *(f"/{n}" for n in range(60))), "no json"
+    write(project, site)
+    source = project.root / "spiders" / "shop.py"
+    source.write_text(
+        source.read_text().replace("for row in", "page.url.endswith('/') or page.json()\n        for row in")
+    )
+    ended = project.run("run", "shop", "--quiet")
+    assert "BROKEN" in ended.err and "(setting max_errors)" in ended.err
+    assert len(site.paths()) in (11, 12)  # one may be in the air already
