@@ -82,6 +82,13 @@ def share_folder(folder: Path) -> None:
         folder.chmod(stat.S_IMODE(folder.stat().st_mode) | 0o2070)
 
 
+def is_for_group(path: Path) -> bool:
+    """Whether a file may be read by its group; one that is not there may not."""
+    with suppress(OSError):
+        return bool(path.lstat().st_mode & stat.S_IRGRP)
+    return False
+
+
 def open_regular(path: Path, flags: int, mode: int | None) -> int:
     """A descriptor of a plain file, made if it is not there; a link or a pipe somebody planted is an OSError.
 

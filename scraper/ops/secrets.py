@@ -40,6 +40,7 @@ _FIELD = re.compile(
 )
 _SCHEME = re.compile(r"(?i)\b(bearer)(\s+)([\w.~+/=-]{8,})")
 _BASIC = re.compile(r"(?i)\b(basic)(\s+)([A-Za-z0-9+/]{6,}={0,2})")
+_PATH = re.compile(r"https?://[^\s?#]*/$")
 _USERINFO = re.compile(r"(?<=://)[^\s/?#@\"'<>]+@")
 
 
@@ -96,7 +97,7 @@ class Redaction:
             text = _ESCAPED_PAIR.sub(_hide_pair, text)
         text = _FIELD.sub(rf"\1\2{HIDDEN}", text)
         text = _BASIC.sub(_hide_basic, _SCHEME.sub(rf"\1\2{HIDDEN}", text))
-        return _SPOKEN.sub(rf"\1\2{HIDDEN}", text)
+        return _SPOKEN.sub(_hide_spoken, text)
 
     def known(self, text: str) -> str:
         """A text without the secrets that it was told: for markup, which has names of its own."""
@@ -160,6 +161,12 @@ def _hide_pair(pair: re.Match[str]) -> str:
         return pair[0]
     between = pair[2] if pair.re is _ESCAPED_PAIR else "="
     return f"{pair[1]}{between}{HIDDEN}"
+
+
+def _hide_spoken(found: re.Match[str]) -> str:
+    """`password: x`; but what follows a URL that ends in /password is a message about that page."""
+    is_message = found[2].startswith(": ") and _PATH.search(found.string[: found.start()]) is not None
+    return found[0] if is_message else f"{found[1]}{found[2]}{HIDDEN}"
 
 
 def _hide_basic(found: re.Match[str]) -> str:

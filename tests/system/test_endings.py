@@ -3,6 +3,7 @@
 import csv
 import json
 import re
+import stat
 from collections.abc import Iterator
 
 import pytest
@@ -78,11 +79,13 @@ def test_an_output_that_cannot_be_written_ends_the_run_and_spoils_no_other(
     assert twice.code == 2 and "twice" in twice.err and "begins run" in project.run("run", "shop").err
 
 
+@pytest.mark.parametrize("is_shared", [False, True])
 def test_what_accept_would_change_is_shown_and_who_accepted_is_remembered(
-    project: Project, site: Site
+    project: Project, site: Site, is_shared: bool
 ) -> None:
     site["/"] = books(range(20))
     write(project, site)
+    (project.root / "scraper.toml").write_text(f"share = {str(is_shared).lower()}\n")
     assert project.run("run", "shop").code == 0
     site["/"] = books(range(5), title="New")
     ended = project.run("run", "shop", "-o", "out.csv", "--json")
@@ -92,10 +95,13 @@ def test_what_accept_would_change_is_shown_and_who_accepted_is_remembered(
     assert not (project.root / "out.csv").exists() and len(project.records("shop")) == 20
     report = next(project.data("shop", "runs").glob(f"{ended.summary['run_id']}/report.html"))
     before = report.read_text("utf-8")
+    files = [one for one in report.parent.iterdir() if one.name != "records.jsonl"]
+    assert {stat.S_IMODE(one.stat().st_mode) for one in files} == {0o660 if is_shared else 0o600}
     assert "What accepting this run would change" in before and "15 removed" in before and "New 4" in before
 
     assert project.run("accept", "shop").code == 0
     after = report.read_text("utf-8")
+    assert {stat.S_IMODE(one.stat().st_mode) for one in files} == {0o660 if is_shared else 0o600}
     assert "Accepted" in after and "would change" not in after and before.count("<svg") == after.count("<svg")
     assert "accepted by" in project.run("runs").out and "accepted by" in project.run("show", "shop").out
     assert json.loads((report.parent / "run.json").read_text())["accepted"]["by"]

@@ -12,6 +12,7 @@ from scraper.app.running.publish_records import everything, publish
 from scraper.app.running.run_report import MOST_HISTORY, details_of, write_report
 from scraper.app.running.summary import moment
 from scraper.errors import StoreBusy, UsageError
+from scraper.ops.disk import is_for_group
 from scraper.runs.changes import Change, diff
 from scraper.runs.files import RunFiles, examples
 from scraper.sinks import Sink
@@ -71,7 +72,8 @@ def accept(store: Store, run: Run, data: Path, now: float) -> dict[str, int]:
     """
     _check_acceptable(store, run)
     spider = discovery.find(run.spider).spider()
-    files = RunFiles(data, run.spider, run.id)
+    is_shared = is_for_group(data / run.spider / "runs" / run.id / "run.json")
+    files = RunFiles(data, run.spider, run.id, is_shared=is_shared)
     counts = publish(store, run, files, spider, is_whole=run.is_whole)
     accepted = {"by": _user(), "at": moment(now)}
     summary = {**run.summary, **counts, "accepted": accepted, "published": True}
