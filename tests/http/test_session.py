@@ -525,7 +525,9 @@ def test_a_login_posted_by_hand_that_leads_to_its_form_is_a_wrong_password_too(
 ) -> None:
     html = {"Content-Type": "text/html"}
     site["/login?failed"] = Reply(200, FORM.replace("/in", "/login"), html)
-    site["/login"] = redirect("/login?failed") if answer == 302 else Reply(200, FORM.replace("/in", "/login"), html)
+    site["/login"] = (
+        redirect("/login?failed") if answer == 302 else Reply(200, FORM.replace("/in", "/login"), html)
+    )
     session = session_of()
     with pytest.raises(LoginFailed, match=r"the login page came back: wrong password\?"):
         session.log_in(lambda session: session.post(site.url("/login"), data=sent))
