@@ -53,8 +53,10 @@ class Request:
     `meta` (JSON-able) travels to `page.meta`. Higher `priority` goes first. `max_age` (seconds): a copy
     younger than this is not asked for again; `modified_at` (epoch seconds): nor is one fetched after this,
     when the site says that the page changed last. `handle_statuses`: those of error pages and redirects that
-    the callback gets, beside the spider's own. A request is known by its method, URL, body, the header fields
-    that it sets, and its callback, and is made once a run; with `dont_filter` it is made each time.
+    the callback gets, beside the spider's own. `budget`: the most pages that are asked for on from it, itself
+    among them, or (most, name), which requests of that name share. A request is known by its method, URL,
+    body, the header fields that it sets, and its callback, and is made once a run; with `dont_filter` it is
+    made each time.
     """
 
     url: str
@@ -70,6 +72,7 @@ class Request:
     dont_filter: bool = False
     handle_statuses: Collection[int] = ()
     modified_at: float | None = None
+    budget: int | tuple[int, str] | None = None
 
     def __init__(
         self,
@@ -86,6 +89,7 @@ class Request:
         dont_filter: bool = False,
         handle_statuses: Collection[int] = (),
         modified_at: float | None = None,
+        budget: int | tuple[int, str] | None = None,
     ) -> None:
         # Stored by name, so that a frontier outlives the process that filled it.
         name = callback if isinstance(callback, str) else getattr(callback, "__name__", repr(callback))
@@ -103,6 +107,7 @@ class Request:
         assign(self, "dont_filter", dont_filter)
         assign(self, "handle_statuses", tuple(handle_statuses))
         assign(self, "modified_at", modified_at)
+        assign(self, "budget", tuple(budget) if isinstance(budget, list) else budget)
 
 
 @dataclass(frozen=True, slots=True)

@@ -138,6 +138,7 @@ def plan_of(
         active_hours=(settings.active_hours,) if settings.active_hours else (),
         has_login=type(spider).login is not Spider.login,
         allowed_domains=allowed_domains,
+        pages_per_domain=settings.pages_per_domain,
         sockets=budget(most_sockets(), threads_of(settings))[1],
     )
 

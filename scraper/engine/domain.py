@@ -1,6 +1,6 @@
 """A leased domain, on the owner thread: its URLs, its session, its clock and its counts."""
 
-from collections import deque
+from collections import Counter, deque
 from dataclasses import dataclass, field, replace
 
 from scraper.engine.batch import Batch, RobotsRequest
@@ -67,6 +67,7 @@ class Domain:
         self.robots_requests: deque[RobotsRequest] = deque()
         self.batches: set[Batch] = set()
         self.held: set[int] = set()
+        self.taken: Counter[str] = Counter()
         self.robots_cache: dict[str, RobotsRules] = {}
         self.asking: set[str] = set()
         self.unsettled = 0

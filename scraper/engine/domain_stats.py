@@ -64,6 +64,7 @@ class DomainStats:
     raised: dict[str, int] = field(default_factory=dict)
     refused: dict[str, int] = field(default_factory=dict)
     queries: dict[str, tuple[int, int]] = field(default_factory=dict)
+    spent: dict[str, int] = field(default_factory=dict)
     denials: dict[str, int] = field(default_factory=dict)
     examples: dict[str, str] = field(default_factory=dict)
     left: str = ""

@@ -254,7 +254,7 @@ class Engine:
     def _absorb(self, result: BatchResult) -> None:
         domain = self._leases.get(result.batch.domain)
         self._in_flight -= result.ends
-        self._scheduler.handed_out -= len(result.visits) + (len(result.batch.entries) if result.ends else 0)
+        self._scheduler.taken_back(domain, result)
         if domain is None or result.batch not in domain.batches:
             return  # the domain was lost to another worker meanwhile
         for visit in result.visits:

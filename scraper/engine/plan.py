@@ -1,6 +1,7 @@
 """What the crawl loop obeys, and why it ends."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 
@@ -41,3 +42,4 @@ class Plan:
     allowed_domains: frozenset[str] = frozenset()
     sockets: int = 1000
     is_again: bool = False
+    pages_per_domain: Mapping[str, int] = field(default_factory=dict)

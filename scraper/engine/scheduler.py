@@ -3,13 +3,14 @@
 from collections.abc import Callable
 from math import inf
 
-from scraper.engine.batch import Batch
+from scraper.engine.batch import Batch, BatchResult
+from scraper.engine.budgets import Budgets
 from scraper.engine.domain import Domain
 from scraper.engine.parse_limit import deadly
 from scraper.engine.plan import Plan
 from scraper.engine.robots_cache import RobotsCache, RobotsRules
 from scraper.http import caching
-from scraper.model import Denied, Entry, Known, Unchanged, Visit
+from scraper.model import Denied, Entry, Known, Outcome, Unchanged, Visit
 from scraper.ops.clock import Clock
 from scraper.spider.identity import request_of
 from scraper.store import Run, Store
@@ -44,6 +45,7 @@ class Scheduler:
         self._run = run
         self._robots_cache = robots_cache
         self._plan = plan
+        self._budgets = Budgets(plan.pages_per_domain)
         self._clock = clock
         self._obey = obey
         self._take_in = take_in
@@ -78,7 +80,7 @@ class Scheduler:
             domain.buffer.appendleft(entry)
             batch.login = True
             return batch
-        self._hand_out(batch, entry)
+        self._hand_out(domain, batch, entry)
         self.top_up(domain, batch)
         return batch
 
@@ -89,11 +91,22 @@ class Scheduler:
         while (
             len(batch.entries) < IN_HAND and (entry := self._next_entry(domain, is_behind=True)) is not None
         ):
-            self._hand_out(batch, entry)
+            self._hand_out(domain, batch, entry)
 
-    def _hand_out(self, batch: Batch, entry: Entry) -> None:
+    def _hand_out(self, domain: Domain, batch: Batch, entry: Entry) -> None:
         batch.entries.append(entry)
         self.handed_out += 1
+        self._budgets.take(domain, entry)
+
+    def taken_back(self, domain: Domain | None, result: BatchResult) -> None:
+        """Note what of a batch is no longer in a thread's hands: visited, or not asked for when it ended."""
+        unasked = result.batch.entries if result.ends else ()
+        self.handed_out -= len(result.visits) + len(unasked)
+        if domain is not None:
+            for visit in result.visits:
+                self._budgets.give_back(domain, visit.entry, is_spent=visit.exchange is not None)
+            for entry in unasked:
+                self._budgets.give_back(domain, entry, is_spent=False)
 
     def _next_entry(self, domain: Domain, *, is_behind: bool) -> Entry | None:
         """The next URL that is to be asked for; None if there is none, or robots.txt has to be read first.
@@ -107,22 +120,28 @@ class Scheduler:
             robots_rules = self._robots_rules(domain, entry.url)
             if robots_rules is None or domain.is_left:
                 return None
-            domain.buffer.popleft()
-            if (failed := deadly(entry)) is not None:
-                self._take_in(domain, Visit(entry, failed))
-                continue
-            reason = robots_rules.refusal(self._plan.token, entry.url)
-            if reason is not None:
-                self._take_in(domain, Visit(entry, Denied(reason)))
-            elif (known := entry.known) is None or not self._is_fresh(entry, known):
-                return entry
-            elif is_behind and self._plan.concurrency == 1:  # above it there is no order to keep
-                # Its links would come before those of a page that is asked for and may say something else.
-                domain.buffer.appendleft(entry)
+            outcome = self._unasked(domain, entry, robots_rules)
+            if outcome is None and self._budgets.has_room(domain, entry):
+                return domain.buffer.popleft()
+            if outcome is None:
+                return None  # what is in flight may take all that is left of a budget, or come back unasked
+            if isinstance(outcome, Unchanged) and is_behind and self._plan.concurrency == 1:
+                # Its links would come before those of a page that is asked for and may say something else;
+                # with more than one in flight there is no order to keep.
                 return None
-            else:
-                self._take_in(domain, Visit(entry, Unchanged(known)))
+            self._take_in(domain, Visit(domain.buffer.popleft(), outcome))
         return None
+
+    def _unasked(self, domain: Domain, entry: Entry, robots_rules: RobotsRules) -> Outcome | None:
+        """What becomes of a URL without a request; None where it is to be asked for."""
+        if (failed := deadly(entry)) is not None:
+            return failed
+        if (reason := robots_rules.refusal(self._plan.token, entry.url)) is not None:
+            return Denied(reason)
+        if (known := entry.known) is not None and self._is_fresh(entry, known):
+            return Unchanged(known)
+        reason = self._budgets.refusal(domain, entry)
+        return Denied(reason) if reason else None
 
     def refill(self, domain: Domain) -> bool:
         """Take more URLs in hand; False if the store has none that we have not."""

@@ -53,6 +53,7 @@ class Settings:
     parse_timeout: float = _setting(30.0, values.positive(values.duration, "a duration"))
     max_depth: int | None = _setting(None, values.optional(values.at_least(0)))
     max_pages: int | None = _setting(None, values.optional(values.at_least(1)))
+    pages_per_domain: Mapping[str, int] = _setting({}, http_values.pages_per_domain)
     max_errors: int | None = _setting(10, values.optional(values.at_least(1)))
     max_time: float | None = _setting(None, values.optional(values.positive(values.duration, "a duration")))
     allowed_domains: tuple[str, ...] = _setting((), http_values.domains)

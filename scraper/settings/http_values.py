@@ -230,6 +230,22 @@ def robots_exempt(value: object) -> dict[str, str]:
     return _reasons(value, "domains by name: robots.txt cannot be switched off for all")
 
 
+def pages_per_domain(value: object) -> dict[str, int]:
+    """The most pages of a run by domain, `*` for all others, or by domain and the beginning of a path."""
+    if value is None or (isinstance(value, str) and value.strip().lower() == "none"):
+        return {}
+    is_number = isinstance(value, int) or (isinstance(value, str) and value.strip().isdigit())
+    given = {ANY_DOMAIN: value} if is_number else values.table(value)
+    least_one = values.at_least(1)
+    read: dict[str, int] = {}
+    for name, most in given.items():
+        where, slash, path = name.partition("/")
+        if where != ANY_DOMAIN and (not where or "." not in where + path or ":" in where):
+            raise ValueError('a number, or a table by domain and path: {"example.org/blog/": 50}')
+        read[f"{where.lower()}{slash}{path}"] = least_one(most)
+    return read
+
+
 def legacy_tls(value: object) -> dict[str, str]:
     """Hosts that know only TLS 1.0 or 1.1, short keys or old ciphers, each with the reason to ask them."""
     return _reasons(value, "hosts by name: an old TLS is not for all")

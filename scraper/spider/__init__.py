@@ -298,6 +298,8 @@ class _Basket:
             self._more[kind if kind in self._more or len(self._more) < _MOST_KINDS else "other reasons"] += 1
 
     def _link_of(self, request: Request) -> NewUrl | Refusal:
+        if self._page.request.budget is not None and request.budget is None:
+            request = replace(request, budget=self._page.request.budget)
         url = request.url
         if not isinstance(url, str):
             raise SpiderError(f"a Request has the URL {url!r:.80} ({type(url).__name__})", "a URL is text")
@@ -369,6 +371,8 @@ def _link(rules: Rules, url: str, depth: int, request: Request) -> NewUrl | Refu
         raise _no_callback(request.callback, rules.callbacks)
     if request.method not in _METHODS:
         raise SpiderError(f"a Request has the method {request.method!r:.40}")
+    if request.budget is not None:
+        request = replace(request, budget=_named_budget(request.budget, url))
     found = read(url)
     asked = found[0] if found else ""
     if found and request.params:
@@ -387,6 +391,14 @@ def _link(rules: Rules, url: str, depth: int, request: Request) -> NewUrl | Refu
         priority=request.priority,
         depth=depth,
     )
+
+
+def _named_budget(budget: Any, url: str) -> tuple[int, str]:
+    """A budget under the name by which all that spends it knows it: that of the URL where it has none."""
+    most, name = budget if isinstance(budget, tuple) and len(budget) == 2 else (budget, url)
+    if isinstance(most, bool) or not isinstance(most, int) or most < 1 or not isinstance(name, str):
+        raise SpiderError(f"Request(budget={budget!r:.80})", "write a number of pages, or (number, name)")
+    return most, name[:200]
 
 
 # start ------------------------------------------------------------------------------------------------------

@@ -40,6 +40,7 @@ def is_plain(request: Request) -> bool:
         and not request.dont_filter
         and not request.handle_statuses
         and request.modified_at is None
+        and request.budget is None
     )
 
 

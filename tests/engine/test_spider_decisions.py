@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from scraper import Drop, Page, Request, Retry, Spider
+from scraper.errors import SpiderError
 from scraper.model import Verdict
 from scraper.store.memory import MemoryStore
 from scraper.testing import FakeWeb, crawl
@@ -225,3 +226,70 @@ class TestFailed:
             notes += getattr(getattr(event, "visit", None), "notes", ())
         assert [record["url"] for record in result.records] == [A + "2"]
         assert notes and "clumsy" in notes[0]
+
+
+class TestBudgets:
+    class Walk(Shop):
+        start_urls = [A]
+
+        def parse(self, page: Page) -> Any:
+            yield {"url": page.url}
+            yield from page.follow_all("a")
+
+    TRAP = {A + "robots.txt": 404} | {
+        A + path: "".join(f'<a href="/{path}{n}/">{n}</a>' for n in range(3))
+        for path in ("", *(f"{a}/" for a in range(3)), *(f"{a}/{b}/" for a in range(3) for b in range(3)))
+    }
+
+    @pytest.mark.parametrize("settings", [{}, {"delay": 0}, {"concurrency": 4}])
+    def test_a_domain_is_asked_for_so_many_pages_and_the_others_are_denied(
+        self, settings: dict[str, Any]
+    ) -> None:
+        web = FakeWeb(self.TRAP)
+        result = crawl(self.Walk, web, pages_per_domain=5, **settings)
+        assert len(web.urls()) == 5
+        assert set(result.denied.values()) == {"over budget: pages_per_domain: 5 pages"}
+        assert result.verdict is Verdict.OK
+
+    def test_errors_redirects_and_further_tries_count(self) -> None:
+        web = FakeWeb({A: (302, {"Location": "/x"}), A + "x": [503, '<a href="/y">']})
+        crawl(self.Walk, web, pages_per_domain=3)
+        assert web.urls() == [A, A + "x", A + "x"]
+
+    def test_a_path_may_have_a_budget_of_its_own(self) -> None:
+        web = FakeWeb(self.TRAP)
+        result = crawl(self.Walk, web, pages_per_domain={"a.test/1": 2}, max_depth=2)
+        assert sum(url.startswith(A + "1") for url in web.urls()) == 2
+        assert sum(url.startswith(A + "2") for url in web.urls()) == 4
+        assert set(result.denied.values()) >= {"over budget: a.test/1: 2 pages"}
+
+    def test_a_request_gives_its_budget_to_all_that_it_leads_to(self) -> None:
+        class Budgeted(self.Walk):  # type: ignore[name-defined,misc]
+            def start(self) -> Any:
+                yield Request(A + "1/", budget=3)
+                yield Request(A + "2/", budget=(4, "two"))
+                yield Request(A + "0/")
+
+        web = FakeWeb(self.TRAP)
+        result = crawl(Budgeted, web, max_depth=1)
+        counts = [sum(url.startswith(A + first) for url in web.urls()) for first in "120"]
+        assert counts == [3, 4, 4]
+        assert f"over budget: budget of {A}1/: 3 pages" in result.denied.values()
+
+    def test_what_is_spent_outlives_the_process(self) -> None:
+        later = (429, {"Retry-After": "7200"}, "")
+        web = FakeWeb({**self.TRAP, A + "0/": [later, self.TRAP[A + "0/"]]})
+        store = MemoryStore(web.clock)
+        assert crawl(self.Walk, web, store=store, pages_per_domain=5).verdict is Verdict.INCOMPLETE
+        web.clock.sleep(7200)
+        crawl(self.Walk, web, store=store, pages_per_domain=5)
+        assert len(web.urls()) == 5
+
+    @pytest.mark.parametrize("budget", [0, -1, True, "many", (1, 2), (1,)])
+    def test_a_budget_that_is_none_is_told(self, budget: Any) -> None:
+        class Wrong(self.Walk):  # type: ignore[name-defined,misc]
+            def start(self) -> Any:
+                yield Request(A, budget=budget)
+
+        with pytest.raises(SpiderError, match="number of pages"):
+            crawl(Wrong, FakeWeb({}))
