@@ -14,7 +14,7 @@ from scraper.errors import UsageError
 COMMANDS = {
     "run": ("running", "Crawl: begin a run, or go on with one that did not end."),
     "list": ("spiders", "The spiders that can be run, with their last run and its verdict."),
-    "new": ("spiders", "Write a spider file and its test, ready to edit."),
+    "new": ("spiders", "Write a spider for a page, and its test."),
     "fetch": ("one_url", "Send one polite request: status, headers and body."),
     "explain": ("one_url", "Tell whether a URL would be fetched, and if not, why."),
     "runs": ("history", "The last runs, newest first."),
@@ -23,7 +23,7 @@ COMMANDS = {
     "changes": ("records", "What the last run added, changed and removed."),
     "export": ("records", "Write a spider's current records to a file of any format."),
     "reparse": ("reparse", "Parse the archived pages again, without one request."),
-    "check": ("reparse", "Parse the saved pages offline and compare with the saved records."),
+    "check": ("checking", "Parse the saved pages offline and compare with the saved records."),
     "accept": ("records", "Take over the records of a run that was not OK, after a look at it."),
     "cookies": ("admin", "List, import or forget the cookies of a spider."),
     "cron": ("cron", "The crontab line that runs a spider, or its systemd timer."),

@@ -1,16 +1,19 @@
 """`list` and `new`: the spiders of a project."""
 
+from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import click
 
-from scraper.app.admin.new_spider import write_spider
+from scraper.app.admin.new_spider import Written, check_new, write_spider
+from scraper.app.archived.saved_pages import FOLDER as FIXTURES
 from scraper.app.project import existing_store, runs_of, state_of
 from scraper.cli import text
+from scraper.cli.getting import Got, get, sets_option, settings_for
 from scraper.cli.options import caller, command_line, data_options, json_option
-from scraper.ops.printable import json_text
+from scraper.ops.printable import json_text, printable
 from scraper.spider.discovery import FOLDER, BrokenSpider, LoadedSpider, list_all
 from scraper.store import Store
 
@@ -61,17 +64,42 @@ def _facts(spider: LoadedSpider | BrokenSpider, store: Store | None) -> dict[str
 @click.command("new")
 @click.argument("name")
 @click.argument("url")
-def new_command(name: str, url: str) -> None:
-    """Write a spider file and its test, ready to edit.
+@data_options
+@sets_option
+@click.option("--no-fetch", is_flag=True, help="Do not look at the page: write twelve lines to begin with.")
+def new_command(
+    name: str, url: str, data: Path, store: str | None, sets: tuple[str, ...], no_fetch: bool
+) -> None:
+    """Write a spider for a page, and its test.
 
-    NAME becomes spiders/NAME.py and tests/test_NAME.py; what is there already is never overwritten.
+    The page is fetched once, politely. The spider reads the block that repeats on it, its JSON-LD and its
+    next page, as far as they are there. NAME becomes spiders/NAME.py, tests/test_NAME.py and the page in
+    tests/fixtures/NAME/; what is there already is never overwritten.
 
     \b
     python -m scraper new shop https://shop.example/books
     """
-    spider, test = write_spider(Path.cwd(), name, url)
-    click.echo(f"written: {spider.relative_to(Path.cwd())} and {test.relative_to(Path.cwd())}")
-    click.echo("  look at   what the page is made of, and say in parse() what a record is")
+    root = Path.cwd()
+    address = check_new(root, name, url)
+    got = Got(why="not asked for (--no-fetch)") if no_fetch else get(address, settings_for(sets, store), data)
+    written = write_spider(root, name, got.start_url or address, got.response, got.sitemaps)
+    if why := (got.why if got.response is None else written.why_plain):
+        click.echo(printable(f"the page played no part: {text.cut(why, 200)}"), err=True)
+    for line in _told_new(name, written):
+        click.echo(printable(line))
+
+
+def _told_new(name: str, written: Written) -> Iterator[str]:
+    spider, test = (file.relative_to(Path.cwd()) for file in (written.spider, written.test))
+    yield f"written: {spider} and {test}"
+    if written.records is not None:
+        of = "; ".join(written.uses) or "its title: nothing on it repeats"
+        yield f"  reads     {text.cut(of, 300)}"
+        count = text.count(written.records, "record")
+        yield f"  gives     {count} from this page, saved in {FIXTURES / name}/"
+        yield f"  edit      {spider}: names, fields, and the links to follow"
+    else:
+        yield "  look at   what the page is made of, and say in parse() what a record is"
     pytest = "" if find_spec("pytest") else f"{caller().python} -m pip install pytest && "
-    click.echo(f"  test it   {pytest}{caller().python} -m pytest {test.relative_to(Path.cwd())}")
-    click.echo(f"  try it    {command_line('run', name)} --max-pages 3 -o -")
+    yield f"  test it   {pytest}{caller().python} -m pytest {test}"
+    yield f"  try it    {command_line('run', name)} --max-pages 3 -o -"

@@ -9,6 +9,7 @@ _HOMES = {
     "FakeClock": "scraper.testing.clock",
     "FakeWeb": "scraper.testing.web",
     "InlineDownloader": "scraper.testing.crawling",
+    "check_saved": "scraper.testing.saved",
     "crawl": "scraper.testing.crawling",
 }
 

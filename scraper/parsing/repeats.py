@@ -1,0 +1,432 @@
+"""The block that repeats on a page (a list's items, a table's rows, cards, results), and its fields.
+
+For a first draft of a spider: every query that comes out was tried on the page, and finds those blocks there
+and nothing else.
+"""
+
+import re
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from statistics import median
+from typing import Any
+
+from scraper.parsing.page import Page
+
+MOST_ELEMENTS = 20_000
+MOST_FIELDS = 15
+_MOST_SCORED = 60
+_SAMPLES = 12  # blocks that are looked into
+_LEAST = 3
+_MOST_TEXT = 300  # characters of one block that count
+_PRESENT = 0.5  # of the blocks have a field of theirs
+
+_NAME = re.compile(r"[a-zA-Z_][a-zA-Z0-9_-]{1,39}")
+# Classes of frameworks that tell how a thing looks, not what it is, and those that a build made up.
+_LOOKS = re.compile(
+    r"(?:col|cols|row|rows|container|grid|flex|clearfix|odd|even|first|last|active|visible|hidden|btn)(?:[-_].*)?|"
+    r"(?:text|font|float|pull|bg|border|rounded|shadow|align|justify|items|gap|block|inline|left|right|center|"
+    r"m[trblxy]?|p[trblxy]?|[whdg]|sr|css|sc|jsx|is|has|js|u)[-_].*|.*\d{3,}.*|.*[-_][a-z]*\d[a-z0-9]{3,}"
+)
+_ASIDE = re.compile(
+    r"(?:^|[-_ ])(?:nav|navbar|menu|breadcrumbs?|pagination|pager|paging|footer|sidebar|toolbar|social|share|"
+    r"related|cookies?|languages?)(?:$|[-_ ])",
+    re.IGNORECASE,
+)
+_ASIDE_TAGS = frozenset({"nav", "header", "footer", "aside", "select"})
+_SKIPPED = frozenset({"script", "style", "template", "svg", "noscript", "head", "option", "br", "hr", "wbr"})
+_INLINE = frozenset(
+    {"b", "i", "em", "strong", "code", "sub", "sup", "small", "mark", "u", "span", "q", "cite", "abbr"}
+)
+_PLAIN = frozenset(
+    {"li", "tr", "article", "section", "div", "p", "dt", "dl", "a", "details", "figure", "tbody"}
+)
+_HEADINGS = {f"h{n}": "title" for n in range(1, 7)}
+_CALLED = {
+    **_HEADINGS,
+    "a": "title",
+    "time": "date",
+    "img": "image",
+    "p": "text",
+    "dt": "term",
+    "dd": "definition",
+    "cite": "source",
+    "address": "address",
+    "summary": "summary",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """A field of a block: its name, and the CSS or XPath query that finds it in there.
+
+    `form`: text (all of the element's), texts (of each such element), url (an absolute one) or attribute; on
+    the way there also label, the text of a link.
+    """
+
+    name: str
+    query: str
+    form: str = "text"
+    is_xpath: bool = False
+
+
+Columns = dict[Field, list[list[str]]]
+"""What each field was found to be, in each block that has it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """What repeats: the CSS query that selects it, its fields, how many there are."""
+
+    query: str
+    fields: tuple[Field, ...]
+    count: int
+
+
+def find_block(page: Page) -> Block | None:
+    """The block that says most; None where nothing repeats that has a text."""
+    tree = _Tree(page)
+    found = (_scored(tree, group) for group in tree.groups())
+    for _, elements, fields in sorted(filter(None, found), key=lambda one: -one[0]):
+        query = _query_of(page, tree, elements)
+        if query:
+            return Block(query, tuple(fields), len(elements))
+    return None
+
+
+class _Tree:
+    """The elements of a page, and how much text each has."""
+
+    def __init__(self, page: Page) -> None:
+        body = page.tree.find(".//body")
+        root = page.tree if body is None else body
+        self.elements: list[Any] = []
+        for element in root.iter():
+            if len(self.elements) >= MOST_ELEMENTS:
+                break
+            if isinstance(element.tag, str):
+                self.elements.append(element)
+        self.sizes: dict[Any, int] = {}
+        for element in reversed(self.elements):
+            self.sizes[element] = _length(element.text) + sum(
+                self.sizes.get(child, 0) + _length(child.tail) for child in element
+            )
+            if element.tag in _SKIPPED:
+                self.sizes[element] = 0
+
+    def groups(self) -> list[list[Any]]:
+        """Elements that look like each other, the groups with most text first."""
+        found: dict[tuple[Any, ...], list[Any]] = defaultdict(list)
+        for element in self.elements:
+            if element.tag in _SKIPPED or not self.sizes[element]:
+                continue
+            for name in classes_of(element):
+                found[element.tag, name].append(element)
+            if element.tag in _PLAIN and (parent := element.getparent()) is not None:
+                place = (
+                    next((one for one in element.iterancestors("table")), parent)
+                    if element.tag == "tr"
+                    else parent
+                )
+                found[element.tag, place].append(element)
+        whole = [outer for group in found.values() if len(outer := _outermost(group)) >= _LEAST]
+        return sorted(whole, key=self.size_of, reverse=True)[:_MOST_SCORED]
+
+    def size_of(self, group: Sequence[Any]) -> int:
+        """The text of a group, in which no single element counts for much."""
+        return sum(min(self.sizes[one], _MOST_TEXT) for one in group)
+
+
+def classes_of(element: Any) -> list[str]:
+    """The classes of an element that say what it is."""
+    names = (element.get("class") or "").split()[:10]
+    return [
+        name for name in dict.fromkeys(names) if _NAME.fullmatch(name) and not _LOOKS.fullmatch(name.lower())
+    ]
+
+
+def _length(text: str | None) -> int:
+    return len(text.strip()) if text else 0
+
+
+def _outermost(group: list[Any]) -> list[Any]:
+    """A group without those that stand in another of it; nothing of a tree, whose nodes are no rows."""
+    members = set(group)
+    outer = [one for one in group if members.isdisjoint(one.iterancestors())]
+    return outer if len(outer) >= 0.8 * len(group) else []
+
+
+def _scored(tree: _Tree, group: list[Any]) -> tuple[float, list[Any], list[Field]] | None:
+    if group[0].tag == "tr":
+        group = [row for row in group if any(cell.tag == "td" for cell in row)]
+        if len(group) < _LEAST:
+            return None
+    fields, singles = _fields(group)
+    if not fields:
+        return None
+    linked = any(field.form == "url" for field in fields)
+    weight = 1 + min(singles, 8) if singles > 1 or linked else 0.2
+    is_prose = group[0].tag == "p" and weight < 1
+    if is_prose or 2 * sum(map(_is_aside, group[:_SAMPLES])) > len(group[:_SAMPLES]):
+        return None
+    score = tree.size_of(group) * weight
+    # Of an item and its only child the one with a name of its own.
+    score *= 1.1 if any(True for _ in classes_of(group[0])) else 1.0
+    return score, group, fields
+
+
+def _is_aside(element: Any) -> bool:
+    for one in (element, *element.iterancestors()):
+        named = f"{one.get('class') or ''} {one.get('id') or ''} {one.get('role') or ''}"
+        if one.tag in _ASIDE_TAGS and one.find(".//h1") is None:
+            return True
+        if one.tag not in ("body", "html", "main") and _ASIDE.search(named):
+            return True
+    return False
+
+
+# fields -----------------------------------------------------------------------------------------------------
+def _fields(group: list[Any]) -> tuple[list[Field], int]:
+    """The fields that most blocks have, and how many of them stand once in each and differ."""
+    samples = group[:: max(1, len(group) // _SAMPLES)][:_SAMPLES]
+    read = _cells if group[0].tag == "tr" else _terms if group[0].tag == "dt" else _parts
+    heads = _heads(group[0]) if group[0].tag == "tr" else []
+    columns: dict[Field, list[list[str]]] = {}
+    for sample in samples:
+        seen: dict[Field, list[str]] = defaultdict(list)
+        for field, value in read(sample, heads):
+            seen[field].append(value)
+        for field, values in seen.items():
+            columns.setdefault(field, []).append(values)
+    most = {field: column for field, column in columns.items() if len(column) >= _PRESENT * len(samples)}
+    kept = list(_kept(_with_url(most)))[:MOST_FIELDS]
+    singles = sum(field.form in ("text", "label") and _differ(column) for field, column in most.items())
+    return list(_numbered(kept)), singles
+
+
+def _with_url(columns: Columns) -> Columns:
+    """The columns, with the first link that each block has once, and of its own, called url."""
+    links = [field for field in columns if field.form == "url" and field.name != "image"]
+    single = [field for field in links if median(map(len, columns[field])) == 1]
+    own = next((field for field in single if _differ(columns[field])), None)
+    return {
+        replace(field, name="url") if field is own else field: column
+        for field, column in columns.items()
+        if field not in links or field in single
+    }
+
+
+def _kept(columns: Columns) -> Iterator[Field]:
+    for field, column in columns.items():
+        if field.form in ("text", "label") and median(map(len, column)) > 1:
+            yield replace(field, form="texts")
+        # What is written on a link or a button and is the same in all blocks says nothing.
+        elif field.form != "label" or _differ(column):
+            yield replace(field, form="text") if field.form == "label" else field
+
+
+def _differ(column: list[list[str]]) -> bool:
+    return len({values[0] for values in column}) > 1
+
+
+def _numbered(fields: Iterable[Field]) -> Iterator[Field]:
+    """The fields, no two of one name."""
+    taken: Counter[str] = Counter()
+    for field in fields:
+        taken[field.name] += 1
+        yield field if taken[field.name] == 1 else replace(field, name=f"{field.name}_{taken[field.name]}")
+
+
+def _parts(block: Any, _: Sequence[str]) -> Iterator[tuple[Field, str]]:
+    """What stands in a block: texts, links, pictures and moments, under their own names."""
+    covered: set[Any] = set()
+    inner = [one for one in block.iterdescendants() if isinstance(one.tag, str)][:300]
+    if not any(_said(one) for one in inner) or len(re.sub(r"\W+", "", _own_text(block))) > 1:
+        yield Field("text", "normalize-space()", is_xpath=True), _whole(block)
+    if block.tag == "a" and block.get("href"):
+        yield Field("own_url", "@href", "url", is_xpath=True), block.get("href")
+    for one in inner:
+        if one.tag in _SKIPPED or any(above.tag in _SKIPPED for above in _above(one, block)):
+            continue
+        yield from _attributes(one, block)
+        if _said(one) and covered.isdisjoint((one, *_above(one, block))):
+            place = _named(one, block)
+            covered.add(place)
+            form = "label" if place.tag in ("a", "button") else "text"
+            yield Field(_name_of(place), _query_in(place, block), form), _whole(place)
+
+
+def _said(element: Any) -> bool:
+    """Whether an element has a text of its own."""
+    return element.tag not in _SKIPPED and bool(_own_text(element).strip())
+
+
+def _own_text(element: Any) -> str:
+    return "".join([element.text or "", *(child.tail or "" for child in element)])
+
+
+def _attributes(one: Any, block: Any) -> Iterator[tuple[Field, str]]:
+    if one.tag == "a" and (href := one.get("href")) and not href.startswith(("#", "javascript:")):
+        yield (
+            Field(f"{_name_of(_named(one, block))}_url", f"{_query_in(one, block)}::attr(href)", "url"),
+            href,
+        )
+    elif one.tag == "img" and one.get("src"):
+        yield Field("image", f"{_query_in(one, block)}::attr(src)", "url"), one.get("src")
+    elif one.tag == "time" and one.get("datetime"):
+        yield Field("datetime", f"{_query_in(one, block)}::attr(datetime)", "attribute"), one.get("datetime")
+    elif one.tag == "meta" and one.get("itemprop") and one.get("content"):
+        yield Field(_name_of(one), f"{_query_in(one, block)}::attr(content)", "attribute"), one.get("content")
+
+
+def _named(element: Any, block: Any) -> Any:
+    """The element with a name of its own around a text, as long as there is nothing else in it."""
+    best = element
+    for one in (element, *_above(element, block)):
+        if _whole(one) != _whole(element):
+            break
+        if _own_name(one):
+            return one
+        if one.tag in _HEADINGS or (best.tag in _INLINE and one.tag not in _INLINE):
+            best = one
+    return best
+
+
+def _above(element: Any, block: Any) -> Iterator[Any]:
+    for one in element.iterancestors():
+        if one is block:
+            return
+        yield one
+
+
+def _own_name(element: Any) -> str:
+    prop = element.get("itemprop") or ""
+    return prop if _NAME.fullmatch(prop) else next(iter(classes_of(element)), "")
+
+
+def _name_of(element: Any) -> str:
+    own = _own_name(element)
+    return identifier(own) if own else _CALLED.get(element.tag, "text")
+
+
+def identifier(text: str) -> str:
+    """A text as the name of a field: `Unit price (EUR)` is unit_price_eur."""
+    words = re.sub(r"([a-z0-9])([A-Z])", r"\1_\2", text)
+    return re.sub(r"\W+", "_", words).strip("_").lower()[:40].strip("_")
+
+
+def _query_in(element: Any, block: Any) -> str:
+    """A CSS query that finds an element in its block."""
+    steps = [_step(element)]
+    if steps[0] != element.tag:
+        return steps[0]
+    for one in _above(element, block):
+        steps.append(_step(one))
+        if steps[-1] != one.tag or one.tag in _HEADINGS:
+            break
+    return " > ".join(reversed(steps))
+
+
+def _step(element: Any) -> str:
+    prop = element.get("itemprop") or ""
+    if _NAME.fullmatch(prop):
+        return f'[itemprop="{prop}"]'
+    name = next(iter(classes_of(element)), "")
+    return f".{name}" if name else str(element.tag)
+
+
+def _whole(element: Any) -> str:
+    """The text of an element as its reader sees it."""
+    return " ".join("".join(element.itertext()).split())
+
+
+def _cells(row: Any, heads: Sequence[str]) -> Iterator[tuple[Field, str]]:
+    cells = [cell for cell in row if cell.tag in ("td", "th")]
+    is_pair = len(cells) == 2 and cells[0].tag == "th"
+    for at, cell in enumerate(cells, 1):
+        names = classes_of(cell)
+        called = ("name" if at == 1 else "value") if is_pair and not heads else ""
+        name = (
+            called
+            or (identifier(names[0]) if names else heads[at - 1] if at <= len(heads) else "")
+            or f"column_{at}"
+        )
+        if names and not called:
+            yield Field(name, f".{names[0]}"), _whole(cell)
+        else:
+            yield Field(name, f"normalize-space(*[{at}])", is_xpath=True), _whole(cell)
+        link = next((one for one in cell.iter("a") if one.get("href")), None)
+        if link is not None:
+            yield Field("url", f"*[{at}]//a/@href", "url", is_xpath=True), link.get("href")
+
+
+def _heads(row: Any) -> list[str]:
+    """The names of a table's columns by its first row of headers; none where a cell spans several."""
+    table = next(row.iterancestors("table"), None)
+    for one in table.iter("tr") if table is not None else ():
+        cells = [cell for cell in one if cell.tag in ("td", "th")]
+        if (
+            cells
+            and all(cell.tag == "th" for cell in cells)
+            and not any(cell.get("colspan") for cell in cells)
+        ):
+            return [identifier(_whole(cell)) for cell in cells]
+    return []
+
+
+def _terms(term: Any, _: Sequence[str]) -> Iterator[tuple[Field, str]]:
+    yield Field("term", "normalize-space()", is_xpath=True), _whole(term)
+    after = next((one for one in term.itersiblings("dd")), None)
+    if after is not None:
+        yield Field("definition", "normalize-space(following-sibling::dd[1])", is_xpath=True), _whole(after)
+    link = next((one for one in term.iter("a") if one.get("href")), None)
+    if link is not None:
+        yield Field("url", ".//a/@href", "url", is_xpath=True), link.get("href")
+
+
+# the query of the blocks ------------------------------------------------------------------------------------
+def _query_of(page: Page, tree: _Tree, elements: Sequence[Any]) -> str:
+    """The shortest query that finds these elements on the page and no others; empty where none does."""
+    wanted = set(elements)
+    for query in _candidates(elements):
+        if {one.root for one in page.css(query)} == wanted:
+            return query
+    return ""
+
+
+def _candidates(elements: Sequence[Any]) -> Iterator[str]:
+    tag = elements[0].tag
+    shared = [name for name in classes_of(elements[0]) if all(name in classes_of(one) for one in elements)]
+    ends = [f"{tag}.{name}" for name in shared]
+    ends.append("tr:has(td)" if tag == "tr" else tag)
+    yield from ends[:-1]
+    parent = elements[0].getparent()
+    child = "> " if tag != "tr" and all(one.getparent() is parent for one in elements) else ""
+    for above in list(elements[0].iterancestors())[:8]:
+        for place in _places(above):
+            for end in ends:
+                yield f"{place} {child if above is parent else ''}{end}"
+    yield from ends
+    if parent is not None:
+        for end in ends:
+            yield f"{_path(parent)} {'' if tag == 'tr' else '> '}{end}"
+
+
+def _places(element: Any) -> Iterable[str]:
+    own = element.get("id") or ""
+    if _NAME.fullmatch(own) and not re.search(r"\d{3,}", own):
+        yield f"#{own}"
+    for name in classes_of(element):
+        yield f"{element.tag}.{name}"
+    if element.tag in ("main", "article", "ol", "dl", "table", "tbody"):
+        yield element.tag
+
+
+def _path(element: Any) -> str:
+    """The place of an element from the body down."""
+    steps: list[str] = []
+    while element is not None and element.tag not in ("body", "html"):
+        number = 1 + sum(1 for _ in element.itersiblings(element.tag, preceding=True))
+        steps.append(f"{element.tag}:nth-of-type({number})")
+        element = element.getparent()
+    return " > ".join(["body", *reversed(steps)])

@@ -1,0 +1,209 @@
+"""`new`: a spider for a page that runs as written, on pages of many shapes."""
+
+import ast
+import html
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from scraper.app.admin.spider_draft import draft, literal
+from scraper.model import Headers, Request, Response
+from scraper.parsing.page import Page
+from scraper.spider import Spider, discovery
+from scraper.testing import FakeWeb, check_saved, crawl
+from tests.app.page_shapes import SHAPES, page
+from tests.project import Project
+from tests.site import Reply, Site
+
+URL = "http://shape.example/"
+
+
+@pytest.fixture
+def site() -> Iterator[Site]:
+    with Site() as found:
+        yield found
+
+
+def page_of(body: str | bytes, url: str = URL, kind: str = "text/html; charset=utf-8") -> Page:
+    content = body.encode() if isinstance(body, str) else body
+    return Page(Request(url), Response(url, 200, Headers([("Content-Type", kind)]), content))
+
+
+def made(tmp_path: Path, source: str) -> type[Spider]:
+    file = tmp_path / "made.py"
+    file.write_text(source, encoding="utf-8")
+    return discovery.load(file).spider
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_a_first_spider_reads_what_repeats_and_goes_to_the_next_page(shape: str, tmp_path: Path) -> None:
+    body, query, count, fields, following = SHAPES[shape]
+    found = draft("Made", page_of(body))
+    assert query in found.source.split("page.css(")[1].split("\n")[0], found.source
+    spider = made(tmp_path, found.source)
+    web = FakeWeb({URL: body, URL.rstrip("/") + following: page("<p>The last page.</p>")})
+    result = crawl(spider, web)
+    assert len(result.records) == count and result.verdict == "OK", (result.reasons, found.source)
+    first = result.records[0]
+    for name, value in fields.items():
+        expected = URL.rstrip("/") + value if name in ("url", "image") else value
+        assert first.get(name) == expected, (name, first, found.source)
+    assert result.pages == [URL] + ([URL.rstrip("/") + following] if following else []), found.source
+    assert spider.key and "menu" not in json.dumps(result.records).lower()
+
+
+def test_json_ld_gives_records_of_its_own(tmp_path: Path) -> None:
+    product = {
+        "@context": "https://schema.org",
+        "@type": "Product",
+        "name": "Cup",
+        "sku": "C1",
+        "offers": {"price": 3},
+    }
+    site = {"@type": "WebSite", "name": "A shop"}
+    head = f'<script type="application/ld+json">{json.dumps([site, product])}</script>'
+    found = draft("Made", page_of(page("<h2>Cup</h2><p>A cup.</p>", head)))
+    result = crawl(made(tmp_path, found.source), FakeWeb({URL: page("<h2>Cup</h2>", head)}))
+    assert result.records == [{"name": "Cup", "sku": "C1", "offers": {"price": 3}}], found.source
+
+
+def test_an_item_list_gives_its_elements(tmp_path: Path) -> None:
+    entries = [{"@type": "ListItem", "position": n, "url": f"{URL}{n}", "name": f"N{n}"} for n in (1, 2, 3)]
+    listed = json.dumps({"@type": "ItemList", "itemListElement": entries})
+    head = f'<script type="application/ld+json">{listed}</script>'
+    found = draft("Made", page_of(page("<p>A list.</p>", head)))
+    result = crawl(made(tmp_path, found.source), FakeWeb({URL: page("", head)}))
+    assert [record["name"] for record in result.records] == ["N1", "N2", "N3"], found.source
+
+
+def test_feeds_and_sitemaps_are_named_and_read_by_spiders_of_their_kind() -> None:
+    head = '<link rel="alternate" type="application/rss+xml" href="/feed.xml">'
+    found = draft("Made", page_of(page("<p>x</p>", head)), ["http://shape.example/sitemap.xml"])
+    assert 'feeds = ["http://shape.example/feed.xml"]' in found.source
+    assert 'sitemaps = ["http://shape.example/sitemap.xml"]' in found.source
+    feed = '<?xml version="1.0"?><rss version="2.0"><channel><title>f</title></channel></rss>'
+    assert "(FeedSpider)" in draft("Made", page_of(feed, kind="application/xml")).source
+    listing = '<urlset xmlns="http://www.sitemaps.org/schemas/sitemap/0.9"></urlset>'
+    assert "(SitemapSpider)" in draft("Made", page_of(listing, kind="text/xml")).source
+
+
+@pytest.mark.parametrize(
+    "evil",
+    [
+        '"""+boom()+"""',
+        "');boom();('",
+        "\\",
+        "\n    boom()",
+        "{boom()}",
+        "a b.c>d",
+        "\u2028boom()",
+        "x" * 50_000,
+        "]::attr(x",
+    ],
+)
+def test_what_a_page_says_is_never_code(evil: str) -> None:
+    said = html.escape(evil, quote=True)
+    row = f'<li class="{said} row-{said}" id="{said}"><b class="{said}" itemprop="{said}">x</b>'
+    row += f'<a href="{said}" title="{said}">{said}</a></li>'
+    head = f'<link rel="alternate" type="application/rss+xml" href="{said}">'
+    stated = json.dumps({"@type": evil, evil: 1}).replace("<", "\\u003c")
+    head += f'<script type="application/ld+json">{stated}</script>'
+    body = page(
+        f'<ul class="{said}">{row * 4}</ul><table><tr><th>{said}<th>b'
+        + f"<tr><td>{said}<td>y" * 5
+        + "</table>",
+        head,
+    )
+    found = draft("Made", page_of(body))
+    nodes = list(ast.walk(ast.parse(found.source)))
+    names = {node.id for node in nodes if isinstance(node, ast.Name)}
+    assert names <= set(
+        "Iterator Page Spider block page item isinstance dict entry thing object start_urls key feeds".split()
+    )
+    calls = {ast.unparse(node.func).rpartition(".")[2] for node in nodes if isinstance(node, ast.Call)}
+    assert calls <= set("isinstance css xpath get getall urljoin follow_all".split())
+
+
+def test_a_literal_is_read_as_what_it_stands_for() -> None:
+    assert (
+        literal('a"b') == "'a\"b'" and literal(("a", "b")) == '("a", "b")' and literal(["é"]) == '["\\u00e9"]'
+    )
+
+
+def test_new_writes_a_spider_that_runs_and_a_test_that_passes(project: Project, site: Site) -> None:
+    body, _, count, _, _ = SHAPES["list"]
+    site["/"] = Reply(200, body, {"Content-Type": "text/html; charset=utf-8", "Set-Cookie": "sid=secret"})
+    site["/?p=2"] = page("<p>The end.</p>")
+    site["/robots.txt"] = f"User-agent: *\nDisallow: /p/\nSitemap: {site.url('/sitemap.xml')}\n"
+    said = project.run("new", "shop", site.url(), "--set", "delay=0")
+    assert said.code == 0 and "8 x li.book" in said.out and said.err == "", said.text
+    assert "sitemap.xml" in (project.root / "spiders/shop.py").read_text("utf-8")
+    assert site.paths(robots=True) == ["/robots.txt", "/"]
+    fixtures = project.root / "tests/fixtures/shop"
+    assert "secret" not in (fixtures / "index.json").read_text("utf-8")
+    ended = project.run("run", "shop", "--set", "delay=0", "--json")
+    assert ended.summary["verdict"] == "OK" and ended.summary["records"] == count, ended.text
+    assert site.paths()[1:] == ["/", "/?p=2"]
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-q",
+        "-p",
+        "no:cacheprovider",
+        "--rootdir",
+        str(project.root),
+        "tests",
+    ]
+    environment = {"PYTHONPATH": f"{Path(__file__).parents[2]}:{project.root}", "PATH": "/usr/bin:/bin"}
+    done = subprocess.run(
+        command, cwd=project.root, env=environment, capture_output=True, text=True, timeout=60
+    )
+    assert done.returncode == 0 and "1 passed" in done.stdout, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize(
+    "answer", [404, Reply(status=0, reset=True), Reply(raw=b"SSH-2.0\r\n"), Reply(500, "no")]
+)
+def test_a_page_that_cannot_be_had_gives_the_twelve_lines_and_the_reason(
+    project: Project, site: Site, answer: Any
+) -> None:
+    site["/x"] = answer
+    said = project.run("new", "shop", site.url("/x"), "--set", "delay=0")
+    assert said.code == 0 and said.err.startswith("the page played no part") and site.url("/x") in said.err
+    assert len(said.err.splitlines()) == 1
+    source = (project.root / "spiders/shop.py").read_text("utf-8")
+    assert 'page.css("title::text")' in source and (project.root / "tests/test_shop.py").exists()
+    assert not (project.root / "tests/fixtures").exists()
+
+
+def test_a_page_that_robots_txt_forbids_is_not_fetched_by_new(project: Project, site: Site) -> None:
+    site["/robots.txt"] = "User-agent: *\nDisallow: /\n"
+    site["/"] = SHAPES["list"][0]
+    said = project.run("new", "shop", site.url(), "--set", "delay=0")
+    assert said.code == 0 and "robots.txt line 2" in said.err and site.paths() == []
+    assert (project.root / "spiders/shop.py").exists()
+
+
+def test_a_site_that_wants_no_copies_gets_none(project: Project, site: Site) -> None:
+    site["/"] = Reply(200, SHAPES["list"][0], {"Content-Type": "text/html", "X-Robots-Tag": "noarchive"})
+    said = project.run("new", "shop", site.url(), "--set", "delay=0")
+    assert said.code == 0 and "noarchive" in said.err and not (project.root / "tests/fixtures").exists()
+
+
+def test_a_saved_page_whose_records_change_fails_field_by_field(
+    tmp_path: Path, project: Project, site: Site
+) -> None:
+    site["/"] = SHAPES["list"][0]
+    assert project.run("new", "shop", site.url(), "--set", "delay=0").code == 0
+    file = project.root / "spiders/shop.py"
+    check_saved(discovery.load(file).spider)
+    file.write_text(file.read_text("utf-8").replace('.css(".author")', '.css(".autor")'), "utf-8")
+    with pytest.raises(AssertionError, match=r'author "Author 1" -> null') as raised:
+        check_saved(discovery.load(file).spider)
+    assert "check shop --update" in str(raised.value) and "title" not in str(raised.value)
