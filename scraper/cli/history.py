@@ -12,7 +12,7 @@ from scraper.app.admin.audit import DomainAudit, audit
 from scraper.app.project import existing_store, find_run, needed_store, runs_of, state_of
 from scraper.cli import ending, text
 from scraper.cli.options import DataLocation, command_line, data_options, json_option
-from scraper.ops.printable import json_text
+from scraper.ops.printable import json_text, printable
 from scraper.store import Run, Store
 
 
@@ -118,7 +118,7 @@ def _shown(store: Store, run: Run, location: DataLocation) -> Iterator[str]:
     domains: Mapping[str, Any] = run.summary["by_domain"]
     left = [(name, one["left"]) for name, one in domains.items() if one.get("left")]
     for name, reason in left[:10]:
-        yield f"  {'left':<9} {name}: {reason}"
+        yield f"  {'left':<9} {name}: {printable(reason)}"
     if len(domains) > 1:
         yield ""
         yield from _by_domain(domains)

@@ -45,7 +45,7 @@ from scraper.model import (
     Visit,
 )
 from scraper.ops.clock import Clock
-from scraper.ops.secrets import Redaction, names_secret
+from scraper.ops.secrets import LEAST_SECRET, Redaction, is_secret_name, may_leave, names_secret
 from scraper.ops.tracebacks import files_of, origin_of, told, traceback_of
 from scraper.parsing.page import Page
 from scraper.parsing.queries import watching
@@ -163,13 +163,16 @@ class Fetcher:
         outcome = visit.outcome
         if not isinstance(outcome, Failed | Retry | Denied | Deferred) and not visit.rejected:
             return visit
-        rejected = tuple(
-            Rejection(self._without_secrets(session, one.reason), one.field) for one in visit.rejected
-        )
+        own = Redaction(_secrets_of(visit.entry))
+
+        def clean(text: str) -> str:
+            return self._without_secrets(session, own.known(text))
+
+        rejected = tuple(Rejection(clean(one.reason), one.field) for one in visit.rejected)
         if isinstance(outcome, Failed | Retry | Denied | Deferred):
-            outcome = replace(outcome, reason=self._without_secrets(session, outcome.reason))
+            outcome = replace(outcome, reason=clean(outcome.reason))
         if isinstance(outcome, Failed) and outcome.traceback:
-            outcome = replace(outcome, traceback=self._without_secrets(session, outcome.traceback))
+            outcome = replace(outcome, traceback=clean(outcome.traceback))
         return replace(visit, outcome=outcome, rejected=rejected)
 
     def _without_secrets(self, session: DomainSession | None, text: str) -> str:
@@ -226,7 +229,8 @@ class Fetcher:
             return Visit(entry, Retry(lost, counts=False), answer.exchange, Reaction(is_logged_out=True))
         outcome, rejected = self._judge(entry, page, reaction)
         if isinstance(outcome, Retry):
-            outcome = self._again(entry, sent.request, outcome)
+            is_undone = retry.is_undone(page.status)
+            outcome = self._again(entry, sent.request, outcome, is_undone=is_undone)
             if isinstance(outcome, Retry) and outcome.after:
                 reaction = self._rest(session, reaction, outcome.after, outcome.reason)
         return Visit(
@@ -335,11 +339,14 @@ class Fetcher:
         reaction = Reaction() if is_stale else _failure_of(entry, is_own=isinstance(error, BadAnswer))
         return Visit(entry, outcome, answer.exchange, reaction)
 
-    def _again(self, entry: Entry, request: Request, wish: Retry) -> Outcome:
+    def _again(self, entry: Entry, request: Request, wish: Retry, *, is_undone: bool = False) -> Outcome:
         """Another try, unless the request may not be repeated or has had its tries."""
-        # What was refused for its rate was not done (RFC 6585 4).
-        is_undone = retry.is_safe(request.method) or wish.reason.endswith("status 429")
-        if not (is_undone or wish.after is not None or (request.meta or {}).get("retry")):
+        if not (
+            retry.is_safe(request.method)
+            or is_undone
+            or wish.after is not None
+            or (request.meta or {}).get("retry")
+        ):
             return Failed(f"{wish.reason}; {request.method} is not repeated", wish.reason)
         if wish.counts and entry.attempts + 1 >= self._options.max_attempts:
             return Failed(f"{wish.reason}, after {entry.attempts + 1} attempts", wish.reason)
@@ -613,6 +620,14 @@ def body_of(request: Request) -> tuple[bytes | None, dict[str, str]]:
     if "content-type" not in names:
         headers["Content-Type"] = kind
     return body, headers
+
+
+def _secrets_of(entry: Entry) -> Iterator[str]:
+    """What a request carries in header fields that not every host may hear; a token also without scheme."""
+    for name, value in (request_of(entry).headers or {}).items() if entry.request else ():
+        text = str(value or "")
+        if not may_leave(name) and (is_secret_name(name) or len(text) >= LEAST_SECRET):
+            yield from (text, text.rpartition(" ")[2])
 
 
 def _without_cookies(response: Response) -> Response:

@@ -24,12 +24,11 @@ from scraper.http.set_cookie import (
     path_matches,
 )
 from scraper.ops.clock import SystemClock
-from scraper.ops.secrets import is_secret_name
+from scraper.ops.secrets import LEAST_SECRET, is_secret_name
 
 MAX_PER_DOMAIN = 180
 MAX_COOKIES = 3000
 MAX_SENT = 8000  # octets of a Cookie field: nginx and Apache take lines of 8 KiB
-LEAST_SECRET = 8  # characters of a cookie's value
 
 
 def _make_cookie(fields: SetCookie, host_only: bool) -> Cookie:

@@ -9,6 +9,7 @@ from typing import Any
 from urllib.parse import quote, quote_plus, unquote_plus
 
 HIDDEN = "***"
+LEAST_SECRET = 8  # characters from which on the value of any cookie or header field is taken for one
 SHORTEST = 4  # what is shorter would take half of every message along
 
 _HARMLESS = frozenset(

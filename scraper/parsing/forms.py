@@ -18,6 +18,7 @@ from scraper.parsing.form_data import (
     uploads,
     urlencoded,
 )
+from scraper.urls import origin_of
 
 BUTTONS = frozenset({"submit", "image"})
 SWITCHES = frozenset({"checkbox", "radio"})
@@ -100,6 +101,12 @@ class Form:
     ) -> Request:
         """The submission as a Request for a spider to yield; keywords are those of Request. No files."""
         sent = self.submission(values, button)
+        is_secret = any(values.get(name) for name in self.secrets)
+        if is_secret and sent.url.startswith("http:") and origin_of(sent.url) != origin_of(self.page):
+            raise SpiderError(
+                f"the form at {self.place} would send the password over plain http to another origin",
+                "if that is right, write that address with http:// in a Request of your own",
+            )
         if sent.body is None:
             return Request(sent.url, callback, **request)
         if any(one.kind == "file" and one.name in values for one in self.fields):

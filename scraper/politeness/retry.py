@@ -15,10 +15,12 @@ MAX_BACKOFF = 300.0
 ROUNDED = 1.0
 SAME = 2.0  # seconds by which two fields that name the same moment may differ
 
-_RETRYABLE = frozenset({408, 425, 429, 500, 502, 503, 504, 509, 520, 521, 522, 523, 524, 529})
+_RETRYABLE = frozenset({408, 420, 425, 429, 430, 500, 502, 503, 504, 509, 520, 521, 522, 523, 524, 529})
 # 429 from RFC 6585; 413 from RFC 9110 15.5.14; 403 is how GitHub and others tell a rate limit.
-_ASKS_TO_WAIT = frozenset({403, 408, 413, 425, 429})
-_LIMITED = frozenset({429, 503})
+# 420 and 430 are what some sites say for 429, 509 and 529 for 503.
+_TOO_MANY = frozenset({420, 429, 430})
+_ASKS_TO_WAIT = frozenset({403, 408, 413, 425}) | _TOO_MANY
+_LIMITED = frozenset({503, 509, 529}) | _TOO_MANY
 _SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 
 _NUMBER = re.compile(r"\+?([0-9]{1,15}(?:\.[0-9]{0,9})?|\.[0-9]{1,9})\s*([a-z]*)\.?", re.IGNORECASE)
@@ -128,6 +130,11 @@ def _number(text: str, now: float) -> float | None:
         return number
     ahead = number / (1 if number < _EPOCH_MS else 1000) - now
     return ahead if ahead <= MAX_RETRY_AFTER else number
+
+
+def is_undone(status: int) -> bool:
+    """Whether an answer says that nothing was done, so that a POST may be sent once more (RFC 6585 4)."""
+    return status in _TOO_MANY
 
 
 def is_retryable_status(status: int) -> bool:

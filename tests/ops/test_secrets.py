@@ -103,6 +103,12 @@ def test_what_is_named_like_a_secret_is_hidden(text: str, hidden: str) -> None:
     assert redaction(redaction(text)) == hidden
 
 
+def test_a_url_that_ends_like_a_secrets_name_hides_no_message() -> None:
+    told = "failed https://a.example/reset-password: timed out, after 4 attempts"
+    assert Redaction()(told) == told
+    assert Redaction()("wrong user/password: hunter2") == "wrong user/password: ***"
+
+
 def test_values_are_searched_to_the_bottom_and_short_secrets_let_stand() -> None:
     redaction = Redaction(["opensesame", "ab", ""])
     found = {"examples": {"x": ["opensesame", 1]}, "opensesame": None, "ab": "ab"}

@@ -164,6 +164,15 @@ def test_a_file_is_a_path_or_a_name_with_content(tmp_path: Path) -> None:
         form.submission({"f": tmp_path / "gone"})
 
 
+def test_a_request_with_a_password_goes_over_plain_http_to_no_other_origin() -> None:
+    inside = "<input name=user><input type=password name=p>"
+    away = form_of(inside, "method=post action=http://a.example/in")
+    with pytest.raises(SpiderError, match="plain http to another origin"):
+        away.request({"user": "ada", "p": "s3cret"})
+    assert away.request({"user": "ada"}).url == "http://a.example/in"
+    assert form_of(inside, "method=post action=/in").request({"p": "s3cret"}).url == "https://a.example/in"
+
+
 def test_a_postback_is_a_request_that_presses_no_button() -> None:
     inside = (
         "<input type=hidden name=__EVENTTARGET><input type=hidden name=__EVENTARGUMENT>"

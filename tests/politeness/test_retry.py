@@ -10,6 +10,7 @@ from scraper.politeness.retry import (
     backoff,
     is_retryable_status,
     is_safe,
+    is_undone,
     retry_after,
     told,
 )
@@ -49,7 +50,7 @@ def test_an_absurd_wait_is_bounded(value: str) -> None:
     assert retry_after(value, NOW) == MAX_RETRY_AFTER
 
 
-@pytest.mark.parametrize("status", [301, 307, 403, 413, 429, 500, 502, 503])
+@pytest.mark.parametrize("status", [301, 307, 403, 413, 420, 429, 430, 500, 502, 503])
 def test_answers_that_may_ask_for_a_rest_are_heard(status: int) -> None:
     assert asked_wait(status, Headers([("retry-after", "60")]), NOW) == 60
 
@@ -136,6 +137,11 @@ def test_what_is_no_wait_asks_for_none(value: str) -> None:
 def test_moments_count_from_the_clock_of_the_server(name: str, value: str, ours: float) -> None:
     said = told(429, Headers([DATE, (name, value), ("X-RateLimit-Remaining", "0")]), ours)
     assert said.is_limited and said.rest == 20 + ROUNDED
+
+
+def test_what_sites_say_for_too_many_requests_is_a_limit_and_undone_only_where_nothing_was_done() -> None:
+    assert all(told(status, Headers(), SERVER).is_limited for status in (420, 429, 430, 503, 509, 529))
+    assert [status for status in (420, 429, 430, 503, 509, 529, 200) if is_undone(status)] == [420, 429, 430]
 
 
 def test_a_wait_that_two_fields_tell_is_one_wait() -> None:

@@ -104,3 +104,36 @@ def test_a_parameter_comes_from_a_file_the_environment_or_standard_input(
     for value in ("a=@missing", "a=@env:MISSING", "a=-"):
         ended = project.run("run", "p", "--param", value)
         assert ended.code == 2 and "--param a" in ended.err and len(ended.err.splitlines()) == 1, ended.text
+
+
+def test_a_requests_own_fields_and_what_a_site_says_to_a_login_stand_nowhere(
+    project: Project, site: Site
+) -> None:
+    site["*"] = Reply(404, "\x1b[31m no \u202e")
+    source = """
+        from scraper import Request, Spider
+
+        class Own(Spider):
+            def start(self):
+                fields = {{"X-Token": "t0ken-of-a-field", "Authorization": "Bearer b3arer"}}
+                yield Request({root!r}, headers=fields)
+
+            handle_statuses = [404]
+
+            def parse(self, page):
+                raise ValueError("t0ken-of-a-field, or only b3arer")
+        """
+    project.spider("own", source.format(root=site.url()))
+    ended = project.run("run", "own", "-v")
+    assert "ValueError: ***, or only ***" in ended.err, ended.text
+    told = "\n".join(one.read_text() for one in project.data("own").rglob("*.*") if one.suffix != ".gz")
+    assert "t0ken-of-a-field" not in told and "b3arer" not in told
+
+    login = (
+        "def login(self, session):\n                raise OSError(session.get({root!r}).text)\n\n            "
+    )
+    source = source.replace("def start", f"{login}def start")
+    project.spider("own", source.format(root=site.url()))
+    ended, shown = project.run("run", "own", "--fresh"), project.run("show", "own")
+    assert ended.code == 77 and "left      127.0.0.1: login on" in shown.out, shown.text
+    assert not {"\x1b", "\u202e"} & set(ended.text + shown.text)
