@@ -99,6 +99,11 @@ class Download:
         facts = self._files.keep(self._body.path, name, type_of(response.headers, name))
         return replace(response, status=200, file=facts)
 
+    def close(self) -> None:
+        """Let go of what came, so that another try can go on with it. Safe to repeat."""
+        if self._body is not None:
+            self._body.close()
+
     def discard(self) -> None:
         """Keep nothing of it: it is not to be gone on with."""
         self._files.discard(self._fp)
@@ -152,6 +157,10 @@ class FileBody:
         if self._total is not None and self._size != self._total:
             raise BadAnswer("the body ends too early")
         return b""
+
+    def close(self) -> None:
+        """Take no more."""
+        self._file.close()
 
     def _decode(self) -> None:
         body, size = Body(self._codings, self._most), 0

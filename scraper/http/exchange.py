@@ -60,6 +60,13 @@ class Asked:
         if self.limiter is not None and self.http1 is not None:
             self.limiter.answered()
 
+    def end(self) -> None:
+        """Give the connection back, and let go of what went to disk."""
+        if self.http1 is not None:
+            self.http1.end()
+        if self.download is not None:
+            self.download.close()
+
 
 @dataclass(frozen=True, slots=True)
 class Until:
@@ -171,8 +178,7 @@ def hear(session: DomainSession, asked: Asked) -> Answer:
         error = translate(raised)
     if response is None and asked.limiter is not None:
         asked.limiter.failed()
-    if asked.http1 is not None:
-        asked.http1.end()
+    asked.end()
     if lack is not None:
         raise lack
     ended = session.clock.now()
