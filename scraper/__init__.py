@@ -6,6 +6,7 @@ from typing import Any
 _HOMES = {
     "Spider": "scraper.spider",
     "Request": "scraper.model",
+    "File": "scraper.spider.file",
     "Page": "scraper.parsing.page",
     "Record": "scraper.spider.record",
     "SitemapSpider": "scraper.spider.sitemap_spider",
@@ -20,6 +21,7 @@ __all__ = [
     "CrawlRules",
     "Drop",
     "FeedSpider",
+    "File",
     "Page",
     "Record",
     "Request",

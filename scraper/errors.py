@@ -24,7 +24,8 @@ ScraperError
     ├── Unreadable          what another try will not make readable
     ├── Unsendable          a request that would not be one: nothing was sent
     ├── OutOfFiles          this machine has no connection left to give; no fault of the site
-    └── TooLarge            a body over max_body, or headers over their limit
+    ├── Unwanted            a file of a type that the settings do not take
+    └── TooLarge            a body over max_body, a file over max_file, or headers over their limit
 """
 
 _LONGEST_WAIT = 366 * 86400
@@ -160,7 +161,13 @@ class OutOfFiles(FetchError):
     """This machine has no open file or socket left to give: never the site's fault, and nothing was sent."""
 
 
+class Unwanted(FetchError):
+    """A file whose type is none of the setting `file_types`; no more of it was read."""
+
+    is_transient = False
+
+
 class TooLarge(FetchError):
-    """A body over `max_body` after decompression, or headers beyond their limit."""
+    """A body over `max_body` after decompression, a file over `max_file`, or headers beyond their limit."""
 
     is_transient = False

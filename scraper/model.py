@@ -110,9 +110,16 @@ class Request:
         assign(self, "budget", tuple(budget) if isinstance(budget, list) else budget)
 
 
+SAVE = "save"
+"""The callback of a request for a file."""
+
+
 @dataclass(frozen=True, slots=True)
 class Response:
-    """One HTTP answer as read: `content` after decompression, `elapsed` from send to first byte (s)."""
+    """One HTTP answer as read: `content` after decompression, `elapsed` from send to first byte (s).
+
+    `file`: of a body that went to disk instead, its name, path, type, size and sha256.
+    """
 
     url: str
     status: int
@@ -120,6 +127,7 @@ class Response:
     content: bytes
     fetched_at: float = 0.0
     elapsed: float = 0.0
+    file: Mapping[str, Any] | None = None
 
 
 class Verdict(StrEnum):
@@ -152,8 +160,8 @@ class Known:
     """What is left of the last parse of a page: its version and its validators.
 
     `inputs`: what that parse depended on beside the page; where that has changed, its records and links do
-    not stand for it. `is_noarchive`: its site asks that no copy be kept. `records` and `links`: how many that
-    version brought; only known of a page out of the store.
+    not stand for it. `files`: those that it saved, as JSON. `is_noarchive`: its site asks that no
+    copy be kept. `records` and `links`: how many that version brought; only known of a page out of the store.
     """
 
     version: int
@@ -163,6 +171,7 @@ class Known:
     body_hash: bytes = b""
     fetched_at: float = 0.0
     inputs: str = ""
+    files: str = ""
     is_noarchive: bool = False
     records: int = field(default=0, compare=False)
     links: int = field(default=0, compare=False)

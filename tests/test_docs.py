@@ -37,6 +37,15 @@ def test_the_first_spider_of_the_tutorial_reads_page_after_page(tmp_path: Path) 
     assert result.records == [{"text": "one", "author": "A"}, {"text": "two", "author": "A"}]
 
 
+def test_the_files_of_the_tutorial_are_saved_with_what_their_list_says(tmp_path: Path) -> None:
+    home = "https://reports.example/"
+    table = '<table><tr><th>2023</th><td><a href="23.pdf">PDF</a></td></tr></table>'
+    web = FakeWeb({home: table, f"{home}23.pdf": (200, {"Content-Type": "application/pdf"}, b"%PDF")})
+    (record,) = crawl(loaded(tmp_path, "reports"), web, files=tmp_path / "data").records
+    assert (record["year"], record["name"], record["size"]) == ("2023", "23.pdf", 4)
+    assert (tmp_path / "data" / record["path"]).read_bytes() == b"%PDF"
+
+
 def test_a_record_that_does_not_fit_its_shape_is_told_and_the_rest_kept(tmp_path: Path) -> None:
     row = '<tr><th>{}</th><td class="price">{}</td></tr>'
     rows = row.format("tea", "2.50") + row.format("air", "free") + row.format("milk", "1.05")

@@ -26,6 +26,7 @@ from scraper.http.adapter import budget, most_sockets
 from scraper.http.body import ACCEPTED
 from scraper.http.host_settings import HostSettings
 from scraper.http.reach import Reach
+from scraper.http.saved_files import SavedFiles
 from scraper.http.session import DomainSession
 from scraper.ops.clock import Clock
 from scraper.politeness.rate_limiter import RateLimiter
@@ -61,7 +62,10 @@ def compose(
         found.number, token, inputs, settings.max_attempts, settings.archive, settings.parse_timeout
     )
     archives = Archives(run_folders(prepared.options.data / found.spider), settings.max_body)
-    fetcher = Fetcher(prepared.spider, rules, options, clock, archives, store.in_hand, prepared.redaction)
+    files = saved_files_of(prepared, found.spider)
+    fetcher = Fetcher(
+        prepared.spider, rules, options, clock, archives, store.in_hand, prepared.redaction, files
+    )
     return Engine(
         store,
         found,
@@ -80,6 +84,12 @@ def compose(
         may_stand=fetcher.may_stand,
         give_up=fetcher.give_up,
     )
+
+
+def saved_files_of(prepared: Prepared, spider: str) -> SavedFiles:
+    """The files that a spider saves."""
+    data, found = prepared.options.data, prepared.settings
+    return SavedFiles(data / spider, data, most=found.max_file, types=found.file_types, is_shared=found.share)
 
 
 def threads_of(settings: Settings) -> int:
@@ -103,7 +113,15 @@ def compose_offline(
     folders = run_folders(prepared.options.data / found.spider)
     return Offline(
         prepared.answers or Kept(Archives(folders, settings.max_body)),
-        Fetcher(prepared.spider, rules, options, clock, in_hand=store.in_hand, redaction=prepared.redaction),
+        Fetcher(
+            prepared.spider,
+            rules,
+            options,
+            clock,
+            in_hand=store.in_hand,
+            redaction=prepared.redaction,
+            files=saved_files_of(prepared, found.spider),
+        ),
         token,
         store,
         found,

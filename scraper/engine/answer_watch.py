@@ -3,6 +3,7 @@
 import heapq
 import selectors
 from itertools import count
+from math import inf
 
 from scraper.engine.batch import BatchSteps
 from scraper.http.exchange import Asked
@@ -71,14 +72,14 @@ class AnswerWatch:
         self._look_at = now + LOOK_EVERY
         late = [steps for steps, over_at in self._over_at.items() if over_at <= now]
         for steps in late:
-            self._asked[steps][0].deadline = now
+            self._asked[steps][0].deadline = -inf
             self._forget(steps)
         return late
 
     def _wait_on(self, steps: BatchSteps) -> None:
         asked, http1 = self._asked[steps]
         timeout = http1.patience(steps.batch.session.timeout[1])
-        self._over_at[steps] = min(asked.deadline, monotonic() + timeout)
+        self._over_at[steps] = min(asked.deadline + http1.grace, monotonic() + timeout)
 
     def _forget(self, steps: BatchSteps) -> None:
         _, http1 = self._asked.pop(steps)

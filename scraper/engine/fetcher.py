@@ -19,10 +19,13 @@ from scraper.errors import (
     OutOfReach,
     PageTooLarge,
     ScraperError,
+    Unwanted,
 )
 from scraper.http import caching, redirects
+from scraper.http.download import Download
 from scraper.http.exchange import BLOCKS, Answer, Asked, Wait, ask, clear, hear, hindrance
 from scraper.http.failures import translate
+from scraper.http.saved_files import SavedFiles
 from scraper.http.session import DomainSession
 from scraper.model import (
     PLAIN,
@@ -47,13 +50,14 @@ from scraper.model import (
 from scraper.ops.clock import Clock
 from scraper.ops.secrets import LEAST_SECRET, Redaction, is_secret_name, may_leave, names_secret
 from scraper.ops.tracebacks import files_of, origin_of, told, traceback_of
+from scraper.parsing.file_facts import facts_of_content
 from scraper.parsing.page import Page
 from scraper.parsing.queries import watching
 from scraper.politeness import retry, robots
 from scraper.politeness.blocks import AUTH_REFUSED, refusal
 from scraper.politeness.scope import refusal as out_of_scope
 from scraper.runs.archive import Archives
-from scraper.spider import ParseResult, Rules, Spider, parse_failure, parse_page
+from scraper.spider import ParseResult, Rules, Spider, parse_failure, parse_page, saves
 from scraper.spider.identity import ParseInputs, archived_as, identity_of, request_of, request_text
 from scraper.urls import canonical, domain_of, join, variant
 
@@ -70,6 +74,7 @@ MOST_EMPTY_TRIES = 2  # more for a page that brings nothing where it did
 MOST_EMPTIED = 10  # pages that stayed so
 _LEAVES = re.compile(r"[/=](?:log|sign)[-_]?(?:out|off)(?:\.\w+)?/?(?:[?&#]|$)", re.IGNORECASE)
 _QUERY = re.compile(r"(https?://[^\s?'\"]*)\?[^\s'\"]*")
+_FURTHER = 2**20  # bytes of a file that a try brought, which is then no lost one
 _FORM = "application/x-www-form-urlencoded"
 
 
@@ -94,6 +99,7 @@ class _Sent:
     entry: Entry
     request: Request
     asked: Asked
+    download: Download | None = None
 
 
 class Fetcher:
@@ -108,12 +114,15 @@ class Fetcher:
         archives: Archives | None = None,
         in_hand: Callable[[int], AbstractContextManager[object]] = nullcontext,
         redaction: Redaction | None = None,
+        files: SavedFiles | None = None,
     ) -> None:
         self._spider = spider
         self._rules = rules
         self._options = options
         self._clock = clock
         self._archives = archives
+        self._saved_files = files
+        self._keep = files.keep_content if files is not None else facts_of_content
         self._in_hand = in_hand
         self._bounded = Bounded(options.parse_timeout)
         self._emptied = 0
@@ -194,21 +203,44 @@ class Fetcher:
         is_asked_plainly = self._is_uncopied(entry) or entry.id in self._doubtful
         if known is not None and not is_asked_plainly and request.method == "GET":
             headers.update(caching.conditional_headers(known.etag, known.last_modified))
-        return _Sent(entry, request, ask(session, request.method, entry.url, headers, body))
+        download = self._download(entry, request)
+        if download is not None:
+            headers |= download.headers
+        asked = ask(session, request.method, entry.url, headers, body, download=download)
+        return _Sent(entry, request, asked, download)
+
+    def _download(self, entry: Entry, request: Request) -> Download | None:
+        """What takes the answer to a request for a file."""
+        files = self._saved_files
+        if files is None or not saves(self._spider, request.callback):
+            return None
+        goes_on = request.method == "GET" and not any(
+            name.lower() == "range" for name in request.headers or ()
+        )
+        return Download(files, entry.fp, goes_on=goes_on)
 
     def may_stand(self, entry: Entry) -> bool:
         """Whether the last parse of a page stands for it while the page itself is as it was."""
         return self._is_same(entry) and not self._is_uncopied(entry)
 
     def _is_same(self, entry: Entry) -> bool:
-        return entry.known is not None and entry.known.inputs == self._options.inputs.of(entry)
+        known = entry.known
+        return known is not None and known.inputs == self._options.inputs.of(entry) and self._has_files(known)
+
+    def _has_files(self, known: Known) -> bool:
+        """Whether the files that a page's last parse saved are all there."""
+        files = self._saved_files
+        return not known.files or files is None or all(map(files.has, json.loads(known.files)))
 
     def _is_uncopied(self, entry: Entry) -> bool:
         """Whether a known page is to be archived and is not yet."""
         known, archives = entry.known, self._archives
         if not self._options.archive or archives is None or known is None or known.is_noarchive:
             return False
-        return not archives.has(archived_as(entry))
+        return not (self._is_file(entry) or archives.has(archived_as(entry)))
+
+    def _is_file(self, entry: Entry) -> bool:
+        return entry.request is not None and saves(self._spider, request_of(entry).callback)
 
     def _parsing(
         self, entry: Entry, answer: Answer, reaction: Reaction, following: "_Sent | Visit | None"
@@ -224,11 +256,22 @@ class Fetcher:
     ) -> Visit:
         entry, response = sent.entry, answer.response
         if response is None or reaction is None:
-            return self._without_answer(entry, sent.request, answer)
-        page = Page(sent.request, response, depth=entry.depth, token=self._options.token, session=session)
+            return self._without_answer(sent, answer)
+        if sent.download is not None:
+            response = sent.download.saved(response)
+        page = Page(
+            sent.request,
+            response,
+            depth=entry.depth,
+            token=self._options.token,
+            session=session,
+            keep=self._keep,
+        )
         if session.has_login and (lost := self._lost_login(session, entry, page)):
             return Visit(entry, Retry(lost, counts=False), answer.exchange, Reaction(is_logged_out=True))
         outcome, rejected = self._judge(entry, page, reaction)
+        if sent.download is not None and sent.download.is_stale:
+            outcome = Retry("status 416: the file has changed", counts=False)
         if isinstance(outcome, Retry):
             is_undone = retry.is_undone(page.status)
             outcome = self._again(entry, sent.request, outcome, is_undone=is_undone)
@@ -246,7 +289,7 @@ class Fetcher:
 
     def _to_archive(self, sent: "_Sent", outcome: Outcome, page: Page) -> tuple[Response | None, bytes]:
         """What of an answer is archived, and under which fingerprint."""
-        if self._options.archive and _is_kept(outcome, page):
+        if self._options.archive and page.response.file is None and _is_kept(outcome, page):
             return _without_cookies(page.response), archived_as(sent.entry)
         return None, b""
 
@@ -254,7 +297,8 @@ class Fetcher:
         """The visit that an archived response makes: parsed whatever is known, and no news of its site."""
         entry = replace(entry, known=None, attempts=self._options.max_attempts)
         self._doubtful.add(entry.id)  # an archive says nothing else when it is asked again
-        page = Page(request_of(entry), response, depth=entry.depth, token=self._options.token)
+        request, options = request_of(entry), self._options
+        page = Page(request, response, depth=entry.depth, token=options.token, keep=self._keep)
         with self._in_hand(entry.id):
             judged = self._bounded.call(lambda: self._judge(entry, page, PLAIN))
         outcome, rejected = judged or (too_long(self._options.parse_timeout), ())
@@ -326,17 +370,23 @@ class Fetcher:
             # A page that it cannot read is no sign of anything; the callback meets the same page.
             return False
 
-    def _without_answer(self, entry: Entry, request: Request, answer: Answer) -> Visit:
+    def _without_answer(self, sent: "_Sent", answer: Answer) -> Visit:
+        entry, download = sent.entry, sent.download
         error: FetchError = answer.error or FetchError("no answer")
         if isinstance(error, OutOfReach):
             return Visit(entry, Denied(error.message))
         if isinstance(error, OutOfFiles):
             return Visit(entry, Retry(error.message, counts=False), None, Reaction(is_ours=True))
+        if download is not None and not error.is_transient:
+            download.discard()
+        if isinstance(error, Unwanted):
+            return Visit(entry, Denied(error.message), answer.exchange)
         if not error.is_transient:
             return Visit(entry, Failed(error.message, type(error).__name__), answer.exchange)
         # A kept connection that the server has closed is nobody's fault; the next try opens its own.
         is_stale = answer.was_idle and isinstance(error, ConnectFailed)
-        outcome = self._again(entry, request, Retry(error.message, counts=not is_stale))
+        is_further = download is not None and download.received >= _FURTHER
+        outcome = self._again(entry, sent.request, Retry(error.message, counts=not (is_stale or is_further)))
         reaction = Reaction() if is_stale else _failure_of(entry, is_own=isinstance(error, BadAnswer))
         return Visit(entry, outcome, answer.exchange, reaction)
 
@@ -387,7 +437,8 @@ class Fetcher:
             return _refused(reaction), ()
         if redirects.is_redirect(status):
             return self._redirect(entry, page, status, redirects.location_of(response.headers)), ()
-        is_empty = status == 200 and not response.content and page.request.method == "GET"
+        is_empty = status == 200 and not (response.content or (response.file and response.file["size"]))
+        is_empty = is_empty and page.request.method == "GET"
         if is_empty and entry.id not in self._doubtful:
             return self._doubted(entry, "status 200 without a body")
         if 200 <= status < 300 and status != _PART:
@@ -444,6 +495,8 @@ class Fetcher:
     def _copy(self, entry: Entry) -> Response | None:
         """The archived body of a known version, to be parsed once more."""
         known = entry.known
+        if known is not None and self._is_file(entry):
+            return self._saved_file(entry, known)
         if self._archives is None or known is None:
             return None
         try:
@@ -452,6 +505,16 @@ class Fetcher:
             return None  # an archive that cannot be read only costs traffic
         is_it = found is not None and self._options.inputs.digest(found.response) == known.body_hash
         return found.response if found is not None and is_it else None
+
+    def saved(self, entry: Entry) -> Response | None:
+        """What stands for a request whose file is here; None for any other."""
+        return self._copy(entry) if self._is_file(entry) else None
+
+    def _saved_file(self, entry: Entry, known: Known) -> Response | None:
+        if not known.files or not self._has_files(known):
+            return None
+        (facts,) = json.loads(known.files)
+        return Response(entry.url, 200, Headers(), b"", known.fetched_at, file=facts)
 
     def _known(self, response: Response, before: Known) -> Known:
         """The stored validators, brought up to date by a 304 (RFC 9111 4.3.4)."""
@@ -535,27 +598,41 @@ class Fetcher:
             inputs=inputs,
         )
         before = entry.known if page.request.method != "HEAD" else None
-        if before is not None and before.body_hash == digest and before.inputs == inputs:
-            return Unchanged(replace(known, version=before.version)), ()
+        if before is not None and self._is_as_before(known, before):
+            return Unchanged(replace(known, version=before.version, files=before.files)), ()
         following = page.meta_refresh
         if following is not None and following.seconds <= LONGEST_REFRESH:
             return self._redirect(entry, page, _SEE_OTHER, following.url), ()
         queries: Mapping[str, bool] = {}
         try:
             with watching() as queries:
-                found = parse_page(self._spider, page, self._rules, entry.fp)
-            if page.has_asked:
-                known = replace(known, inputs="")  # what else it asked for may change while the page does not
-            is_emptied = before is not None and before.inputs == inputs and _is_emptied(before, found)
-            if is_emptied and self._may_ask_again(entry, page.request):
-                return Retry("brings nothing where it did"), ()
-            facts = page.facts(self._robots_usage(page))
+                return self._called(entry, page, known, before, queries)
+        except errors.StoreError:
+            raise  # a file could not be written, whatever the page was
         except errors.Retry as wish:
             return Retry(wish.message, after=wish.after or 0.0), ()
         except PageTooLarge as error:
             return Failed(error.message, TOO_LARGE), ()
         except Exception as error:
             return self._raised(error, queries), ()
+
+    def _is_as_before(self, known: Known, before: Known) -> bool:
+        is_same = (before.body_hash, before.inputs) == (known.body_hash, known.inputs)
+        return is_same and self._has_files(before)
+
+    def _called(
+        self, entry: Entry, page: Page, known: Known, before: Known | None, queries: Mapping[str, bool]
+    ) -> tuple[Outcome, tuple[Rejection, ...]]:
+        """What the spider's callback makes of a page; `queries`: those that it asks."""
+        found = parse_page(self._spider, page, self._rules, entry.fp)
+        is_emptied = before is not None and before.inputs == known.inputs and _is_emptied(before, found)
+        if is_emptied and self._may_ask_again(entry, page.request):
+            return Retry("brings nothing where it did"), ()
+        if page.has_asked:
+            known = replace(known, inputs="")  # what else it asked for may change while the page does not
+        if page.saved:
+            known = replace(known, files=json.dumps(page.saved))
+        facts = page.facts(self._robots_usage(page))
         outcome = Fetched(known, found.records, found.links, found.refused, facts, found.filtered, is_emptied)
         return replace(outcome, dropped=found.dropped, queries=queries), found.rejected
 

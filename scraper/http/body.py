@@ -58,6 +58,13 @@ class Body:
         self._out = bytearray()
         self._is_full = [False] * len(self._decoders)  # each gave all that it was asked for last
 
+    grace = 0.0  # seconds that it may take beyond its exchange's deadline
+
+    @property
+    def is_coded(self) -> bool:
+        """Whether there is a coding to undo."""
+        return bool(self._decoders)
+
     @property
     def is_full(self) -> bool:
         """Whether all that is wanted is here, though more may come."""
@@ -84,6 +91,13 @@ class Body:
                 self._decode(EAGER)
         if max(self._received, len(self._out)) > self._limit and not self._is_cut:
             raise TooLarge(f"body over {self._limit / 2**20:g} MiB")
+
+    def drain(self) -> bytes:
+        """What can be decoded now, at most `EAGER` bytes, and is not kept: for a body that goes to disk."""
+        self._decode(EAGER)
+        out = bytes(self._out)
+        self._out.clear()
+        return out
 
     def finish(self) -> bytes:
         """The whole body."""

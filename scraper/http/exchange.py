@@ -6,9 +6,10 @@ from typing import Any
 
 import requests
 
-from scraper.errors import FetchError
+from scraper.errors import FetchError, StoreError, UsageError
 from scraper.http import connection
 from scraper.http.body import Body, codings_of
+from scraper.http.download import Download, FileBody
 from scraper.http.failures import translate
 from scraper.http.host_settings import lay_over
 from scraper.http.http1 import Http1Exchange
@@ -18,6 +19,7 @@ from scraper.model import Exchange, Headers, Response
 from scraper.ops.clock import monotonic
 
 MOST_COOKIES = 200  # of one answer; more than a domain may keep
+_LONGEST = 86_400.0  # seconds more for a file that somebody else reads from the socket
 LOOK_AGAIN = 1.0  # seconds that a batch waits for its slot before it looks whether it is still wanted
 
 
@@ -49,6 +51,7 @@ class Asked:
     is_reused: bool = False
     is_connected: bool = False
     most: int | None = None
+    download: Download | None = None
 
     def answered(self, now: float) -> None:
         """Note the first byte of the answer: the domain's next slot counts from it."""
@@ -56,6 +59,13 @@ class Asked:
         # An ordinary adapter has told the rate limiter itself.
         if self.limiter is not None and self.http1 is not None:
             self.limiter.answered()
+
+    def end(self) -> None:
+        """Give the connection back, and let go of what went to disk."""
+        if self.http1 is not None:
+            self.http1.end()
+        if self.download is not None:
+            self.download.close()
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,13 +133,14 @@ def ask(
     body: bytes | None = None,
     *,
     most: int | None = None,
+    download: Download | None = None,
 ) -> Asked:
     """Send a request; `hear` must follow before the session sends the next, on whichever thread.
 
-    `most`: bytes of the body that are wanted.
+    `most`: bytes of the body that are wanted; `download`: what takes a body that is a file.
     """
     connects = connection.current.connects
-    asked = Asked(url, session.clock.now(), session.limiter, most=most)
+    asked = Asked(url, session.clock.now(), session.limiter, most=most, download=download)
     try:
         origin_settings = session.origin_settings(url)
         asked.limiter = session.limiter if origin_settings.is_home else session.limiter_of(url)
@@ -137,21 +148,23 @@ def ask(
             4 * session.timeout[1], session.max_body, asked.limiter, session.meter, session.reach
         )
         if _is_ordinary(session, origin_settings, url):
+            if download is not None:
+                connection.current.deadline += _LONGEST
             asked.raw = _open_ordinarily(session, method, url, headers, body)
         else:
-            asked.http1 = _send(session, origin_settings, method, url, headers, body, most)
+            asked.http1 = _send(session, origin_settings, method, url, headers, body, asked)
     except Exception as error:
         asked.failure = error
     asked.is_reused = connection.current.is_reused
     asked.is_connected = connection.current.connects > connects
     asked.begun += connection.current.waited  # a wait for our slot is not the server's doing
-    asked.deadline = connection.current.deadline
+    asked.deadline = connection.current.deadline - (_LONGEST if download and asked.raw is not None else 0.0)
     return asked
 
 
 def hear(session: DomainSession, asked: Asked) -> Answer:
     """Read the answer to what was asked; waits for what has not come yet."""
-    response = None
+    response = lack = None
     error = translate(asked.failure) if asked.failure is not None else None
     try:
         if error is None:
@@ -159,19 +172,22 @@ def hear(session: DomainSession, asked: Asked) -> Answer:
                 response = _read_ordinarily(session, asked)
             else:
                 response = _read(session, asked, asked.http1)
+    except (StoreError, UsageError) as failure:
+        lack = failure  # a file that cannot be written here is nothing that a site did
     except Exception as raised:
         error = translate(raised)
     if response is None and asked.limiter is not None:
         asked.limiter.failed()
-    if asked.http1 is not None:
-        asked.http1.end()
+    asked.end()
+    if lack is not None:
+        raise lack
     ended = session.clock.now()
     exchange = Exchange(
         sent_at=asked.begun,
         first_byte_at=asked.first_byte_at or ended,
         ended_at=ended,
         status=response.status if response else 0,
-        size=len(response.content) if response else 0,
+        size=(len(response.content) if response else 0) + (asked.download.received if asked.download else 0),
         connected=asked.is_connected,
     )
     return Answer(exchange, response, error, was_idle=asked.is_reused and not asked.first_byte_at)
@@ -197,7 +213,7 @@ def _send(
     url: str,
     headers: Mapping[str, str] | None,
     body: bytes | None,
-    most: int | None,
+    asked: Asked,
 ) -> Http1Exchange:
     # `requests` spends 250 us a page on preparing what never changes within a session, and the pool of
     # urllib3 60 us on what a single connection does not need.
@@ -211,10 +227,13 @@ def _send(
         lines.setdefault("Cookie", cookie)
     origin, verify, cert = _route(session, origin_settings, url)
     http1 = Http1Exchange(session.adapter.pool(origin, verify, cert))
-    limit = session.max_body if most is None else most
+    is_cut = asked.most is not None
+    limit = session.max_body if asked.most is None else asked.most
     try:
         target = url[len(origin) :].partition("#")[0]
-        http1.send(method, target, lines, body, session.timeout[0], limit, is_cut=most is not None)
+        http1.send(
+            method, target, lines, body, session.timeout[0], limit, is_cut=is_cut, download=asked.download
+        )
     except BaseException as error:
         http1.abort(error)
         raise
@@ -249,14 +268,21 @@ def _read(session: DomainSession, asked: Asked, http1: Http1Exchange) -> Respons
 
 def _read_ordinarily(session: DomainSession, asked: Asked) -> Response:
     raw = asked.raw
-    connection.within(asked.deadline - monotonic(), session.max_body)
+    connection.within(asked.deadline - monotonic() if asked.download is None else _LONGEST, session.max_body)
     asked.answered(session.clock.now())
     headers = Headers(raw.headers.items())
     limit = session.max_body if asked.most is None else asked.most
-    body = Body(codings_of(headers.get("content-encoding", "")), limit, is_cut=asked.most is not None)
+    codings = codings_of(headers.get("content-encoding", ""))
+    body: Body | FileBody | None = None
     try:
-        while not body.is_full and (data := raw.read(CHUNK, decode_content=False)):
+        if asked.download is not None:
+            body = asked.download.body(asked.url, raw.status, headers, codings)
+        body = body or Body(codings, limit, is_cut=asked.most is not None)
+        read = raw.read if asked.download is None else raw.read1
+        while not body.is_full and (data := read(CHUNK, decode_content=False)):
             body.write(data)
+            if monotonic() > asked.deadline + body.grace:
+                raise TimeoutError("the exchange's deadline has passed")
         content = body.finish()
     except BaseException:
         raw.close()  # what is left of the answer must not stand before the next one

@@ -8,6 +8,7 @@ from urllib3.connectionpool import HTTPConnectionPool
 
 from scraper.errors import BadAnswer, ConnectFailed
 from scraper.http.body import Body, codings_of
+from scraper.http.download import Download, FileBody
 from scraper.http.fair_share import FairShare
 from scraper.http.framing import ResponseParser
 from scraper.http.request_head import request_head
@@ -29,7 +30,9 @@ class Http1Exchange:
         self._pool = pool
         self._connection: Any = pool._get_conn()
         self._parser = ResponseParser("")
-        self._body: Body | None = None
+        self._body: Body | FileBody | None = None
+        self._download: Download | None = None
+        self._url = ""
         self._limit = 0.0
         self._is_cut = False
         self.share = FairShare()
@@ -46,11 +49,16 @@ class Http1Exchange:
         limit: float,
         *,
         is_cut: bool = False,
+        download: Download | None = None,
     ) -> None:
-        """Send a request; `timeout` (s) is for the connection, `limit` and `is_cut` for the answer's body."""
+        """Send a request; `timeout` (s) is for the connection, `limit` and `is_cut` for the answer's body.
+
+        `download`: what takes a body that is a file.
+        """
         connection = self._connection
         connection.timeout = timeout
         self._limit, self._is_cut = limit, is_cut
+        self._download, self._url = download, target
         self._parser = ResponseParser(method)
         fields = [("Host", connection.host_field(target)), *headers.items()]
         if any(name.lower() == "host" for name in headers):
@@ -102,10 +110,16 @@ class Http1Exchange:
         """Read until it is over; `timeout` (s) is for each read, `deadline` (monotonic) for all."""
         while not self.is_over:
             try:
-                receive(self._connection.sock, self._parser, self.share, self.patience(timeout), deadline)
+                until = deadline + self.grace
+                receive(self._connection.sock, self._parser, self.share, self.patience(timeout), until)
                 self._take_body()
             except Exception as error:
                 self._fail(error)
+
+    @property
+    def grace(self) -> float:
+        """Seconds that it may take beyond its deadline, for what it brought."""
+        return self._body.grace if self._body is not None else 0.0
 
     def patience(self, timeout: float) -> float:
         """Seconds to wait for more, where it is `timeout` for an answer that is not whole."""
@@ -119,7 +133,10 @@ class Http1Exchange:
         if self._body is None and self._parser.head is not None:
             codings = codings_of(self._parser.head.headers.get("content-encoding", ""))
             codings += self._parser.framing.codings
-            self._body = Body(codings, self._limit, is_cut=self._is_cut)
+            head = self._parser.head
+            if self._download is not None:
+                self._body = self._download.body(self._url, head.status, head.headers, codings)
+            self._body = self._body or Body(codings, self._limit, is_cut=self._is_cut)
         if self._body is not None and (data := self._parser.take_body()):
             self.share.size += len(data)
             self._body.write(data)

@@ -12,6 +12,7 @@ from scraper.errors import PageTooLarge, SpiderError
 from scraper.model import Headers, Request, Response
 from scraper.parsing import extraction, hrefs, refresh
 from scraper.parsing.encoding import decode, encoding_of
+from scraper.parsing.file_facts import Keeper, facts_of_content, name_of, safe_name, type_of
 from scraper.parsing.form_controls import marked, needs_marks, read
 from scraper.parsing.forms import Form
 from scraper.parsing.queries import WatchedSelector
@@ -48,13 +49,22 @@ class Page:
     """What a spider parses: the response, one tree of it, and the links on it."""
 
     def __init__(
-        self, request: Request, response: Response, *, depth: int = 0, token: str = "", session: Any = None
+        self,
+        request: Request,
+        response: Response,
+        *,
+        depth: int = 0,
+        token: str = "",
+        session: Any = None,
+        keep: Keeper = facts_of_content,
     ) -> None:
         self.request = request
         self.response = response
         self.depth = depth
         self._token = token
         self._session = session
+        self._keep = keep
+        self.saved: list[dict[str, Any]] = []
         self.has_asked = False
         self._encoding: str | None = None
         self._text: str | None = None
@@ -73,7 +83,14 @@ class Page:
 
     def with_response(self, response: Response) -> "Page":
         """The page that another response to the same request makes."""
-        return Page(self.request, response, depth=self.depth, token=self._token, session=self._session)
+        return Page(
+            self.request,
+            response,
+            depth=self.depth,
+            token=self._token,
+            session=self._session,
+            keep=self._keep,
+        )
 
     # the response -----------------------------------------------------------------------------------------
     @property
@@ -110,6 +127,20 @@ class Page:
     def meta(self) -> Mapping[str, Any]:
         """What the request carried along."""
         return self.request.meta or {}
+
+    def save(self, name: str | None = None) -> dict[str, Any]:
+        """Keep the body as a file of the spider; its "url", "name", "path", "type", "size" and "sha256".
+
+        `path` is relative to the spider's data folder. `name`: instead of the one that the site gives it.
+        """
+        given = safe_name(name) if name else ""
+        if self.response.file is not None:
+            facts = dict(self.response.file)
+        else:
+            told = given or name_of(self.headers, self.url)
+            facts = self._keep(self.content, told, type_of(self.headers, told))
+        self.saved.append(facts)
+        return {"url": self.request.url, **facts} | ({"name": given} if given else {})
 
     # the body ---------------------------------------------------------------------------------------------
     @property

@@ -49,6 +49,8 @@ class Settings:
     max_attempts: int = _setting(4, values.at_least(1))
     max_wait: float = _setting(300.0, values.duration)
     max_body: int = _setting(32 * 1024 * 1024, values.positive(values.size, "a size"))
+    max_file: int = _setting(2**30, values.positive(values.size, "a size"))
+    file_types: tuple[str, ...] = _setting((), http_values.media_types)
     max_links: int = _setting(50_000, values.at_least(1))
     parse_timeout: float = _setting(30.0, values.positive(values.duration, "a duration"))
     max_depth: int | None = _setting(None, values.optional(values.at_least(0)))

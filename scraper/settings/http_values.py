@@ -17,6 +17,7 @@ from scraper.settings import origins, values
 _MAIL = re.compile(r"[^@\s()<>,;\\\"]+@[^@\s()<>,;\\\"]+\.[^@\s()<>,;\\\".]+", re.ASCII)
 _PRODUCT_TOKEN = re.compile(r"[A-Za-z][A-Za-z0-9_.-]*", re.ASCII)
 _FIELD_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+", re.ASCII)
+_MEDIA_TYPE = re.compile(r"[a-z0-9!#$&^_.+-]+/(?:[a-z0-9!#$&^_.+-]+|\*)")
 _HOST = re.compile(r"[\w-]+(\.[\w-]+)*|\[?[0-9a-f:.]*:[0-9a-f:.]*:[0-9a-f:.]*\]?")
 _BROWSER = re.compile(r"mozilla/|applewebkit|gecko|chrome/|safari/|opera/|msie ", re.IGNORECASE)
 _PROXY_SCHEMES = frozenset({"http", "https", "socks4", "socks4a", "socks5", "socks5h"})
@@ -82,6 +83,17 @@ def _domain(value: object) -> str:
         return given.encode("idna").decode("ascii")
     except UnicodeError:
         raise ValueError(f"domains that exist (not {given[:80]!r})") from None
+
+
+def media_types(value: object) -> tuple[str, ...]:
+    return tuple(_media_type(each) for each in values.listing(value))
+
+
+def _media_type(value: object) -> str:
+    given = value.strip().lower() if isinstance(value, str) else ""
+    if not _MEDIA_TYPE.fullmatch(given):
+        raise ValueError(f'media types like "application/pdf" or "image/*" (not {str(value)[:80]!r})')
+    return given
 
 
 def _by_domain(read: Callable[[Any], T], value: object) -> dict[str, T]:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from scraper.errors import Drop, RecordError, SpiderError
-from scraper.model import NewUrl, RecordLine, Refusal, Rejection, Request
+from scraper.model import SAVE, NewUrl, RecordLine, Refusal, Rejection, Request
 from scraper.parsing.page import Page
 from scraper.politeness.scope import LONGEST_URL, growth, refusal
 from scraper.runs.record_spool import RecordSpool
@@ -66,6 +66,10 @@ class Spider:
         """Yield records, Requests and URLs from a page."""
         raise SpiderError(f"spider {self.name} has no parse(self, page)")
 
+    def save(self, page: Page) -> Any:
+        """The callback of a `File`: a record of the file, with what its request carries in `meta`."""
+        return {**page.meta, **page.save(page.meta.get("name"))}
+
     def failed(self, request: Request, why: str) -> Any:
         """Yield records, Requests and URLs for a request that was given up; `why`: as in "status 500"."""
 
@@ -83,7 +87,12 @@ class Spider:
         """Called after a run."""
 
 
-_NO_CALLBACKS = frozenset(name for name in vars(Spider) if name != "parse")
+def saves(spider: Spider, name: str) -> bool:
+    """Whether the callback of that name wants the body on disk, not in memory."""
+    return name == SAVE and type(spider).save is Spider.save
+
+
+_NO_CALLBACKS = frozenset(name for name in vars(Spider) if name not in ("parse", SAVE))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -197,6 +206,8 @@ def parse_page(spider: Spider, page: Page, rules: Rules, parent: bytes = b"") ->
     `parent`: the fingerprint of the page's own request.
     """
     name = page.request.callback
+    if saves(spider, name):
+        rules = replace(rules, key=("url",), schema=None)  # what is declared is about the other records
     basket = _Basket(page, rules, parent)
     if name not in rules.callbacks:
         raise _no_callback(name, rules.callbacks)

@@ -148,6 +148,8 @@ class ParseInputs:
 
     def digest(self, response: Response) -> bytes:
         """16 bytes that stand for what is parsed: the body, and what the header says about it."""
+        if response.file is not None:
+            return blake2b(json.dumps(dict(response.file)).encode(), digest_size=16).digest()
         said = sorted(
             f"{name.lower()}: {value}"
             for name, value in response.headers.items_all()

@@ -20,6 +20,7 @@ from scraper.engine.fetcher import Fetcher, FetchOptions
 from scraper.engine.plan import Stop
 from scraper.engine.robots_cache import RobotsCache
 from scraper.http.exchange import Until
+from scraper.http.saved_files import SavedFiles
 from scraper.http.session import DomainSession
 from scraper.model import Denied, Failed, Fetched, Unchanged, Verdict
 from scraper.politeness.rate_limiter import RateLimiter
@@ -70,9 +71,13 @@ def crawl(
     store: Store | None = None,
     params: Mapping[str, str] | None = None,
     listeners: Sequence[Listener] = (),
+    files: Path | None = None,
     **settings: Any,
 ) -> CrawlResult:
-    """Run a spider on a fake web, with `settings` over its own; raises what a real run would refuse."""
+    """Run a spider on a fake web, with `settings` over its own; raises what a real run would refuse.
+
+    `files`: the folder of what it saves, instead of nowhere.
+    """
     clock = web.clock
     store = MemoryStore(clock) if store is None else store
     spider = spider_class()
@@ -90,7 +95,7 @@ def crawl(
         run = store.start_run(
             spider.name, parse_code(CODE, spider.params, given), params=kept_params(spider.params)
         )
-        return _Crawl(spider, rules, given, store, run, clock).run(web, listeners)
+        return _Crawl(spider, rules, given, store, run, clock, files).run(web, listeners)
     finally:
         store.leave()
 
@@ -99,7 +104,14 @@ class _Crawl:
     """One run and what is noted of it."""
 
     def __init__(
-        self, spider: Spider, rules: Rules, settings: Settings, store: Store, run: Run, clock: FakeClock
+        self,
+        spider: Spider,
+        rules: Rules,
+        settings: Settings,
+        store: Store,
+        run: Run,
+        clock: FakeClock,
+        files: Path | None = None,
     ) -> None:
         self._spider = spider
         self._rules = rules
@@ -108,6 +120,8 @@ class _Crawl:
         self._run = run
         self._clock = clock
         self._events: list[Event] = []
+        most, types = settings.max_file, settings.file_types
+        self._files = SavedFiles(files, most=most, types=types) if files is not None else None
 
     def run(self, web: FakeWeb, listeners: Sequence[Listener]) -> CrawlResult:
         began, asked = self._clock.now(), len(web.requests)
@@ -142,7 +156,9 @@ class _Crawl:
         inputs = ParseInputs(self._run.code, has_depth=self._settings.max_depth is not None)
         limits = self._settings.max_attempts, self._settings.archive
         options = FetchOptions(self._run.number, token, inputs, *limits)
-        fetcher = Fetcher(self._spider, self._rules, options, self._clock, in_hand=self._store.in_hand)
+        fetcher = Fetcher(
+            self._spider, self._rules, options, self._clock, in_hand=self._store.in_hand, files=self._files
+        )
         return Engine(
             self._store,
             self._run,

@@ -117,10 +117,11 @@ class Offline:
 
     def _visit(self, entry: Entry) -> Visit:
         page = self._answers.answer(entry)
+        response = page.response if page else self._fetcher.saved(entry)
         if (failed := deadly(entry)) is not None:
             visit = Visit(entry, failed)
         else:
-            visit = self._fetcher.read(entry, page.response) if page else Visit(entry, self._missing(entry))
+            visit = self._fetcher.read(entry, response) if response else Visit(entry, self._missing(entry))
         visit = self._fetcher.give_up(visit)
         self._pages += isinstance(visit.outcome, Fetched)
         self._failed += isinstance(visit.outcome, Failed)

@@ -6,6 +6,7 @@ from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
+from scraper.app.compose import saved_files_of
 from scraper.app.options import Prepared, command_of, open_params
 from scraper.app.running.outputs import write_outputs
 from scraper.app.running.publish_records import Repeated, preview, publish, repeated_keys
@@ -72,6 +73,8 @@ def conclude(
     samples: tuple[Mapping[str, Any], ...] = ()
     if is_whole and (kept := store.let_stand(found)):
         files.log({"event": "note", "text": f"{kept} pages keep their records: {UNMET}"})
+    if is_whole:
+        saved_files_of(prepared, found.spider).sweep(found.started_at)
     if is_accepted:
         summary |= publish(store, found, files, prepared.spider, is_whole=is_whole)
     elif not is_paused:

@@ -112,7 +112,7 @@ class Frontier:
             return
         url.state, url.reason = "done", None
         version = page.known.version
-        known = replace(known, version=version, inputs=page.known.inputs)
+        known = replace(known, version=version, inputs=page.known.inputs, files=page.known.files)
         self._data.pages[url.id] = replace(page, known=known, checked=run.number)
         self._look(run, url.id, version)
 

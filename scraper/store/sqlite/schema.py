@@ -118,4 +118,7 @@ _CRASHES = ("ALTER TABLE urls ADD COLUMN crashes INTEGER NOT NULL DEFAULT 0",)
 # Through which proxy and with which credentials a robots.txt was asked for.
 _ROBOTS_VIA = ("ALTER TABLE robots ADD COLUMN via TEXT NOT NULL DEFAULT ''",)
 
-MIGRATIONS: tuple[tuple[str, ...], ...] = (_FIRST, _SIEVE, _INPUTS, _CRASHES, _ROBOTS_VIA)
+# The files that a page's parse saved, as JSON.
+_FILES = ("ALTER TABLE pages ADD COLUMN files TEXT NOT NULL DEFAULT ''",)
+
+MIGRATIONS: tuple[tuple[str, ...], ...] = (_FIRST, _SIEVE, _INPUTS, _CRASHES, _ROBOTS_VIA, _FILES)

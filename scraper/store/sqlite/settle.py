@@ -35,7 +35,7 @@ _HOP = "UPDATE urls SET url = ?, request = ?, prio = ? WHERE id = ?"
 _KEEP = "UPDATE urls SET attempts = ?, hops = ?, reason = ?, seq = ? WHERE id = ?"
 _VISIT = "INSERT INTO visits(id, run, url, version, is_read) VALUES (?, ?, ?, ?, ?)"
 _RECORD = "INSERT INTO records(version, n, key, line) VALUES (?, ?, ?, ?)"
-_PAGE = "INSERT OR REPLACE INTO pages VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+_PAGE = "INSERT OR REPLACE INTO pages VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 _RENEW = """UPDATE pages SET checked = ?, etag = ?, last_modified = ?, fresh_until = ?, body_hash = ?,
     fetched_at = ? WHERE url = ?"""
 _LINKS = "SELECT links FROM pages WHERE url = ?"
@@ -190,7 +190,7 @@ class Settlement:
         url, run = visit.entry.id, self._change.run
         facts = json.dumps(page.facts) if page.facts else ""
         made = (url, self._versions[url], run, run, page.known.inputs)
-        self._pages.append((*made, *_validators(page.known), links, facts))
+        self._pages.append((*made, *_validators(page.known), links, facts, page.known.files))
 
     def _renew(self, visit: Visit, known: Known) -> None:
         """Let the last version stand; without one (a prune took it) the page is asked for in full again."""

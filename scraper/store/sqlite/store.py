@@ -33,7 +33,7 @@ from scraper.store.sqlite.workers import Workers
 _ASK_AGAIN = 1.0
 
 _TAKE = """SELECT u.id, u.fp, u.url, u.request, u.depth, u.hops, u.attempts, u.prio, u.seq,
-    p.version, p.etag, p.last_modified, p.fresh_until, p.body_hash, p.fetched_at, p.inputs,
+    p.version, p.etag, p.last_modified, p.fresh_until, p.body_hash, p.fetched_at, p.inputs, p.files,
     instr(p.facts, '"noarchive"') > 0,
     coalesce((SELECT n + 1 FROM records WHERE version = p.version ORDER BY n DESC LIMIT 1), 0),
     length(p.links) / 8, u.crashes

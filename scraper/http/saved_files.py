@@ -1,0 +1,169 @@
+"""The files that a spider saves: by the hash of their content, each once, under no name that a site chose.
+
+data/NAME/files/ab/ab12...ef.pdf      whole files: two digits of the SHA-256, all of it, and an extension
+data/NAME/files/parts/                what is on its way; a later run goes on with it or removes it
+"""
+
+import fcntl
+import hashlib
+import os
+import stat
+import uuid
+from base64 import urlsafe_b64decode, urlsafe_b64encode
+from collections.abc import Collection, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from scraper.ops.disk import create, explained, make_folder, open_regular, sync_folder
+from scraper.parsing.file_facts import FOLDER, facts_of
+
+_PARTS = "parts"
+_LONGEST_VALIDATOR = 140  # bytes; it stands in the name of a part, as Base64
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """What there is of a file: `size` bytes of the version that `validator` (ETag, Last-Modified) names."""
+
+    path: Path
+    validator: str = ""
+    size: int = 0
+
+
+class SavedFiles:
+    """The files of one spider, in the folder `home` of the folder `data`. Raises StoreFull or UsageError.
+
+    `most`: bytes of one file. `types`: media types that are taken, with "*" behind the slash for all; all
+    where there are none. No link that stands in the folder is followed.
+    """
+
+    def __init__(
+        self,
+        home: Path,
+        data: Path | None = None,
+        *,
+        most: int = 2**30,
+        types: Collection[str] = (),
+        is_shared: bool = False,
+    ) -> None:
+        self.most = most
+        self._types = frozenset(types)
+        self._home, self._data = home, data or home
+        self._is_shared = is_shared
+        self._mode = 0o664 if is_shared else 0o644
+
+    def takes(self, kind: str) -> bool:
+        """Whether a media type is taken."""
+        return not self._types or not self._types.isdisjoint((kind, f"{kind.partition('/')[0]}/*", "*/*"))
+
+    # parts ------------------------------------------------------------------------------------------------
+    def part(self, fp: bytes) -> Part | None:
+        """What an earlier try left of the file of a request, with which a server can go on."""
+        with suppress(OSError):
+            for path in sorted(self._parts.glob(f"{fp.hex()}.*.part")):
+                found = path.lstat()
+                validator = _decoded(path.name.split(".")[1])
+                if stat.S_ISREG(found.st_mode) and validator and found.st_size:
+                    return Part(path, validator, found.st_size)
+        return None
+
+    def begin(self, fp: bytes, validator: str) -> tuple[Path, int]:
+        """A new part for a request, in the place of older ones: its path and descriptor."""
+        self.discard(fp)
+        coded = urlsafe_b64encode(validator.encode()).decode()
+        path = self._parts / f"{fp.hex()}.{coded if len(validator) <= _LONGEST_VALIDATOR else ''}.part"
+        return path, self._create(path)
+
+    def go_on(self, part: Part) -> int | None:
+        """The descriptor of a part, to append to; None where it has changed or another process writes it."""
+        with explained(part.path):
+            descriptor = open_regular(part.path, os.O_RDWR | os.O_APPEND, self._mode)
+        if _is_locked(descriptor) and os.fstat(descriptor).st_size == part.size:
+            return descriptor
+        os.close(descriptor)
+        return None
+
+    def discard(self, fp: bytes) -> None:
+        """Remove the parts of a request. Safe to repeat."""
+        with suppress(OSError):
+            for path in self._parts.glob(f"{fp.hex()}.*"):
+                path.unlink()
+
+    def sweep(self, before: float) -> None:
+        """Remove parts that nobody has written to since a moment (epoch seconds)."""
+        with suppress(OSError):
+            for path in self._parts.iterdir():
+                if path.lstat().st_mtime < before:
+                    path.unlink()
+
+    def _create(self, path: Path) -> int:
+        make_folder(path.parent, self._data, is_shared=self._is_shared)
+        with explained(path):
+            descriptor = create(path, self._mode)
+        _is_locked(descriptor)
+        return descriptor
+
+    @property
+    def _parts(self) -> Path:
+        return self._home / FOLDER / _PARTS
+
+    # whole files ------------------------------------------------------------------------------------------
+    def keep(self, part: Path, name: str, kind: str) -> dict[str, Any]:
+        """Put a whole part in its place, by its content; what is to be said about it."""
+        with explained(part):
+            with os.fdopen(os.open(part, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC), "rb") as file:
+                digest, size = hashlib.file_digest(file, "sha256").hexdigest(), file.tell()
+                facts = facts_of(name, kind, size, digest)
+                if (path := self._found(digest, size)) is not None:
+                    part.unlink()
+                    return facts | {"path": path}
+                os.fsync(file.fileno())
+            target = self._home / facts["path"]
+            make_folder(target.parent, self._data, is_shared=self._is_shared)
+            part.replace(target)
+        sync_folder(target.parent)
+        return facts
+
+    def keep_content(self, content: bytes, name: str, kind: str) -> dict[str, Any]:
+        """Save what is in memory; what is to be said about it."""
+        digest = hashlib.sha256(content).hexdigest()
+        if (path := self._found(digest, len(content))) is not None:
+            return facts_of(name, kind, len(content), digest) | {"path": path}
+        part = self._parts / f"{uuid.uuid4().hex}.part"
+        with explained(part), os.fdopen(self._create(part), "wb") as file:
+            file.write(content)
+        return self.keep(part, name, kind)
+
+    def has(self, facts: Mapping[str, Any]) -> bool:
+        """Whether a saved file is still there, and whole."""
+        try:
+            found = (self._home / str(facts["path"])).lstat()
+        except OSError:
+            return False
+        return stat.S_ISREG(found.st_mode) and found.st_size == facts["size"]
+
+    def _found(self, digest: str, size: int) -> str | None:
+        """The path of a content that is here already, whatever extension it came with."""
+        for path in sorted((self._home / FOLDER / digest[:2]).glob(f"{digest}*")):
+            relative = path.relative_to(self._home).as_posix()
+            if self.has({"path": relative, "size": size}):
+                return relative
+        return None
+
+
+def _decoded(validator: str) -> str:
+    try:
+        return urlsafe_b64decode(validator).decode()
+    except ValueError:
+        return ""
+
+
+def _is_locked(descriptor: int) -> bool:
+    """Take a part for ourselves: a process that lost its domain may still be writing."""
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True
