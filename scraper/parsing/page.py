@@ -20,7 +20,7 @@ from scraper.parsing.sitemap import Sitemap, is_listing, is_url_list
 from scraper.parsing.sitemap import parse as read_sitemap
 from scraper.parsing.tree import is_xhtml, parse_html, parse_xhtml, parse_xml
 from scraper.politeness.page_directives import content_usage, is_nofollow, robots_directives, tdm_reservation
-from scraper.urls import join
+from scraper.urls import join, origin_of
 
 _XML_TYPE = re.compile(r"(?:text|application)/xml|.+\+xml")
 _XML_ENCODING = re.compile(rb"""<\?xml[^>]{0,200}?encoding\s*=\s*["']([\w.:-]{1,40})["']""")
@@ -400,8 +400,12 @@ class Page:
 
     @property
     def nofollow(self) -> bool:
-        """Whether the site asks that no link of this page be followed."""
-        return "nofollow" in self.directives
+        """Whether the site asks that no link of this page be followed.
+
+        Not of a robots.txt, which is for robots, nor of the error page in its place.
+        """
+        is_robots_txt = self.url.partition("?")[0] == f"{origin_of(self.url)}/robots.txt"
+        return "nofollow" in self.directives and not is_robots_txt
 
     @property
     def noarchive(self) -> bool:

@@ -12,6 +12,7 @@ from scraper.parsing.page import Page
 from scraper.parsing.sitemap import Listed, moment
 from scraper.politeness import robots
 from scraper.spider import Spider, callback_of, each
+from scraper.urls import host_of
 
 _DAY = 86400
 # A day that names no zone is over, wherever it is meant, after this (UTC-12).
@@ -36,12 +37,17 @@ class SitemapSpider(Spider):
 
     def start(self) -> Iterable[str | Request]:
         """Robots.txt of each site, and each sitemap."""
-        for _, callback in self.rules:
-            callback_of(self, Request("", callback).callback)
+        if type(self).follow_entry is SitemapSpider.follow_entry:  # another one need not look at the rules
+            for _, callback in self.rules:
+                callback_of(self, Request("", callback).callback)
         self._earliest()
         return [self._first(one) if isinstance(one, str) else one for one in self.start_urls]
 
     def _first(self, url: str) -> Request:
+        if not host_of(url):
+            return Request(
+                url
+            )  # which nobody will ask for: what is wrong with it is told by the rules for all
         pieces = urlsplit(url)
         if pieces.path.strip("/") or pieces.query:
             is_robots = pieces.path == "/robots.txt"

@@ -53,6 +53,13 @@ def test_without_a_word_in_robots_txt_the_sitemap_is_at_its_usual_place(robots: 
     assert (urls(result), result.failed) == (["a"], {})
 
 
+def test_what_stands_in_place_of_robots_txt_says_nothing_about_sitemaps() -> None:
+    # As Django's page for debugging (5.2), which says none, and a field that a server sets for all files.
+    page = (404, {"X-Robots-Tag": "nofollow"}, '<meta name="robots" content="NONE,NOARCHIVE"><p>Not found')
+    web = FakeWeb({HOME + "robots.txt": page, HOME + "sitemap.xml": urlset(HOME + "a"), HOME + "a": "a"})
+    assert urls(crawl(Pages, web)) == ["a"]
+
+
 def test_a_start_url_may_be_a_sitemap_itself() -> None:
     class One(Pages):
         start_urls = [HOME + "deep/map.txt"]
@@ -125,6 +132,15 @@ def test_pages_and_sitemaps_that_changed_last_before_since_are_left_out(since: A
         }
     )
     assert urls(crawl(Since, web)) == ["b", "c", "d"]
+
+
+@pytest.mark.parametrize("url", ["a.example", "http://[", "ftp://a.example/"])
+def test_a_start_url_that_is_none_is_told_as_for_any_spider(url: str) -> None:
+    class Wrong(Pages):
+        start_urls = [url]
+
+    with pytest.raises(SpiderError, match="start URL"):
+        crawl(Wrong, FakeWeb({}))
 
 
 def test_a_since_that_is_no_date_is_told() -> None:
