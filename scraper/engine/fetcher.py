@@ -152,8 +152,9 @@ class Fetcher:
                 yield self._parsing(sent.entry, answer, reaction, following)
             with self._in_hand(sent.entry.id):
                 visit = self._conclude(session, sent, answer, reaction)
+            # The batch ends where the spider asks for a rest; what was sent ahead is asked for after it.
+            sent = following if visit.reaction.is_plain else _taken_back(session, entries, following)
             yield self._discreet(session, visit)
-            sent = following
             is_raising = isinstance(visit.outcome, Failed) and visit.outcome.is_parse
             if is_raising and sent is None:
                 return  # whoever counts errors decides whether more is asked
@@ -564,6 +565,16 @@ class Fetcher:
         kind = f"{type(error).__name__} in {place}" if place else type(error).__name__
         trace = traceback_of(error)
         return Failed(told(error, self._files), kind, is_parse=True, traceback=trace, queries=asked)
+
+
+def _taken_back(
+    session: DomainSession, entries: deque[Entry], following: "_Sent | Visit | None"
+) -> "_Sent | Visit | None":
+    """Nothing: what was sent ahead is to be asked for again, and its answer not heard."""
+    if following is not None:
+        entries.appendleft(following.entry)
+        session.disconnect()
+    return None
 
 
 def _is_emptied(before: Known, found: ParseResult) -> bool:

@@ -234,8 +234,8 @@ def pages_per_domain(value: object) -> dict[str, int]:
     """The most pages of a run by domain, `*` for all others, or by domain and the beginning of a path."""
     if value is None or (isinstance(value, str) and value.strip().lower() == "none"):
         return {}
-    is_number = isinstance(value, int) or (isinstance(value, str) and value.strip().isdigit())
-    given = {ANY_DOMAIN: value} if is_number else values.table(value)
+    is_table = isinstance(value, Mapping) or (isinstance(value, str) and not value.strip().isalnum())
+    given = values.table(value) if is_table else {ANY_DOMAIN: value}
     least_one = values.at_least(1)
     read: dict[str, int] = {}
     for name, most in given.items():

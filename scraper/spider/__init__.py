@@ -128,6 +128,13 @@ def rules_of(
     max_links: int = MOST_LINKS,
 ) -> Rules:
     """The rules of a spider, or SpiderError. Without allowed_domains: the domains of its start URLs."""
+    statuses = spider.handle_statuses
+    if (
+        isinstance(statuses, str)
+        or not isinstance(statuses, Collection)
+        or not all(map(_is_status, statuses))
+    ):
+        raise SpiderError(f"handle_statuses is {statuses!r:.80}", "write numbers as in {404, 410}")
     named = allowed_domains or spider.allowed_domains
     if isinstance(named, str):
         named = (named,)
@@ -143,6 +150,10 @@ def rules_of(
         schema=schema_of(spider.record),
         callbacks=frozenset(callbacks(spider)),
     )
+
+
+def _is_status(value: object) -> bool:
+    return isinstance(value, int) and 100 <= value <= 999
 
 
 def _domain(named: str) -> str:

@@ -129,6 +129,14 @@ class TestHandledStatuses:
         assert [record["status"] for record in missing.records] == [200, 404]
         assert (missing.failed, missing.summary["failed"]) == ({}, 0)
 
+    @pytest.mark.parametrize("statuses", [404, "404", ["404"], {True: 1}])
+    def test_statuses_that_are_none_are_told_before_anything_is_asked(self, statuses: Any) -> None:
+        class Wrong(Shop):
+            handle_statuses = statuses
+
+        with pytest.raises(SpiderError, match="handle_statuses"):
+            crawl(Wrong, FakeWeb({}))
+
     def test_a_request_may_name_its_own(self) -> None:
         class One(Shop):
             def start(self) -> Any:
