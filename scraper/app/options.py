@@ -31,7 +31,7 @@ class Options:
     `is_offline`: pages come from the archive, not from the network. `replay`: WARC files that stand for it;
     `answers` of `Prepared` is what was read from them. `limit`: records of a sample. `program`:
     how this program is called here, for commands that are shown. `failed`: the run of which only
-    the URLs that failed are asked for again.
+    the URLs that failed are asked for again. `with_meta`: outputs tell where each record comes from.
     """
 
     spider: str
@@ -47,6 +47,7 @@ class Options:
     program: str = "python -m scraper"
     replay: tuple[Path, ...] = ()
     failed: str = ""
+    with_meta: bool = False
 
 
 # What parsing looks at: another value, and no page stands as it was.
@@ -163,7 +164,11 @@ def command_of(prepared: Prepared) -> list[str]:
             words += ["--set", f"{name}=***" if settings.is_secret(name) else override]
     for name, value in options.params.items():
         words += ["--param", f"{name}={'-' if name in options.hidden or is_secret_name(name) else value}"]
-    return words + [word for output in options.outputs for word in ("-o", output)]
+    return (
+        words
+        + [word for output in options.outputs for word in ("-o", output)]
+        + (["--with-meta"] if options.with_meta else [])
+    )
 
 
 def layout_of(spider: type[Spider]) -> Layout:

@@ -41,6 +41,7 @@ def data_options(function: Function) -> Function:
 
 RUN_FLAGS = {
     "output": "-o",
+    "with_meta": "--with-meta",
     "sets": "--set",
     "params": "--param",
     "max_pages": "--max-pages",
@@ -61,6 +62,11 @@ def run_options(function: Function) -> Function:
                 metavar="FILE",
                 multiple=True,
                 help="Write the records there too: .jsonl .json .csv .parquet .sqlite, - (standard output).",
+            ),
+            click.option(
+                "--with-meta",
+                is_flag=True,
+                help="Give records in -o their _url, _fetched_at and _run.",
             ),
             click.option("--set", "sets", metavar="NAME=VALUE", multiple=True, help="A setting. Repeatable."),
             click.option(

@@ -71,6 +71,7 @@ def run_command(
     data: Path,
     store: str | None,
     output: tuple[str, ...],
+    with_meta: bool,
     sets: tuple[str, ...],
     params: tuple[str, ...],
     max_pages: str | None,
@@ -109,6 +110,7 @@ def run_command(
         is_offline=bool(replay),
         replay=replay,
         failed=failed,
+        with_meta=with_meta,
     )
     caller().redaction.add(options.params[name] for name in options.hidden)
     prepared = prepare(options)

@@ -120,12 +120,18 @@ START: Cursor = (0, -1)
 
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """One record as the exporter reads it: `cursor` is its place among those of a run."""
+    """One record as the exporter reads it: `cursor` is its place among those of a run.
+
+    `run`: the id of the run that read its page last, also one that found it unchanged; `fetched_at`: when
+    (epoch seconds), None where a run that nobody accepted has read it since.
+    """
 
     cursor: Cursor
     url: str
     key: str
     line: str
+    run: str = ""
+    fetched_at: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -1138,7 +1138,11 @@ def live(twins: list[Twins], dice: Random, clock: FakeClock) -> None:
             pair.each(lambda store: store.leave())
             pair.each(partial(lambda name, store: store.join(name), name))
         head.same(lambda store, run: store.reopen_run(run, {}), head.run)
-    head.same(lambda store: sorted((kept.url, kept.line) for kept in store.current("news")))
+    head.same(
+        lambda store: sorted(
+            (kept.url, kept.line, kept.run, kept.fetched_at) for kept in store.current("news")
+        )
+    )
 
 
 def some_url(dice: Random) -> NewUrl:

@@ -205,3 +205,22 @@ def test_a_changed_spider_reads_every_page_again(project: Project, daily: Site) 
     assert not [one for one in daily.arrivals if "if-none-match" in one.headers]
     assert all(record["new"] == 1 for record in project.records("daily"))
     assert set(changes(project).values()) == {"changed"}
+
+
+def test_with_meta_a_record_tells_its_page_and_which_run_read_it_last(project: Project, daily: Site) -> None:
+    daily["/3"] = leaf(3, "another title")
+    daily["/4"] = 500
+    file = project.root / "daily.jsonl"
+    ended = run(project, "-o", str(file), "--with-meta", "--set", "timeout=5")
+    assert ended.code == 0, ended.text
+    first, second = project.runs("daily")
+    found = {line["url"]: line for line in read_jsonl(file)}
+    assert len(found) == SIZE + 1
+    assert all(line["_url"] == url for url, line in found.items())
+    assert (found[daily.url("/3")]["title"], found[daily.url("/5")]["title"]) == ("another title", "title 5")
+    runs = {url: line["_run"] for url, line in found.items()}
+    assert runs.pop(daily.url("/4")) == first["run_id"]
+    assert set(runs.values()) == {second["run_id"]}
+    assert first["started_at"] < found[daily.url("/4")]["_fetched_at"] < first["ended_at"]
+    assert second["started_at"] < found[daily.url("/5")]["_fetched_at"] < second["ended_at"]
+    assert all("_url" not in record for record in project.records("daily"))

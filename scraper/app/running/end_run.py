@@ -80,7 +80,7 @@ def conclude(
     elif not is_paused:
         offered = preview(store, found, is_whole=is_whole)
         summary["offered"], samples = offered.counts, offered.samples
-    _give_out(prepared, store, found, files, summary, is_accepted=is_accepted)
+    _give_out(prepared, store, found, files, summary, is_accepted=is_accepted, is_whole=is_whole)
     if is_paused:
         store.pause_run(found, summary)
     else:
@@ -129,9 +129,12 @@ def _give_out(
     summary: dict[str, Any],
     *,
     is_accepted: bool,
+    is_whole: bool,
 ) -> None:
     """Write the files of `-o`. One that failed needs a person, though the run itself is as good as it was."""
-    outputs = write_outputs(prepared, store, found, files, summary, is_accepted=is_accepted)
+    outputs = write_outputs(
+        prepared, store, found, files, summary, is_accepted=is_accepted, is_whole=is_whole
+    )
     summary["outputs"] = outputs
     for output in outputs:
         if output.get("is_failed"):

@@ -4,14 +4,17 @@ Standard output is no file: nothing stands there that could be replaced, and who
 run's records as they are committed, each key once, whatever becomes of the run; the exit code tells.
 """
 
+import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from scraper.app.options import Prepared
-from scraper.app.running.publish_records import digest, everything
+from scraper.app.running.publish_records import coming, digest, everything
+from scraper.app.running.summary import moment
 from scraper.errors import UsageError
+from scraper.ops.disk import one_line
 from scraper.runs.events import Event, Settled, Ticked
 from scraper.runs.files import RunFiles
 from scraper.sinks import Sink
@@ -30,6 +33,7 @@ class Streaming:
         self._run = run
         self._leave = leave
         self._left = prepared.options.limit
+        self._line_of = _line_of(prepared)
         self._seen: set[bytes] | None = set() if prepared.spider.key else None
         self._cursor = START
         self._is_left = False
@@ -42,7 +46,7 @@ class Streaming:
         """Write what has been committed since the last call."""
         while self._sinks and (kept := self._store.records(self._run, self._cursor, GROUP)):
             self._cursor = kept[-1].cursor
-            lines = [one.line for one in kept if self._is_new(one)][: self._left]
+            lines = [self._line_of(one) for one in kept if self._is_new(one)][: self._left]
             if self._left is not None:
                 self._left -= len(lines)
             for sink in self._sinks:
@@ -67,20 +71,22 @@ def write_outputs(
     summary: Mapping[str, Any],
     *,
     is_accepted: bool,
+    is_whole: bool,
 ) -> list[dict[str, Any]]:
     """Write what may be written; for each output its target and either "records" or, if not, "reason".
 
     An accepted run writes the current records. One that --limit cut short writes its own, as a sample.
     """
+    line = _line_of(prepared)
     told: list[dict[str, Any]] = []
     for target, sink in zip(prepared.options.outputs, prepared.sinks, strict=True):
         is_sample = not is_accepted and summary["exit_code"] == 0
         if isinstance(sink, StdoutSink):
             written = {"records": sink.count, "is_sample": is_sample}
         elif is_accepted:
-            written = _write(sink, lines_of(files.home / "records.jsonl"))
+            written = _write(sink, _current(prepared, store, found, files, is_whole=is_whole))
         elif is_sample and prepared.options.limit is not None:
-            own = (kept.line for kept in everything(store, found))
+            own = map(line, everything(store, found))
             written = {**_write(sink, islice(own, prepared.options.limit)), "is_sample": True}
         else:
             sink.abandon()
@@ -89,6 +95,26 @@ def write_outputs(
         for note in sink.notes:
             files.log({"event": "note", "text": f"{target}: {note}"})
     return told
+
+
+def _current(
+    prepared: Prepared, store: Store, found: Run, files: RunFiles, *, is_whole: bool
+) -> Iterator[str]:
+    """What records.jsonl has; asked of the store only for what does not stand there."""
+    if not prepared.options.with_meta:
+        return lines_of(files.home / "records.jsonl")
+    return map(_with_meta, coming(store, found, prepared.spider, is_whole=is_whole))
+
+
+def _line_of(prepared: Prepared) -> Callable[[Kept], str]:
+    return _with_meta if prepared.options.with_meta else lambda kept: kept.line
+
+
+def _with_meta(kept: Kept) -> str:
+    """A record with the URL of its page, and when (ISO 8601) and by which run that was read last."""
+    fetched_at = moment(kept.fetched_at) if kept.fetched_at else None
+    meta = {"_url": kept.url, "_fetched_at": fetched_at, "_run": kept.run}
+    return one_line(json.dumps({**json.loads(kept.line), **meta}, ensure_ascii=False, separators=(",", ":")))
 
 
 def lines_of(file: Path) -> Iterator[str]:

@@ -44,9 +44,14 @@ def publish(store: Store, run: Run, files: RunFiles, spider: Spider, *, is_whole
     """
     changes = _changes(store, run, is_whole=is_whole)
     files.publish_changes(change.line() for change in changes)
-    after = store.current(run.spider, run, whole=is_whole)
-    files.publish(kept.line for kept in (_unique(after) if spider.key else after))
+    files.publish(kept.line for kept in coming(store, run, spider, is_whole=is_whole))
     return {**_counts(changes), "duplicates": changes.duplicates if spider.key else 0}
+
+
+def coming(store: Store, run: Run, spider: Spider, *, is_whole: bool) -> Iterator[Kept]:
+    """The current records as they are once a run is accepted, each key once."""
+    after = store.current(run.spider, run, whole=is_whole)
+    return _unique(after) if spider.key else after
 
 
 def preview(store: Store, run: Run, *, is_whole: bool) -> Preview:

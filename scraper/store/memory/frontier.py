@@ -207,5 +207,10 @@ class Frontier:
 
     def brought(self, look: Look) -> list[Kept]:
         records = self._data.records.get(look.version or 0, ())
-        url = self._data.urls[look.url].new.url
-        return [Kept((look.id, n), url, record.key, record.line) for n, record in enumerate(records)]
+        url, page = self._data.urls[look.url].new.url, self._data.pages.get(look.url)
+        is_last = page is not None and page.known.version == look.version
+        run = self._data.runs[page.checked if page is not None and is_last else look.run].id
+        moment = page.known.fetched_at if page is not None and is_last else None
+        return [
+            Kept((look.id, n), url, record.key, record.line, run, moment) for n, record in enumerate(records)
+        ]

@@ -9,18 +9,20 @@ from scraper.store.sqlite.database import Database
 from scraper.store.sqlite.fingerprint_index import STEM
 
 # Two questions: the rest of one visit's records is found by its number only where the visit is named.
-_RECORDS = """SELECT v.id, r.n, u.url, r.key, r.line
-    FROM visits v JOIN records r ON r.version = v.version JOIN urls u ON u.id = v.url
-    WHERE v.run = ? AND v.is_read = 1 AND {} ORDER BY v.id, r.n LIMIT ?"""
+_READ = """LEFT JOIN pages p ON p.url = v.url AND p.version = v.version
+    LEFT JOIN runs last ON last.number = coalesce(p.checked, v.run)"""
+_RECORDS = f"""SELECT v.id, r.n, u.url, r.key, r.line, last.id, p.fetched_at
+    FROM visits v JOIN records r ON r.version = v.version JOIN urls u ON u.id = v.url {_READ}
+    WHERE v.run = ? AND v.is_read = 1 AND {{}} ORDER BY v.id, r.n LIMIT ?"""
 _SAME_VISIT, _LATER_VISITS = _RECORDS.format("v.id = ? AND r.n > ?"), _RECORDS.format("v.id > ?")
 _MOST_TEXT = 16 * 2**20  # characters that are read at once
-_CURRENT = """WITH counted AS (SELECT number FROM runs
+_CURRENT = f"""WITH counted AS (SELECT number FROM runs
         WHERE spider = ?1 AND (accepted OR number = ?2) AND number IS NOT ?4 AND number >= coalesce(?3,
             (SELECT max(number) FROM runs WHERE spider = ?1 AND accepted AND whole AND number IS NOT ?4), 0)),
     latest AS (SELECT url, max(id) AS id FROM visits WHERE run IN counted GROUP BY url)
-    SELECT v.id, r.n, u.url, r.key, r.line
+    SELECT v.id, r.n, u.url, r.key, r.line, last.id, p.fetched_at
     FROM latest l JOIN visits v ON v.id = l.id JOIN records r ON r.version = v.version
-    JOIN urls u ON u.id = v.url
+    JOIN urls u ON u.id = v.url {_READ}
     ORDER BY v.id, r.n"""
 _STATES = ("pending", "done", "failed", "denied", "redirected")
 _LOOKUP = """SELECT u.url, u.state, u.reason, u.attempts, u.depth, u.hops, u.run, r.id, p.fetched_at,
@@ -52,8 +54,8 @@ def records(database: Database, run: int, after: Cursor, limit: int) -> list[Kep
 
 
 def _kept(row: Sequence[Any]) -> Kept:
-    visit, n, url, key, line = row
-    return Kept((visit, n), url, key, line)
+    visit, n, *rest = row
+    return Kept((visit, n), *rest)
 
 
 def current(
