@@ -16,6 +16,7 @@ COMMANDS = {
     "list": ("spiders", "The spiders that can be run, with their last run and its verdict."),
     "new": ("spiders", "Write a spider for a page, and its test."),
     "fetch": ("one_url", "Send one polite request: status, headers and body."),
+    "shell": ("shell", "Open a page at a Python prompt, to try selectors."),
     "explain": ("one_url", "Tell whether a URL would be fetched, and if not, why."),
     "runs": ("history", "The last runs, newest first."),
     "show": ("history", "One run: its counts, its verdict and the reasons."),

@@ -1,6 +1,5 @@
 """`fetch` and `explain`: one URL, looked at closely."""
 
-import os
 import sys
 from collections.abc import Iterator
 from contextlib import closing
@@ -8,17 +7,19 @@ from pathlib import Path
 
 import click
 
-from scraper import settings as settings_of
 from scraper.app.admin.new_spider import check_url
 from scraper.app.one_url.explain import Asker, Check, explain
 from scraper.app.one_url.fetch_one import Step, probing
 from scraper.app.options import open_store, parse_code
 from scraper.app.project import existing_store
 from scraper.cli import failures, text
+from scraper.cli.getting import sets_option, settings_for, tell_wait
 from scraper.cli.options import caller, data_options, read_params
-from scraper.model import Response
+from scraper.errors import UsageError
+from scraper.model import Headers, Request, Response
 from scraper.ops.printable import printable
 from scraper.parsing.encoding import decode, encoding_of
+from scraper.parsing.page import Page
 from scraper.settings import Settings
 from scraper.spider import discovery, rules_of
 from scraper.store import Store
@@ -26,35 +27,38 @@ from scraper.store import Store
 SHOWN = 1500  # characters of a body
 _TEXTS = ("text/", "application/json", "application/xml", "application/javascript")
 
-sets_option = click.option(
-    "--set", "sets", metavar="NAME=VALUE", multiple=True, help="Change a setting. Repeatable."
-)
-
 
 @click.command("fetch")
 @click.argument("url")
 @data_options
 @sets_option
 @click.option("--body", is_flag=True, help="Print the body alone, byte by byte.")
-def fetch_command(url: str, data: Path, store: str | None, sets: tuple[str, ...], body: bool) -> int:
+@click.option("--css", metavar="QUERY", help="Print what a CSS query finds, a line each.")
+def fetch_command(
+    url: str, data: Path, store: str | None, sets: tuple[str, ...], body: bool, css: str | None
+) -> int:
     """Send one polite request: status, headers and body.
 
-    The rules of a run hold: the domain's delay, robots.txt first, redirects hop by hop.
-    Exit codes: 0 fetched, 1 not, 75 the domain rests or is busy, 2 the URL is wrong.
+    It goes through the same gates as a run: the domain's clock, robots.txt first, redirects hop by hop.
+    Exit codes: 0 fetched, 1 not (or --css finds nothing), 75 the domain rests or is busy, 2 the URL is wrong.
 
     \b
     python -m scraper fetch https://example.org/
     python -m scraper fetch https://example.org/ --body > page.html
+    python -m scraper fetch https://example.org/ --css "h1::text"
     """
     address = check_url(url)
-    settings = _settings(sets, store, {})
-    with closing(open_store(data, settings.store)) as found, probing(found, settings, _tell) as probe:
+    settings = settings_for(sets, store)
+    check_query(css)
+    with closing(open_store(data, settings.store)) as found, probing(found, settings, tell_wait) as probe:
         caller().has_fetched = True
         step = None
         for step in probe.fetch(address):
             _tell_step(step)
     if step is None or step.response is None:
         return failures.LATER if step is not None and step.is_later else failures.UNHEALTHY
+    if css is not None:
+        return _tell_found(Page(Request(address), step.response), css) if step.is_ok else failures.UNHEALTHY
     if body:
         sys.stdout.buffer.write(step.response.content)
     else:
@@ -63,23 +67,40 @@ def fetch_command(url: str, data: Path, store: str | None, sets: tuple[str, ...]
     return failures.OK if step.is_ok else failures.UNHEALTHY
 
 
-def _settings(sets: tuple[str, ...], store: str | None, of_spider: dict[str, object]) -> Settings:
-    overrides = [*sets, *([f"store={store}"] if store is not None else [])]
-    return settings_of.load(of_spider, overrides, Path.cwd(), os.environ)
+def check_query(query: str | None) -> None:
+    """UsageError where a text is no CSS query; asked before anything is fetched."""
+    if query is not None:
+        _select(Page(Request(""), Response("", 200, Headers(), b"")), query)
 
 
-def _tell(line: str) -> None:
-    click.echo(printable(line), err=True)
+def _select(page: Page, query: str) -> list[str]:
+    try:
+        found: list[str] = page.css(query).getall()
+    except (ValueError, SyntaxError, RuntimeError) as error:  # parsel's and cssselect's
+        raise UsageError(
+            f"{query!r:.200} is no CSS query: {error}", 'write it as in "li.book a::text"'
+        ) from None
+    return found
+
+
+def _tell_found(page: Page, query: str) -> int:
+    """Print each match in a line, its layout space aside."""
+    found = _select(page, query)
+    for text_found in found:
+        click.echo(printable(" ".join(text_found.split())))
+    if not found:
+        tell_wait(f"{query} matched nothing on {page.url}")
+    return failures.OK if found else failures.UNHEALTHY
 
 
 def _tell_step(step: Step) -> None:
     if step.refusal:
         later = "; try again later" if step.is_later else ""
-        _tell(f"not fetched: {step.url}: {step.refusal}{later}")
+        tell_wait(f"not fetched: {step.url}: {step.refusal}{later}")
     elif step.error:
-        _tell(f"failed: {step.url}: {step.error}")
+        tell_wait(f"failed: {step.url}: {step.error}")
     elif step.response is not None and step.next_url:
-        _tell(f"{step.response.status} {step.url} leads to {step.next_url}")
+        tell_wait(f"{step.response.status} {step.url} leads to {step.next_url}")
 
 
 def _shown(response: Response) -> Iterator[str]:
@@ -145,17 +166,17 @@ def explain_command(
 
 def _asker(spider: str | None, sets: tuple[str, ...], store: str | None, params: tuple[str, ...]) -> Asker:
     if spider is None:
-        return Asker(_settings(sets, store, {}))
+        return Asker(settings_for(sets, store))
     loaded = discovery.find(spider)
     made = loaded.spider()
     made.params = read_params(params)
-    settings = _settings(sets, store, dict(loaded.spider.settings))
+    settings = settings_for(sets, store, dict(loaded.spider.settings))
     rules = rules_of(made, allowed_domains=settings.allowed_domains, max_depth=settings.max_depth)
     return Asker(settings, loaded.name, rules, parse_code(loaded.code, made.params, settings))
 
 
 def _learn_robots(store: Store, url: str, settings: Settings) -> None:
-    with probing(store, settings, _tell) as probe:
+    with probing(store, settings, tell_wait) as probe:
         caller().has_fetched = True
         found = probe.robots_rules(url)
     if isinstance(found, Step):

@@ -98,6 +98,12 @@ def select(tree: Any, query: str, is_xml: bool) -> Iterator[str | None]:
     return (found if isinstance(found, str) else found.get("href") for found in find(tree))
 
 
+def elements(tree: Any, query: str) -> list[Any]:
+    """The elements of HTML that a CSS query selects, without a Selector for each."""
+    found: Any = etree.XPath(HTMLTranslator().css_to_xpath(query), smart_strings=False)(tree)
+    return list(found)
+
+
 @lru_cache(maxsize=256)
 def _compiled(query: str, is_xml: bool) -> Any:
     translator = GenericTranslator() if is_xml else HTMLTranslator()

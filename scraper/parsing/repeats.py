@@ -8,17 +8,23 @@ import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain, islice
 from statistics import median
 from typing import Any
 
+from scraper.parsing import hrefs
 from scraper.parsing.page import Page
 
 MOST_ELEMENTS = 20_000
 MOST_FIELDS = 15
-_MOST_SCORED = 60
+_MOST_SCORED, _MOST_TRIED, _MOST_QUERIES = 60, 6, 40
 _SAMPLES = 12  # blocks that are looked into
 _LEAST = 3
+_LARGEST = 300  # elements in one block
 _MOST_TEXT = 300  # characters of one block that count
+_NAMED = 0.3  # of the score, for which a query by names is preferred
+_PLACE = ":nth-of-type("
+_LETTER = re.compile(r"\w")
 _PRESENT = 0.5  # of the blocks have a field of theirs
 
 _NAME = re.compile(r"[a-zA-Z_][a-zA-Z0-9_-]{1,39}")
@@ -86,12 +92,18 @@ class Block:
 def find_block(page: Page) -> Block | None:
     """The block that says most; None where nothing repeats that has a text."""
     tree = _Tree(page)
-    found = (_scored(tree, group) for group in tree.groups())
-    for _, elements, fields in sorted(filter(None, found), key=lambda one: -one[0]):
+    found = filter(None, (_scored(tree, group) for group in tree.groups()))
+    best, least = None, 0.0
+    for score, elements, fields in sorted(found, key=lambda one: -one[0])[:_MOST_TRIED]:
+        if score < least:
+            break
         query = _query_of(page, tree, elements)
-        if query:
+        if query and _PLACE not in query:
             return Block(query, tuple(fields), len(elements))
-    return None
+        if query and best is None:
+            # A place counted from the body on breaks soon: rather a little less, by a name.
+            best, least = Block(query, tuple(fields), len(elements)), score * _NAMED
+    return best
 
 
 class _Tree:
@@ -107,34 +119,48 @@ class _Tree:
             if isinstance(element.tag, str):
                 self.elements.append(element)
         self.sizes: dict[Any, int] = {}
+        counts: dict[Any, int] = {}
         for element in reversed(self.elements):
             self.sizes[element] = _length(element.text) + sum(
                 self.sizes.get(child, 0) + _length(child.tail) for child in element
             )
+            counts[element] = 1 + sum(counts.get(child, 0) for child in element)
             if element.tag in _SKIPPED:
                 self.sizes[element] = 0
+        self._blocks = [one for one in self.elements if self.sizes[one] and counts[one] <= _LARGEST]
 
     def groups(self) -> list[list[Any]]:
         """Elements that look like each other, the groups with most text first."""
         found: dict[tuple[Any, ...], list[Any]] = defaultdict(list)
-        for element in self.elements:
-            if element.tag in _SKIPPED or not self.sizes[element]:
-                continue
+        for element in self._blocks:
             for name in classes_of(element):
                 found[element.tag, name].append(element)
             if element.tag in _PLAIN and (parent := element.getparent()) is not None:
-                place = (
-                    next((one for one in element.iterancestors("table")), parent)
-                    if element.tag == "tr"
-                    else parent
-                )
-                found[element.tag, place].append(element)
+                found[element.tag, parent].append(element)
+                place, path = _way(element)
+                found[place, path].append(element)
+                if element.tag == "tr" and element.find(".//a[@href]") is not None:
+                    found[place, path, "a"].append(element)
         whole = [outer for group in found.values() if len(outer := _outermost(group)) >= _LEAST]
         return sorted(whole, key=self.size_of, reverse=True)[:_MOST_SCORED]
 
     def size_of(self, group: Sequence[Any]) -> int:
         """The text of a group, in which no single element counts for much."""
-        return sum(min(self.sizes[one], _MOST_TEXT) for one in group)
+        return sum(min(self._size(one), _MOST_TEXT) for one in group)
+
+    def _size(self, one: Any) -> int:
+        means = one.getnext() if one.tag == "dt" else None
+        return self.sizes[one] + (self.sizes.get(means, 0) if means is not None else 0)
+
+
+def _way(element: Any) -> tuple[Any, tuple[str, ...]]:
+    """The nearest element above that has a name, and the tags on the way down from there."""
+    path = [element.tag]
+    for one in element.iterancestors():
+        if one.tag in ("body", "html") or any(True for _ in _places(one)):
+            return one, tuple(path)
+        path.insert(0, one.tag)
+    return None, tuple(path)
 
 
 def classes_of(element: Any) -> list[str]:
@@ -166,7 +192,9 @@ def _scored(tree: _Tree, group: list[Any]) -> tuple[float, list[Any], list[Field
         return None
     linked = any(field.form == "url" for field in fields)
     weight = 1 + min(singles, 8) if singles > 1 or linked else 0.2
-    is_prose = group[0].tag == "p" and weight < 1
+    is_prose = (group[0].tag == "p" and weight < 1) or all(
+        one.tag == "a" and _said(one.getparent()) for one in group[:_SAMPLES]
+    )
     if is_prose or 2 * sum(map(_is_aside, group[:_SAMPLES])) > len(group[:_SAMPLES]):
         return None
     score = tree.size_of(group) * weight
@@ -197,10 +225,14 @@ def _fields(group: list[Any]) -> tuple[list[Field], int]:
         for field, value in read(sample, heads):
             seen[field].append(value)
         for field, values in seen.items():
-            columns.setdefault(field, []).append(values)
+            if any(map(_LETTER.search, values)):
+                columns.setdefault(field, []).append(values)
     most = {field: column for field, column in columns.items() if len(column) >= _PRESENT * len(samples)}
     kept = list(_kept(_with_url(most)))[:MOST_FIELDS]
-    singles = sum(field.form in ("text", "label") and _differ(column) for field, column in most.items())
+    singles = sum(
+        field.form in ("text", "label") and median(map(len, column)) == 1 and _differ(column)
+        for field, column in most.items()
+    )
     return list(_numbered(kept)), singles
 
 
@@ -240,7 +272,7 @@ def _numbered(fields: Iterable[Field]) -> Iterator[Field]:
 def _parts(block: Any, _: Sequence[str]) -> Iterator[tuple[Field, str]]:
     """What stands in a block: texts, links, pictures and moments, under their own names."""
     covered: set[Any] = set()
-    inner = [one for one in block.iterdescendants() if isinstance(one.tag, str)][:300]
+    inner = [one for one in block.iterdescendants() if isinstance(one.tag, str)]
     if not any(_said(one) for one in inner) or len(re.sub(r"\W+", "", _own_text(block))) > 1:
         yield Field("text", "normalize-space()", is_xpath=True), _whole(block)
     if block.tag == "a" and block.get("href"):
@@ -257,8 +289,8 @@ def _parts(block: Any, _: Sequence[str]) -> Iterator[tuple[Field, str]]:
 
 
 def _said(element: Any) -> bool:
-    """Whether an element has a text of its own."""
-    return element.tag not in _SKIPPED and bool(_own_text(element).strip())
+    """Whether an element has a text of its own; a term has, of whatever parts it is made."""
+    return element.tag not in _SKIPPED and bool(element.tag == "dt" or _own_text(element).strip())
 
 
 def _own_text(element: Any) -> str:
@@ -266,11 +298,9 @@ def _own_text(element: Any) -> str:
 
 
 def _attributes(one: Any, block: Any) -> Iterator[tuple[Field, str]]:
-    if one.tag == "a" and (href := one.get("href")) and not href.startswith(("#", "javascript:")):
-        yield (
-            Field(f"{_name_of(_named(one, block))}_url", f"{_query_in(one, block)}::attr(href)", "url"),
-            href,
-        )
+    if one.tag == "a" and _is_followed(one):
+        name = f"{_name_of(_named(one, block))}_url"
+        yield Field(name, f"{_query_in(one, block)}::attr(href)", "url"), one.get("href")
     elif one.tag == "img" and one.get("src"):
         yield Field("image", f"{_query_in(one, block)}::attr(src)", "url"), one.get("src")
     elif one.tag == "time" and one.get("datetime"):
@@ -279,12 +309,31 @@ def _attributes(one: Any, block: Any) -> Iterator[tuple[Field, str]]:
         yield Field(_name_of(one), f"{_query_in(one, block)}::attr(content)", "attribute"), one.get("content")
 
 
+def _says_more(outer: Any, inner: Any) -> bool:
+    """Whether an element has text beside that of one of its children."""
+    others = (child for child in outer if child is not inner and isinstance(child.tag, str))
+    return bool(_own_text(outer).strip()) or any(map(str.strip, chain.from_iterable(map(_strings, others))))
+
+
+def _strings(element: Any) -> Iterator[str]:
+    texts: Iterator[str] = element.itertext()
+    return texts
+
+
+def _is_followed(link: Any) -> bool:
+    href = link.get("href") or ""
+    return (
+        bool(href) and not href.startswith(("#", "javascript:")) and "nofollow" not in (link.get("rel") or "")
+    )
+
+
 def _named(element: Any, block: Any) -> Any:
     """The element with a name of its own around a text, as long as there is nothing else in it."""
-    best = element
+    best = inner = element
     for one in (element, *_above(element, block)):
-        if _whole(one) != _whole(element):
+        if one is not element and _says_more(one, inner):
             break
+        inner = one
         if _own_name(one):
             return one
         if one.tag in _HEADINGS or (best.tag in _INLINE and one.tag not in _INLINE):
@@ -318,7 +367,7 @@ def identifier(text: str) -> str:
 def _query_in(element: Any, block: Any) -> str:
     """A CSS query that finds an element in its block."""
     steps = [_step(element)]
-    if steps[0] != element.tag:
+    if steps[0] != element.tag or element.tag in _HEADINGS:
         return steps[0]
     for one in _above(element, block):
         steps.append(_step(one))
@@ -388,24 +437,28 @@ def _terms(term: Any, _: Sequence[str]) -> Iterator[tuple[Field, str]]:
 def _query_of(page: Page, tree: _Tree, elements: Sequence[Any]) -> str:
     """The shortest query that finds these elements on the page and no others; empty where none does."""
     wanted = set(elements)
-    for query in _candidates(elements):
-        if {one.root for one in page.css(query)} == wanted:
+    for query in islice(_candidates(elements), _MOST_QUERIES):
+        if {one for one in hrefs.elements(page.tree, query) if one in tree.sizes} == wanted:
             return query
     return ""
 
 
 def _candidates(elements: Sequence[Any]) -> Iterator[str]:
-    tag = elements[0].tag
+    first, tag = elements[0], elements[0].tag
     shared = [name for name in classes_of(elements[0]) if all(name in classes_of(one) for one in elements)]
     ends = [f"{tag}.{name}" for name in shared]
-    ends.append("tr:has(td)" if tag == "tr" else tag)
-    yield from ends[:-1]
-    parent = elements[0].getparent()
-    child = "> " if tag != "tr" and all(one.getparent() is parent for one in elements) else ""
-    for above in list(elements[0].iterancestors())[:8]:
+    ends += ["tr:has(td)", "tr:has(a)"] if tag == "tr" else [tag]
+    yield from (end for end in ends if end != tag)
+    parent = first.getparent()
+    way: list[str] = []
+    for above in list(first.iterancestors())[:8]:
         for place in _places(above):
             for end in ends:
-                yield f"{place} {child if above is parent else ''}{end}"
+                if tag == "tr" or above is not parent:
+                    yield f"{place} {end}"
+                if tag != "tr":
+                    yield " > ".join([place, *way, end])
+        way.insert(0, above.tag)
     yield from ends
     if parent is not None:
         for end in ends:

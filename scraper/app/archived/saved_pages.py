@@ -97,9 +97,9 @@ def save(saved: SavedPage, spider: Spider) -> SavedPage:
     return SavedPage(saved.file, request, response, saved.depth, records)
 
 
-def saved_pages(folder: Path) -> Iterator[SavedPage]:
-    """The pages in a folder by their names; UsageError names a file that is none of ours."""
-    for file in sorted(folder.glob("*.json")):
+def saved_pages(folder: Path, name: str = "*.json") -> Iterator[SavedPage]:
+    """The pages in a folder, or the one of a name; UsageError names a file that is none of ours."""
+    for file in sorted(folder.glob(name)):
         try:
             facts = json.loads(file.read_text("utf-8"))
             content = (file.parent / Path(facts["body"]).name).read_bytes()
