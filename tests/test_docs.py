@@ -1,15 +1,20 @@
 """The documentation: its spiders run, its links lead somewhere, its commands and settings exist."""
 
 import re
+import shlex
 import subprocess
 import sys
+import tomllib
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
+import click
 import pytest
 
 from scraper import settings
-from scraper.cli import COMMANDS
+from scraper.cli import COMMANDS, commands
+from scraper.cli.failures import Caller
 from scraper.spider import discovery
 from scraper.testing import Asked, FakeWeb, crawl
 from tests.project import ROOT
@@ -86,6 +91,68 @@ def test_the_test_of_the_tutorial_passes(tmp_path: Path) -> None:
     environment = {"PYTHONPATH": f"{ROOT}:{tmp_path}", "PATH": "/usr/bin:/bin"}
     done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+def rows_of_settings() -> dict[str, tuple[str, str]]:
+    """Default and example by name, from the table of docs/settings.md."""
+    text = (ROOT / "docs" / "settings.md").read_text("utf-8").partition("## All settings")[2]
+    rows = re.findall(r"^\| `(\w+)` \|.*\| ([^|]+) \| `([^|]+)` \|$", text, re.MULTILINE)
+    return {name: (default, example) for name, default, example in rows}
+
+
+def test_every_setting_is_in_the_table() -> None:
+    assert set(rows_of_settings()) >= set(settings.names())
+
+
+@pytest.mark.parametrize("name", settings.names())
+def test_the_table_tells_the_default_of_a_setting_and_an_example_that_is_read(name: str) -> None:
+    default, example = rows_of_settings()[name]
+    read = next(each.metadata["read"] for each in fields(settings.Settings) if each.name == name)
+    assert read(default) == getattr(settings.Settings(), name)
+    [(named, value)] = tomllib.loads(example).items()
+    assert named == name and read(value) != read(default)
+
+
+def section_of_command(name: str) -> str:
+    """What docs/commands.md says about a command, and about the options that most have."""
+    common, *sections = re.split(
+        r"^## ", (ROOT / "docs" / "commands.md").read_text("utf-8"), flags=re.MULTILINE
+    )
+    found = [section for section in sections if section.startswith(f"{name}\n")]
+    assert len(found) == 1, f"docs/commands.md needs one section '## {name}'"
+    return common.partition("| option of most commands |")[2] + found[0]
+
+
+def command_of(name: str) -> click.Command:
+    command = commands.get_command(click.Context(commands), name)
+    assert command is not None
+    return command
+
+
+def test_every_command_is_described() -> None:
+    text = (ROOT / "docs" / "commands.md").read_text("utf-8")
+    assert set(re.findall(r"^## (\S+)$", text, re.MULTILINE)) >= set(COMMANDS)
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_a_command_is_described_with_all_its_options(name: str) -> None:
+    known = {flag for each in command_of(name).params if isinstance(each, click.Option) for flag in each.opts}
+    cells = re.findall(r"^\| (`-.*?) \|", section_of_command(name), re.MULTILINE)
+    told = {flag for cell in cells for flag in re.findall(r"`(--?[\w-]+)", cell)}
+    assert known <= told, f"docs/commands.md, ## {name}, lacks {known - told}"
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_a_command_is_described_with_examples_that_it_takes(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "cookies.txt").touch()
+    examples = re.findall(rf"^python -m scraper ({name}\b.*)$", section_of_command(name), re.MULTILINE)
+    assert examples
+    for example in examples:
+        words = shlex.split(re.split(r" [|>] ", example)[0], comments=True)[1:]
+        command_of(name).make_context(name, words, obj=Caller())
 
 
 @pytest.mark.parametrize("file", DOCS, ids=lambda file: str(file.relative_to(ROOT)))
