@@ -31,7 +31,8 @@ class Run:
     `state` is "running", "paused" or "ended"; one that was killed is "running" without a holder. A run is
     `is_accepted` when its records became the current ones; only then are its validators used. `is_whole` is
     False where a limit cut it short: such a run is no evidence that a page is gone. `code`: what the parse of
-    its pages depends on (see `spider.identity`). `params`: the spider's, of secrets the
+    its pages depends on (see `spider.identity`). `kills`: how often a process that ran it died since it was
+    begun or paused. `params`: the spider's, of secrets the
     name alone (None); None where an older program has begun it.
     """
 
@@ -47,6 +48,7 @@ class Run:
     is_whole: bool = False
     summary: Mapping[str, Any] = field(default_factory=dict)
     params: Mapping[str, str | None] | None = None
+    kills: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -687,6 +687,19 @@ class TestRuns:
         two.leave()
         assert three.start_run("news", "code").is_resumed
 
+    def test_a_run_knows_how_often_it_was_killed_since_it_was_begun_or_paused(self, world: World) -> None:
+        kills = []
+        for name in ("w1", "w2", "w3"):
+            store = world.worker(name)
+            run = store.start_run("news", "code")
+            kills.append(run.kills)
+            store.close()
+        store = world.worker("w4")
+        run = store.start_run("news", "code")
+        store.pause_run(run, {})
+        kills += [run.kills, store.start_run("news", "code").kills]
+        assert kills == [0, 1, 2, 3, 0]
+
     def test_a_paused_run_is_resumed_with_all_that_was_pending(self, world: World) -> None:
         store = world.worker("w1")
         run = store.start_run("news", "code")

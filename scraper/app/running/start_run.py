@@ -235,14 +235,14 @@ def _crawl(
 def _unfinished(store: Store, found: Run) -> tuple[int, str]:
     """How many runs in a row will not have come to their end, this one included, and since when (ISO 8601).
 
-    A run that was ended for that reason counts for the next one too.
+    A run that was ended for that reason counts for the next one too, and so do processes that were killed.
     """
     known = (
         [found] if found.is_resumed else [one for one in store.runs(found.spider, 2) if one.id != found.id]
     )
     before = known[0].summary if known else {}
     since = str(before.get("unfinished_since") or moment(found.started_at))
-    return int(before.get("unfinished", 0)) + 1, since
+    return int(before.get("unfinished", 0)) + found.kills + 1, since
 
 
 def _strays(spider: type[Spider]) -> list[str]:

@@ -91,7 +91,8 @@ class MemoryStore:
             run = None
         is_resumed = run is not None
         run = run or replace(self._begin(spider), params=dict(params or {}))
-        run = replace(run, code=code, state="running")
+        kills = run.kills + (is_resumed and run.state == "running")
+        run = replace(run, code=code, state="running", kills=kills)
         self._data.runs[run.number] = run
         self._data.held[run.number] = (self._me, self._clock.wall())
         return self._work_on(replace(run, is_resumed=is_resumed))
@@ -106,7 +107,7 @@ class MemoryStore:
     def pause_run(self, run: Run, summary: Mapping[str, Any]) -> None:
         self._check_held(run)
         kept = self._data.runs[run.number]
-        self._data.runs[run.number] = replace(kept, state="paused", summary=dict(summary))
+        self._data.runs[run.number] = replace(kept, state="paused", kills=0, summary=dict(summary))
         del self._data.held[run.number]
         self._data.workers[self._me] = None
         self._wait_no_more(run)

@@ -12,7 +12,7 @@ from scraper.store import Run
 from scraper.store.sqlite import fingerprint_index
 from scraper.store.sqlite.database import many
 
-_COLUMNS = "id, number, spider, code, started_at, state, ended_at, accepted, whole, summary, params"
+_COLUMNS = "id, number, spider, code, started_at, state, ended_at, accepted, whole, summary, params, kills"
 _OPEN_RUN = "SELECT number FROM runs WHERE spider = ? AND state <> 'ended' ORDER BY number DESC LIMIT 1"
 _HOLDER = """SELECT w.id, r.held_since FROM runs r JOIN workers w ON w.id = r.owner OR w.run = r.number
     WHERE r.spider = ? AND r.state <> 'ended' AND w.id IS NOT ? ORDER BY w.id = r.owner DESC LIMIT 1"""
@@ -60,8 +60,9 @@ def start(connection: sqlite3.Connection, begun: Begun, *, fresh: bool) -> Run:
         row = None
     number = int(row[0]) if row is not None else _begin(connection, begun)
     connection.execute(
-        "UPDATE runs SET code = ?, state = 'running', owner = ?, held_since = ? WHERE number = ?",
-        (begun.code, worker, wall, number),
+        """UPDATE runs SET kills = kills + (state = 'running' AND ?), code = ?, state = 'running', owner = ?,
+        held_since = ? WHERE number = ?""",
+        (row is not None, begun.code, worker, wall, number),
     )
     enter(connection, worker, number)
     return find(connection, number, is_resumed=row is not None)
@@ -130,7 +131,7 @@ def prune(connection: sqlite3.Connection, spider: str, keep: int) -> list[str]:
 
 def to_run(row: tuple[Any, ...], *, is_resumed: bool = False) -> Run:
     """A row of _COLUMNS as a Run."""
-    run_id, number, spider, code, started_at, state, ended_at, accepted, whole, summary, params = row
+    run_id, number, spider, code, started_at, state, ended_at, accepted, whole, summary, params, kills = row
     return Run(
         id=run_id,
         number=number,
@@ -144,6 +145,7 @@ def to_run(row: tuple[Any, ...], *, is_resumed: bool = False) -> Run:
         is_whole=bool(whole),
         summary=_loads(summary),
         params=None if params is None else _loads(params),
+        kills=kills,
     )
 
 

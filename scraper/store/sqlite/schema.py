@@ -121,4 +121,7 @@ _ROBOTS_VIA = ("ALTER TABLE robots ADD COLUMN via TEXT NOT NULL DEFAULT ''",)
 # The files that a page's parse saved, as JSON.
 _FILES = ("ALTER TABLE pages ADD COLUMN files TEXT NOT NULL DEFAULT ''",)
 
-MIGRATIONS: tuple[tuple[str, ...], ...] = (_FIRST, _SIEVE, _INPUTS, _CRASHES, _ROBOTS_VIA, _FILES)
+# How often a process that ran the run died since it was begun or paused.
+_KILLS = ("ALTER TABLE runs ADD COLUMN kills INTEGER NOT NULL DEFAULT 0",)
+
+MIGRATIONS: tuple[tuple[str, ...], ...] = (_FIRST, _SIEVE, _INPUTS, _CRASHES, _ROBOTS_VIA, _FILES, _KILLS)

@@ -133,7 +133,7 @@ class SqliteStore:
         with self._database.write() as connection:
             runs.check_held(connection, run, self._workers.me)
             connection.execute(
-                "UPDATE runs SET state = 'paused', owner = NULL, summary = ? WHERE number = ?",
+                "UPDATE runs SET state = 'paused', owner = NULL, kills = 0, summary = ? WHERE number = ?",
                 (json.dumps(summary), run.number),
             )
             connection.execute("UPDATE workers SET run = NULL WHERE id = ?", (self._workers.me,))
