@@ -197,7 +197,7 @@ class Fetcher:
             return Visit(entry, Denied("a logout link: it would end the login"))
         body, headers = body_of(request)
         known = entry.known
-        if known is not None and not self._is_same(entry) and self._copy(entry) is None:
+        if known is not None and not self._is_same(entry, session.own_fields()) and self._copy(entry) is None:
             entry, known = replace(entry, known=None), None
         # A HEAD has nothing but its header, so that no answer to it stands for another.
         is_asked_plainly = self._is_uncopied(entry) or entry.id in self._doubtful
@@ -223,14 +223,20 @@ class Fetcher:
         """Whether the last parse of a page stands for it while the page itself is as it was."""
         return self._is_same(entry) and not self._is_uncopied(entry)
 
-    def _is_same(self, entry: Entry) -> bool:
+    def _is_same(self, entry: Entry, own_fields: str = "") -> bool:
         known = entry.known
-        return known is not None and known.inputs == self._options.inputs.of(entry) and self._has_files(known)
+        return (
+            known is not None and known.inputs == self._inputs(entry, own_fields) and self._has_files(known)
+        )
 
     def _has_files(self, known: Known) -> bool:
         """Whether the files that a page's last parse saved are all there."""
         files = self._saved_files
         return not known.files or files is None or all(map(files.has, json.loads(known.files)))
+
+    def _inputs(self, entry: Entry, own: str) -> str:
+        """What a parse depends on beside the page; `own`: what its session sends, such as a currency."""
+        return f"{self._options.inputs.of(entry)}{own and '+'}{own}"
 
     def _is_uncopied(self, entry: Entry) -> bool:
         """Whether a known page is to be archived and is not yet."""
@@ -473,7 +479,7 @@ class Fetcher:
         known = entry.known
         if known is None or not caching.confirms(known.etag, page.response.headers):
             return self._doubted(entry, "status 304 that speaks of another version")
-        if self._is_same(entry):
+        if self._is_same(entry, page.session_fields):
             return Unchanged(self._known(page.response, known)), ()
         copy = self._copy(entry)
         if copy is None:
@@ -585,7 +591,8 @@ class Fetcher:
 
     def _parse(self, entry: Entry, page: Page) -> tuple[Outcome, tuple[Rejection, ...]]:
         response = page.response
-        digest, inputs = self._options.inputs.digest(response), self._options.inputs.of(entry)
+        digest = self._options.inputs.digest(response)
+        inputs = self._inputs(entry, page.session_fields)
         asked = entry.known.etag if entry.known is not None and not self._is_uncopied(entry) else None
         etag, last_modified = caching.validators(response.headers, asked)
         known = Known(

@@ -4,6 +4,7 @@ import json
 from collections.abc import Callable, Collection, Mapping, MutableMapping
 from copy import copy
 from dataclasses import dataclass, field
+from hashlib import blake2b
 from threading import get_ident
 from typing import Any
 from urllib.parse import parse_qsl
@@ -22,7 +23,7 @@ from scraper.http.host_settings import HostSettings, lay_over
 from scraper.http.reach import Reach
 from scraper.model import Headers, Request, Response
 from scraper.ops.clock import Clock, SystemClock
-from scraper.ops.secrets import Redaction, may_leave, names_secret
+from scraper.ops.secrets import Redaction, is_secret_name, may_leave, names_secret
 from scraper.parsing.forms import Form
 from scraper.parsing.page import Page
 from scraper.politeness import retry
@@ -128,6 +129,7 @@ class DomainSession(requests.Session):
             self.headers.update(headers)
         # What says who we are goes wherever a login leads; all that is added later stays with the domain.
         self.identity = frozenset(name.lower() for name in self.headers)
+        self._first_headers = dict(self.headers)
         if domain:
             self.max_redirects = redirects.MAX_HOPS
 
@@ -439,6 +441,16 @@ class DomainSession(requests.Session):
 
     def _belongings(self) -> tuple[Any, ...]:
         return dict(self.headers), self.auth, repr(self.params), self.cert, tuple(self.adapters)
+
+    def own_fields(self) -> str:
+        """A digest of what somebody has the session send each time, but for secrets; empty: nothing."""
+        named = [pair for pair in self.headers.items() if self._first_headers.get(pair[0]) != pair[1]]
+        own = sorted((name, str(value)) for name, value in named if not is_secret_name(name))
+        if isinstance(self.params, Mapping) and self.params:
+            own += sorted(
+                (name, str(value)) for name, value in self.params.items() if not is_secret_name(name)
+            )
+        return blake2b(repr(own).encode(), digest_size=8).hexdigest() if own else ""
 
     def is_login_page(self, url: str) -> bool:
         """Whether a form was submitted from this address, or something posted to it, to log in."""

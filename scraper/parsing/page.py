@@ -416,6 +416,11 @@ class Page:
         return self._session is not None
 
     @property
+    def session_fields(self) -> str:
+        """A digest of what somebody has the session send with each request; empty: nothing."""
+        return str(self._session.own_fields()) if self._session is not None else ""
+
+    @property
     def session(self) -> Any:
         """The session of the page's domain (a `requests.Session`): its calls wait and obey like any other."""
         if self._session is None:

@@ -145,6 +145,23 @@ def test_another_param_logs_in_anew_and_sees_its_own_pages() -> None:
         assert record["text"] == "who=" + "&".join(f"{name}={value}" for name, value in params.items())
 
 
+def test_what_a_login_has_the_session_send_counts_but_for_its_secrets() -> None:
+    class Prices(Detail):
+        sent: Mapping[str, str] = {}
+
+        def login(self, session: Any) -> None:
+            session.headers.update(self.sent)
+
+    web, result = FakeWeb({A: tagged, A + "item": tagged}), None
+    unchanged = []
+    for currency, token in (("EUR", "1"), ("EUR", "2"), ("USD", "2")):
+        sent = {"X-Currency": currency, "Authorization": f"Bearer {token}"}
+        spider = type("Prices", (Prices,), {"sent": sent})
+        result = crawl(spider, web, store=result and result.store)
+        unchanged.append(result.summary["unchanged"])
+    assert unchanged == [0, 2, 0]
+
+
 def test_meta_counts_behind_a_redirect_too() -> None:
     class Moved(Detail):
         def parse(self, page: Page) -> Any:

@@ -545,6 +545,20 @@ def test_a_login_that_lives_in_headers_is_not_kept_as_one(site: Site) -> None:
     assert not json.loads(kept or '{"is_logged_in": false}')["is_logged_in"]
 
 
+def test_what_is_put_on_a_session_counts_among_the_inputs_but_for_secrets() -> None:
+    session = session_of()
+    assert session.own_fields() == ""
+    session.headers["Authorization"] = "Bearer t0ken"
+    session.headers["X-Auth-Token"] = "t0ken"
+    assert session.own_fields() == ""
+    seen = set()
+    for currency in ("EUR", "USD", "EUR"):
+        session.headers["X-Currency"] = currency
+        seen.add(session.own_fields())
+    session.params = {"lang": "de"}
+    assert len(seen) == 2 and session.own_fields() not in {*seen, ""}
+
+
 def test_a_login_that_does_nothing_is_none() -> None:
     session = session_of()
     session.log_in(lambda session: None)
