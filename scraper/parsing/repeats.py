@@ -163,7 +163,9 @@ def _is_aside(element: Any) -> bool:
 def _query_of(page: Page, tree: _Tree, elements: Sequence[Any]) -> str:
     """The shortest query that finds these elements on the page and no others; empty where none does."""
     wanted = set(elements)
-    for query in (*islice(_candidates(elements), _MOST_QUERIES), *_counted(elements[0])):
+    # A query of two steps costs the square of a deep tree.
+    most = max(8, _MOST_QUERIES * 2000 // max(2000, len(tree.elements)))
+    for query in (*islice(_candidates(elements), most), *_counted(elements[0])):
         if {one for one in hrefs.elements(page.tree, query) if one in tree.sizes} == wanted:
             return query
     return ""
