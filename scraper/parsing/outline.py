@@ -7,14 +7,16 @@ from dataclasses import dataclass
 from typing import Any
 
 from scraper.parsing import sitemap
+from scraper.parsing.block_fields import MOST_FIELDS
 from scraper.parsing.hrefs import absolute
 from scraper.parsing.page import Page
-from scraper.parsing.repeats import MOST_FIELDS, Block, find_block
+from scraper.parsing.repeats import Block, find_block
 from scraper.politeness.scope import LONGEST_URL
 from scraper.urls import domain_of
 
 _ITEMS = "ItemList"
 _LONGEST = 60  # characters of a name
+_DEEPEST = 5  # names that lead to a list
 # They tell of the site or of the page, and are on every one of them.
 _ABOUT_THE_SITE = frozenset(
     {
@@ -91,6 +93,14 @@ class JsonLd:
 
 
 @dataclass(frozen=True, slots=True)
+class JsonItems:
+    """The longest list of objects in a JSON document: the names that lead there, and those that most have."""
+
+    path: tuple[str, ...]
+    names: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class NextLink:
     """The query that finds the link to the next page, and where it leads."""
 
@@ -108,6 +118,7 @@ class Outline:
     jsonld: JsonLd | None = None
     next_link: NextLink | None = None
     feeds: tuple[str, ...] = ()
+    items: JsonItems | None = None
 
 
 def outline(page: Page) -> Outline:
@@ -117,7 +128,27 @@ def outline(page: Page) -> Outline:
         return Outline("feed" if is_feed else "sitemap")
     if "feed+json" in page.headers.get("content-type", "").lower():
         return Outline("feed")
+    if "json" in page.headers.get("content-type", "").lower():
+        return Outline("page", items=_json_items(page))
     return Outline("page", find_block(page), _json_ld(page), _next_link(page), tuple(_feeds(page)))
+
+
+def _json_items(page: Page) -> JsonItems | None:
+    try:
+        lists = list(_lists(page.json(), ()))
+    except (ValueError, RecursionError):
+        return None
+    path, objects = max(lists, key=lambda one: len(one[1]), default=((), []))
+    return JsonItems(path, _common(objects)) if objects else None
+
+
+def _lists(value: Any, path: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], list[dict[str, Any]]]]:
+    if isinstance(value, list) and value and all(isinstance(one, dict) for one in value):
+        yield path, value
+    elif isinstance(value, dict) and len(path) < _DEEPEST:
+        for name, inner in value.items():
+            if len(name) <= _LONGEST:
+                yield from _lists(inner, (*path, name))
 
 
 def _feeds(page: Page) -> Iterator[str]:

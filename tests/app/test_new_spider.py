@@ -81,6 +81,20 @@ def test_an_item_list_gives_its_elements(tmp_path: Path) -> None:
     assert [record["name"] for record in result.records] == ["N1", "N2", "N3"], found.source
 
 
+def test_a_json_document_gives_its_longest_list(tmp_path: Path) -> None:
+    document = {
+        "page": 1,
+        "data": {"tags": [{"t": 1}], "items": [{"id": n, "name": f"N{n}"} for n in (1, 2, 3)]},
+    }
+    kind = "application/json"
+    found = draft("Made", page_of(json.dumps(document), kind=kind))
+    assert 'page.json()["data"]["items"]' in found.source and 'key = "id"' in found.source
+    answer = 200, {"Content-Type": kind}, json.dumps(document)
+    result = crawl(made(tmp_path, found.source), FakeWeb({URL: answer}))
+    assert [record["name"] for record in result.records] == ["N1", "N2", "N3"]
+    assert "title::text" in draft("Made", page_of("[1, 2", kind=kind)).source
+
+
 def test_feeds_and_sitemaps_are_named_and_read_by_spiders_of_their_kind() -> None:
     head = '<link rel="alternate" type="application/rss+xml" href="/feed.xml">'
     found = draft("Made", page_of(page("<p>x</p>", head)), ["http://shape.example/sitemap.xml"])

@@ -9,9 +9,10 @@ from itertools import combinations
 from typing import Any
 
 from scraper.errors import UsageError
-from scraper.parsing.outline import JsonLd, NextLink, Outline, outline
+from scraper.parsing.block_fields import Field
+from scraper.parsing.outline import JsonItems, JsonLd, NextLink, Outline, outline
 from scraper.parsing.page import Page
-from scraper.parsing.repeats import Block, Field
+from scraper.parsing.repeats import Block
 from scraper.urls import host_of
 
 _LISTS = {"feed": "FeedSpider", "sitemap": "SitemapSpider"}
@@ -43,6 +44,7 @@ def draft(cls: str, page: Page, sitemaps: Sequence[str] = ()) -> Draft:
     body = [
         *(_block_lines(found.block) if found.block else ()),
         *(_jsonld_lines(found.jsonld) if found.jsonld else ()),
+        *(_items_lines(found.items) if found.items else ()),
     ]
     if not body:
         body = ["yield {", '    "url": page.url,', '    "title": page.css("title::text").get("").strip(),']
@@ -58,6 +60,8 @@ def _uses(found: Outline, sitemaps: Sequence[str]) -> Iterator[str]:
         yield f"{found.block.count} x {found.block.query}"
     if found.jsonld:
         yield f"JSON-LD {found.jsonld.type}"
+    if found.items:
+        yield f"the list {'.'.join(found.items.path) or 'that it is'}"
     if found.next_link:
         yield f"the next page by {found.next_link.query}"
     if found.feeds:
@@ -150,6 +154,14 @@ def _jsonld_lines(found: JsonLd) -> Iterator[str]:
     yield f"{indent}}}"
 
 
+def _items_lines(found: JsonItems) -> Iterator[str]:
+    yield f"for item in page.json(){''.join(f'[{literal(name)}]' for name in found.path)}:"
+    yield "    yield {"
+    for one in found.names:
+        yield f"        {literal(one)}: item.get({literal(one)}),"
+    yield "    }"
+
+
 def _next_lines(link: NextLink | None) -> list[str]:
     if link is None:
         return ["# No link to a next page was found; what is to be followed: yield from page.follow_all(...)"]
@@ -179,7 +191,8 @@ def literal(value: str | Sequence[str]) -> str:
 # the key ----------------------------------------------------------------------------------------------------
 def _key(page: Page, found: Outline) -> str | tuple[str, ...]:
     """The fields by which all records of the page differ; an empty text where none do."""
-    kinds = [records for records in (_of_block(page, found.block), _of_jsonld(page, found.jsonld)) if records]
+    of_page = _of_block(page, found.block), _of_jsonld(page, found.jsonld), _of_items(page, found.items)
+    kinds = [records for records in of_page if records]
     if not kinds:
         return ""
     records = [record for kind in kinds for record in kind]
@@ -223,3 +236,12 @@ def _of_jsonld(page: Page, jsonld: JsonLd | None) -> list[dict[str, Any]]:
         entries = [entry for item in items for entry in item.get("itemListElement", [])]
         items = [entry["item"] if isinstance(entry.get("item"), dict) else entry for entry in entries]
     return [{name: item.get(name) for name in jsonld.names} for item in items]
+
+
+def _of_items(page: Page, found: JsonItems | None) -> list[dict[str, Any]]:
+    if found is None:
+        return []
+    value = page.json()
+    for name in found.path:
+        value = value[name]
+    return [{name: item.get(name) for name in found.names} for item in value]
