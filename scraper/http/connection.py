@@ -4,6 +4,7 @@ urllib3 offers no way to hand an exchange's own limits down to its socket, so th
 is local to the thread that does the exchange.
 """
 
+import http.client
 import math
 import socket
 import ssl
@@ -354,6 +355,13 @@ class LimitedConnection(HTTPConnection):
 
 class LimitedTlsConnection(LimitedConnection, HTTPSConnection):
     """The same over TLS."""
+
+    def _tunnel(self) -> None:
+        try:
+            super()._tunnel()
+        except (http.client.HTTPException, ConnectionError) as error:
+            # It is the proxy that gave no answer, or none that can be read.
+            raise urllib3.exceptions.ProxyError(f"CONNECT: {error}", error) from error
 
 
 @lru_cache(maxsize=256)
