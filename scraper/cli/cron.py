@@ -89,6 +89,9 @@ def _check(spider: str, data: Path | None, store: str | None, options: Mapping[s
     """Find what is wrong with the options now, not at night."""
     if STDOUT in options["output"]:
         raise UsageError("-o -: cron would mail every record", "name a file")
+    for one in options["params"]:
+        if one.partition("=")[2] == "-":
+            raise UsageError(f"--param {one}: nobody types at night", "write @FILE in place of -")
     names = ("max_pages", "max_time", "archive")
     given = read_overrides(options["sets"], store=store, **{name: options[name] for name in names})
     params = read_params(options["params"])

@@ -1,5 +1,6 @@
 """The body of an answer, decoded by its codings within a bound (RFC 9110 8.4, RFC 9112 7)."""
 
+import struct
 import zlib
 from collections.abc import Callable
 from typing import Any, Protocol
@@ -35,6 +36,11 @@ class _Decoder(Protocol):
     @property
     def is_complete(self) -> bool:
         """Whether the coded stream has ended as it should."""
+        ...
+
+    @property
+    def lacks_checksum(self) -> bool:
+        """Whether it would be complete with the checksum of what came out of it."""
         ...
 
     def feed(self, data: bytes, most: int) -> bytes:
@@ -99,15 +105,17 @@ class Body:
         self._out.clear()
         return out
 
-    def finish(self) -> bytes:
-        """The whole body."""
+    def finish(self, *, is_framed: bool = False) -> bytes:
+        """The whole body. `is_framed`: its framing was whole, so that its checksum may lack, as in curl."""
         if not self._received:
             return b""  # the answer to HEAD names the coding of a body that does not come
         if self._decoders and not self.is_full:
             self._decode(self._limit + 1)
         if len(self._out) > self._limit and not self._is_cut:
             raise TooLarge(f"body over {self._limit / 2**20:g} MiB")
-        if not self.is_full and not all(one.is_complete for one in self._decoders):
+        if not self.is_full and not all(
+            one.is_complete or (is_framed and one.lacks_checksum) for one in self._decoders
+        ):
             raise BadAnswer("the compressed body ends too early")
         return bytes(self._out[: self._limit])
 
@@ -139,6 +147,7 @@ class _Inflate:
         self._rest = b""
         self._is_full = False
         self._spare_members = float(_MOST_MEMBERS)
+        self._crc, self._adler, self._size = 0, 1, 0  # of the present member, decoded
 
     def feed(self, data: bytes, most: int) -> bytes:
         if self._inner is None and data and not self._is_plain:
@@ -153,6 +162,7 @@ class _Inflate:
             piece = self._inner.decompress(data, most)
             self._is_full = len(piece) == most  # zlib may hold output back with all input taken
             out.append(piece)
+            self._count(piece)
             most -= len(piece)
             self._spare_members += len(piece) / 1024
             data = self._inner.unconsumed_tail
@@ -168,11 +178,37 @@ class _Inflate:
         if self._spare_members < 0:
             raise BadAnswer("a gzip body of empty members")
         self._inner = zlib.decompressobj(31)
+        self._crc, self._adler, self._size = 0, 1, 0
         return rest
+
+    def _count(self, piece: bytes) -> None:
+        self._crc, self._adler = zlib.crc32(piece, self._crc), zlib.adler32(piece, self._adler)
+        self._size += len(piece)
 
     @property
     def is_complete(self) -> bool:
         return not self._rest and (self._inner is None or bool(self._inner.eof))
+
+    @property
+    def lacks_checksum(self) -> bool:
+        if self._rest or self._inner is None:
+            return False
+        # zlib does not tell whether the data has ended: the checksum, or what lacks of it, shows it.
+        of_gzip = struct.pack("<II", self._crc, self._size & 0xFFFFFFFF)
+        of_zlib = struct.pack(">I", self._adler)
+        return any(
+            _ends_with(self._inner, checksum[come:])
+            for checksum in (of_gzip, of_zlib)
+            for come in range(len(checksum))
+        )
+
+
+def _ends_with(inflater: Any, rest: bytes) -> bool:
+    attempt = inflater.copy()
+    try:
+        return not attempt.decompress(rest, 1) and bool(attempt.eof)
+    except zlib.error:
+        return False
 
 
 def _inflater(start: bytes, coding: str) -> Any:
@@ -215,6 +251,8 @@ class _Brotli:
     def is_complete(self) -> bool:
         return not self._rest and bool(self._inner.is_finished())
 
+    lacks_checksum = False  # it has none
+
 
 class _Zstd:
     def __init__(self, _: str) -> None:
@@ -234,6 +272,8 @@ class _Zstd:
     @property
     def is_complete(self) -> bool:
         return bool(self._inner.eof)
+
+    lacks_checksum = False  # one that is announced is part of the frame
 
 
 _MAKERS: dict[str, Callable[[str], _Decoder]] = {"gzip": _Inflate, "x-gzip": _Inflate, "deflate": _Inflate}

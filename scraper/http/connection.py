@@ -4,6 +4,7 @@ urllib3 offers no way to hand an exchange's own limits down to its socket, so th
 is local to the thread that does the exchange.
 """
 
+import http.client
 import math
 import socket
 import ssl
@@ -25,12 +26,15 @@ from scraper.http.idle_limit import IdleLimit
 from scraper.http.reach import Reach, resolve
 from scraper.http.request_body import framed, lower
 from scraper.http.request_head import request_head
+from scraper.http.response_head import ResponseHead
 from scraper.http.response_stream import CHUNK, ResponseStream, response_of
 from scraper.ops.clock import monotonic
 
 Verify = bool | str
 Cert = str | tuple[str, str] | None
 AUTHORITIES = certifi.where()
+STALE = "closed while idle (status 408)"
+_IDLE_TOO_LONG = 408
 CONNECT_AHEAD = 0.5  # seconds before its slot that a connection is opened; servers close what waits longer
 _OLD_RENEGOTIATION = 0x4  # SSL_OP_LEGACY_SERVER_CONNECT, which `ssl` names since Python 3.12
 _URLLIB3 = version("urllib3")
@@ -320,10 +324,21 @@ class LimitedConnection(HTTPConnection):
             if isinstance(error, FetchError):
                 raise urllib3.exceptions.ProtocolError(str(error), error) from error
             raise
+        if self.is_stale(head):
+            self.broke()
+            self.close()
+            raise ConnectionResetError(STALE)
         self.answered(head.headers.get("keep-alive"))
         if current.limiter is not None:
             current.limiter.answered()
         return response_of(stream, head, method, current.max_body, request_url=url, **options)
+
+    def is_stale(self, head: ResponseHead) -> bool:
+        """Whether an answer tells that a kept connection was idle too long, sent as our request left.
+
+        RFC 9110 15.5.9; Chromium asks again on a new connection too.
+        """
+        return head.status == _IDLE_TOO_LONG and self.serves > 0 and "retry-after" not in head.headers
 
     def broke(self) -> None:
         """Note that no answer came: a kept connection was closed under the request."""
@@ -340,6 +355,13 @@ class LimitedConnection(HTTPConnection):
 
 class LimitedTlsConnection(LimitedConnection, HTTPSConnection):
     """The same over TLS."""
+
+    def _tunnel(self) -> None:
+        try:
+            super()._tunnel()
+        except (http.client.HTTPException, ConnectionError) as error:
+            # It is the proxy that gave no answer, or none that can be read.
+            raise urllib3.exceptions.ProxyError(f"CONNECT: {error}", error) from error
 
 
 @lru_cache(maxsize=256)

@@ -138,6 +138,8 @@ def _json_row(cookie: Any, where: str) -> dict[str, Any]:
         if not isinstance(found, str):
             raise UsageError(f"{where}: `{field}` has to be a text")
     expires = _first(cookie, "expirationDate", "expires", "expiry")
+    if isinstance(age := cookie.get("maxAge"), int | float) and (set_at := cookie.get("creation")):
+        expires = (_imported_moment(set_at, where) or 0.0) + age  # tough-cookie's; it wins (RFC 6265 5.3)
     is_session = bool(cookie.get("session")) or expires is None
     return _imported(
         where,

@@ -149,10 +149,10 @@ class FileBody:
         self._size += len(data)
         self.received += len(data)
 
-    def finish(self) -> bytes:
-        """Make it whole; there is nothing left for memory."""
+    def finish(self, *, is_framed: bool = False) -> bytes:
+        """Make it whole, as `Body.finish`; there is nothing left for memory."""
         if self._codings:
-            self._decode()
+            self._decode(is_framed)
         self._file.close()
         if self._total is not None and self._size != self._total:
             raise BadAnswer("the body ends too early")
@@ -162,7 +162,7 @@ class FileBody:
         """Take no more."""
         self._file.close()
 
-    def _decode(self) -> None:
+    def _decode(self, is_framed: bool) -> None:
         body, size = Body(self._codings, self._most), 0
         decoded = self.path.with_name(f"{self.path.name}.part")
         self._file.seek(0)
@@ -173,7 +173,7 @@ class FileBody:
                     size += len(piece)
                     _check(size, self._most)
                     out.write(piece)
-            body.finish()
+            body.finish(is_framed=is_framed)
         decoded.replace(self.path)
 
 

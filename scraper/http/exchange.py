@@ -190,7 +190,8 @@ def hear(session: DomainSession, asked: Asked) -> Answer:
         size=(len(response.content) if response else 0) + (asked.download.received if asked.download else 0),
         connected=asked.is_connected,
     )
-    return Answer(exchange, response, error, was_idle=asked.is_reused and not asked.first_byte_at)
+    is_unanswered = not asked.first_byte_at or (asked.http1 is not None and asked.http1.is_stale)
+    return Answer(exchange, response, error, was_idle=asked.is_reused and is_unanswered)
 
 
 def _is_ordinary(session: DomainSession, origin_settings: OriginSettings, url: str) -> bool:
@@ -283,7 +284,7 @@ def _read_ordinarily(session: DomainSession, asked: Asked) -> Response:
             body.write(data)
             if monotonic() > asked.deadline + body.grace:
                 raise TimeoutError("the exchange's deadline has passed")
-        content = body.finish()
+        content = body.finish(is_framed=raw.chunked or "content-length" in headers)
     except BaseException:
         raw.close()  # what is left of the answer must not stand before the next one
         raise

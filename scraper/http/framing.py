@@ -40,6 +40,11 @@ class Framing:
     codings: tuple[str, ...] = ()
     is_reusable: bool = True
 
+    @property
+    def is_delimited(self) -> bool:
+        """Whether the body tells its own end, so that one cut short is noticed."""
+        return self.is_chunked or self.length is not None
+
 
 def framing_of(head: ResponseHead, method: str) -> Framing:
     """RFC 9112 6.3; BadAnswer or Unreadable for what cannot be told for sure."""

@@ -8,6 +8,7 @@ from urllib3.connectionpool import HTTPConnectionPool
 
 from scraper.errors import BadAnswer, ConnectFailed
 from scraper.http.body import Body, codings_of
+from scraper.http.connection import STALE
 from scraper.http.download import Download, FileBody
 from scraper.http.fair_share import FairShare
 from scraper.http.framing import ResponseParser
@@ -82,6 +83,11 @@ class Http1Exchange:
         return self._parser.has_begun
 
     @property
+    def is_stale(self) -> bool:
+        """Whether the answer is about the time before our request: a kept connection was given up."""
+        return self.head is not None and self._connection.is_stale(self.head)
+
+    @property
     def is_heavy(self) -> bool:
         """Whether finishing the body takes long."""
         return self._body is not None and self._body.is_heavy
@@ -152,9 +158,12 @@ class Http1Exchange:
 
     def content(self) -> bytes:
         """The whole body; raises what stood in its way."""
+        if self.is_stale:
+            self.error = ConnectFailed(STALE)
         if self.error is not None:
             raise self.error
-        return self._body.finish() if self._body is not None else b""
+        is_framed = self._parser.framing.is_delimited
+        return self._body.finish(is_framed=is_framed) if self._body is not None else b""
 
     def abort(self, error: BaseException) -> None:
         """Give the connection back, closed: the request was not sent whole."""
@@ -164,7 +173,9 @@ class Http1Exchange:
     def end(self) -> None:
         """Give the connection back; where anything was not understood or not read, it is closed."""
         connection, head = self._connection, self._parser.head
-        if head is not None:
+        if self.is_stale:
+            connection.broke()
+        elif head is not None:
             connection.answered(head.headers.get("keep-alive"))
         elif isinstance(self.error, ConnectFailed | ConnectionError) and not self.has_begun:
             connection.broke()

@@ -83,7 +83,7 @@ class ResponseStream:
             self._wait()
             body.write(self._parser.take_body())
         body.write(self._parser.take_body())
-        self._buffer += body.finish()
+        self._buffer += body.finish(is_framed=self._parser.framing.is_delimited)
 
     def read(self, amount: int | None = None) -> bytes:
         """So many bytes, fewer at the end; without an amount all."""

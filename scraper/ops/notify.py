@@ -27,6 +27,7 @@ from urllib.error import HTTPError, URLError
 from urllib.parse import unquote, urlsplit
 
 from scraper.model import Verdict
+from scraper.ops.printable import printable
 
 TIMEOUT = 10.0
 
@@ -222,6 +223,5 @@ def _mail(target: str, message: Message, timeout: float) -> str | None:
 
 def _line(value: object, longest: int) -> str:
     """One printable line, whatever was given."""
-    text = "".join(one if one.isprintable() else " " for one in str(value)[: 2 * longest])
-    text = " ".join(text.split())
+    text = printable(" ".join(str(value)[: 2 * longest].split()))
     return text if len(text) <= longest else text[: longest - 1] + "…"

@@ -4,6 +4,7 @@ Meant for what sites really send: broken XML, bare ampersands, wrong namespaces 
 they go. No entity, no include and no network is ever followed, and every size is bounded.
 """
 
+import json
 import re
 import zlib
 from collections.abc import Callable, Container, Iterator
@@ -29,6 +30,7 @@ _AMPERSAND = re.compile(
     r"(<!\[CDATA\[(?:[^\]]++|\](?!\]>))*+)|&(?!(?:#[0-9]{1,7}|#x[0-9A-Fa-f]{1,6}|amp|lt|gt|quot|apos);)"
 )
 _INVISIBLE = "\ufeff\u200b"
+_JSON_FEED = re.compile(rb"(?:\xef\xbb\xbf)?\s*\{.*?\"https?:\\?/\\?/jsonfeed\.org\\?/version\\?/", re.DOTALL)
 _ROOT = re.compile(
     rb"(?>\s+|\xef\xbb\xbf|\xe2\x80\x8b|<\?[^>]*>|<!--.*?-->|<!DOCTYPE[^>\[]*>)*+"
     rb"<(?:[\w.-]{1,40}:)?(?:urlset|sitemapindex|rss|feed|rdf)[\s>]",
@@ -77,8 +79,8 @@ class Sitemap:
 
 
 def is_listing(body: bytes) -> bool:
-    """Whether a body is a sitemap or a feed in XML by its root, however it is typed."""
-    return _ROOT.match(body, 0, _HEAD) is not None
+    """Whether a body is a sitemap or a feed in XML by its root, or a JSON Feed, however it is typed."""
+    return any(root.match(body, 0, _HEAD) is not None for root in (_ROOT, _JSON_FEED))
 
 
 def is_url_list(text: str) -> bool:
@@ -95,6 +97,8 @@ def parse(body: bytes, url: str, content_type: str | None = None) -> Sitemap:
     body, is_cut = unpacked(body)
     text = decode(body, encoding_of(body, content_type)).lstrip().lstrip(_INVISIBLE).lstrip()
     found = _in_xml(text, url) if text.startswith("<") else _in_lines(text)
+    if text.startswith("{"):
+        found = _in_json(text, url)
     pages: list[Listed] = []
     indexed: list[Listed] = []
     try:
@@ -130,6 +134,18 @@ def _in_lines(text: str) -> Iterator[tuple[Listed, bool]]:
         url = absolute(None, line[0])
         if url:
             yield Listed(url), False
+
+
+def _in_json(text: str, url: str) -> Iterator[tuple[Listed, bool]]:
+    """The entries of a JSON Feed 1.1."""
+    try:
+        items = json.loads(text).get("items")
+    except (ValueError, RecursionError):
+        return
+    for item in items if isinstance(items, list) else ():
+        href = (item.get("url") or item.get("external_url")) if isinstance(item, dict) else None
+        if isinstance(href, str) and (found := absolute(url, href)) is not None:
+            yield Listed(found), False
 
 
 def _in_xml(text: str, url: str) -> Iterator[tuple[Listed, bool]]:

@@ -6,6 +6,7 @@ Sign = tuple[str, bytes, "re.Pattern[bytes]"]
 """What it is, a cheap sign of it, and the pattern that proves it."""
 
 _ID = rb"[^>]{0,300}\bid=[\"']?"
+_OWN = rb"[^>]{0,300}\b(?:src|href|action)=[\"']?(?!(?:https?:)?//)[^\"'> ]{0,200}"  # on the page's host
 _FROM = rb"[^>]{0,300}\b(?:src|href|action)=[\"']?[^\"'> ]{0,200}"
 TITLE = rb"<title[^>]{0,100}>\s{0,20}"
 # Live tags. Bounded repeats keep the search linear.
@@ -14,9 +15,9 @@ IN_TAGS: tuple[Sign, ...] = tuple(
     for name, hint, proof in (
         ("Anubis challenge", b"anubis_", rb"<script" + _ID + rb"anubis_(?:challenge|version)[\"' >]"),
         (
-            "Anubis page",
+            "Anubis block",
             b"/cmd/anubis/",
-            rb"<(?:script|img|link)" + _FROM + rb"/\.within\.website/x/cmd/anubis/",
+            rb"<(?:script|img|link)" + _OWN + rb"/\.within\.website/x/cmd/anubis/",
         ),
         (
             "go-away challenge",
@@ -36,7 +37,7 @@ IN_TAGS: tuple[Sign, ...] = tuple(
             b"challenge-script",
             rb"<script(?=[^>]{0,4000}\bx-challenge=)" + _ID + rb"challenge-script",
         ),
-        ("Cerberus block", b"mascot-fail", rb"<img" + _FROM + rb"/\.?cerberus[^\"'> ]{0,200}mascot-"),
+        ("Cerberus block", b"mascot-fail", rb"<img" + _OWN + rb"/\.?cerberus[^\"'> ]{0,200}mascot-"),
         (
             "CrowdSec captcha",
             b"captcha-form",
@@ -76,7 +77,7 @@ IN_TAGS: tuple[Sign, ...] = tuple(
         (
             "DDoS-Guard challenge",
             b"ddos-guard/",
-            rb"<(?:script|img|form)" + _FROM + rb"/\.well-known/ddos-guard/",
+            rb"<(?:script|img|form)" + _OWN + rb"/\.well-known/ddos-guard/",
         ),
         ("SiteGround captcha", b"sgcaptcha/", rb"<meta[^>]{0,300}/\.well-known/sgcaptcha/"),
         ("Fastly challenge", b"/_fs-ch-", rb"<(?:script|link)" + _FROM + rb"/_fs-ch-"),
@@ -88,7 +89,7 @@ IN_TAGS: tuple[Sign, ...] = tuple(
         ("Amazon captcha", b"/validateCaptcha", rb"<form" + _FROM + rb"/errors/validateCaptcha"),
         ("Yandex captcha", b"/checkcaptcha?", rb"<form" + _FROM + rb"/checkcaptcha\?"),
         ("Qrator challenge", b"__qrator/", rb"<script" + _FROM + rb"/__qrator/"),
-        ("SafeLine challenge", b"/.safeline/", rb"<(?:script|link|img)" + _FROM + rb"/\.safeline/"),
+        ("SafeLine challenge", b"/.safeline/", rb"<(?:script|link|img)" + _OWN + rb"/\.safeline/"),
         ("CDN guard challenge", b"/_guard/", rb"<script" + _FROM + rb"/_guard/[a-z_]{1,20}\.js"),
         (
             "haproxy-protection challenge",

@@ -85,6 +85,11 @@ _HTML_START = re.compile(
     rb"|div|form|iframe|h1|p|noscript)[\s>]",
     re.IGNORECASE | re.DOTALL,
 )
+_FEED_START = re.compile(
+    rb"(?:\xef\xbb\xbf)?\s*(?:<\?xml[^>]{0,200}>\s*)?(?:<[!?][^>]{0,500}>\s*){0,9}"
+    rb"<(?:rss|feed|rdf:rdf|urlset|sitemapindex)[\s>]",
+    re.IGNORECASE,
+)
 # What a browser shows as text or not at all.
 _UNSEEN = re.compile(
     rb"<!--.*?(?:-->|\Z)|<(textarea|template|style|xmp|noembed|noframes|plaintext)\b[^<>]{0,2000}>.*?(?:</\1\s*>|\Z)",
@@ -140,6 +145,8 @@ def is_html(headers: Headers, content: bytes) -> bool:
     kind = fields[-1].partition(";")[0].strip().lower() if fields else ""
     if content[:64].lstrip()[:1] in (b"{", b"["):
         return False
+    if _FEED_START.match(content):
+        return False  # readers take it as what it is, however it is typed
     return kind in _HTML_TYPES if "/" in kind else _HTML_START.match(content) is not None
 
 

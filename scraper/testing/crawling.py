@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from scraper import settings as settings_of
-from scraper.app.compose import plan_of, session_opener
+from scraper.app.compose import plan_of, robots_via, session_opener
 from scraper.app.options import account_of, kept_params, parse_code
 from scraper.app.running.summary import End, facts_of, judgement_of, summary_of
 from scraper.engine.batch import Batch, BatchResult, BatchSteps, Work
@@ -163,7 +163,12 @@ class _Crawl:
             self._store,
             self._run,
             InlineDownloader(fetcher, self._clock),
-            RobotsCache(self._store, self._clock, self._settings.robots_exempt),
+            RobotsCache(
+                self._store,
+                self._clock,
+                self._settings.robots_exempt,
+                robots_via(self._settings, self._rules.origins),
+            ),
             _opener(self._settings, self._clock, web, self._rules.origins, account_of(self._spider)),
             plan_of(self._settings, token, self._spider),
             self._clock,

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
@@ -172,6 +173,44 @@ def test_what_a_proxy_answers_for_robots_txt_opens_no_site_and_is_not_kept() -> 
     web[A + "robots.txt"] = "User-agent: *\nDisallow: /"
     second = crawl(Walk, web, store=first.store)
     assert "robots.txt line 2" in second.denied[A]
+
+
+@pytest.mark.parametrize("status", [401, 403, 407])
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ({"proxies": {"*": "http://a.proxy:3128"}}, {"proxies": {"*": "http://b.proxy:3128"}}),
+        ({"proxies": {"*": "http://me:old@a.proxy:3128"}}, {"proxies": {"*": "http://me:new@a.proxy:3128"}}),
+        ({"proxies": {"*": "http://a.proxy:3128"}}, {}),
+        ({}, {"auth": {"a.test": "me:right"}}),
+        ({"auth": {"a.test": "me:wrong"}}, {"auth": {"a.test": "me:right"}}),
+    ],
+)
+def test_robots_txt_got_as_somebody_else_is_asked_for_again(
+    status: int, before: dict[str, Any], after: dict[str, Any]
+) -> None:
+    web = FakeWeb({A + "robots.txt": status, A: links()})
+    first = crawl(Walk, web, **before)
+    web[A + "robots.txt"] = "User-agent: *\nDisallow: /"
+    second = crawl(Walk, web, store=first.store, **after)
+    assert second.pages == [] and "robots.txt line 2" in second.denied[A]
+
+
+def test_robots_txt_got_by_the_same_way_is_kept() -> None:
+    web, way = FakeWeb({A: links()}), {"proxies": {"*": "http://a.proxy:3128"}, "auth": {"a.test": "me:x"}}
+    first = crawl(Walk, web, **way)
+    crawl(Walk, web, store=first.store, **way)
+    assert len(web.urls(robots=True)) - len(web.urls()) == 1
+
+
+@pytest.mark.parametrize("status", [402, 407, 412, 418, 451, 468, 307])
+def test_a_status_that_refuses_is_never_asked_again_and_three_close_the_domain(status: int) -> None:
+    names = list("bcdefgh")
+    web = FakeWeb({A: links(*names)} | {A + name: status for name in names})
+    result = crawl(Walk, web)
+    assert web.urls() == [A, A + "b", A + "c", A + "d"]
+    assert (result.verdict, result.summary["exit_code"]) == (Verdict.BLOCKED, 1)
+    assert str(status) in result.failed[A + "b"]
 
 
 class _Wanted(MemoryStore):

@@ -363,6 +363,15 @@ def test_a_refused_connection_is_called_so() -> None:
     assert isinstance(error, ConnectFailed) and str(error) == "connection refused"
 
 
+def test_a_socks_proxy_that_is_down_is_named_as_the_cause() -> None:
+    pytest.importorskip("socks")
+    for url in ("http://127.0.0.1:9/", "https://127.0.0.1:9/"):
+        session = session_of(home=HostSettings(proxy="socks5h://ada:secret@127.0.0.1:9"))
+        error = exchange(session, "GET", url).error
+        assert isinstance(error, ConnectFailed) and "SOCKS proxy did not connect" in str(error), error
+        assert "secret" not in str(error)
+
+
 # CONNECT ----------------------------------------------------------------------------------------------------
 @pytest.fixture
 def tunnel() -> Iterator[tuple[str, list[int]]]:
@@ -392,6 +401,28 @@ def tunnel() -> Iterator[tuple[str, list[int]]]:
     yield f"http://127.0.0.1:{listener.getsockname()[1]}", accepted
     listener.shutdown(socket.SHUT_RDWR)
     listener.close()
+
+
+@pytest.mark.parametrize(
+    "line", ["407 Proxy Authentication Required", "403 Forbidden", "502 Bad Gateway", "200 OK but no"]
+)
+def test_a_refused_connect_is_the_proxys_and_has_its_status(site: Site, line: str) -> None:
+    head = f"HTTP/1.1 {line}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n".encode()
+    if line.startswith("200"):
+        head = b""  # it closes without a word
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def serve() -> None:
+            client, _ = listener.accept()
+            with client:
+                client.recv(65536)
+                client.sendall(head)
+
+        threading.Thread(target=serve, daemon=True).start()
+        session = session_of(home=HostSettings(proxy=f"http://127.0.0.1:{listener.getsockname()[1]}"))
+        error = exchange(session, "GET", "https://127.0.0.1:9/").error
+    assert isinstance(error, ConnectFailed) and "proxy" in str(error), error
+    assert (line in str(error)) == bool(head)
 
 
 @pytest.mark.parametrize("way", ["exchange", "get"])

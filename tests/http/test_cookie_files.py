@@ -166,6 +166,20 @@ class TestImports:
         found = read(wrapped % json.dumps(cookies), NOW)
         assert [row["name"] for row in found.rows] == ["c0", "c1", "c2", "c3"] and found.partitioned == 2
 
+    def test_the_max_age_of_tough_cookies_jar_counts_from_when_it_was_set(self) -> None:
+        # tough-cookie 6.1.0: no `expires` beside `maxAge`.
+        fields = {
+            "domain": "shop.test",
+            "path": "/",
+            "hostOnly": True,
+            "creation": "2027-01-15T08:00:00.000Z",
+        }
+        cookies = [{"key": "a", "value": "1", "maxAge": 86400}, {"key": "b", "value": "2", "maxAge": -1}]
+        cookies.append({"key": "c", "value": "3", "maxAge": "Infinity", "expires": "Infinity"})
+        found = read(json.dumps({"cookies": [fields | cookie for cookie in cookies]}), NOW)
+        assert [(row["name"], row["expires"]) for row in found.rows] == [("a", NOW + 86400), ("c", None)]
+        assert found.expired == 1
+
     def test_files_of_the_standard_librarys_jars_and_of_wget_are_read(self, jar: Jar, tmp_path: Path) -> None:
         for kind in (MozillaCookieJar, LWPCookieJar):
             library = kind(str(tmp_path / "jar"))

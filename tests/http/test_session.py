@@ -589,3 +589,40 @@ def test_without_arguments_it_is_a_session_like_any_other(site: Site, new_site: 
 def test_a_copy_of_a_domains_session_is_refused() -> None:
     with pytest.raises(TypeError, match="clock"):
         pickle.dumps(session_of())
+
+
+@pytest.mark.parametrize("coding", ["gzip", "deflate"])
+@pytest.mark.parametrize("missing", [1, 4, 8])
+def test_a_body_that_only_lacks_its_checksum_is_whole_where_its_framing_is(
+    site: Site, coding: str, missing: int
+) -> None:
+    whole = gzip.compress(b"x" * 90_000) if coding == "gzip" else zlib.compress(b"x" * 90_000)
+    missing = missing if coding == "gzip" else min(missing, 4)
+    cut, named = whole[:-missing], {"Content-Encoding": coding}
+    site["/length"] = Reply(200, cut, named)
+    head = b"HTTP/1.1 200 OK\r\nContent-Encoding: %b\r\n" % coding.encode()
+    chunked = head + b"Transfer-Encoding: chunked\r\n\r\n%x\r\n%b\r\n0\r\n\r\n"
+    site["/chunks"] = Reply(raw=chunked % (len(cut), cut))
+    site["/end"] = Reply(raw=head + b"\r\n" + cut)
+    for path in ("/length", "/chunks"):
+        answer = exchange(session_of(), "GET", site.url(path))
+        assert answer.response is not None and answer.response.content == b"x" * 90_000, path
+    # Here nobody can tell whether the connection broke.
+    assert isinstance(exchange(session_of(), "GET", site.url("/end")).error, BadAnswer)
+
+
+def test_a_408_that_meets_our_request_on_a_kept_connection_is_no_answer_to_it(site: Site) -> None:
+    timed_out = Reply(raw=b"HTTP/1.1 408 Request Timeout\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+    site["*"] = [page(), timed_out, page(), page(), timed_out, page()]
+    session = session_of()
+    answers = [exchange(session, "GET", site.url()) for _ in range(3)]
+    assert [answer.was_idle for answer in answers] == [False, True, False]
+    assert isinstance(answers[1].error, ConnectFailed) and "408" in str(answers[1].error)
+    assert session.get(site.url()).ok and session.get(site.url()).ok and len(site.arrivals) == 6
+
+
+def test_a_408_on_a_new_connection_or_with_a_wait_is_an_answer(site: Site) -> None:
+    site["*"] = [Reply(408), page(), Reply(408, headers={"Retry-After": "9"})]
+    session = session_of()
+    answers = [exchange(session, "GET", site.url()) for _ in range(3)]
+    assert [answer.response.status for answer in answers if answer.response] == [408, 200, 408]

@@ -148,8 +148,8 @@ def test_what_is_not_printable_cannot_start_a_line_of_its_own() -> None:
     told = message(
         {"spider": "a\r\nBcc: x@y", "verdict": "OK\x00", "reasons": ["one\ntwo \x1b[31m\ud800"]}, "/r"
     )
-    assert told.title == "a Bcc: x@y: OK"
-    assert told.text.splitlines()[0] == "one two [31m"
+    assert told.title == "a Bcc: x@y: OK\ufffd"
+    assert told.text.splitlines()[0] == "one two \ufffd[31m\ufffd"
 
 
 # Webhook -------------------------------------------------------------------------------------------------

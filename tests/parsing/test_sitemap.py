@@ -4,7 +4,9 @@ from pathlib import Path
 
 import pytest
 
+from scraper.model import Headers, Request, Response
 from scraper.ops.clock import cpu_seconds
+from scraper.parsing.page import Page
 from scraper.parsing.sitemap import MOST_URLS, Listed, Sitemap, parse
 
 URL = "https://a.example/sitemap.xml"
@@ -233,3 +235,16 @@ def test_hostile_bodies_take_little_time(body: bytes) -> None:
     began = cpu_seconds()
     assert len(parse(body, URL).urls) <= 1
     assert cpu_seconds() - began < 2
+
+
+@pytest.mark.parametrize("kind", ["application/json", "application/feed+json", "text/plain", "text/html"])
+@pytest.mark.parametrize(
+    "version", ["https://jsonfeed.org/version/1.1", "https:\\/\\/jsonfeed.org\\/version\\/1"]
+)
+def test_a_json_feed_lists_its_entries_and_nothing_of_itself(kind: str, version: str) -> None:
+    body = (
+        f'{{"version": "{version}", "home_page_url": "https://a.test/", "items":'
+        '[{"id": "1", "url": "/one"}, {"id": "2", "external_url": "https://b.test/two"}, {"id": "3"}, 4]}'
+    ).encode()
+    response = Response("https://a.test/f", 200, Headers([("Content-Type", kind)]), body)
+    assert Page(Request("https://a.test/f"), response).links() == ["https://a.test/one", "https://b.test/two"]

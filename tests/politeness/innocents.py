@@ -22,12 +22,18 @@ def _page(title: str, body: str) -> str:
 
 def innocents() -> Iterator[tuple[str, str, str]]:
     """Every innocent answer."""
+    for image in ("/.within.website/x/cmd/anubis/static/img/happy.webp", "/.safeline/static/logo.png"):
+        body = f'<p>Seen today:</p><img src="https://other.test{image}">'
+        yield f"{image} shown from another host", "text/html", _page("Seen today", body)
     for name in _QUOTED:
         wall = WALLS[name]
         yield f"{name} as plain text", "text/plain; charset=utf-8", wall
         yield f"{name} in JSON", "application/json", json.dumps({"html": wall})
         yield f"{name} in JSON typed as HTML", "text/html", json.dumps([wall.replace('"', "'")])
         yield f"{name} in Markdown", "text/markdown", f"# A wall\n\n```html\n{wall}\n```\n"
+        item = f"<item><description><![CDATA[{wall}]]></description></item>"
+        feed = f'<?xml version="1.0"?>\n<!-- made by hand -->\n<rss version="2.0"><channel>{item}</channel></rss>'
+        yield f"{name} in a feed typed as HTML", "text/html", feed
         yield f"{name} in a script file", "text/javascript", f"const page = `{wall}`;"
         yield f"{name} escaped", "text/html", _page("A wall", f"{_STORY}<pre>{html.escape(wall)}</pre>")
         yield f"{name} in a comment", "text/html", _page("A wall", f"{_STORY}<!-- {wall} -->")

@@ -104,6 +104,8 @@ def test_a_parameter_comes_from_a_file_the_environment_or_standard_input(
     for value in ("a=@missing", "a=@env:MISSING", "a=-"):
         ended = project.run("run", "p", "--param", value)
         assert ended.code == 2 and "--param a" in ended.err and len(ended.err.splitlines()) == 1, ended.text
+    ended = project.run("cron", "p", "0 3 * * *", "--param", "password=-")
+    assert ended.code == 2 and "nobody types at night (write @FILE in place of -)" in ended.err, ended.text
 
 
 def test_a_requests_own_fields_and_what_a_site_says_to_a_login_stand_nowhere(
