@@ -6,6 +6,7 @@ from scraper.spider import Spider as Spider
 from scraper.spider.crawl_rules import CrawlRules as CrawlRules
 from scraper.spider.crawl_rules import Rule as Rule
 from scraper.spider.feed_spider import FeedSpider as FeedSpider
+from scraper.spider.file import File as File
 from scraper.spider.record import Record as Record
 from scraper.spider.sitemap_spider import SitemapSpider as SitemapSpider
 
@@ -13,6 +14,7 @@ __all__ = [
     "CrawlRules",
     "Drop",
     "FeedSpider",
+    "File",
     "Page",
     "Record",
     "Request",
