@@ -514,7 +514,9 @@ class Fetcher:
         if not known.files or not self._has_files(known):
             return None
         (facts,) = json.loads(known.files)
-        return Response(entry.url, 200, Headers(), b"", known.fetched_at, file=facts)
+        told = (("ETag", known.etag), ("Last-Modified", known.last_modified))
+        headers = Headers((name, value) for name, value in told if value)
+        return Response(entry.url, 200, headers, b"", known.fetched_at, file=facts)
 
     def _known(self, response: Response, before: Known) -> Known:
         """The stored validators, brought up to date by a 304 (RFC 9111 4.3.4)."""

@@ -65,7 +65,8 @@ class SavedFiles:
             for path in sorted(self._parts.glob(f"{fp.hex()}.*.part")):
                 found = path.lstat()
                 validator = _decoded(path.name.split(".")[1])
-                if stat.S_ISREG(found.st_mode) and validator and found.st_size:
+                is_ours = stat.S_ISREG(found.st_mode) and found.st_nlink == 1
+                if is_ours and validator and found.st_size:
                     return Part(path, validator, found.st_size)
         return None
 
