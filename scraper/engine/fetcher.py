@@ -257,8 +257,10 @@ class Fetcher:
         entry, response = sent.entry, answer.response
         if response is None or reaction is None:
             return self._without_answer(sent, answer)
-        if sent.download is not None:
-            response = sent.download.saved(response)
+        try:
+            response = sent.download.saved(response) if sent.download is not None else response
+        except BadAnswer as error:
+            return self._without_answer(sent, replace(answer, response=None, error=error))
         page = Page(
             sent.request,
             response,

@@ -1,5 +1,6 @@
 """Files of a site: streamed to disk by the hash of their content, known again, and brought back."""
 
+import base64
 import hashlib
 from pathlib import Path
 from typing import Any
@@ -245,6 +246,29 @@ class TestGoingOn:
         result = crawl(Reports, web_of(Versioned()), files=tmp_path)
         assert other.read_bytes() == CONTENT[:5000]
         assert not (tmp_path / record_of(result)["path"]).is_symlink()
+
+
+class TestADigest:
+    RIGHT = base64.b64encode(hashlib.sha256(CONTENT).digest()).decode()
+    WRONG = base64.b64encode(hashlib.sha256(b"").digest()).decode()
+
+    @pytest.mark.parametrize("headers", [{"Repr-Digest": "sha-256=:{}:"}, {"Digest": "MD5=x, SHA-256={}"}])
+    def test_of_the_server_is_held_against_a_file_that_was_gone_on_with(
+        self, headers: dict[str, str], tmp_path: Path
+    ) -> None:
+        left_part(tmp_path, b"x" * 5000)  # of the same version by its name
+        said = {name: value.format(self.RIGHT) for name, value in headers.items()}
+        web = web_of(Versioned(**said))
+        result = crawl(Reports, web, files=tmp_path)
+        assert ranges(web) == ["bytes=5000-", None]
+        assert record_of(result)["sha256"] == hashlib.sha256(CONTENT).hexdigest()
+        assert len(saved(tmp_path)) == 1
+
+    def test_that_never_fits_fails_the_file(self, tmp_path: Path) -> None:
+        web = web_of(Versioned(**{"Repr-Digest": f"sha-256=:{self.WRONG}:"}))
+        result = crawl(Reports, web, files=tmp_path, max_attempts=2)
+        assert "digest" in result.failed[PDF]
+        assert saved(tmp_path) == []
 
 
 class TestAPageThatSaves:
