@@ -66,10 +66,10 @@ class Download:
 
     def _whole(self, url: str, headers: Headers, codings: tuple[str, ...]) -> "FileBody | None":
         kind = type_of(headers, name_of(headers, url))
-        if not self._files.takes(kind):
-            raise Unwanted(f"its type is {kind}, which file_types does not name")
         if kind in _PAGES:
             return None  # a challenge, a login or an error page is told by its text
+        if not self._files.takes(kind):
+            raise Unwanted(f"its type is {kind}, which file_types does not name")
         length = headers.get("content-length", "")
         if length.isdecimal():
             _check(int(length[:19]), self._files.most)

@@ -179,14 +179,21 @@ class TestLimits:
     def test_a_type_that_they_name_is_saved(self, types: list[str], tmp_path: Path) -> None:
         assert record_of(crawl(Reports, web_of(Versioned()), files=tmp_path, file_types=types))
 
-    def test_a_challenge_in_the_place_of_a_file_is_a_refusal(self, tmp_path: Path) -> None:
-        page = '<html><title>Just a moment...</title><script src="/cdn-cgi/challenge-platform/x"></script>'
-        result = crawl(
-            Reports,
-            web_of((403, {"cf-mitigated": "challenge", "Content-Type": "text/html"}, page)),
-            files=tmp_path,
+    def test_a_page_in_the_place_of_a_file_is_of_a_type_too(self, tmp_path: Path) -> None:
+        page = 200, {"Content-Type": "text/html"}, "<p>not found"
+        result = crawl(Reports, web_of(page), files=tmp_path, file_types=["application/pdf"])
+        assert result.denied[PDF] == "its type is text/html, which file_types does not name"
+        assert saved(tmp_path) == []
+
+    @pytest.mark.parametrize("types", [[], ["application/pdf"]])
+    def test_a_challenge_in_the_place_of_a_file_is_a_refusal(self, types: list[str], tmp_path: Path) -> None:
+        page = (
+            200,
+            {"cf-mitigated": "challenge", "Content-Type": "text/html"},
+            "<title>Just a moment...</title>",
         )
-        assert PDF in result.failed
+        result = crawl(Reports, web_of(page), files=tmp_path, file_types=types)
+        assert "challenge" in result.failed[PDF]
         assert saved(tmp_path) == []
 
 
