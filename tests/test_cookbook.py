@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from scraper.parsing.file_facts import facts_of_content
 from scraper.spider import discovery
 from scraper.testing import Asked, FakeWeb, crawl
 from tests.project import ROOT
@@ -41,6 +42,8 @@ def posted(asked: Asked) -> Any:
     body = json.loads(asked.body or b"")
     return answer({"hits": [{"id": body["page"]}], "more": body["page"] < 3})
 
+
+PICTURE = facts_of_content(b"jpeg", "1.jpg", "image/jpeg")
 
 WEBS: dict[str, tuple[dict[str, Any], list[dict[str, Any]]]] = {
     "recipes": (
@@ -120,6 +123,14 @@ WEBS: dict[str, tuple[dict[str, Any], list[dict[str, Any]]]] = {
             "https://journal.example/1": "<h1>One</h1>",
         },
         [{"url": "https://journal.example/1", "title": "One"}],
+    ),
+    "paintings": (
+        {
+            "https://gallery.example/": '<a class="painting" href="/sea">Sea</a>',
+            "https://gallery.example/sea": '<h1>Sea</h1><img src="img/1.jpg">',
+            "https://gallery.example/img/1.jpg": (200, {"Content-Type": "image/jpeg"}, b"jpeg"),
+        },
+        [{"title": "Sea", "url": "https://gallery.example/img/1.jpg", **PICTURE}],
     ),
     "stock": (
         {

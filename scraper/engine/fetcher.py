@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from urllib.parse import urlencode
 
 from scraper import errors
+from scraper.engine.file_requests import FileRequests, with_file
 from scraper.engine.parse_limit import Bounded, Parsing, too_long
 from scraper.errors import (
     BadAnswer,
@@ -50,14 +51,13 @@ from scraper.model import (
 from scraper.ops.clock import Clock
 from scraper.ops.secrets import LEAST_SECRET, Redaction, is_secret_name, may_leave, names_secret
 from scraper.ops.tracebacks import files_of, origin_of, told, traceback_of
-from scraper.parsing.file_facts import facts_of_content
 from scraper.parsing.page import Page
 from scraper.parsing.queries import watching
 from scraper.politeness import retry, robots
 from scraper.politeness.blocks import AUTH_REFUSED, refusal
 from scraper.politeness.scope import refusal as out_of_scope
 from scraper.runs.archive import Archives
-from scraper.spider import ParseResult, Rules, Spider, parse_failure, parse_page, saves
+from scraper.spider import ParseResult, Rules, Spider, parse_failure, parse_page
 from scraper.spider.identity import ParseInputs, archived_as, identity_of, request_of, request_text
 from scraper.urls import canonical, domain_of, join, variant
 
@@ -121,8 +121,7 @@ class Fetcher:
         self._options = options
         self._clock = clock
         self._archives = archives
-        self._saved_files = files
-        self._keep = files.keep_content if files is not None else facts_of_content
+        self._saved = FileRequests(spider, files)
         self._in_hand = in_hand
         self._bounded = Bounded(options.parse_timeout)
         self._emptied = 0
@@ -151,7 +150,7 @@ class Fetcher:
                 sent = None
                 continue
             yield sent.asked
-            answer = hear(session, sent.asked)
+            answer = with_file(sent.download, hear(session, sent.asked))
             reaction = self._reaction(session, sent.entry, answer.response) if answer.response else None
             following = None
             is_page = reaction is PLAIN and not redirects.is_redirect(answer.exchange.status)
@@ -203,21 +202,11 @@ class Fetcher:
         is_asked_plainly = self._is_uncopied(entry) or entry.id in self._doubtful
         if known is not None and not is_asked_plainly and request.method == "GET":
             headers.update(caching.conditional_headers(known.etag, known.last_modified))
-        download = self._download(entry, request)
+        download = self._saved.download(entry, request)
         if download is not None:
             headers |= download.headers
         asked = ask(session, request.method, entry.url, headers, body, download=download)
         return _Sent(entry, request, asked, download)
-
-    def _download(self, entry: Entry, request: Request) -> Download | None:
-        """What takes the answer to a request for a file."""
-        files = self._saved_files
-        if files is None or not saves(self._spider, request.callback):
-            return None
-        goes_on = request.method == "GET" and not any(
-            name.lower() == "range" for name in request.headers or ()
-        )
-        return Download(files, entry.fp, goes_on=goes_on)
 
     def may_stand(self, entry: Entry) -> bool:
         """Whether the last parse of a page stands for it while the page itself is as it was."""
@@ -226,13 +215,10 @@ class Fetcher:
     def _is_same(self, entry: Entry, own_fields: str = "") -> bool:
         known = entry.known
         return (
-            known is not None and known.inputs == self._inputs(entry, own_fields) and self._has_files(known)
+            known is not None
+            and known.inputs == self._inputs(entry, own_fields)
+            and self._saved.has_all(known)
         )
-
-    def _has_files(self, known: Known) -> bool:
-        """Whether the files that a page's last parse saved are all there."""
-        files = self._saved_files
-        return not known.files or files is None or all(map(files.has, json.loads(known.files)))
 
     def _inputs(self, entry: Entry, own: str) -> str:
         """What a parse depends on beside the page; `own`: what its session sends, such as a currency."""
@@ -243,10 +229,7 @@ class Fetcher:
         known, archives = entry.known, self._archives
         if not self._options.archive or archives is None or known is None or known.is_noarchive:
             return False
-        return not (self._is_file(entry) or archives.has(archived_as(entry)))
-
-    def _is_file(self, entry: Entry) -> bool:
-        return entry.request is not None and saves(self._spider, request_of(entry).callback)
+        return not (self._saved.is_for_file(entry) or archives.has(archived_as(entry)))
 
     def _parsing(
         self, entry: Entry, answer: Answer, reaction: Reaction, following: "_Sent | Visit | None"
@@ -263,15 +246,13 @@ class Fetcher:
         entry, response = sent.entry, answer.response
         if response is None or reaction is None:
             return self._without_answer(sent, answer)
-        if sent.download is not None:
-            response = sent.download.saved(response)
         page = Page(
             sent.request,
             response,
             depth=entry.depth,
             token=self._options.token,
             session=session,
-            keep=self._keep,
+            keep=self._saved.keep,
         )
         if session.has_login and (lost := self._lost_login(session, entry, page)):
             return Visit(entry, Retry(lost, counts=False), answer.exchange, Reaction(is_logged_out=True))
@@ -304,7 +285,7 @@ class Fetcher:
         entry = replace(entry, known=None, attempts=self._options.max_attempts)
         self._doubtful.add(entry.id)  # an archive says nothing else when it is asked again
         request, options = request_of(entry), self._options
-        page = Page(request, response, depth=entry.depth, token=options.token, keep=self._keep)
+        page = Page(request, response, depth=entry.depth, token=options.token, keep=self._saved.keep)
         with self._in_hand(entry.id):
             judged = self._bounded.call(lambda: self._judge(entry, page, PLAIN))
         outcome, rejected = judged or (too_long(self._options.parse_timeout), ())
@@ -501,8 +482,8 @@ class Fetcher:
     def _copy(self, entry: Entry) -> Response | None:
         """The archived body of a known version, to be parsed once more."""
         known = entry.known
-        if known is not None and self._is_file(entry):
-            return self._saved_file(entry, known)
+        if known is not None and self._saved.is_for_file(entry):
+            return self._saved.response(entry, known)
         if self._archives is None or known is None:
             return None
         try:
@@ -514,13 +495,7 @@ class Fetcher:
 
     def saved(self, entry: Entry) -> Response | None:
         """What stands for a request whose file is here; None for any other."""
-        return self._copy(entry) if self._is_file(entry) else None
-
-    def _saved_file(self, entry: Entry, known: Known) -> Response | None:
-        if not known.files or not self._has_files(known):
-            return None
-        (facts,) = json.loads(known.files)
-        return Response(entry.url, 200, Headers(), b"", known.fetched_at, file=facts)
+        return self._copy(entry) if self._saved.is_for_file(entry) else None
 
     def _known(self, response: Response, before: Known) -> Known:
         """The stored validators, brought up to date by a 304 (RFC 9111 4.3.4)."""
@@ -610,6 +585,8 @@ class Fetcher:
         following = page.meta_refresh
         if following is not None and following.seconds <= LONGEST_REFRESH:
             return self._redirect(entry, page, _SEE_OTHER, following.url), ()
+        if reason := self._saved.unwanted(page):
+            return Denied(reason), ()
         queries: Mapping[str, bool] = {}
         try:
             with watching() as queries:
@@ -625,7 +602,7 @@ class Fetcher:
 
     def _is_as_before(self, known: Known, before: Known) -> bool:
         is_same = (before.body_hash, before.inputs) == (known.body_hash, known.inputs)
-        return is_same and self._has_files(before)
+        return is_same and self._saved.has_all(before)
 
     def _called(
         self, entry: Entry, page: Page, known: Known, before: Known | None, queries: Mapping[str, bool]

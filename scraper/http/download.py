@@ -2,6 +2,7 @@
 
 import os
 import re
+from base64 import b64decode
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -19,6 +20,7 @@ _READ = 256 * 1024
 _PAGES = frozenset(("text/html", "application/xhtml+xml"))
 _RANGE = re.compile(r"bytes ([0-9]{1,18})-([0-9]{1,18})/([0-9]{1,18})")
 _STRONG = re.compile(r'"[\x21\x23-\x7e]*"')
+_DIGEST = re.compile(r"(?:^|,)\s*sha-256=:?([A-Za-z0-9+/]{43}=):?\s*(?:,|$)", re.IGNORECASE)
 _PARTIAL, _UNSATISFIABLE = 206, 416
 
 
@@ -64,10 +66,10 @@ class Download:
 
     def _whole(self, url: str, headers: Headers, codings: tuple[str, ...]) -> "FileBody | None":
         kind = type_of(headers, name_of(headers, url))
-        if not self._files.takes(kind):
-            raise Unwanted(f"its type is {kind}, which file_types does not name")
         if kind in _PAGES:
             return None  # a challenge, a login or an error page is told by its text
+        if not self._files.takes(kind):
+            raise Unwanted(f"its type is {kind}, which file_types does not name")
         length = headers.get("content-length", "")
         if length.isdecimal():
             _check(int(length[:19]), self._files.most)
@@ -92,11 +94,15 @@ class Download:
         return FileBody(part.path, descriptor, self._files.most, size=part.size, total=total)
 
     def saved(self, response: Response) -> Response:
-        """The response with what is said about its file, once that is whole and in its place."""
+        """The response with what is said about its file, once that is whole and in its place.
+
+        Raises BadAnswer where it is not what the server says that it is (RFC 9530 3, RFC 3230 4.3.2).
+        """
         if self._body is None:
             return response
         name = name_of(response.headers, response.url)
-        facts = self._files.keep(self._body.path, name, type_of(response.headers, name))
+        said = "" if self._body.is_coded else digest_of(response.headers)
+        facts = self._files.keep(self._body.path, name, type_of(response.headers, name), said)
         return replace(response, status=200, file=facts)
 
     def close(self) -> None:
@@ -133,6 +139,11 @@ class FileBody:
         self._file = os.fdopen(descriptor, "rb+", buffering=0)
         self._most, self._total, self._codings = most, total, codings
         self._size = size
+
+    @property
+    def is_coded(self) -> bool:
+        """Whether there was a coding to undo."""
+        return bool(self._codings)
 
     @property
     def grace(self) -> float:
@@ -183,6 +194,12 @@ _NEW = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
 def _check(size: int, most: int) -> None:
     if size > most:
         raise TooLarge(f"file over max_file ({most / 2**20:g} MiB)")
+
+
+def digest_of(headers: Headers) -> str:
+    """The SHA-256 of the whole file in hexadecimal digits, if its server names it; else empty."""
+    said = _DIGEST.search(headers.get("repr-digest", "")) or _DIGEST.search(headers.get("digest", ""))
+    return b64decode(said[1]).hex() if said is not None else ""
 
 
 def validator_of(headers: Mapping[str, str] | Headers) -> str:

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from scraper.errors import BadAnswer
 from scraper.ops.disk import create, explained, make_folder, open_regular, sync_folder
 from scraper.parsing.file_facts import FOLDER, facts_of
 
@@ -65,7 +66,8 @@ class SavedFiles:
             for path in sorted(self._parts.glob(f"{fp.hex()}.*.part")):
                 found = path.lstat()
                 validator = _decoded(path.name.split(".")[1])
-                if stat.S_ISREG(found.st_mode) and validator and found.st_size:
+                is_ours = stat.S_ISREG(found.st_mode) and found.st_nlink == 1
+                if is_ours and validator and found.st_size:
                     return Part(path, validator, found.st_size)
         return None
 
@@ -110,11 +112,17 @@ class SavedFiles:
         return self._home / FOLDER / _PARTS
 
     # whole files ------------------------------------------------------------------------------------------
-    def keep(self, part: Path, name: str, kind: str) -> dict[str, Any]:
-        """Put a whole part in its place, by its content; what is to be said about it."""
+    def keep(self, part: Path, name: str, kind: str, said: str = "") -> dict[str, Any]:
+        """Put a whole part in its place, by its content; what is to be said about it.
+
+        BadAnswer, and the part is gone, where its SHA-256 is not the one that was `said`.
+        """
         with explained(part):
             with os.fdopen(os.open(part, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC), "rb") as file:
                 digest, size = hashlib.file_digest(file, "sha256").hexdigest(), file.tell()
+                if said not in ("", digest):
+                    part.unlink()
+                    raise BadAnswer("the file is not the one whose digest the server names")
                 facts = facts_of(name, kind, size, digest)
                 if (path := self._found(digest, size)) is not None:
                     part.unlink()

@@ -1,5 +1,6 @@
 """Files of a site: streamed to disk by the hash of their content, known again, and brought back."""
 
+import base64
 import hashlib
 from pathlib import Path
 from typing import Any
@@ -178,14 +179,21 @@ class TestLimits:
     def test_a_type_that_they_name_is_saved(self, types: list[str], tmp_path: Path) -> None:
         assert record_of(crawl(Reports, web_of(Versioned()), files=tmp_path, file_types=types))
 
-    def test_a_challenge_in_the_place_of_a_file_is_a_refusal(self, tmp_path: Path) -> None:
-        page = '<html><title>Just a moment...</title><script src="/cdn-cgi/challenge-platform/x"></script>'
-        result = crawl(
-            Reports,
-            web_of((403, {"cf-mitigated": "challenge", "Content-Type": "text/html"}, page)),
-            files=tmp_path,
+    def test_a_page_in_the_place_of_a_file_is_of_a_type_too(self, tmp_path: Path) -> None:
+        page = 200, {"Content-Type": "text/html"}, "<p>not found"
+        result = crawl(Reports, web_of(page), files=tmp_path, file_types=["application/pdf"])
+        assert result.denied[PDF] == "its type is text/html, which file_types does not name"
+        assert saved(tmp_path) == []
+
+    @pytest.mark.parametrize("types", [[], ["application/pdf"]])
+    def test_a_challenge_in_the_place_of_a_file_is_a_refusal(self, types: list[str], tmp_path: Path) -> None:
+        page = (
+            200,
+            {"cf-mitigated": "challenge", "Content-Type": "text/html"},
+            "<title>Just a moment...</title>",
         )
-        assert PDF in result.failed
+        result = crawl(Reports, web_of(page), files=tmp_path, file_types=types)
+        assert "challenge" in result.failed[PDF]
         assert saved(tmp_path) == []
 
 
@@ -245,6 +253,29 @@ class TestGoingOn:
         result = crawl(Reports, web_of(Versioned()), files=tmp_path)
         assert other.read_bytes() == CONTENT[:5000]
         assert not (tmp_path / record_of(result)["path"]).is_symlink()
+
+
+class TestADigest:
+    RIGHT = base64.b64encode(hashlib.sha256(CONTENT).digest()).decode()
+    WRONG = base64.b64encode(hashlib.sha256(b"").digest()).decode()
+
+    @pytest.mark.parametrize("headers", [{"Repr-Digest": "sha-256=:{}:"}, {"Digest": "MD5=x, SHA-256={}"}])
+    def test_of_the_server_is_held_against_a_file_that_was_gone_on_with(
+        self, headers: dict[str, str], tmp_path: Path
+    ) -> None:
+        left_part(tmp_path, b"x" * 5000)  # of the same version by its name
+        said = {name: value.format(self.RIGHT) for name, value in headers.items()}
+        web = web_of(Versioned(**said))
+        result = crawl(Reports, web, files=tmp_path)
+        assert ranges(web) == ["bytes=5000-", None]
+        assert record_of(result)["sha256"] == hashlib.sha256(CONTENT).hexdigest()
+        assert len(saved(tmp_path)) == 1
+
+    def test_that_never_fits_fails_the_file(self, tmp_path: Path) -> None:
+        web = web_of(Versioned(**{"Repr-Digest": f"sha-256=:{self.WRONG}:"}))
+        result = crawl(Reports, web, files=tmp_path, max_attempts=2)
+        assert "digest" in result.failed[PDF]
+        assert saved(tmp_path) == []
 
 
 class TestAPageThatSaves:

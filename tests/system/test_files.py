@@ -1,6 +1,7 @@
 """Files over real sockets: gone on with after kill -9 and after a cut, and never in memory."""
 
 import hashlib
+import signal
 import threading
 import time
 from collections.abc import Iterator
@@ -31,11 +32,13 @@ class Data(Spider):
 class FileSite:
     """A server of one file that knows ranges. `stops_at`: how far the next answers get, each in turn.
 
-    `holds`: what stopped stays open, as on a line that hangs, until the end of the test.
+    `drips`: seconds between its bytes. `holds`: what stopped stays open, as on a line that hangs, to the
+    end of the test.
     """
 
     stops_at: list[int] = field(default_factory=list)
     holds: bool = False
+    drips: float = 0.0
     asked: list[tuple[str | None, str | None]] = field(default_factory=list)
     end: threading.Event = field(default_factory=threading.Event)
     port: int = 0
@@ -77,6 +80,10 @@ class _Handler(BaseHTTPRequestHandler):
         if status != 304:
             self.send_header("Content-Length", str(len(body)))
         self.end_headers()
+        if self.path == "/data.bin" and site.drips:
+            for n in range(200):
+                self.wfile.write(body[n : n + 1])
+                time.sleep(site.drips)
         most = site.stops_at.pop(0) if self.path == "/data.bin" and site.stops_at else None
         self.wfile.write(body[:most])
         if most is not None:
@@ -153,6 +160,36 @@ def test_a_second_run_asks_only_whether_it_changed(project: Project, file_site: 
     ended = project.run("run", "data", "--json")
     assert (ended.summary["unchanged"], ended.summary["changed"], ended.summary["added"]) == (2, 0, 0)
     assert_saved(project)
+
+
+def test_a_reparse_takes_files_from_the_folder_and_forgets_no_version(
+    project: Project, file_site: FileSite
+) -> None:
+    project.spider("data", SPIDER.format(port=file_site.port))
+    assert project.run("run", "data", "--archive").code == 0
+    ended = project.run("reparse", "data")
+    assert ended.code == 0, ended.text
+    assert_saved(project)
+    assert project.run("run", "data", "--archive", "--json").summary["unchanged"] == 2
+    assert file_site.asked == [(None, None)] * 2
+
+
+def test_a_stop_does_not_wait_for_a_file(project: Project, file_site: FileSite) -> None:
+    project.spider("data", SPIDER.format(port=file_site.port))
+    file_site.stops_at, file_site.holds = [3_000_000], True
+    started = project.start("run", "data")
+    part = part_of(project, 3_000_000)
+    started.signal(signal.SIGTERM)
+    assert started.wait(10).code == 143
+    assert part.stat().st_size == 3_000_000
+
+
+def test_a_file_that_hardly_comes_is_given_up(project: Project, file_site: FileSite) -> None:
+    project.spider("data", SPIDER.format(port=file_site.port))
+    file_site.drips = 0.05
+    ended = project.run("run", "data", "--set", "timeout=0.2", "--set", "max_attempts=1")
+    assert ended.code == 1, ended.text
+    assert "timed out" in ended.err
 
 
 def test_a_folder_of_files_that_is_a_link_is_not_written_to(project: Project, file_site: FileSite) -> None:
