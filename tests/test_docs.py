@@ -135,12 +135,11 @@ def test_every_command_is_described() -> None:
 
 
 @pytest.mark.parametrize("name", COMMANDS)
-def test_a_command_is_described_with_all_its_options_and_no_others(name: str) -> None:
+def test_a_command_is_described_with_all_its_options(name: str) -> None:
     known = {flag for each in command_of(name).params if isinstance(each, click.Option) for flag in each.opts}
     cells = re.findall(r"^\| (`-.*?) \|", section_of_command(name), re.MULTILINE)
     told = {flag for cell in cells for flag in re.findall(r"`(--?[\w-]+)", cell)}
     assert known <= told, f"docs/commands.md, ## {name}, lacks {known - told}"
-    assert told - known <= {"-h", "--help", "--data", "--store"}, told - known
 
 
 @pytest.mark.parametrize("name", COMMANDS)
