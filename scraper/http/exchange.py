@@ -13,8 +13,9 @@ from scraper.http.download import Download, FileBody
 from scraper.http.failures import translate
 from scraper.http.host_settings import lay_over
 from scraper.http.http1 import Http1Exchange
+from scraper.http.origin_settings import OriginSettings
 from scraper.http.response_stream import CHUNK
-from scraper.http.session import DomainSession, OriginSettings
+from scraper.http.session import DomainSession
 from scraper.model import Exchange, Headers, Response
 from scraper.ops.clock import monotonic
 

@@ -3,68 +3,45 @@
 import json
 from collections.abc import Callable, Collection, Mapping, MutableMapping
 from copy import copy
-from dataclasses import dataclass, field
 from hashlib import blake2b
 from threading import get_ident
 from typing import Any
-from urllib.parse import parse_qsl
 
 import requests
 from requests.adapters import BaseAdapter, HTTPAdapter
-from requests.auth import AuthBase
 from requests.cookies import cookiejar_from_dict, merge_cookies
 
-from scraper.errors import LoginFailed, RequestDenied, ScraperError
+from scraper.errors import LoginFailed, RequestDenied
 from scraper.http import connection, redirects
 from scraper.http.adapter import MOST_POOLS, Adapter, LimitedAdapter, put_behind_limiter
 from scraper.http.cookies import Jar
 from scraper.http.digest import DigestAuth
 from scraper.http.host_settings import HostSettings, lay_over
+from scraper.http.login_forms import (
+    LoginProgress,
+    has_form_again,
+    is_refused_login,
+    page_key,
+    page_of,
+    referer,
+)
+from scraper.http.origin_settings import (
+    OriginSettings,
+    no_auth,
+    readdress,
+    take_off_secrets,
+    without_session_params,
+)
 from scraper.http.reach import Reach
-from scraper.model import Headers, Request, Response
+from scraper.model import Headers
 from scraper.ops.clock import Clock, SystemClock
 from scraper.ops.secrets import Redaction, is_secret_name, may_leave, names_secret
-from scraper.parsing.forms import Form
 from scraper.parsing.page import Page
 from scraper.politeness import retry
 from scraper.settings.origins import is_own
 from scraper.urls import domain_of, is_public_suffix, origin_of
 
-MOST_PLACES = 1000  # a hostile domain has origins without end
-
-
-@dataclass(frozen=True, slots=True)
-class OriginSettings:
-    """What holds for an origin; `asked`: the session's `verify` when this was found out.
-
-    `lines`: header fields of the settings, basic and bearer credentials among them. `is_home`: it belongs to
-    the session's domain. `is_own`: what somebody put on the session (fields, credentials, parameters, a
-    certificate) is meant for it. `needs_more`: a proxy or digest, which only the ordinary way knows.
-    """
-
-    asked: Any
-    verify: connection.Verify
-    lines: Mapping[str, str]
-    digest: DigestAuth | None
-    is_home: bool
-    is_own: bool
-    needs_more: bool
-
-
-@dataclass(slots=True)
-class _Login:
-    """What a login has done so far; `status` of its last answer. `came_back`: it shows the form once more."""
-
-    sends: int = 0
-    came_back: bool = False
-    status: int = 0
-    pages: set[str] = field(default_factory=set)
-
-    def note(self, request: requests.PreparedRequest) -> None:
-        """Remember what is sent, and where a password may have gone."""
-        self.sends += 1
-        if request.method == "POST":
-            self.pages.add(_page_key(request.url or ""))
+MOST_ORIGINS = 1000  # a hostile domain has origins without end
 
 
 class DomainSession(requests.Session):
@@ -120,10 +97,10 @@ class DomainSession(requests.Session):
         self.secrets: set[str] = set()
         self._redacted: tuple[Any, Redaction] | None = None
         self._is_portable = True
-        self._login: _Login | None = None
+        self._login: LoginProgress | None = None
         self._login_pages: frozenset[str] = frozenset()
         self._host_settings: dict[str, HostSettings] = {}
-        self._places: dict[str, OriginSettings] = {}
+        self._origin_settings: dict[str, OriginSettings] = {}
         self._dumped: tuple[Any, ...] = (0, False, frozenset(), ())
         if headers:
             self.headers.update(headers)
@@ -197,13 +174,13 @@ class DomainSession(requests.Session):
             self._mean(url)
         answer = super().request(method, url, *args, **kwargs)
         if self._login is not None and not kwargs.get("stream"):
-            self._login.came_back = self._is_refused_login(answer)
+            self._login.came_back = is_refused_login(answer)
         return answer
 
     def _mean(self, url: str) -> None:
         if (origin := origin_of(url)) not in self._login_origins:
             self._login_origins.add(origin)
-            self._places.clear()
+            self._origin_settings.clear()
 
     @property
     def redaction(self) -> Redaction:
@@ -253,13 +230,13 @@ class DomainSession(requests.Session):
         if not origin_settings.is_own:
             # `requests` takes None for "leave it out".
             lines = {name: None for name in self.headers if name.lower() not in self.identity}
-            auth = auth or _unchanged
-            request.params = _without(self.params, request.params)
+            auth = auth or no_auth
+            request.params = without_session_params(self.params, request.params)
         lay_over(lines, origin_settings.lines)
         lay_over(lines, request.headers or {})
         request.headers = lines
         if "Authorization" in origin_settings.lines:
-            auth = auth or _unchanged
+            auth = auth or no_auth
         request.auth = auth
         return request
 
@@ -273,9 +250,11 @@ class DomainSession(requests.Session):
                 setattr(prepared_request, "is_loop", prepared_request.method == response.request.method)  # noqa: B010
             if not redirects.may_know_secrets(old, new):
                 self._check_body(prepared_request, old)
-                self._take_off_secrets(prepared_request)
+                take_off_secrets(prepared_request, self.identity)
             if self.origin_settings(old) is not self.origin_settings(new):
-                self._readdress(prepared_request, self.origin_settings(old), self.origin_settings(new))
+                readdress(
+                    prepared_request, self.headers, self.origin_settings(old), self.origin_settings(new)
+                )
 
     def _check_body(self, prepared: requests.PreparedRequest, old: str) -> None:
         """A redirect takes no password to another origin, unless the spider wrote that one itself."""
@@ -288,32 +267,6 @@ class DomainSession(requests.Session):
                 f"{_bare(old)} redirects to {_bare(url)}, and what was sent would go along to another origin",
                 "if that is right, send it there by name",
             )
-
-    def _take_off_secrets(self, prepared: requests.PreparedRequest) -> None:
-        headers: Any = prepared.headers
-        for name in list(headers):
-            # The cookies are those for the new URL already, and the proxy is the same.
-            is_new = name.lower() in ("cookie", "proxy-authorization")
-            if not (is_new or name.lower() in self.identity or may_leave(name)):
-                del headers[name]
-
-    def _readdress(
-        self, prepared: requests.PreparedRequest, old: OriginSettings, new: OriginSettings
-    ) -> None:
-        headers: Any = prepared.headers
-        for name, value in old.lines.items():
-            if headers.get(name) == value:
-                del headers[name]
-        if new.is_own:
-            headers.update({name: value for name, value in self.headers.items() if name not in headers})
-        if old.digest is not new.digest or not new.is_own:
-            hooks = prepared.hooks["response"]
-            prepared.hooks["response"] = [
-                hook for hook in hooks if not isinstance(getattr(hook, "__self__", None), AuthBase)
-            ]
-        headers.update(new.lines)
-        if new.digest is not None and new.digest is not old.digest:
-            prepared.prepare_auth(new.digest)
 
     def merge_environment_settings(
         self,
@@ -366,7 +319,7 @@ class DomainSession(requests.Session):
         found = page.form(form, given)
         self.secrets.update(str(given[name]) for name in found.secrets if given.get(name))
         if self._login is not None:
-            self._login.pages.add(_page_key(page.url))
+            self._login.pages.add(page_key(page.url))
         sent = found.submission(given, button)
         if any(given.get(name) for name in found.secrets):
             self._check_target(page.url, sent.url)
@@ -375,30 +328,8 @@ class DomainSession(requests.Session):
             headers["Content-Type"] = sent.content_type
         answer = super().request(sent.method, sent.url, data=sent.body, headers=headers)
         if self._login is not None and found.secrets:
-            self._login.came_back = self._has_form_again(answer, found)
+            self._login.came_back = has_form_again(answer, found)
         return answer
-
-    def _has_form_again(self, answer: requests.Response, sent: Form) -> bool:
-        """Whether an answer shows the form that was just sent, as a login page does to a wrong password."""
-        try:
-            again = self._page(answer).form("form", sent.secrets)
-        except (ScraperError, ValueError):
-            return False
-        return sent.secrets <= set(again.names) and _page_key(again.action) == _page_key(sent.action)
-
-    def _is_refused_login(self, answer: requests.Response) -> bool:
-        """Whether what was posted by hand has led to the form that sends it, to be filled in once more."""
-        first = (answer.history or [answer])[0].request
-        body = first.body.decode("utf-8", "replace") if isinstance(first.body, bytes) else first.body
-        if first.method != "POST" or not isinstance(body, str):
-            return False
-        names = {name for name, _ in parse_qsl(body)}
-        try:
-            again = self._page(answer).form("form", names)
-        except (ScraperError, ValueError):
-            return False
-        is_for_it = _page_key(again.action) == _page_key(first.url or "")
-        return is_for_it and bool(again.secrets) and again.secrets <= names
 
     def _check_target(self, page: str, url: str) -> None:
         """A password goes over plain http only to what the spider itself wrote as http."""
@@ -415,9 +346,7 @@ class DomainSession(requests.Session):
         if isinstance(page, str):
             page = self.get(page)
             page.raise_for_status()
-        headers = Headers((name, value) for name, value in page.headers.items())
-        answer = Response(page.url, page.status_code, headers, page.content, self.clock.wall())
-        return Page(Request(page.url), answer)
+        return page_of(page, self.clock.wall())
 
     def log_in(self, login: Callable[[Any], None]) -> None:
         """Let a spider log in; raises what it raises, and LoginFailed where the last answer was 401 or 403.
@@ -425,7 +354,7 @@ class DomainSession(requests.Session):
         What it leaves in cookies is kept across runs; headers and auth live as long as the session.
         """
         before = self._belongings()
-        self._login = done = _Login()
+        self._login = done = LoginProgress()
         try:
             login(self)
         finally:
@@ -454,9 +383,9 @@ class DomainSession(requests.Session):
 
     def is_login_page(self, url: str) -> bool:
         """Whether a form was submitted from this address, or something posted to it, to log in."""
-        return bool(self._login_pages) and _page_key(url) in self._login_pages
+        return bool(self._login_pages) and page_key(url) in self._login_pages
 
-    # places ------------------------------------------------------------------------------------------
+    # settings by origin --------------------------------------------------------------------------------
 
     def _host_settings_of(self, url: str) -> HostSettings:
         if self.host_settings is None:
@@ -477,15 +406,15 @@ class DomainSession(requests.Session):
         # Reading the environment for every page would cost as much as the request.
         end = url.find("/", 8)
         origin = url[:end] if end > 0 else url
-        found = self._places.get(origin)
+        found = self._origin_settings.get(origin)
         if found is None or self.verify is not found.asked:
-            if len(self._places) >= MOST_PLACES:
-                self._places.clear()
+            if len(self._origin_settings) >= MOST_ORIGINS:
+                self._origin_settings.clear()
                 self._host_settings.clear()
-            found = self._places[origin] = self._new_origin_settings(origin)
+            found = self._origin_settings[origin] = self._find_origin_settings(origin)
         return found
 
-    def _new_origin_settings(self, origin: str) -> OriginSettings:
+    def _find_origin_settings(self, origin: str) -> OriginSettings:
         host_settings = self._host_settings_of(origin)
         settings = self.merge_environment_settings(origin, {}, None, None, None)
         auth = host_settings.auth
@@ -549,41 +478,5 @@ def _merged(jar: Jar, cookies: Any) -> Any:
     return merge(jar, read(cookies) if isinstance(cookies, dict) else cookies or {})
 
 
-def _unchanged(request: Any) -> Any:
-    """Credentials that add nothing, so that `requests` looks for no others."""
-    return request
-
-
-def _without(own: Any, params: Any) -> Any:
-    """A request's parameters without those that a session adds to each; None is "leave it out"."""
-    if isinstance(params, str | bytes) or not isinstance(own, Mapping):
-        return params
-    return {**dict.fromkeys(own), **dict(params or {})}
-
-
-def referer(page: str, url: str) -> dict[str, str]:
-    """The Referer field as browsers send it: whole within an origin, the origin alone to others.
-
-    From https to http none (Referrer Policy, strict-origin-when-cross-origin).
-    """
-    if page.startswith("https:") and not url.startswith("https:"):
-        return {}
-    is_same = origin_of(page) == origin_of(url)
-    return {"Referer": page.partition("#")[0] if is_same else f"{origin_of(page)}/"}
-
-
 def _bare(url: str) -> str:
     return url.partition("?")[0][:200]
-
-
-def _page_key(url: str) -> str:
-    """Host, port and path: the same page with another query, scheme or slash at its end is the same page.
-
-    Only the root of a host ends with a slash.
-    """
-    origin_settings = url.partition("://")[2].partition("#")[0].partition("?")[0]
-    return (
-        origin_settings.rstrip("/")
-        if origin_settings.rstrip("/").find("/") > 0
-        else origin_settings.rstrip("/") + "/"
-    )

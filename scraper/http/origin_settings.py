@@ -1,0 +1,75 @@
+"""The settings of a session for one origin, and what changes when a redirect leads to another."""
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import requests
+from requests.auth import AuthBase
+
+from scraper.http import connection
+from scraper.http.digest import DigestAuth
+from scraper.ops.secrets import may_leave
+
+
+@dataclass(frozen=True, slots=True)
+class OriginSettings:
+    """What holds for an origin; `asked`: the session's `verify` when this was found out.
+
+    `lines`: header fields of the settings, basic and bearer credentials among them. `is_home`: it belongs to
+    the session's domain. `is_own`: what somebody put on the session (fields, credentials, parameters, a
+    certificate) is meant for it. `needs_more`: a proxy or digest, which only the ordinary way knows.
+    """
+
+    asked: Any
+    verify: connection.Verify
+    lines: Mapping[str, str]
+    digest: DigestAuth | None
+    is_home: bool
+    is_own: bool
+    needs_more: bool
+
+
+def take_off_secrets(prepared: requests.PreparedRequest, identity: Collection[str]) -> None:
+    """Remove the header fields that another origin may not see; those named in `identity` stay."""
+    headers: Any = prepared.headers
+    for name in list(headers):
+        # The cookies are those for the new URL already, and the proxy is the same.
+        is_new = name.lower() in ("cookie", "proxy-authorization")
+        if not (is_new or name.lower() in identity or may_leave(name)):
+            del headers[name]
+
+
+def readdress(
+    prepared: requests.PreparedRequest, own: Mapping[str, Any], old: OriginSettings, new: OriginSettings
+) -> None:
+    """Change a redirected request from the settings of one origin to those of another.
+
+    `own`: the header fields of the session.
+    """
+    headers: Any = prepared.headers
+    for name, value in old.lines.items():
+        if headers.get(name) == value:
+            del headers[name]
+    if new.is_own:
+        headers.update({name: value for name, value in own.items() if name not in headers})
+    if old.digest is not new.digest or not new.is_own:
+        hooks = prepared.hooks["response"]
+        prepared.hooks["response"] = [
+            hook for hook in hooks if not isinstance(getattr(hook, "__self__", None), AuthBase)
+        ]
+    headers.update(new.lines)
+    if new.digest is not None and new.digest is not old.digest:
+        prepared.prepare_auth(new.digest)
+
+
+def no_auth(request: Any) -> Any:
+    """Credentials that add nothing, so that `requests` looks for no others."""
+    return request
+
+
+def without_session_params(own: Any, params: Any) -> Any:
+    """A request's parameters without those that a session adds to each; None is "leave it out"."""
+    if isinstance(params, str | bytes) or not isinstance(own, Mapping):
+        return params
+    return {**dict.fromkeys(own), **dict(params or {})}
