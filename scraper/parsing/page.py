@@ -33,9 +33,7 @@ _FEED_HREFS: Any = etree.XPath(
     smart_strings=False,
 )
 _RELS: Any = etree.XPath("//a[@href]|//area[@href]")
-_METAS: Any = etree.XPath("//meta[@name and @content]")
 _REFRESHES: Any = etree.XPath("//meta[@http-equiv and @content][not(ancestor::template)]")
-_BASE: Any = etree.XPath("string(//base[@href][1]/@href)", smart_strings=False)
 _TEXT_TYPES = frozenset(
     {"", "text/plain", "application/octet-stream", "binary/octet-stream", "unknown/unknown"}
 )
@@ -374,9 +372,17 @@ class Page:
         """What relative links are relative to: the page's URL, or its `<base href>` (HTML 4.2.3)."""
         if self._base is None:
             self._base = join(None, self.url) or self.url
-            if self._mentions("<base"):
-                self._base = hrefs.web_url(self._base, _BASE(self.tree)) or self._base
+            stated = (base.get("href") for base in self._elements("base", "<base"))
+            if href := next(filter(None, stated), None):
+                self._base = hrefs.web_url(self._base, href) or self._base
         return self._base
+
+    def _elements(self, name: str, *words: str) -> Iterable[Any]:
+        """The elements of a name; none where the page is not parsed yet and holds none of `words`.
+
+        A tree knows sooner than a text whether it has one.
+        """
+        return self.tree.iter(name) if self._tree is not None or self._mentions(*words) else ()
 
     def _mentions(self, *words: str) -> bool:
         if self._lower is None:
@@ -488,9 +494,9 @@ class Page:
 
     def _metas(self, *names: str) -> list[tuple[str, str]]:
         """(name, content) of the meta elements, if the page mentions one of `names`."""
-        if self._is_xml() or not self._mentions(*names):
-            return []
-        return [(meta.get("name"), meta.get("content")) for meta in _METAS(self.tree)]
+        metas = () if self._is_xml() else self._elements("meta", *names)
+        said = ((meta.get("name"), meta.get("content")) for meta in metas)
+        return [(name, content) for name, content in said if name is not None and content is not None]
 
 
 def _form_name(form: Any) -> str:
@@ -500,6 +506,8 @@ def _form_name(form: Any) -> str:
 
 def _check_size(text: str, times: int = 1) -> None:
     """Raise PageTooLarge for markup whose tree would fill the memory: a few letters make an element."""
+    if times * len(text) * _ATTRIBUTE <= _MOST_MEMORY:
+        return
     size = times * (text.count("<") * _ELEMENT + text.count("=") * _ATTRIBUTE)
     if size > _MOST_MEMORY:
         most = _MOST_MEMORY // 2**20
