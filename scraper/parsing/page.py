@@ -13,7 +13,6 @@ from scraper.model import Headers, Request, Response
 from scraper.parsing import extraction, hrefs, refresh
 from scraper.parsing.encoding import decode, encoding_of
 from scraper.parsing.file_facts import Keeper, facts_of_content, name_of, safe_name, type_of
-from scraper.parsing.form_controls import marked, needs_marks, read
 from scraper.parsing.forms import Form
 from scraper.parsing.queries import WatchedSelector
 from scraper.parsing.refresh import Refresh
@@ -400,6 +399,9 @@ class Page:
             there = ", ".join(dict.fromkeys(_form_name(form) for form in self.tree.iter("form"))) or "none"
             place = self.url.partition("?")[0][:200]
             raise SpiderError(f"{place} has no form {query!r} (status {self.status})", f"it has {there}")
+        # Imported on first use, as few spiders send forms.
+        from scraper.parsing.form_controls import read
+
         elements, is_marked = self._as_parsed([one.root for one in found[:_MOST_FORMS]])
         forms = (read(one, self.base, self.url, self.encoding, is_marked=is_marked) for one in elements)
         first = next(forms)
@@ -409,6 +411,8 @@ class Page:
 
     def _as_parsed(self, forms: list[Any]) -> tuple[list[Any], bool]:
         """The same forms, where that matters of a tree that tells where their end tags stood."""
+        from scraper.parsing.form_controls import marked, needs_marks
+
         if not needs_marks(self.tree):
             return forms, False
         places = {form: at for at, form in enumerate(self.tree.iter("form"))}
