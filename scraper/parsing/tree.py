@@ -201,10 +201,12 @@ def _count_tags(body: str) -> Counter[str]:
 
 def _amended(root: Any, tags: Mapping[str, int]) -> Any:
     """lxml's tree with the elements that the Standard implies, and without those that it does not nest."""
-    if root.tag == "html" and root.find("head") is None:
-        root.insert(0, root.makeelement("head"))
-    if root.tag == "html" and root.find("body") is None and root.find("frameset") is None:
-        root.append(root.makeelement("body"))
+    if root.tag == "html":
+        parts = [child.tag for child in root]
+        if "head" not in parts:
+            root.insert(0, root.makeelement("head"))
+        if "body" not in parts and "frameset" not in parts:
+            root.append(root.makeelement("body"))
     if _TO_AMEND.isdisjoint(tags):
         return root
     for element in list(root.iter(*_VOID)):
