@@ -372,7 +372,7 @@ class Page:
         if self._base is None:
             self._base = join(None, self.url) or self.url
             stated = (base.get("href") for base in self._elements("base", "<base"))
-            if href := next(filter(None, stated), None):
+            if href := next((href for href in stated if href is not None), ""):
                 self._base = hrefs.web_url(self._base, href) or self._base
         return self._base
 
@@ -497,10 +497,11 @@ class Page:
         return facts
 
     def _metas(self, *names: str) -> list[tuple[str, str]]:
-        """(name, content) of the meta elements, if the page mentions one of `names`."""
+        """(name, content) of the meta elements, if one of them has one of `names`."""
         metas = () if self._is_xml() else self._elements("meta", *names)
-        said = ((meta.get("name"), meta.get("content")) for meta in metas)
-        return [(name, content) for name, content in said if name is not None and content is not None]
+        said = [(meta.get("name"), meta.get("content")) for meta in metas]
+        said = [(name, content) for name, content in said if name is not None and content is not None]
+        return said if any(name.strip().lower() in names for name, _ in said) else []
 
 
 def _form_name(form: Any) -> str:
