@@ -45,7 +45,7 @@ class Headers(Mapping[str, str]):
         return f"Headers({self.items_all()!r})"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Request:
     """One thing to fetch and the name of the spider method that parses it.
 
@@ -93,21 +93,23 @@ class Request:
     ) -> None:
         # Stored by name, so that a frontier outlives the process that filled it.
         name = callback if isinstance(callback, str) else getattr(callback, "__name__", repr(callback))
-        assign = object.__setattr__
-        assign(self, "url", url)
-        assign(self, "callback", name)
-        assign(self, "method", method.upper())
-        assign(self, "headers", headers)
-        assign(self, "params", params)
-        assign(self, "data", data)
-        assign(self, "json", json)
-        assign(self, "meta", meta)
-        assign(self, "priority", priority)
-        assign(self, "max_age", max_age)
-        assign(self, "dont_filter", dont_filter)
-        assign(self, "handle_statuses", tuple(handle_statuses))
-        assign(self, "modified_at", modified_at)
-        assign(self, "budget", tuple(budget) if isinstance(budget, list) else budget)
+        # A page has many links: at once, as setting one after the other in a frozen class costs more.
+        self.__dict__.update(
+            url=url,
+            callback=name,
+            method=method.upper(),
+            headers=headers,
+            params=params,
+            data=data,
+            json=json,
+            meta=meta,
+            priority=priority,
+            max_age=max_age,
+            dont_filter=dont_filter,
+            handle_statuses=tuple(handle_statuses),
+            modified_at=modified_at,
+            budget=tuple(budget) if isinstance(budget, list) else budget,
+        )
 
 
 SAVE = "save"

@@ -10,7 +10,6 @@ from typing import Any
 
 import click
 
-from scraper.app.archived.replay import replay as replay_files
 from scraper.app.options import Options, Prepared, open_store, prepare
 from scraper.app.project import told_worker
 from scraper.app.running.start_run import run
@@ -28,7 +27,7 @@ from scraper.cli.options import (
 from scraper.cli.progress import Counts, Milestones, Narrator, Pace
 from scraper.errors import StoreBusy
 from scraper.ops.clock import SystemClock
-from scraper.ops.cron import trim_log
+from scraper.ops.cron_log import trim_log
 from scraper.ops.printable import json_text, printable
 from scraper.runs.events import Event, Listener, Ticked, Visited
 from scraper.settings import DEFAULT
@@ -117,8 +116,15 @@ def run_command(
     caller().redaction = prepared.redaction
     if quiet:
         trim_log(data / prepared.loaded.name / "cron.log")
-    summary = run_watched(prepared, Manner(quiet, as_json), replay_files if replay else run)
+    summary = run_watched(prepared, Manner(quiet, as_json), _replay() if replay else run)
     return int(summary["exit_code"])
+
+
+def _replay() -> Go:
+    # Imported on first use: few runs read files, and each module costs the start of all others.
+    from scraper.app.archived.replay import replay
+
+    return replay
 
 
 def run_watched(prepared: Prepared, manner: Manner, go: Go = run) -> dict[str, Any]:

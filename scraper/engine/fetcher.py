@@ -124,6 +124,7 @@ class Fetcher:
         self._saved = FileRequests(spider, files)
         self._in_hand = in_hand
         self._bounded = Bounded(options.parse_timeout)
+        self._too_long = too_long(options.parse_timeout)
         self._emptied = 0
         self._files = files_of(type(spider))
         self._redaction = redaction or Redaction()
@@ -235,7 +236,7 @@ class Fetcher:
         self, entry: Entry, answer: Answer, reaction: Reaction, following: "_Sent | Visit | None"
     ) -> Parsing:
         sent = following.entry if following is not None else None
-        visit = Visit(entry, too_long(self._options.parse_timeout), answer.exchange, reaction)
+        visit = Visit(entry, self._too_long, answer.exchange, reaction)
         tries, reason = entry.attempts + 1, "still being parsed when the run stopped"
         is_last = tries >= self._options.max_attempts
         return Parsing(visit, Failed(f"{reason}, {tries} times", reason) if is_last else Retry(reason), sent)
@@ -288,7 +289,7 @@ class Fetcher:
         page = Page(request, response, depth=entry.depth, token=options.token, keep=self._saved.keep)
         with self._in_hand(entry.id):
             judged = self._bounded.call(lambda: self._judge(entry, page, PLAIN))
-        outcome, rejected = judged or (too_long(self._options.parse_timeout), ())
+        outcome, rejected = judged or (self._too_long, ())
         if isinstance(outcome, Retry):
             outcome = Failed(f"{outcome.reason} in the archive", outcome.reason)
         return self._discreet(None, Visit(entry, outcome, None, PLAIN, rejected))

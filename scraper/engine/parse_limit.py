@@ -4,7 +4,6 @@ A parser or an XPath query at work in C cannot be interrupted. It leaves the oth
 the page is given up and its thread ends as soon as it is back in Python.
 """
 
-import ctypes
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -50,6 +49,9 @@ def deadly(entry: Entry) -> Failed | None:
 
 def end_thread(thread: int) -> None:
     """Raise GivenUp in a thread, by its identity, at its next step in Python."""
+    # Imported on first use: few runs need it, and it is slow to load.
+    import ctypes
+
     ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread), ctypes.py_object(GivenUp))
 
 

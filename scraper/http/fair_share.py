@@ -23,11 +23,16 @@ class FairShare:
         self.size = 0
 
     def __enter__(self) -> None:
-        self._since = self._since or monotonic()
-        self._began = thread_time()
+        now = monotonic()
+        self._since = self._since or now
+        self._began = thread_time() if self._spent >= BURST else now
 
     def __exit__(self, *_: object) -> None:
-        self._spent += thread_time() - self._began
+        if self._spent >= BURST:
+            self._spent += thread_time() - self._began
+        else:
+            # More passes than is spent, and asking what is spent costs more than a usual answer.
+            self._spent = min(BURST, self._spent + monotonic() - self._began)
 
     @property
     def pause(self) -> float:

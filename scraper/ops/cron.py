@@ -1,14 +1,13 @@
 """Runs by the clock: the line for cron, and the user's crontab.
 
 The line's output goes to cron, which mails it, and to data/NAME/cron.log, for machines without mail. A run
-that is OK prints nothing (`run --quiet`), so both speak only when somebody has to look; `trim_log` keeps the
+that is OK prints nothing (`run --quiet`), so both speak only when somebody has to look; `cron_log` keeps the
 log small. Only `read_crontab` and `write_crontab` touch the machine.
 
 The line is written so that every cron reads it alike: five fields of numbers, and no character in quotes that
 one of them changes (docs/compatibility.md).
 """
 
-import fcntl
 import os
 import re
 import shlex
@@ -20,7 +19,6 @@ from pathlib import Path
 from scraper.errors import UsageError
 from scraper.ops.schedule import Schedule
 
-MAX_LOG = 2**20
 MAX_COMMAND = 990  # Debian's cron reads 999 characters and drops the rest
 LOST = "scraper-cron.log"  # in the home folder: what a line says whose project is gone, and its log with it
 
@@ -234,23 +232,3 @@ def _crontab(argument: str, text: str = "") -> subprocess.CompletedProcess[str]:
 def _refused(what: str, done: subprocess.CompletedProcess[str]) -> UsageError:
     said = " ".join(done.stderr.split())[:300] or f"exit code {done.returncode}"
     return UsageError(f"the crontab cannot be {what}: {said}")
-
-
-def trim_log(path: Path, most: int = MAX_LOG) -> None:
-    """Cut a log of more than `most` bytes to its last half, in place: `tee -a` goes on at the end of it.
-
-    Never raises: a log is no reason not to run.
-    """
-    try:
-        with open(path, "r+b") as file:
-            size = os.fstat(file.fileno()).st_size
-            if size <= most:
-                return
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            file.seek(size - most // 2)
-            kept = file.read(most).partition(b"\n")[2]
-            file.seek(0)
-            file.write(kept)
-            file.truncate()
-    except OSError:
-        pass

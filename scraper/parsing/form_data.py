@@ -1,6 +1,5 @@
 """What a form sends, in bytes (HTML 4.10.22.7, URL 5.2, RFC 7578)."""
 
-import mimetypes
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
@@ -43,6 +42,8 @@ def _upload(name: str, given: Any) -> Upload:
             content = given.read_bytes()
         except OSError as error:
             raise SpiderError(f"the file for the field {name!r} cannot be read: {error}") from None
+        import mimetypes  # few forms send files, and it is slow to load
+
         return Upload(given.name, content, mimetypes.guess_type(given.name)[0] or _OCTETS)
     if isinstance(given, tuple) and len(given) in (2, 3):
         content = given[1].encode() if isinstance(given[1], str) else bytes(given[1])

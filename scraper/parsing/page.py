@@ -13,7 +13,6 @@ from scraper.model import Headers, Request, Response
 from scraper.parsing import extraction, hrefs, refresh
 from scraper.parsing.encoding import decode, encoding_of
 from scraper.parsing.file_facts import Keeper, facts_of_content, name_of, safe_name, type_of
-from scraper.parsing.form_controls import marked, needs_marks, read
 from scraper.parsing.forms import Form
 from scraper.parsing.queries import WatchedSelector
 from scraper.parsing.refresh import Refresh
@@ -33,9 +32,7 @@ _FEED_HREFS: Any = etree.XPath(
     smart_strings=False,
 )
 _RELS: Any = etree.XPath("//a[@href]|//area[@href]")
-_METAS: Any = etree.XPath("//meta[@name and @content]")
 _REFRESHES: Any = etree.XPath("//meta[@http-equiv and @content][not(ancestor::template)]")
-_BASE: Any = etree.XPath("string(//base[@href][1]/@href)", smart_strings=False)
 _TEXT_TYPES = frozenset(
     {"", "text/plain", "application/octet-stream", "binary/octet-stream", "unknown/unknown"}
 )
@@ -374,9 +371,17 @@ class Page:
         """What relative links are relative to: the page's URL, or its `<base href>` (HTML 4.2.3)."""
         if self._base is None:
             self._base = join(None, self.url) or self.url
-            if self._mentions("<base"):
-                self._base = hrefs.web_url(self._base, _BASE(self.tree)) or self._base
+            stated = (base.get("href") for base in self._elements("base", "<base"))
+            if href := next((href for href in stated if href is not None), ""):
+                self._base = hrefs.web_url(self._base, href) or self._base
         return self._base
+
+    def _elements(self, name: str, *words: str) -> Iterable[Any]:
+        """The elements of a name; none where the page is not parsed yet and holds none of `words`.
+
+        A tree knows sooner than a text whether it has one.
+        """
+        return self.tree.iter(name) if self._tree is not None or self._mentions(*words) else ()
 
     def _mentions(self, *words: str) -> bool:
         if self._lower is None:
@@ -394,6 +399,9 @@ class Page:
             there = ", ".join(dict.fromkeys(_form_name(form) for form in self.tree.iter("form"))) or "none"
             place = self.url.partition("?")[0][:200]
             raise SpiderError(f"{place} has no form {query!r} (status {self.status})", f"it has {there}")
+        # Imported on first use, as few spiders send forms.
+        from scraper.parsing.form_controls import read
+
         elements, is_marked = self._as_parsed([one.root for one in found[:_MOST_FORMS]])
         forms = (read(one, self.base, self.url, self.encoding, is_marked=is_marked) for one in elements)
         first = next(forms)
@@ -403,6 +411,8 @@ class Page:
 
     def _as_parsed(self, forms: list[Any]) -> tuple[list[Any], bool]:
         """The same forms, where that matters of a tree that tells where their end tags stood."""
+        from scraper.parsing.form_controls import marked, needs_marks
+
         if not needs_marks(self.tree):
             return forms, False
         places = {form: at for at, form in enumerate(self.tree.iter("form"))}
@@ -492,10 +502,11 @@ class Page:
         return facts
 
     def _metas(self, *names: str) -> list[tuple[str, str]]:
-        """(name, content) of the meta elements, if the page mentions one of `names`."""
-        if self._is_xml() or not self._mentions(*names):
-            return []
-        return [(meta.get("name"), meta.get("content")) for meta in _METAS(self.tree)]
+        """(name, content) of the meta elements, if one of them has one of `names`."""
+        metas = () if self._is_xml() else self._elements("meta", *names)
+        said = [(meta.get("name"), meta.get("content")) for meta in metas]
+        said = [(name, content) for name, content in said if name is not None and content is not None]
+        return said if any(name.strip().lower() in names for name, _ in said) else []
 
 
 def _form_name(form: Any) -> str:
@@ -505,6 +516,8 @@ def _form_name(form: Any) -> str:
 
 def _check_size(text: str, times: int = 1) -> None:
     """Raise PageTooLarge for markup whose tree would fill the memory: a few letters make an element."""
+    if times * len(text) * _ATTRIBUTE <= _MOST_MEMORY:
+        return
     size = times * (text.count("<") * _ELEMENT + text.count("=") * _ATTRIBUTE)
     if size > _MOST_MEMORY:
         most = _MOST_MEMORY // 2**20

@@ -8,6 +8,7 @@ lexbor (a parser by the Standard, section 13.2) takes over, and its tree is copi
 import re
 import threading
 from collections import Counter
+from collections.abc import Mapping
 from html.entities import html5
 from typing import Any
 
@@ -26,10 +27,12 @@ _ROOT = re.compile(r"(?>[\s\ufeff]+|<\?[^>]*>|<!--.*?-->|<!DOCTYPE[^>\[]*>)*+<ht
 _ENTITY = re.compile(r"&([A-Za-z][A-Za-z0-9]{1,31};)")
 _PREDEFINED = frozenset({"amp;", "lt;", "gt;", "quot;", "apos;"})
 
-_TAGS = re.compile(r"<(/?[a-zA-Z][a-zA-Z0-9-]*)").findall
+_TAGS = re.compile(r"<(/?[a-zA-Z][^\s/>]*+)").findall
 _FORMATS = ("b", "big", "code", "em", "font", "i", "nobr", "s", "small", "strike", "strong", "tt", "u")
 # Void elements that libxml2 takes for containers.
 _VOID = ("wbr", "source", "track", "embed", "keygen", "bgsound", "param")
+_WITH_LINE_END = ("textarea", "pre", "listing")  # one at their start is none of their text
+_TO_AMEND = frozenset((*_VOID, *_WITH_LINE_END, "table"))
 _ENDLESS = frozenset(
     (
         *_VOID,
@@ -99,12 +102,13 @@ def parse_html(text: str) -> tuple[Any, str]:
     if root is None:
         return html.Element("html"), ""
     errors = [error for error in parser.error_log if error.type_name not in _HARMLESS]
-    if not errors and _is_standard(root, body):
-        return _amended(root), ""
+    tags = _count_tags(body)
+    if not errors and _is_standard(root, body, tags):
+        return _amended(root, tags), ""
     is_deep = any(error.type_name == _LIMIT for error in errors)
-    if _is_costly(root, body, is_deep):
+    if _is_costly(root, tags, is_deep):
         cut = ", and what is nested deeper than 2,048 elements is lost" if is_deep else ""
-        return _amended(root), f"its markup is too broken to be read by the HTML Standard{cut}"
+        return _amended(root, tags), f"its markup is too broken to be read by the HTML Standard{cut}"
     # Few pages need it, and many runs meet none of them.
     from scraper.parsing import lexbor
 
@@ -171,29 +175,43 @@ def _lxml(body: str, parser: Any) -> Any:
 
 
 # the tree as lxml has it ------------------------------------------------------------------------------------
-def _is_standard(root: Any, body: str) -> bool:
+def _is_standard(root: Any, body: str, tags: Mapping[str, int]) -> bool:
     """Whether nothing tells that the Standard builds another tree than libxml2 did in silence."""
     if root.tag != "html" or next(root.itersiblings(etree.Element), None) is not None or _ASTRAY(root):
         return False
-    counts = Counter(map(str.lower, _TAGS(body)))
-    for tag, count in counts.items():
+    for tag, count in tags.items():
         # What is left open goes on in all that follows.
-        if tag[0] != "/" and tag not in _ENDLESS and count > counts[f"/{tag}"]:
+        if tag[0] != "/" and tag not in _ENDLESS and count > tags.get(f"/{tag}", 0):
             return False
         if tag in _WRONG and _WRONG[tag](root):
             return False
     return "/>" not in body or _OPEN.isdisjoint(map(str.lower, _SELF_CLOSED.findall(body)))
 
 
-def _amended(root: Any) -> Any:
+def _count_tags(body: str) -> Counter[str]:
+    """How often each tag stands in a text, end tags as "/name"; names in lower case."""
+    spelled = Counter(_TAGS(body))
+    if "".join(spelled).islower():
+        return spelled
+    counts: Counter[str] = Counter()
+    for tag, count in spelled.items():
+        counts[tag.lower()] += count
+    return counts
+
+
+def _amended(root: Any, tags: Mapping[str, int]) -> Any:
     """lxml's tree with the elements that the Standard implies, and without those that it does not nest."""
-    if root.tag == "html" and root.find("head") is None:
-        root.insert(0, root.makeelement("head"))
-    if root.tag == "html" and root.find("body") is None and root.find("frameset") is None:
-        root.append(root.makeelement("body"))
+    if root.tag == "html":
+        parts = [child.tag for child in root]
+        if "head" not in parts:
+            root.insert(0, root.makeelement("head"))
+        if "body" not in parts and "frameset" not in parts:
+            root.append(root.makeelement("body"))
+    if _TO_AMEND.isdisjoint(tags):
+        return root
     for element in list(root.iter(*_VOID)):
         _empty(element)
-    for element in root.iter("textarea", "pre", "listing"):
+    for element in root.iter(*_WITH_LINE_END):
         element.text = (element.text or "").removeprefix("\n")
     for table in list(root.iter("table")):
         _put_into(table, "tr", "tbody")
@@ -231,9 +249,9 @@ def _put_into(table: Any, name: str, group: str) -> None:
 
 
 # the tree as lexbor has it ----------------------------------------------------------------------------------
-def _is_costly(root: Any, body: str, is_deep: bool) -> bool:
+def _is_costly(root: Any, tags: Mapping[str, int], is_deep: bool) -> bool:
     """Whether the Standard's own algorithm may take too long, by what libxml2 found."""
-    opened = sum(1 for tag in _TAGS(body) if tag[0] != "/")
+    opened = sum(count for tag, count in tags.items() if tag[0] != "/")
     formats = {(element.tag, *element.attrib.items()) for element in root.iter(*_FORMATS)}
     most = _MOST_TAGS_WHEN_DEEP if is_deep else _MOST_TAGS
     return opened > most or len(formats) > _MOST_FORMATS or bool(_CROWDED(root))

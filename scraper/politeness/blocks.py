@@ -183,7 +183,7 @@ def _text_size(markup: bytes) -> int:
 
 def _by_sign(signs: tuple[Sign, ...], live: bytes) -> str | None:
     for name, hint, proof in signs:
-        if hint in live and proof.search(live):
+        if hint in live and re.search(proof, live, re.IGNORECASE | re.DOTALL):
             return name
     return None
 

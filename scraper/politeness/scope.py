@@ -2,6 +2,7 @@
 
 import re
 from collections import Counter
+from functools import lru_cache
 from urllib.parse import unquote
 
 from scraper.urls import host_of
@@ -45,10 +46,12 @@ def growth(url: str, parent: str) -> str | None:
     It is a trap once a parameter or what is put on repeats in it, or it has very many parts: such a chain
     has no end.
     """
-    held = parent.partition("://")[2].partition("/")[2].partition("#")[0].rstrip("/")
-    if not held or len(url) <= len(parent) or not (held in url or "%" in url):
+    if len(url) <= len(parent):
         return None
-    plain = _decoded(url.partition("://")[2].partition("/")[2].partition("#")[0])
+    held = _target(parent).rstrip("/")
+    if not held or not (held in url or "%" in url):
+        return None
+    plain = _decoded(_target(url))
     before, found, added = plain.partition(_decoded(held))
     if not found:
         return None
@@ -63,6 +66,12 @@ def growth(url: str, parent: str) -> str | None:
     lists = (len(re.split(r"[,;|/]", pair)) for pair in pairs)
     parts = max(path.count("/") + 1, len(pairs), *lists, 0)
     return f"trap, grows with every step: {parts} parts" if parts > MOST_PARTS else None
+
+
+@lru_cache(maxsize=256)
+def _target(url: str) -> str:
+    """Path and query of a URL, without the first slash; those of a page's links are asked for with each."""
+    return url.partition("://")[2].partition("/")[2].partition("#")[0]
 
 
 def _decoded(text: str) -> str:

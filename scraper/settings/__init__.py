@@ -1,7 +1,6 @@
 """Settings: few, typed, read from five sources, and every mistake told at once."""
 
 import re
-import tomllib
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -172,7 +171,11 @@ def _of_table(table: Mapping[Any, Any], source: str) -> Iterator[_Given]:
 def _section(file: Path, path: Sequence[str]) -> Mapping[str, Any]:
     """The settings table of a TOML file; empty where there is none."""
     try:
-        found: object = tomllib.loads(file.read_bytes().decode("utf-8-sig"))
+        written = file.read_bytes().decode("utf-8-sig")
+        # Imported on first use: start-up is for what every run needs.
+        import tomllib
+
+        found: object = tomllib.loads(written)
     except (FileNotFoundError, NotADirectoryError):
         return {}
     except OSError as error:

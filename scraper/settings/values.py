@@ -8,7 +8,6 @@ import difflib
 import json
 import math
 import re
-import tomllib
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
@@ -166,6 +165,8 @@ def _written(source: str) -> object:
         return json.loads(source)
     except (ValueError, RecursionError):
         pass
+    import tomllib
+
     for document, pick in ((f"value = {source}", "value"), (source, None)):
         try:
             read = tomllib.loads(document)

@@ -112,6 +112,8 @@ def _body(request: Request) -> bytes:
 
 def _header_lines(request: Request) -> bytes:
     """The header fields that a request sets; None for a value leaves one out."""
+    if not request.headers and request.json is None:
+        return b""
     given = {str(name).lower(): value for name, value in (request.headers or {}).items()}
     if request.json is not None:
         given.setdefault("content-type", "application/json")

@@ -12,6 +12,7 @@ import pytest
 from scraper.errors import UsageError
 from scraper.ops import cron
 from scraper.ops.cron import Job
+from scraper.ops.cron_log import trim_log
 from scraper.ops.schedule import parse_schedule
 
 THERE: Callable[[Path], bool] = bool  # every folder is there
@@ -267,23 +268,23 @@ class TestLog:
     def test_a_small_log_stays_as_it_is(self, tmp_path: Path) -> None:
         log = tmp_path / "cron.log"
         log.write_bytes(b"one\ntwo\n")
-        cron.trim_log(log, most=8)
+        trim_log(log, most=8)
         assert log.read_bytes() == b"one\ntwo\n"
 
     def test_a_large_log_keeps_its_last_whole_lines(self, tmp_path: Path) -> None:
         log = tmp_path / "cron.log"
         log.write_bytes(b"".join(b"line %d\n" % number for number in range(100)))
-        cron.trim_log(log, most=100)
+        trim_log(log, most=100)
         assert log.read_bytes().decode().splitlines() == [f"line {number}" for number in range(94, 100)]
 
     def test_who_appends_meanwhile_goes_on_at_its_end(self, tmp_path: Path) -> None:
         log = tmp_path / "cron.log"
         log.write_bytes(b"x" * 150 + b"\nlast\n")
         with open(log, "ab", buffering=0) as appending:
-            cron.trim_log(log, most=100)
+            trim_log(log, most=100)
             appending.write(b"next\n")
         assert log.read_bytes() == b"last\nnext\n"
 
     def test_no_log_is_no_reason_not_to_run(self, tmp_path: Path) -> None:
-        cron.trim_log(tmp_path / "none")
-        cron.trim_log(tmp_path)
+        trim_log(tmp_path / "none")
+        trim_log(tmp_path)

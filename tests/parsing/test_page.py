@@ -194,6 +194,15 @@ def test_the_base_element_counts_unless_it_is_no_web_address(base: str, expected
     assert got.links() == [got.urljoin("b")] == [got.follow("b").url] == [expected]
 
 
+@pytest.mark.parametrize("is_parsed", [False, True])
+def test_what_a_page_says_of_itself_is_the_same_before_and_after_it_is_parsed(is_parsed: bool) -> None:
+    got = page("<base target=x><base href=''><base href=/b/><meta name=Robots content=nofollow><a href=q>")
+    if is_parsed:
+        assert got.css("a")
+    assert got.base == got.url, "the first href counts, though it is empty"
+    assert got.directives == {"nofollow"}
+
+
 def test_follow_takes_an_href_and_what_has_one() -> None:
     got = page("<li><a href=/x?a=1>y</a></li>")
     wanted = "https://example.org/x?a=1"
