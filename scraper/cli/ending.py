@@ -221,7 +221,9 @@ def _next(summary: Summary, location: DataLocation) -> Iterator[tuple[str, str]]
             yield "look", command_line("audit", run_id, data=data)
             yield "", "ask less often (setting delay), or ask the site's owner"
         case Verdict.AUTH:
-            yield "look", f"login() in the spider {spider}, and what it is given (--param); then run it again"
+            is_setting = any("setting " in reason for reason in summary["reasons"])
+            where = f"login() in the spider {spider}, and what it is given (--param)"
+            yield "look", f"{'the setting that was refused' if is_setting else where}; then run it again"
 
 
 def _exports(summary: Summary, data: Path) -> Iterator[tuple[str, str]]:

@@ -15,6 +15,7 @@ from scraper.engine.group_commit import GroupCommit
 from scraper.engine.leases import MOST_AT_ONCE, Leases, SessionMaker
 from scraper.engine.open_files import OpenFiles
 from scraper.engine.plan import Plan, Stop
+from scraper.engine.refusals import note_credentials
 from scraper.engine.robots_cache import RobotsCache, RobotsRules, challenge_in
 from scraper.engine.scheduler import Scheduler
 from scraper.engine.throttling import Throttling
@@ -389,6 +390,7 @@ class Engine:
         refused = challenge_in(result.answer)
         if refused:
             domain.stats.refuse(refused)
+            note_credentials(domain, refused)
         limited = f"status {status}" if is_limited else ""
         is_failure = is_failure and not (limited or refused or is_ours) and told.rest is None
         self._throttling.heed(domain, Reaction(is_failure, refused, told.rest, limited, told.budgets))

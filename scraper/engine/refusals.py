@@ -19,6 +19,13 @@ SOON = 10  # pages within which errors that pass when asked again are no acciden
 SLOWER = 3.0
 
 
+def note_credentials(domain: Domain, refusal: str) -> None:
+    """Note refused credentials of a setting: a person must act, and more tries could lock the account."""
+    if refusal in _CREDENTIALS:
+        by = "the proxy, see setting proxies: " if refusal == PROXY_REFUSED else ""
+        domain.stats.login = by + refusal
+
+
 class Refusals:
     """Looks at each visit before it is settled, and may give its URL another try.
 
@@ -34,10 +41,8 @@ class Refusals:
         status = visit.exchange.status if visit.exchange is not None else 0
         is_error = status == 500 and isinstance(visit.outcome, Retry) and not visit.reaction.limited
         suspect, seen.error = seen.error, visit.entry.id if is_error and not visit.entry.attempts else 0
-        if visit.reaction.refusal in _CREDENTIALS and not seen.passes:
-            # A person must act, and more tries could lock the account.
-            by = "the proxy, see setting proxies: " if visit.reaction.refusal == PROXY_REFUSED else ""
-            domain.stats.login = by + visit.reaction.refusal
+        if not seen.passes:
+            note_credentials(domain, visit.reaction.refusal)
         if visit.reaction.limited:
             return self._limited(domain, visit), False
         if visit.reaction.refusal == FORBIDDEN and isinstance(visit.outcome, Failed):

@@ -170,6 +170,8 @@ def test_what_a_proxy_answers_for_robots_txt_opens_no_site_and_is_not_kept() -> 
     web = FakeWeb({A + "robots.txt": 407, A: links()})
     first = crawl(Walk, web)
     assert first.pages == [] and "407 Proxy Authentication Required" in first.denied[A]
+    assert (first.verdict, first.summary["exit_code"]) == (Verdict.AUTH, 77)
+    assert "the proxy, see setting proxies" in first.reasons[0]
     web[A + "robots.txt"] = "User-agent: *\nDisallow: /"
     second = crawl(Walk, web, store=first.store)
     assert "robots.txt line 2" in second.denied[A]
