@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.postgres import Server, binaries
 from tests.project import Project
 from tests.site import Scripted, Site
 
@@ -44,3 +45,13 @@ def project(tmp_path: Path) -> Iterator[Project]:
     project = Project(tmp_path / "project")
     yield project
     project.end()
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Server]:
+    """A PostgreSQL server; the tests that need one are skipped where none is installed."""
+    if binaries() is None:
+        pytest.skip("no PostgreSQL server here: apt-get install postgresql")
+    server = Server()
+    yield server
+    server.remove()

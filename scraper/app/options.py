@@ -1,5 +1,6 @@
 """What the command line asks for, and what it all comes to."""
 
+import importlib.util
 import json
 import os
 from collections.abc import Collection, Mapping, Sequence
@@ -184,7 +185,7 @@ def _refuse_twins(outputs: Sequence[str]) -> None:
 
 
 def open_store(data: Path, url: str | None = None, *, is_shared: bool = False) -> Store:
-    """The store of a project: SQLite in the data folder, unless a URL names another.
+    """The store of a project: SQLite in the data folder, unless a URL names another or a PostgreSQL server.
 
     `is_shared`: its files are for the folder's group too.
     """
@@ -195,4 +196,14 @@ def open_store(data: Path, url: str | None = None, *, is_shared: bool = False) -
         return SqliteStore(data / "scraper.db", is_shared=is_shared)
     if url.startswith("sqlite:///"):
         return SqliteStore(Path(url.removeprefix("sqlite:///")), is_shared=is_shared)
-    raise UsageError(f"store {url.partition(':')[0]}: is not known", "write sqlite:///path/to/file.db")
+    if url.startswith(("postgresql://", "postgres://")):
+        if importlib.util.find_spec("psycopg") is None:
+            raise UsageError("a store on PostgreSQL needs psycopg", "pip install 'scraper[postgres]'")
+        # Imported here: an extra, which most projects do without.
+        from scraper.store.postgres import PostgresStore
+
+        return PostgresStore(url, locks=data / "locks", is_shared=is_shared)
+    raise UsageError(
+        f"store {url.partition(':')[0]}: is not known",
+        "write sqlite:///path/to/file.db or postgresql://user@host/database",
+    )

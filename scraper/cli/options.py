@@ -27,7 +27,9 @@ class DataLocation:
 def data_options(function: Function) -> Function:
     """`--data` and `--store`."""
     function = click.option(
-        "--store", metavar="URL", help="The database, where it is not DIR/scraper.db: sqlite:///FILE."
+        "--store",
+        metavar="URL",
+        help="The database, where it is not DIR/scraper.db: sqlite:///FILE or postgresql://USER@HOST/NAME.",
     )(function)
     return click.option(
         "--data",

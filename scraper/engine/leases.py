@@ -50,11 +50,14 @@ class Leases:
         self._heap: list[tuple[float, int, Domain]] = []
         self._tickets = count(1)
         self._connected: dict[str, int] = {}
-        self._limiters = RateLimiters(clock, plan.delay)
+        self._limiters = RateLimiters(clock, plan.delay, self._deadline)
         self.left: dict[str, str] = {}
         self.robots_requests: dict[str, list[RobotsRequest]] = {}
         # A domain comes and goes where others wait for it; what its refusals mean is known for the whole run.
         self._refusals: dict[str, RefusalsSeen] = {}
+
+    def _deadline(self) -> float:
+        return self._store.deadline
 
     def __iter__(self) -> Iterator[Domain]:
         return iter(self._domains.values())
@@ -91,7 +94,12 @@ class Leases:
             # What the dead owner had in flight counts from now.
             due = max(due, now + max(pace.delay, state.delay))
         limiter = RateLimiter(
-            self._clock, pace.delay, due, concurrency=plan.concurrency, last_sent=state.sent_at
+            self._clock,
+            pace.delay,
+            due,
+            concurrency=plan.concurrency,
+            last_sent=state.sent_at,
+            deadline=self._deadline,
         )
         limiter.rest_until(state.rest_until)
         self._limiters.hold(lease.domain, limiter)

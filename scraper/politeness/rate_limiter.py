@@ -2,10 +2,17 @@
 
 import math
 import threading
+from collections.abc import Callable
 
 from scraper.ops.clock import Clock
 
 MOST_LENT = 1000
+LOOK_AGAIN = 0.05  # seconds
+
+
+def for_ever() -> float:
+    """The deadline of what never ends."""
+    return math.inf
 
 
 class RateLimiter:
@@ -14,11 +21,19 @@ class RateLimiter:
     With one request in flight the next slot is (first byte of the last answer, or end of a failure) + delay;
     with more, starts are spaced by the delay. A slot is taken before anyone waits for it, so no two callers
     can get the same one; who woke late moves those behind. `due`: the next slot. `min_gap`: the smallest
-    distance seen between two sends (s).
+    distance seen between two sends (s). `deadline`: nothing is let through later than this moment, which may
+    move on.
     """
 
     def __init__(
-        self, clock: Clock, delay: float, due: float = 0.0, *, concurrency: int = 1, last_sent: float = 0.0
+        self,
+        clock: Clock,
+        delay: float,
+        due: float = 0.0,
+        *,
+        concurrency: int = 1,
+        last_sent: float = 0.0,
+        deadline: Callable[[], float] = for_ever,
     ) -> None:
         self.delay = delay
         self.last_sent = last_sent or -math.inf
@@ -26,6 +41,7 @@ class RateLimiter:
         self.sends = 0
         self.breaches = 0
         self._clock = clock
+        self._deadline = deadline
         self._is_serial = concurrency == 1
         self._rest = 0.0
         self._counts_from = due - delay
@@ -56,6 +72,9 @@ class RateLimiter:
             with self._lock:
                 now = self._clock.now()
                 slot = max(self.last_sent + self.delay, self._rest)
+                if now > self._deadline():
+                    # The domain may be another's: whether it is, the owner thread is about to learn.
+                    slot = max(slot, now + LOOK_AGAIN)
                 if slot <= now:
                     return self._note(now)
 
@@ -98,9 +117,10 @@ class RateLimiters:
     processes do not see it.
     """
 
-    def __init__(self, clock: Clock, delay: float) -> None:
+    def __init__(self, clock: Clock, delay: float, deadline: Callable[[], float] = for_ever) -> None:
         self._clock = clock
         self._delay = delay
+        self._deadline = deadline
         self._held: dict[str, RateLimiter] = {}
         self._lent: dict[str, RateLimiter] = {}
         self._lock = threading.Lock()
@@ -112,7 +132,7 @@ class RateLimiters:
             if held is not None:
                 return held
             if domain not in self._lent:
-                self._lent[domain] = RateLimiter(self._clock, self._delay)
+                self._lent[domain] = RateLimiter(self._clock, self._delay, deadline=self._deadline)
             return self._lent[domain]
 
     def hold(self, domain: str, limiter: RateLimiter) -> None:

@@ -148,6 +148,14 @@ class Progress:
 class Store(Protocol):
     """The few verbs of the engine. Each is atomic; each raises StoreError (StoreFull, LeaseLost ...) only."""
 
+    @property
+    def deadline(self) -> float:
+        """Until when nobody takes our domains, whatever becomes of us; no request is sent later than that.
+
+        For any thread. Infinite where others need not wait for our death to know of it.
+        """
+        ...
+
     # workers ------------------------------------------------------------------------------------------
     def join(self, worker: str) -> None:
         """Enter as a live worker under a name never used before."""

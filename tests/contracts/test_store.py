@@ -29,7 +29,9 @@ from scraper.model import (
 )
 from scraper.store import DomainUpdate, Lease, RobotsCopy, Run, Store
 from scraper.store.memory import MemoryStore
+from scraper.store.postgres import PostgresStore
 from scraper.store.sqlite import SqliteStore
+from tests.postgres import Server
 
 FOREVER = 1e12
 
@@ -63,7 +65,7 @@ class World:
         return store
 
 
-@pytest.fixture(params=["memory", "sqlite"])
+@pytest.fixture(params=["memory", "sqlite", "postgres"])
 def world(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[World]:
     opened: list[MemoryStore] = []
 
@@ -74,7 +76,13 @@ def world(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[World]:
     def sqlite(clock: FakeClock) -> Store:
         return SqliteStore(tmp_path / "scraper.db", clock)
 
-    world = World({"memory": memory, "sqlite": sqlite}[request.param])
+    def postgres() -> Callable[[FakeClock], Store]:
+        server: Server = request.getfixturevalue("postgres")
+        url = server.database()
+        return lambda clock: PostgresStore(url, clock, locks=tmp_path / "locks")
+
+    made = {"memory": memory, "sqlite": sqlite}
+    world = World(made[request.param] if request.param in made else postgres())
     yield world
     for store in world.stores:
         store.close()
@@ -155,10 +163,10 @@ class TestFrontier:
     def test_what_a_request_carries_comes_back(self, world: World) -> None:
         store = world.worker("w1")
         run = store.start_run("news", "code")
-        store.add(run, [url("1", request='{"method": "POST"}', priority=3, depth=2, hops=1)])
+        store.add(run, [url("1", request='{"method": "POST"}', priority=2**40, depth=2, hops=1)])
         lease = lease_all(store, run)["a.example"]
         (entry,) = store.take(run, lease, 9)
-        assert (entry.request, entry.priority, entry.depth, entry.hops) == ('{"method": "POST"}', 3, 2, 1)
+        assert (entry.request, entry.priority, entry.depth, entry.hops) == ('{"method": "POST"}', 2**40, 2, 1)
         assert (entry.fp, entry.url, entry.attempts, entry.known) == (url("1").fp, url("1").url, 0, None)
 
     def test_what_is_held_is_not_given_out_again(self, world: World) -> None:
@@ -286,8 +294,8 @@ class TestSettlement:
     def test_a_run_names_so_many_refused_links_and_counts_the_others(
         self, world: World, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        for module in ("scraper.store.sqlite.settle", "scraper.store.memory.frontier"):
-            monkeypatch.setattr(f"{module}.MOST_REFUSED", 2)
+        for module in ("sqlite.settle", "postgres.settle", "memory.frontier"):
+            monkeypatch.setattr(f"scraper.store.{module}.MOST_REFUSED", 2)
         store = world.worker("w1")
         run = store.start_run("news", "code")
         store.add(run, [url("1"), url("2")])
@@ -1084,22 +1092,29 @@ class TestSmallRooms:
 
 
 class TestTwins:
-    """Whatever is done to both, the file and its twin in memory answer alike."""
+    """Whatever is done to both, the database and its twin in memory answer alike."""
 
     @pytest.mark.parametrize("seed", range(25))
-    def test_they_agree_on_a_random_history(self, seed: int, tmp_path: Path) -> None:
-        clock, dice = FakeClock(), Random(seed)
-        first = MemoryStore(clock)
-        twins = [
-            Twins(MemoryStore(clock, beside=first) if i else first, SqliteStore(tmp_path / "s.db", clock))
-            for i in range(2)
-        ]
-        for i, pair in enumerate(twins):
-            pair.each(lambda store, name=f"w{i}": store.join(name))
-        for _ in range(3):
-            live(twins, dice, clock)
-        for pair in twins:
-            pair.each(lambda store: store.close())
+    def test_the_file_agrees_on_a_random_history(self, seed: int, tmp_path: Path) -> None:
+        compare(lambda clock: SqliteStore(tmp_path / "s.db", clock), seed)
+
+    @pytest.mark.parametrize("seed", range(25))
+    def test_the_server_agrees_on_a_random_history(self, seed: int, postgres: Server, tmp_path: Path) -> None:
+        url = postgres.database()
+        compare(lambda clock: PostgresStore(url, clock, locks=tmp_path / "locks"), seed)
+
+
+def compare(make: Callable[[FakeClock], Store], seed: int) -> None:
+    """Two workers live through the same on a database and on its twin."""
+    clock, dice = FakeClock(), Random(seed)
+    first = MemoryStore(clock)
+    twins = [Twins(MemoryStore(clock, beside=first) if i else first, make(clock)) for i in range(2)]
+    for i, pair in enumerate(twins):
+        pair.each(lambda store, name=f"w{i}": store.join(name))
+    for _ in range(3):
+        live(twins, dice, clock)
+    for pair in twins:
+        pair.each(lambda store: store.close())
 
 
 class Twins:

@@ -127,3 +127,19 @@ def test_clocks_that_have_run_out_are_not_kept_without_end() -> None:
         limiters.let_go(f"{number}.example")
         clock.moment += 10.0
     assert len(limiters._lent) <= 1001
+
+
+def test_nothing_passes_after_the_deadline_until_it_has_moved_on() -> None:
+    clock = Sleepy()
+    deadline = clock.moment - 1.0
+    limiter = RateLimiter(clock, 1.0, deadline=lambda: deadline)
+    thread = start(limiter.enter)
+    assert clock.asleep.acquire(timeout=5.0)
+    assert limiter.sends == 0
+    clock.moment += 60.0
+    clock.sleepers.pop()[1].set()
+    assert clock.asleep.acquire(timeout=5.0)
+    deadline = clock.moment + 1.0
+    clock.sleepers.pop()[1].set()
+    thread.join()
+    assert (limiter.sends, limiter.last_sent) == (1, clock.moment)

@@ -3,6 +3,7 @@
 It shares no code with them and looks for clarity, not speed: most questions are asked of every row.
 """
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -42,6 +43,8 @@ class MemoryStore:
         self._taken: dict[int, int] = {}
 
     # workers ------------------------------------------------------------------------------------------
+    deadline = math.inf
+
     def join(self, worker: str) -> None:
         if worker in self._data.workers or self._me:
             raise StoreError(f"{worker} cannot join")

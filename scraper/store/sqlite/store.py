@@ -1,6 +1,7 @@
 """The store on one SQLite file: the default, for one machine with any number of processes."""
 
 import json
+import math
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence, Set
 from contextlib import AbstractContextManager
@@ -22,10 +23,10 @@ from scraper.store import (
     Run,
     Settled,
 )
+from scraper.store.locks import Locks
 from scraper.store.sqlite import kept_records, ownership, reading, runs
 from scraper.store.sqlite.database import Database, many
 from scraper.store.sqlite.frontier import Change, Seen, queue_of
-from scraper.store.sqlite.locks import Locks
 from scraper.store.sqlite.reopen import reopen
 from scraper.store.sqlite.settle import Settlement
 from scraper.store.sqlite.workers import Workers
@@ -86,6 +87,8 @@ class SqliteStore:
         self._asked_at = 0.0
 
     # workers ------------------------------------------------------------------------------------------
+    deadline = math.inf
+
     def join(self, worker: str) -> None:
         self._workers.join(worker)
 

@@ -8,9 +8,9 @@ from typing import Any
 
 from scraper.errors import LeaseLost, StoreError
 from scraper.ops.clock import Clock, boot_id
+from scraper.store.locks import Locks
 from scraper.store.sqlite import ownership
 from scraper.store.sqlite.database import Database
-from scraper.store.sqlite.locks import Locks
 
 TTL = 30.0
 

@@ -1,0 +1,252 @@
+"""One connection to a PostgreSQL server: how it is made, how a transaction is written, and what errors mean.
+
+A connection may break at any moment, also between a COMMIT and its answer. `write` then connects again, asks
+whether the transaction stands, and if not runs it once more.
+"""
+
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from typing import Any, TypeVar
+
+import psycopg
+from psycopg import conninfo, errors
+
+from scraper.errors import StoreError, StoreFull, StoreTooNew, UsageError
+from scraper.ops.clock import monotonic, sleep
+from scraper.store.postgres import schema
+
+_AT_FIRST = 3.0
+PATIENCE = 60.0
+"""Seconds for which a server that is away is asked again."""
+
+T = TypeVar("T")
+Values = Sequence[Any] | Mapping[str, Any]
+Cursor = psycopg.Cursor[tuple[Any, ...]]
+Connection = psycopg.Connection[tuple[Any, ...]]
+
+# A plan that was made while a table was empty would read the whole of it for ever: ten times slower.
+_OPTIONS = " ".join(
+    f"-c {one}=off" for one in ("enable_hashjoin", "enable_mergejoin", "enable_seqscan", "jit")
+)
+# A cable that was pulled must be noticed before our leases run out.
+_DEFAULTS = {
+    "connect_timeout": 10,
+    "keepalives_idle": 5,
+    "keepalives_interval": 2,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 10_000,
+    "application_name": "scraper",
+}
+_ASK_AGAIN = (errors.DeadlockDetected, errors.SerializationFailure)
+_MOST_TRIES = 20
+_GONE = {"57P01", "57P02", "57P03", "53300", "08000", "08003", "08006", "08P01"}
+_NO_ROOM = {"53100", "25006", "53200"}
+_MIGRATING = 0x5C7A9E12  # any number that other programs do not lock
+
+
+class Database:
+    """A connection for one thread of one process; transactions are explicit."""
+
+    def __init__(self, url: str) -> None:
+        try:
+            self._parameters = conninfo.conninfo_to_dict(url)
+        except psycopg.ProgrammingError as error:
+            raise UsageError(
+                f"store: {str(error).strip()}", "write postgresql://user@host:5432/database"
+            ) from error
+        host, port = self._parameters.get("host", "localhost"), self._parameters.get("port", 5432)
+        self.name = f"postgresql://{host}:{port}/{self._parameters.get('dbname', '')}"
+        self._connection: Connection | None = None
+        self._pid = os.getpid()
+        with self._translated():
+            self._connect(monotonic() + _AT_FIRST)
+            self._migrate()
+
+    # transactions ---------------------------------------------------------------------------------------
+    def write(self, work: Callable[[Cursor], T], stands: Callable[[], bool] = lambda: False) -> T:
+        """One transaction: all of it or nothing. `work` may be run again and must set what it returns anew.
+
+        `stands`: whether the last transaction was committed, asked where the answer to its COMMIT was lost.
+        """
+        self._check_process()
+        with self._translated():
+            for tries in range(_MOST_TRIES):
+                try:
+                    result, is_committed = self._once(work)
+                except _ASK_AGAIN:
+                    if tries + 1 == _MOST_TRIES:
+                        raise
+                    sleep(0.01 * (tries + 1))
+                    continue
+                except psycopg.Error as error:
+                    self._reconnect(error)
+                    continue
+                if is_committed or stands():
+                    return result
+        raise StoreError(f"{self.name} broke the connection again and again", "look at the server's log")
+
+    def _once(self, work: Callable[[Cursor], T]) -> tuple[T, bool]:
+        connection = self._connect(monotonic() + PATIENCE)
+        with connection.cursor() as cursor:
+            cursor.execute("BEGIN ISOLATION LEVEL READ COMMITTED")
+            try:
+                result = work(cursor)
+            except BaseException:
+                with suppress(psycopg.Error):
+                    cursor.execute("ROLLBACK")
+                raise
+            try:
+                cursor.execute("COMMIT")
+            except psycopg.Error as error:
+                self._reconnect(error)
+                return result, False
+        return result, True
+
+    def rows(self, sql: str, values: Values = ()) -> list[tuple[Any, ...]]:
+        """The rows of one reading statement."""
+        self._check_process()
+        with self._translated():
+            while True:
+                try:
+                    connection = self._connect(monotonic() + PATIENCE)
+                    return connection.execute(sql, values).fetchall()
+                except psycopg.Error as error:
+                    self._reconnect(error)
+
+    def row(self, sql: str, values: Values = ()) -> tuple[Any, ...] | None:
+        """The first row of one reading statement."""
+        return next(iter(self.rows(sql, values)), None)
+
+    def stream(self, sql: str, values: Values = ()) -> Iterator[tuple[Any, ...]]:
+        """The rows of one statement as they were when it began, over a connection of its own."""
+        with self._translated():
+            connection = self._open()
+            try:
+                with connection.transaction(), connection.cursor(name="scraper") as cursor:
+                    cursor.itersize = 1000
+                    yield from cursor.execute(sql, values)
+            finally:
+                connection.close()
+
+    def close(self) -> None:
+        """Close the connection; safe to repeat."""
+        if self._connection is not None and os.getpid() == self._pid:
+            self._connection.close()
+        self._connection = None
+
+    # the connection -------------------------------------------------------------------------------------
+    def _connect(self, until: float) -> Connection:
+        """The connection; where it is gone made anew, with growing patience until a monotonic moment."""
+        wait = 0.05
+        while self._connection is None:
+            try:
+                self._connection = self._open()
+            except psycopg.OperationalError:
+                if monotonic() + wait > until:
+                    raise
+                sleep(wait)
+                wait = min(2.0, wait * 2)
+        return self._connection
+
+    def _open(self) -> Connection:
+        given = self._parameters
+        options = f"{given.get('options') or ''} {_OPTIONS}".strip()
+        try:
+            connection = psycopg.connect(_with_defaults({**given, "options": options}), autocommit=True)
+        except psycopg.OperationalError as error:
+            if "unsupported startup parameter" not in str(error):
+                raise
+            # A pooler between us and the server.
+            connection = psycopg.connect(_with_defaults(given), autocommit=True)
+            connection.prepare_threshold = None
+            return connection
+        (pid,) = connection.execute("SELECT pg_backend_pid()").fetchone() or (0,)
+        if pid != connection.info.backend_pid:
+            # A pooler, which may give each transaction another connection: none knows our statements.
+            connection.prepare_threshold = None
+        return connection
+
+    def _reconnect(self, error: psycopg.Error) -> None:
+        """Drop a connection that the error has ended; raise the error where it says something else."""
+        connection = self._connection
+        is_gone = connection is None or connection.closed or connection.broken
+        if not (is_gone or error.sqlstate in _GONE) or connection is None:
+            raise error
+        with suppress(psycopg.Error):
+            connection.close()
+        self._connection = None
+        sleep(0.05)
+
+    # the schema -----------------------------------------------------------------------------------------
+    def _migrate(self) -> None:
+        if self._version(self._connect(monotonic() + _AT_FIRST).cursor()) == len(schema.MIGRATIONS):
+            return
+        self.write(self._climb)
+
+    def _climb(self, cursor: Cursor) -> None:
+        cursor.execute("SELECT pg_advisory_xact_lock(%s)", (_MIGRATING,))
+        # Read again under the lock: another process may have been first. Whether there is a table at all, a
+        # server that was asked before the wait answers as it did then.
+        cursor.execute("CREATE TABLE IF NOT EXISTS meta(k text PRIMARY KEY, v text NOT NULL)")
+        for number in range(self._version(cursor), len(schema.MIGRATIONS)):
+            for statement in schema.MIGRATIONS[number]:
+                cursor.execute(statement)
+            cursor.execute(
+                """INSERT INTO meta VALUES ('schema', %s) ON CONFLICT (k) DO UPDATE SET v = excluded.v""",
+                (str(number + 1),),
+            )
+
+    def _version(self, cursor: Cursor) -> int:
+        (table,) = cursor.execute("SELECT to_regclass('meta')::text").fetchone() or (None,)
+        row = cursor.execute("SELECT v FROM meta WHERE k = 'schema'").fetchone() if table else None
+        found, known = int(row[0]) if row else 0, len(schema.MIGRATIONS)
+        if found > known:
+            raise StoreTooNew(
+                f"{self.name} was written by a newer version (schema {found}, this program knows {known})",
+                "update the program",
+            )
+        return found
+
+    def _check_process(self) -> None:
+        if os.getpid() != self._pid:
+            raise StoreError("the store was opened by a parent process", "open it again after a fork")
+
+    @contextmanager
+    def _translated(self) -> Iterator[None]:
+        try:
+            yield
+        except psycopg.Error as error:
+            raise _translate(self.name, error) from error
+
+
+def _with_defaults(given: Mapping[str, Any]) -> str:
+    return conninfo.make_conninfo(**{**_DEFAULTS, **given})
+
+
+def _translate(name: str, error: psycopg.Error) -> StoreError:
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    if error.sqlstate in _NO_ROOM:
+        return StoreFull(
+            f"cannot write {name}: {lines[0]}", "free some space on the server or check its mode"
+        )
+    if error.sqlstate == "53300" or "too many clients" in lines[0]:
+        return StoreError(f"{name} has no connection left", "raise max_connections, or put PgBouncer between")
+    if error.sqlstate == "42501":
+        return StoreError(f"{name}: {lines[0]}", "GRANT CREATE ON SCHEMA public TO this user")
+    if isinstance(error, psycopg.OperationalError) and error.sqlstate is None:
+        return StoreError(
+            f"cannot reach {name}: {lines[-1]}", "check the address, the password and the server"
+        )
+    return StoreError(f"{name}: {lines[0]}")
+
+
+def columns(rows: Sequence[Sequence[Any]], width: int) -> list[list[Any]]:
+    """Rows as `unnest` takes them: one list a column."""
+    return [list(column) for column in zip(*rows, strict=True)] if rows else [[] for _ in range(width)]
+
+
+def storable(text: str) -> str:
+    """The text without what a site can send and the server cannot hold: lone surrogates and NUL."""
+    text = text if text.isascii() else text.encode("utf-8", "replace").decode()
+    return text.replace("\0", "\ufffd") if "\0" in text else text

@@ -1,0 +1,160 @@
+"""Who has a domain, until when, and who waits for it. Every function runs inside the caller's transaction.
+
+Locks are taken in one order, domains before queues, each by id: so no two transactions wait for each other.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from scraper.store import Lease
+from scraper.store.postgres.database import Cursor
+
+# How long a waiting run is believed to wait: longer than it takes to ask again, short where it died.
+_BELIEVED = 15.0
+
+READY = """SELECT d.id FROM queues q JOIN domains d ON d.id = q.domain
+    WHERE q.run = %s AND q.free AND q.due < %s AND d.owner IS NULL
+      AND (d.wanted IS NULL OR d.wanted = q.run OR d.wanted_until <= %s)
+    ORDER BY q.due LIMIT %s"""
+"""Free domains of a run, due before a moment, not promised to others at a moment (now); so many of them."""
+
+_NAMED = """SELECT d.id, d.owner FROM queues q JOIN domains d ON d.id = q.domain
+    WHERE q.id = %s FOR NO KEY UPDATE OF d"""
+# Read when the rows are locked: what the last owner left just before must not be missed.
+_READ = """SELECT d.name, d.epoch, d.due, d.state, q.session, coalesce(t.tally, ''), d.crashes
+    FROM runs r JOIN domains d ON d.id = ANY(%s) JOIN queues q ON q.domain = d.id AND q.spider = r.spider
+    LEFT JOIN tallies t ON t.run = r.number AND t.domain = d.id
+    WHERE r.number = %s ORDER BY d.due, d.id"""
+_OWN = "UPDATE domains SET owner = %s, epoch = epoch + 1, wanted = NULL WHERE id = ANY(%s)"
+_HIDE = "UPDATE queues SET free = false WHERE domain = ANY(%s)"
+_LET_GO = "UPDATE domains SET owner = NULL, epoch = epoch + 1 WHERE id = ANY(%s)"
+# A queue with nothing pending is parked here and only here, under a lock that excludes those who add to it.
+_LOCK_QUEUES = "SELECT id FROM queues WHERE domain = ANY(%s) ORDER BY id FOR UPDATE"
+_SHOW = """UPDATE queues q SET free = true, due = d.due, run = (
+        SELECT u.run FROM urls u WHERE u.queue = q.id AND u.run = q.run AND u.state = 0 LIMIT 1)
+    FROM domains d WHERE d.id = q.domain AND q.domain = ANY(%s)"""
+_WANT = """UPDATE domains SET wanted = %s, wanted_until = %s WHERE id IN (
+    SELECT id FROM domains WHERE id = ANY(%s) ORDER BY id FOR NO KEY UPDATE SKIP LOCKED)"""
+# Domains that another run's workers hold and nobody has asked for yet.
+_HELD_BY_OTHER_RUNS = """SELECT d.id FROM queues q JOIN domains d ON d.id = q.domain
+    JOIN workers w ON w.id = d.owner
+    WHERE q.run = %s AND NOT q.free AND w.run IS DISTINCT FROM %s
+      AND (d.wanted IS NULL OR d.wanted_until < %s)
+    LIMIT %s"""
+_COUNT_HELD = """SELECT count(*), count(*) FILTER (WHERE d.owner = %s)
+    FROM workers w JOIN domains d ON d.owner = w.id WHERE w.run = %s"""
+_HELD_BY_RUN = """SELECT d.owner, d.id, d.wanted IS NOT NULL AND d.wanted_until >= %s
+    FROM queues q JOIN domains d ON d.id = q.domain JOIN workers w ON w.id = d.owner
+    WHERE q.run = %s AND NOT q.free AND w.run = %s ORDER BY d.id"""
+# Those of a run's workers that crawl: the parent of several holds the run and no domain.
+_WORKING = """SELECT count(*) FROM workers w JOIN runs r ON r.number = w.run WHERE w.run = %s AND (
+    w.id = %s OR r.owner IS DISTINCT FROM w.id OR EXISTS (SELECT 1 FROM domains d WHERE d.owner = w.id))"""
+
+
+@dataclass(frozen=True, slots=True)
+class Seeker:
+    """A worker that looks for domains for its run."""
+
+    worker: str
+    run: int
+    now: float
+
+
+def ready(cursor: Cursor, seeker: Seeker, before: float, n: int) -> list[Lease]:
+    """Own up to `n` free domains of the run, the earliest first; passes over what another one takes now."""
+    if n < 1:
+        return []
+    sql = f"{READY} FOR NO KEY UPDATE OF d SKIP LOCKED"
+    rows = cursor.execute(sql, (seeker.run, before, seeker.now, n)).fetchall()
+    return _own(cursor, seeker, [domain for (domain,) in rows])
+
+
+def room(cursor: Cursor, seeker: Seeker) -> int | None:
+    """How many domains more are our fair share of those that our run holds; None where it is ours alone."""
+    workers = _working(cursor, seeker)
+    if workers < 2:
+        return None
+    held, mine = cursor.execute(_COUNT_HELD, (seeker.worker, seeker.run)).fetchone() or (0, 0)
+    return max(0, int(held) // workers + 1 - int(mine))
+
+
+def named(cursor: Cursor, seeker: Seeker, queue: int) -> Lease | None:
+    """Own the domain of one queue; None while another worker has it."""
+    row = cursor.execute(_NAMED, (queue,)).fetchone()
+    assert row is not None
+    domain, owner = row
+    if owner is None:
+        return _own(cursor, seeker, [domain])[0]
+    if owner == seeker.worker:
+        return _read(cursor, seeker, [domain])[0]
+    want(cursor, seeker, [domain])
+    return None
+
+
+def free(cursor: Cursor, domains: Sequence[int]) -> None:
+    """Take domains, whose rows are locked, from their owner, and park those with nothing pending."""
+    if domains:
+        cursor.execute(_LET_GO, (list(domains),))
+        cursor.execute(_LOCK_QUEUES, (list(domains),))
+        # Only now: those who were adding are done, and this statement sees what they added.
+        cursor.execute(_SHOW, (list(domains),))
+
+
+def owned(cursor: Cursor, worker: str) -> list[int]:
+    """The domains of a worker, locked."""
+    rows = cursor.execute(
+        "SELECT id FROM domains WHERE owner = %s ORDER BY id FOR NO KEY UPDATE", (worker,)
+    ).fetchall()
+    return [domain for (domain,) in rows]
+
+
+def wanted(cursor: Cursor, seeker: Seeker, n: int) -> list[int]:
+    """Up to `n` domains to ask others for: any that another run holds, the surplus inside our own run.
+
+    Inside a run a worker asks only up to its fair share, rounded down, and only those above theirs: so one
+    domain never wanders among ten workers.
+    """
+    workers = cursor.execute("SELECT count(*) FROM workers").fetchone()
+    if workers is None or workers[0] < 2:
+        return []
+    old = seeker.now + _BELIEVED / 2
+    rows = cursor.execute(_HELD_BY_OTHER_RUNS, (seeker.run, seeker.run, old, n)).fetchall()
+    asked = [domain for (domain,) in rows]
+    return asked + _surplus(cursor, seeker, n - len(asked))
+
+
+def want(cursor: Cursor, seeker: Seeker, asked: Sequence[int]) -> None:
+    """Note that our run waits for these domains. A hint: what is being written to just now is left out."""
+    cursor.execute(_WANT, (seeker.run, seeker.now + _BELIEVED, list(asked)))
+
+
+def _surplus(cursor: Cursor, seeker: Seeker, n: int) -> list[int]:
+    held: dict[str, list[int]] = {}
+    workers = _working(cursor, seeker)
+    for owner, domain, is_asked in cursor.execute(_HELD_BY_RUN, (seeker.now, seeker.run, seeker.run)):
+        if is_asked:
+            n -= 1
+        held.setdefault(owner, []).append(domain)
+    share = sum(map(len, held.values())) // max(1, workers)
+    n = min(n, share - len(held.get(seeker.worker, ())))
+    spare = [
+        domain for owner, domains in held.items() if owner != seeker.worker for domain in domains[share:]
+    ]
+    return spare[: max(0, n)]
+
+
+def _working(cursor: Cursor, seeker: Seeker) -> int:
+    row = cursor.execute(_WORKING, (seeker.run, seeker.worker)).fetchone()
+    return int(row[0]) if row else 0
+
+
+def _own(cursor: Cursor, seeker: Seeker, domains: list[int]) -> list[Lease]:
+    if not domains:
+        return []
+    cursor.execute(_OWN, (seeker.worker, domains))
+    cursor.execute(_HIDE, (domains,))
+    return _read(cursor, seeker, domains)
+
+
+def _read(cursor: Cursor, seeker: Seeker, domains: list[int]) -> list[Lease]:
+    return [Lease(*row) for row in cursor.execute(_READ, (domains, seeker.run)).fetchall()]

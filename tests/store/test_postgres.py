@@ -1,0 +1,345 @@
+"""What only the store on PostgreSQL has: a server that can go away, and workers that write at once."""
+
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from hashlib import blake2b
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import psycopg
+import pytest
+
+from scraper.errors import LeaseLost, StoreError, StoreTooNew, UsageError
+from scraper.model import Fetched, Known, NewUrl, RecordLine, Visit
+from scraper.store import START, DomainUpdate, Kept, Lease, Run
+from scraper.store.postgres import PostgresStore, database
+from tests.postgres import Server
+
+FOREVER = 1e12
+Make = Callable[[str], PostgresStore]
+
+
+@pytest.fixture
+def url(postgres: Server) -> str:
+    return postgres.database()
+
+
+@pytest.fixture
+def worker(url: str, tmp_path: Path) -> Iterator[Make]:
+    """Workers by name, as if each were on a machine of its own: no lock says that it is dead."""
+    made: list[PostgresStore] = []
+
+    def make(name: str) -> PostgresStore:
+        made.append(PostgresStore(url, locks=tmp_path / name))
+        made[-1].join(name)
+        execute(url, "UPDATE workers SET lock = ''")
+        return made[-1]
+
+    yield make
+    for store in made:
+        store.close()
+
+
+def execute(url: str, sql: str) -> list[tuple[Any, ...]]:
+    with psycopg.connect(url, autocommit=True) as connection:
+        found = connection.execute(sql)  # type: ignore[arg-type]
+        return found.fetchall() if found.description else []
+
+
+def page_url(domain: str, path: int | str) -> NewUrl:
+    address = f"https://{domain}/{path}"
+    return NewUrl(domain, blake2b(address.encode(), digest_size=16).digest(), address)
+
+
+def page(*links: NewUrl, record: str = "r") -> Fetched:
+    return Fetched(Known(0), (RecordLine(record, f'{{"is": "{record}"}}'),), links)
+
+
+def expire(url: str, worker: str) -> None:
+    execute(url, f"UPDATE workers SET lease_until = 0 WHERE id = '{worker}'")
+    # As if the server had been up for long.
+    assert execute(url, "SELECT 1")
+
+
+def begin(store: PostgresStore, *urls: NewUrl) -> tuple[Run, dict[str, Lease]]:
+    run = store.start_run("news", "code")
+    store.add(run, urls)
+    return run, {lease.domain: lease for lease in store.lease(run, 100, FOREVER)}
+
+
+def settle(store: PostgresStore, run: Run, lease: Lease, outcome: Fetched | None = None) -> Any:
+    (entry,) = store.take(run, lease, 1)
+    return store.settle(run, [Visit(entry, outcome or page(record=entry.url))], [DomainUpdate(lease, 0.0)])
+
+
+class TestOpening:
+    def test_a_schema_of_a_newer_program_is_told(self, url: str, worker: Make, tmp_path: Path) -> None:
+        worker("w1")
+        execute(url, "UPDATE meta SET v = '99' WHERE k = 'schema'")
+        with pytest.raises(StoreTooNew, match="schema 99, this program knows"):
+            PostgresStore(url, locks=tmp_path)
+
+    def test_eight_that_open_an_empty_database_at_once_make_its_tables_once(
+        self, url: str, tmp_path: Path
+    ) -> None:
+        in_threads(8, lambda number: PostgresStore(url, locks=tmp_path).close())
+        assert execute(url, "SELECT count(*) FROM meta") == [(1,)]
+
+    def test_a_server_that_is_not_there_is_told_without_the_password(
+        self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    ) -> None:
+        monkeypatch.setattr(database, "_AT_FIRST", 0.0)
+        with pytest.raises(StoreError, match=r"cannot reach postgresql://127\.0\.0\.1:1/db") as told:
+            PostgresStore("postgresql://me:geheim@127.0.0.1:1/db", locks=tmp_path)
+        assert "geheim" not in str(told.value)
+
+    def test_a_url_that_is_none_is_a_mistake_of_the_user(self, tmp_path: Path) -> None:
+        with pytest.raises(UsageError, match="postgresql://user@host"):
+            PostgresStore("postgresql://127.0.0.1/db?nonsense=1", locks=tmp_path)
+
+
+def test_a_project_on_sqlite_imports_no_psycopg(tmp_path: Path) -> None:
+    code = f"""
+import sys
+sys.modules["psycopg"] = None
+from pathlib import Path
+from scraper.app.options import open_store
+import scraper.cli.running
+open_store(Path({str(tmp_path)!r})).close()
+"""
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+class TestLeases:
+    def test_a_worker_whose_lease_ran_out_is_replaced_and_can_write_nothing(
+        self, url: str, worker: Make
+    ) -> None:
+        one, two = worker("w1"), worker("w2")
+        run, leases = begin(one, page_url("a.example", 1))
+        two.join_run(run.id)
+        (entry,) = one.take(run, leases["a.example"], 1)
+        long_since(two)
+        expire(url, "w1")
+        two.heartbeat()
+        (lease,) = two.lease(run, 1, FOREVER)
+        assert (lease.crashes, lease.epoch > leases["a.example"].epoch) == (1, True)
+        with pytest.raises(LeaseLost):
+            one.settle(run, [Visit(entry, page())], [DomainUpdate(leases["a.example"], 0.0)])
+        with pytest.raises(LeaseLost):
+            one.heartbeat()
+        assert two.records(run) == []
+
+    def test_a_worker_that_comes_back_before_anybody_took_over_goes_on(self, url: str, worker: Make) -> None:
+        one = worker("w1")
+        run, leases = begin(one, page_url("a.example", 1))
+        expire(url, "w1")
+        one.heartbeat()
+        assert settle(one, run, leases["a.example"]).lost == frozenset()
+
+    def test_everybody_has_one_more_lease_after_a_restart_of_the_server(self, url: str, worker: Make) -> None:
+        one, two = worker("w1"), worker("w2")
+        begin(one, page_url("a.example", 1))
+        two._workers._ttl = 1e9  # the server has been up for less than that
+        expire(url, "w1")
+        two.heartbeat()
+        assert two.holder("news") is not None
+
+    def test_the_deadline_is_a_lease_after_the_last_write_and_gone_without_one(self, worker: Make) -> None:
+        one = worker("w1")
+        now = one._clock.now()
+        assert 0 < one.deadline - now <= 15.0
+        one.leave()
+        assert one.deadline < 0
+
+    def test_one_in_the_middle_of_a_transaction_is_not_taken_for_dead(self, url: str, worker: Make) -> None:
+        one, two = worker("w1"), worker("w2")
+        begin(one, page_url("a.example", 1))
+        long_since(two)
+        with psycopg.connect(url) as held:
+            held.execute("SELECT 1 FROM workers WHERE id = 'w1' FOR UPDATE")
+            execute_unlocked = two.heartbeat
+            two._workers._is_gone = lambda row: True  # type: ignore[method-assign]
+            execute_unlocked()
+            assert execute(url, "SELECT count(*) FROM workers") == [(2,)]
+
+
+def long_since(store: PostgresStore) -> None:
+    """Judge the lease alone, as a server that has been up for long."""
+    store._workers._ttl = -1e9
+
+
+class TestAnswersThatAreLost:
+    """COMMIT is sent and the connection breaks: what was done stands once, and is told as if nothing was."""
+
+    @pytest.fixture
+    def cut(self, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+        """Fill it: "before" or "after" the server has the COMMIT, the next connections break."""
+        plan: list[str] = []
+        execute = psycopg.Cursor.execute
+
+        def cutting(cursor: Any, query: Any, *values: Any, **more: Any) -> Any:
+            if query != "COMMIT" or not plan:
+                return execute(cursor, query, *values, **more)
+            when = plan.pop(0)
+            if when == "after":
+                execute(cursor, query)
+            cursor.connection.pgconn.finish()
+            raise psycopg.OperationalError("the connection is lost")
+
+        monkeypatch.setattr(psycopg.Cursor, "execute", cutting)
+        return plan
+
+    @pytest.mark.parametrize(
+        "when", [["before"], ["after"], ["before", "after"], ["before", "before", "after"]]
+    )
+    def test_a_settlement_stands_once(self, when: list[str], worker: Make, cut: list[str]) -> None:
+        store = worker("w1")
+        run, leases = begin(store, page_url("a.example", 1))
+        cut += when
+        done = settle(store, run, leases["a.example"], page(page_url("a.example", 2), record="one"))
+        assert (done.new, done.lost, cut) == (1, frozenset(), [])
+        assert [kept.key for kept in store.records(run)] == ["one"]
+        assert (store.progress(run).pending, store.progress(run).done) == (1, 1)
+
+    @pytest.mark.parametrize("when", ["before", "after"])
+    def test_a_run_is_begun_once_and_is_new(self, when: str, worker: Make, cut: list[str]) -> None:
+        store = worker("w1")
+        cut += [when]
+        run = store.start_run("news", "code")
+        assert (run.is_resumed, len(store.runs())) == (False, 1)
+        cut += [when]
+        store.end_run(run, {}, accepted=True, whole=True)
+        assert [one.state for one in store.runs()] == ["ended"]
+
+    def test_what_is_leased_is_ours(self, worker: Make, cut: list[str]) -> None:
+        store = worker("w1")
+        run = store.start_run("news", "code")
+        store.add(run, [page_url("a.example", 1)])
+        cut += ["after"]
+        (lease,) = store.lease(run, 9, FOREVER)
+        assert len(store.take(run, lease, 1)) == 1
+
+    def test_a_server_that_was_killed_is_waited_for(self, tmp_path: Path, own_server: Server) -> None:
+        store = PostgresStore(own_server.database(), locks=tmp_path)
+        store.join("w1")
+        run, leases = begin(store, page_url("a.example", 1), page_url("a.example", 2))
+        settle(store, run, leases["a.example"])
+        own_server.stop("immediate")
+        starting = threading.Thread(target=own_server.start)
+        starting.start()
+        settle(store, run, leases["a.example"])
+        starting.join()
+        assert len(store.records(run)) == 2
+        store.close()
+
+
+@pytest.fixture
+def own_server(postgres: Server) -> Iterator[Server]:
+    server = Server()
+    yield server
+    server.remove()
+
+
+class TestAtTheSameTime:
+    def test_sites_that_link_to_each_other_are_crawled_by_four_at_once(self, url: str, worker: Make) -> None:
+        """Each page links to pages of all other sites, so that all write rows of all domains."""
+        names = [f"{n}.example" for n in range(12)]
+        every = [page_url(name, n) for name in names for n in range(15)]
+        stores = [worker(f"w{number}") for number in range(4)]
+        run = stores[0].start_run("news", "code")
+        for store in stores[1:]:
+            store.join_run(run.id)
+        stores[0].add(run, [page_url(name, 0) for name in names])
+
+        def crawl(number: int) -> None:
+            store, dice = stores[number], Random(number)
+            while store.progress(run).pending:
+                for lease in store.lease(run, 3, FOREVER):
+                    for _ in range(4):
+                        entries = store.take(run, lease, 5)
+                        links = [tuple(dice.sample(every, 40)) for _ in entries]
+                        visits = [
+                            Visit(entry, page(*some, record=entry.url))
+                            for entry, some in zip(entries, links, strict=True)
+                        ]
+                        store.settle(run, visits, [DomainUpdate(lease, 0.0)])
+                    store.release([DomainUpdate(lease, 0.0)])
+
+        in_threads(4, crawl)
+        kept: list[Kept] = []
+        while some := stores[0].records(run, kept[-1].cursor if kept else START):
+            kept += some
+        progress = stores[0].progress(run)
+        assert (progress.pending, progress.done) == (0, len(kept))
+        assert len({one.key for one in kept}) == len(kept) > 150
+        assert execute(url, "SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()") == [
+            (0,)
+        ]
+
+    def test_who_reads_records_on_and_on_misses_none_that_others_commit(self, worker: Make) -> None:
+        stores = [worker(f"w{number}") for number in range(4)]
+        run = stores[0].start_run("news", "code")
+        names = [f"{n}.example" for n in range(3)]
+        stores[0].add(run, [page_url(name, n) for name in names for n in range(60)])
+        for store in stores[1:]:
+            store.join_run(run.id)
+        seen: list[str] = []
+
+        def work(number: int) -> None:
+            if number == 0:
+                cursor = START
+                while len(seen) < 180:
+                    for one in stores[0].records(run, cursor):
+                        seen.append(one.key)
+                        cursor = one.cursor
+                return
+            store = stores[number]
+            lease = store.lease_domain(run, names[number - 1])
+            assert lease is not None
+            for _ in range(60):
+                settle(store, run, lease)
+
+        in_threads(4, work)
+        assert len(set(seen)) == len(seen) == 180
+
+    def test_a_url_found_while_its_domain_is_given_back_is_not_forgotten(self, worker: Make) -> None:
+        one, two = worker("w1"), worker("w2")
+        run, leases = begin(one, page_url("a.example", 0))
+        two.join_run(run.id)
+        settle(one, run, leases["a.example"])
+        lease = leases["a.example"]
+        for n in range(1, 40):
+            one_lease = lease
+
+            def give_back_or_find(number: int, lease: Lease = one_lease, n: int = n) -> None:
+                if number:
+                    two.add(run, [page_url("a.example", n)])
+                else:
+                    one.release([DomainUpdate(lease, 0.0)])
+
+            in_threads(2, give_back_or_find)
+            (lease,) = one.lease(run, 1, FOREVER)
+            settle(one, run, lease)
+        assert one.progress(run).pending == 0
+
+
+def in_threads(number: int, work: Callable[[int], None]) -> None:
+    """Run the same in several threads at once; what one raises is raised."""
+    raised: list[BaseException] = []
+
+    def one(place: int) -> None:
+        try:
+            work(place)
+        except BaseException as error:
+            raised.append(error)
+
+    threads = [threading.Thread(target=one, args=(place,)) for place in range(number)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    if raised:
+        raise raised[0]
