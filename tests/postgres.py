@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import tempfile
+import time
 from pathlib import Path
 
 import psycopg
@@ -83,6 +84,14 @@ class Server:
         """kill -9 of the server's first process; the others end when they notice."""
         pid = int((Path(self.data) / "postmaster.pid").read_text().split()[0])
         os.kill(pid, signal.SIGKILL)
+
+    def revive(self) -> None:
+        """Start it after a kill, as soon as the last of its processes has noticed."""
+        for _ in range(100):
+            with contextlib.suppress(subprocess.CalledProcessError):
+                return self.start()
+            time.sleep(0.1)
+        raise AssertionError("the server does not start")
 
     def url(self, database: str = "postgres") -> str:
         """Where a database is."""

@@ -40,7 +40,7 @@ def units(
     when = [*calendar(job.schedule), *calendar_of_gaps(job.schedule, year, wall)]
     lines = [f"OnCalendar={expression}" for expression in when] or ["OnBootSec=1min"]
     jitter = [f"RandomizedDelaySec={random_delay:g}"] if random_delay else []
-    title = _escaped(f"Crawl with the spider {job.name} in {job.folder}/")
+    title = escaped(f"Crawl with the spider {job.name} in {job.folder}/")
     # Persistent: a run that was due while the machine was off is made up for.
     timer = ["[Unit]", f"Description={title}", "", "[Timer]", *lines, *jitter, "Persistent=true"]
     timer += ["", "[Install]", "WantedBy=timers.target"]
@@ -59,24 +59,25 @@ def _stem(job: Job) -> str:
 
 
 def _command(job: Job) -> list[str]:
-    words = [_quoted(argument) for argument in arguments(job)]
+    words = [quoted(argument) for argument in arguments(job)]
     if _ODD_PROGRAM.search(str(job.python)):
-        words = ["/bin/sh", "-c", _quoted('exec "$0" "$@"'), *words]
+        words = ["/bin/sh", "-c", quoted('exec "$0" "$@"'), *words]
     folder = str(job.folder)
     end = "/" if _ODD_END.search(folder) else ""
-    return [f"WorkingDirectory={_escaped(folder)}{end}", "ExecStart=" + " ".join(words)]
+    return [f"WorkingDirectory={escaped(folder)}{end}", "ExecStart=" + " ".join(words)]
 
 
-def _escaped(text: str) -> str:
+def escaped(text: str) -> str:
+    """Text as a unit file holds it; UsageError for what no line can."""
     if not text.isprintable():
         raise UsageError("a line break or control character in a path", "a unit file knows only lines")
     return text.replace("%", "%%")
 
 
-def _quoted(argument: str) -> str:
+def quoted(argument: str) -> str:
     """An argument as ExecStart reads it (systemd.service(5), "Command lines")."""
-    text = _escaped(argument).replace("$", "$$")
+    text = escaped(argument).replace("$", "$$")
     if _PLAIN.fullmatch(text):
         return text
-    escaped = text.replace("\\", "\\\\").replace('"', '\\"')
-    return f'"{escaped}"'
+    inner = text.replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{inner}"'

@@ -223,6 +223,10 @@ class Store(Protocol):
         """The live worker that runs this spider now, and since when (wall)."""
         ...
 
+    def is_led(self, run: Run) -> bool:
+        """Whether a live worker holds this run; those who only work on it do not count."""
+        ...
+
     def prune(self, spider: str, keep: int) -> list[str]:
         """Forget all but the last `keep` runs and what only they need; the ids of the runs forgotten.
 

@@ -708,6 +708,18 @@ class TestRuns:
         kills += [run.kills, store.start_run("news", "code").kills]
         assert kills == [0, 1, 2, 3, 0]
 
+    def test_a_run_is_led_by_whoever_began_it_and_by_nobody_else(self, world: World) -> None:
+        one, two = world.worker("w1"), world.worker("w2")
+        run = one.start_run("news", "code")
+        two.join_run(run.id)
+        assert two.is_led(run)
+        one.pause_run(run, {})
+        assert not two.is_led(run)
+        run = one.start_run("blogs", "code")
+        two.join_run(run.id)
+        one.close()
+        assert not two.is_led(run)
+
     def test_a_paused_run_is_resumed_with_all_that_was_pending(self, world: World) -> None:
         store = world.worker("w1")
         run = store.start_run("news", "code")

@@ -146,6 +146,10 @@ class MemoryStore:
         self._reap()
         return self._holder(spider)
 
+    def is_led(self, run: Run) -> bool:
+        self._reap()
+        return run.number in self._data.held
+
     def prune(self, spider: str, keep: int) -> list[str]:
         data, runs = self._data, self.runs(spider, limit=1_000_000)
         base = max((run.number for run in runs if run.is_accepted and run.is_whole), default=0)

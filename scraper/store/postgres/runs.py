@@ -10,7 +10,7 @@ from scraper.errors import LeaseLost, StoreBusy, StoreError
 from scraper.store import Run
 from scraper.store.postgres.database import Cursor
 
-COLUMNS = "id, number, spider, code, started_at, state, ended_at, accepted, whole, summary, params"
+COLUMNS = "id, number, spider, code, started_at, state, ended_at, accepted, whole, summary, params, kills"
 _HOLDER = """SELECT w.id, r.held_since FROM runs r JOIN workers w ON w.id = r.owner OR w.run = r.number
     WHERE r.spider = %s AND r.state <> 'ended' AND w.id IS DISTINCT FROM %s
     ORDER BY w.id IS NOT DISTINCT FROM r.owner DESC LIMIT 1"""
@@ -67,8 +67,9 @@ def start(cursor: Cursor, begun: Begun, *, fresh: bool) -> Run:
         row = None
     number = int(row[0]) if row is not None else _begin(cursor, begun)
     cursor.execute(
-        "UPDATE runs SET code = %s, state = 'running', owner = %s, held_since = %s WHERE number = %s",
-        (begun.code, worker, wall, number),
+        """UPDATE runs SET kills = kills + (state = 'running' AND %s)::int, code = %s, state = 'running',
+        owner = %s, held_since = %s WHERE number = %s""",
+        (row is not None, begun.code, worker, wall, number),
     )
     enter(cursor, worker, number)
     return find(cursor, number, is_resumed=row is not None)
@@ -174,7 +175,7 @@ def prune(cursor: Cursor, spider: str, keep: int) -> list[str]:
 
 def to_run(row: tuple[Any, ...], *, is_resumed: bool = False) -> Run:
     """A row of COLUMNS as a Run."""
-    run_id, number, spider, code, started_at, state, ended_at, accepted, whole, summary, params = row
+    run_id, number, spider, code, started_at, state, ended_at, accepted, whole, summary, params, kills = row
     return Run(
         id=run_id,
         number=number,
@@ -188,6 +189,7 @@ def to_run(row: tuple[Any, ...], *, is_resumed: bool = False) -> Run:
         is_whole=whole,
         summary=_loads(summary),
         params=None if params is None else _loads(params),
+        kills=kills,
     )
 
 

@@ -21,7 +21,8 @@ _FIRST = (
         ended_at float8, accepted bool NOT NULL DEFAULT false, whole bool NOT NULL DEFAULT false,
         owner text, held_since float8 NOT NULL DEFAULT 0,
         pending bigint NOT NULL DEFAULT 0, done bigint NOT NULL DEFAULT 0,
-        summary text NOT NULL DEFAULT '{}', params text
+        summary text NOT NULL DEFAULT '{}', params text,
+        kills int NOT NULL DEFAULT 0
     ) WITH (fillfactor = 50)""",
     "CREATE INDEX runs_of_spider ON runs(spider, number)",
     """CREATE TABLE domains(

@@ -131,7 +131,7 @@ class PostgresStore:
             cursor.execute("UPDATE workers SET run = NULL WHERE id = %s", (me,))
             runs.wait_no_more(cursor, run.number)
             cursor.execute(
-                "UPDATE runs SET state = 'paused', owner = NULL, summary = %s WHERE number = %s",
+                "UPDATE runs SET state = 'paused', owner = NULL, kills = 0, summary = %s WHERE number = %s",
                 (json.dumps(summary), run.number),
             )
 
@@ -168,6 +168,11 @@ class PostgresStore:
     def holder(self, spider: str) -> tuple[str, float] | None:
         self._workers.reap()
         return self._database.write(lambda cursor: runs.holder(cursor, spider))
+
+    def is_led(self, run: Run) -> bool:
+        self._workers.reap()
+        row = self._database.row("SELECT owner FROM runs WHERE number = %s", (run.number,))
+        return row is not None and row[0] is not None
 
     def prune(self, spider: str, keep: int) -> list[str]:
         return self._database.write(lambda cursor: runs.prune(cursor, spider, keep))

@@ -172,6 +172,11 @@ class SqliteStore:
         with self._database.read() as connection:
             return runs.holder(connection, spider)
 
+    def is_led(self, run: Run) -> bool:
+        self._workers.reap_now()
+        row = self._database.row("SELECT owner FROM runs WHERE number = ?", run.number)
+        return row is not None and row[0] is not None
+
     def prune(self, spider: str, keep: int) -> list[str]:
         with self._database.write() as connection:
             return runs.prune(connection, spider, keep)
