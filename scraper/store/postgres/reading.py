@@ -6,25 +6,27 @@ from typing import Any
 from scraper.store import Cursor, Kept, RobotsCopy
 from scraper.store.postgres.database import Database
 
+_READ = """LEFT JOIN pages p ON p.url = v.url AND p.version = v.version
+    LEFT JOIN runs last ON last.number = coalesce(p.checked, v.run)"""
 # Those before which there is not too much text already: the server sends no more.
-_RECORDS = """SELECT id, n, url, key, line FROM (
+_RECORDS = f"""SELECT id, n, url, key, line, run, fetched_at FROM (
     SELECT *, sum(length(line)) OVER (ORDER BY id, n) - length(line) AS before FROM (
-        SELECT v.id, r.n, u.url, r.key, r.line
-        FROM visits v JOIN records r ON r.version = v.version JOIN urls u ON u.id = v.url
-        WHERE v.run = %s AND v.is_read AND v.id {} ORDER BY v.id, r.n LIMIT %s) AS part) AS added
+        SELECT v.id, r.n, u.url, r.key, r.line, last.id AS run, p.fetched_at
+        FROM visits v JOIN records r ON r.version = v.version JOIN urls u ON u.id = v.url {_READ}
+        WHERE v.run = %s AND v.is_read AND v.id {{}} ORDER BY v.id, r.n LIMIT %s) AS part) AS added
     WHERE before < %s ORDER BY id, n"""
 _SAME_VISIT = _RECORDS.format("= %s AND r.n > %s")
 _LATER_VISITS = _RECORDS.format("> %s")
 _MOST_TEXT = 16 * 2**20  # characters of records that are sent at once
-_CURRENT = """WITH counted AS (SELECT number FROM runs
+_CURRENT = f"""WITH counted AS (SELECT number FROM runs
         WHERE spider = %(spider)s AND (accepted OR number = %(coming)s)
           AND number IS DISTINCT FROM %(without)s AND number >= coalesce(%(base)s,
             (SELECT max(number) FROM runs WHERE spider = %(spider)s AND accepted AND whole
                 AND number IS DISTINCT FROM %(without)s), 0)),
     latest AS (SELECT max(v.id) AS id FROM visits v JOIN counted c ON c.number = v.run GROUP BY v.url)
-    SELECT v.id, r.n, u.url, r.key, r.line
+    SELECT v.id, r.n, u.url, r.key, r.line, last.id, p.fetched_at
     FROM latest l JOIN visits v ON v.id = l.id JOIN records r ON r.version = v.version
-    JOIN urls u ON u.id = v.url
+    JOIN urls u ON u.id = v.url {_READ}
     ORDER BY v.id, r.n"""
 _STATES = ("pending", "done", "failed", "denied", "redirected")
 _LOOKUP = """SELECT u.url, u.state, u.reason, u.attempts, u.depth, u.hops, u.run, r.id, p.fetched_at,
@@ -43,15 +45,15 @@ def records(database: Database, run: int, after: Cursor, limit: int) -> list[Kep
     """Up to `limit` records, fewer of very long ones, but at least one."""
     visit, n = after
     rows = database.rows(_SAME_VISIT, (run, visit, n, limit, _MOST_TEXT)) if n >= 0 else []
-    room = _MOST_TEXT - sum(len(row[-1]) for row in rows)
+    room = _MOST_TEXT - sum(len(row[4]) for row in rows)
     if len(rows) < limit and room > 0:
         rows += database.rows(_LATER_VISITS, (run, visit, limit - len(rows), room))
     return list(map(_kept, rows))
 
 
 def _kept(row: Sequence[Any]) -> Kept:
-    visit, n, url, key, line = row
-    return Kept((visit, n), url, key, line)
+    visit, n, *rest = row
+    return Kept((visit, n), *rest)
 
 
 def current(

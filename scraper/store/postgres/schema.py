@@ -48,7 +48,8 @@ _FIRST = (
     """CREATE TABLE pages(
         url bigint PRIMARY KEY, version bigint NOT NULL, run bigint NOT NULL, checked bigint NOT NULL,
         inputs text NOT NULL, etag text, last_modified text, fresh_until float8 NOT NULL,
-        body_hash bytea NOT NULL, fetched_at float8 NOT NULL, links bigint[] NOT NULL, facts text NOT NULL
+        body_hash bytea NOT NULL, fetched_at float8 NOT NULL, links bigint[] NOT NULL, facts text NOT NULL,
+        files text NOT NULL
     )""",
     """CREATE TABLE visits(
         id bigint PRIMARY KEY, run bigint NOT NULL, url bigint NOT NULL, version bigint, is_read bool NOT NULL

@@ -52,12 +52,12 @@ _KEEP = """UPDATE urls SET attempts = w.attempts, hops = w.hops, reason = w.reas
         AS w(id, attempts, hops, reason, seq) WHERE urls.id = w.id"""
 _DEFER = """UPDATE urls SET reason = w.reason
     FROM unnest(%s::bigint[], %s::text[]) AS w(id, reason) WHERE urls.id = w.id"""
-_PAGE = """INSERT INTO pages VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)
+_PAGE = """INSERT INTO pages VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)
     ON CONFLICT (url) DO UPDATE SET version = excluded.version, run = excluded.run,
     checked = excluded.checked, inputs = excluded.inputs, etag = excluded.etag,
     last_modified = excluded.last_modified, fresh_until = excluded.fresh_until,
     body_hash = excluded.body_hash, fetched_at = excluded.fetched_at, links = excluded.links,
-    facts = excluded.facts"""
+    facts = excluded.facts, files = excluded.files"""
 _RENEW = """UPDATE pages SET checked = %s, etag = w.etag, last_modified = w.last_modified,
     fresh_until = w.fresh_until, body_hash = w.body_hash, fetched_at = w.fetched_at
     FROM unnest(%s::bigint[], %s::text[], %s::text[], %s::float8[], %s::bytea[], %s::float8[])
@@ -286,6 +286,7 @@ class Settlement:
                 *_validators(page.known),
                 list(dict.fromkeys(map(change.id, links))),
                 json.dumps(page.facts) if page.facts else "",
+                storable(page.known.files),
             )
             for visit, page, version, links in self._pages
         ]

@@ -33,7 +33,7 @@ _ASK_AGAIN = 1.0
 _MOST_TRIES = 5
 
 _TAKE = """SELECT u.id, u.fp, u.url, u.request, u.depth, u.hops, u.attempts, u.prio, u.seq,
-    p.version, p.etag, p.last_modified, p.fresh_until, p.body_hash, p.fetched_at, p.inputs,
+    p.version, p.etag, p.last_modified, p.fresh_until, p.body_hash, p.fetched_at, p.inputs, p.files,
     position('"noarchive"' IN p.facts) > 0,
     (SELECT count(*) FROM records WHERE version = p.version), cardinality(p.links), u.crashes
     FROM urls u LEFT JOIN pages p ON p.url = u.id
