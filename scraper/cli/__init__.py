@@ -14,6 +14,7 @@ from scraper.errors import UsageError
 COMMANDS = {
     "run": ("running", "Crawl: begin a run, or go on with one that did not end."),
     "work": ("work", "Help a run that is under way, here or on another host."),
+    "store": ("store", "Copy a project between SQLite and PostgreSQL."),
     "list": ("spiders", "The spiders that can be run, with their last run and its verdict."),
     "new": ("spiders", "Write a spider for a page, and its test."),
     "fetch": ("one_url", "Send one polite request: status, headers and body."),

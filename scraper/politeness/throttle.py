@@ -222,6 +222,21 @@ def _doubled(base: float, times: int) -> float:
     return float(min(MAX_REST, base * 2.0 ** min(times, 16)))
 
 
+def shifted(state: State, seconds: float) -> State:
+    """The state on another clock, which is `seconds` ahead."""
+    moved = {
+        name: getattr(state, name) + seconds
+        for name in ("due", "sent_at", "rest_until")
+        if getattr(state, name)
+    }
+    limit = {
+        name: getattr(state.limit, name) + seconds
+        for name in ("since", "last", "refused_at")
+        if getattr(state.limit, name)
+    }
+    return replace(state, **moved, limit=replace(state.limit, **limit))
+
+
 def to_json(state: State) -> str:
     """The state as text for the store."""
     kept: dict[str, object] = {name: getattr(state, name) for name in _FRESH}

@@ -129,6 +129,19 @@ class Database:
             finally:
                 connection.close()
 
+    @contextmanager
+    def alone(self, begin: str) -> Iterator[Connection]:
+        """One transaction that is never tried again, begun by a statement."""
+        with self._translated():
+            connection = self._connect(monotonic() + _AT_FIRST)
+            connection.execute(begin)
+            try:
+                yield connection
+                connection.execute("COMMIT")
+            except BaseException:
+                self.close()  # which rolls back
+                raise
+
     def close(self) -> None:
         """Close the connection; safe to repeat."""
         if self._connection is not None and os.getpid() == self._pid:
