@@ -3,6 +3,7 @@
 import csv
 import json
 import re
+import signal
 import stat
 from collections.abc import Iterator
 
@@ -203,3 +204,28 @@ def test_a_spider_that_raises_page_after_page_is_stopped_before_more_is_asked_fo
     ended = project.run("run", "shop", "--quiet")
     assert "BROKEN" in ended.err and "(setting max_errors)" in ended.err
     assert len(site.paths()) in (11, 12)  # one may be in the air already
+
+
+def test_a_callback_that_never_lets_the_interpreter_go_ends_the_process_and_is_named(
+    site: Site, project: Project
+) -> None:
+    site["/"] = page("/a", title="start")
+    site["/a"] = page(title="a")
+    project.spider(
+        "stuck",
+        f"""
+        from scraper import Spider
+
+        class Stuck(Spider):
+            start_urls = ["{site.url("/")}"]
+
+            def parse(self, page):
+                if page.url.endswith("/a"):
+                    sum(range(10**13))  # in C, without another thread's turn
+                yield {{"url": page.url}}
+                yield from page.follow_all("a")
+        """,
+    )
+    ended = project.run("run", "stuck", "--quiet", "--set", "delay=0", "--set", "parse_timeout=0.5")
+    assert ended.code == -signal.SIGVTALRM, ended.text
+    assert "stuck.py" in ended.err and "in parse" in ended.err

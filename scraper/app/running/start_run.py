@@ -13,6 +13,7 @@ from scraper.app.running.end_run import conclude
 from scraper.app.running.outputs import Streaming
 from scraper.app.running.run_output import Exporter, LogFile, Timeline
 from scraper.app.running.summary import End, moment, unstarted
+from scraper.app.running.watchdog import Watchdog
 from scraper.app.running.worker_pool import Workers
 from scraper.engine.domain_stats import DomainStats
 from scraper.engine.plan import Stop
@@ -202,7 +203,9 @@ def _crawl(
     is_archived = prepared.settings.archive and not prepared.options.is_offline
     is_kept = is_archived and prepared.options.workers == 1
     with writing(files.folder, is_kept, before=before(files), mode=files.mode) as keepers:
+        watchdog = Watchdog(prepared.settings.parse_timeout)
         watchers: tuple[Listener, ...] = (
+            watchdog,
             exporter,
             streaming,
             LogFile(files, clock),
@@ -216,7 +219,9 @@ def _crawl(
                 watcher(note)
             for name in _strays(type(prepared.spider)):
                 watcher(Noted(f'{name} in the class sets nothing: write settings = {{"{name}": ...}}'))
-        stop = guard.run(crawler_of(prepared, rules, store, found, clock, watchers))
+        crawler = crawler_of(prepared, rules, store, found, clock, watchers)
+        with watchdog:
+            stop = guard.run(crawler)
     exporter.export()
     streaming.export()
     pending = store.progress(found).pending

@@ -18,6 +18,7 @@ from typing import Any
 from scraper.app.compose import compose, worker_name
 from scraper.app.options import Options, open_store, prepare
 from scraper.app.running.run_output import LogFile
+from scraper.app.running.watchdog import Watchdog
 from scraper.engine.engine import Engine
 from scraper.ops.clock import SystemClock
 from scraper.runs.archive import before, writing
@@ -84,7 +85,8 @@ def main() -> None:
         reporter = _Reporter()
         archived = prepared.settings.archive
         with writing(files.folder, archived, orders["number"], before(files), files.mode) as keepers:
-            listeners: tuple[Listener, ...] = (LogFile(files, clock), *keepers, reporter)
+            watchdog = Watchdog(prepared.settings.parse_timeout)
+            listeners: tuple[Listener, ...] = (watchdog, LogFile(files, clock), *keepers, reporter)
             engine = compose(prepared, rules, store, run, clock, listeners)
             reporter.engine = engine
             signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -92,7 +94,8 @@ def main() -> None:
             signal.signal(signal.SIGTERM, lambda number, frame: engine.stop())
             tell({"ready": orders["number"]})
             sys.stdin.readline()
-            stop = engine.run()
+            with watchdog:
+                stop = engine.run()
         files.close()
         tell({"stop": stop.value})
     finally:
