@@ -89,23 +89,31 @@ class RequestGuard:
             limiter.slow_to(delay)
 
     def _ask(self, origin: str) -> RobotsRules:
-        """Read a robots.txt; one that redirects to another domain is not ours to ask for, and closes all."""
-        url: str | None = f"{origin}/robots.txt"
-        answer: Answer | None = None
-        for _ in range(redirects.MAX_ROBOTS_HOPS + 1):
-            answer = exchange(self._session, "GET", url, most=robots.MAX_BODY + 1) if url else None
-            self._heed(url or "", answer)
-            url = _next(answer, url or "")
-            if url is None:
+        """Read a robots.txt; one that redirects to another domain is not ours to ask for, and closes all.
+
+        One that asks for a wait within `max_wait` is asked once more, after it.
+        """
+        url = f"{origin}/robots.txt"
+        has_waited = False
+        for _ in range(redirects.MAX_ROBOTS_HOPS + 2):
+            answer = exchange(self._session, "GET", url, most=robots.MAX_BODY + 1)
+            pause = self._heed(url, answer)
+            following = _next(answer, url)
+            if following is None and not has_waited and 0 < pause <= self._max_wait and _is_closed(answer):
+                has_waited, following = True, url
+            if following is None:
                 break
+            url = following
         return self._read(origin, answer)
 
-    def _heed(self, url: str, answer: Answer | None) -> None:
-        """What a robots.txt says about when to ask holds for its whole domain."""
-        limiter = self._limiter(url)
-        if limiter is not None and answer is not None and (response := answer.response) is not None:
-            told = retry.told(response.status, response.headers, self._clock.wall())
-            limiter.rest_until(self._clock.now() + told.pause)
+    def _heed(self, url: str, answer: Answer) -> float:
+        """What a robots.txt says about when to ask holds for its whole domain; the wait it asks for (s)."""
+        limiter, response = self._limiter(url), answer.response
+        if limiter is None or response is None:
+            return 0.0
+        told = retry.told(response.status, response.headers, self._clock.wall())
+        limiter.rest_until(self._clock.now() + told.pause)
+        return told.pause
 
     def _read(self, origin: str, answer: Answer | None) -> RobotsRules:
         if answer is not None and isinstance(answer.error, OutOfFiles):
@@ -125,6 +133,10 @@ class RequestGuard:
         return RobotsRules(
             origin, rules, now + robots.lifetime(response.headers.get("cache-control")), status, now
         )
+
+
+def _is_closed(answer: Answer) -> bool:
+    return answer.response is not None and robots.access(answer.response.status) is Access.UNREACHABLE
 
 
 def _next(answer: Answer | None, url: str) -> str | None:

@@ -41,3 +41,10 @@ def test_robots_txt_without_a_wait_is_asked_for_once(site: Site) -> None:
     with pytest.raises(RequestDenied, match="line 2: Disallow"):
         guard(site.url("/private/1"))
     assert site.paths(robots=True) == ["/robots.txt"]
+
+
+def test_a_short_wait_that_robots_txt_asks_for_is_waited_for(site: Site) -> None:
+    site["/robots.txt"] = [Reply(429, headers={"Retry-After": "1"}), "User-agent: *\nDisallow: /private\n"]
+    guard, _ = guard_of(site)
+    guard(site.url("/login"))
+    assert site.paths(robots=True) == ["/robots.txt"] * 2
