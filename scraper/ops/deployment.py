@@ -57,8 +57,8 @@ spec:
                   key: url
           volumeMounts:
             - name: data
-              mountPath: /work/data
-          workingDir: /work
+              mountPath: /srv/scraper/data
+          workingDir: /srv/scraper
       volumes:
         - name: data
           emptyDir: {{}}
