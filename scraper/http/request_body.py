@@ -1,11 +1,34 @@
-"""The body of a request in pieces, and the field that tells its length (RFC 9112 6), as urllib3 has them."""
+"""The body of a request: written, in pieces, with the fields that tell its type and length (RFC 9112 6)."""
 
+import json
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
+from urllib.parse import urlencode
 
 from urllib3.util.request import SKIP_HEADER, body_to_chunks
 
+from scraper.model import Request
+
 _CHUNK = 65_536
+_JSON = "application/json"
+_FORM = "application/x-www-form-urlencoded"
+
+
+def body_of(request: Request) -> tuple[bytes | None, dict[str, str]]:
+    """The body to send and the header fields that go with the request."""
+    headers = dict(request.headers or {})
+    names = {name.lower() for name in headers}
+    if request.json is not None:
+        body, kind = json.dumps(request.json, separators=(",", ":")).encode(), _JSON
+    elif isinstance(request.data, Mapping):
+        body, kind = urlencode(request.data, doseq=True).encode(), _FORM
+    elif request.data is not None:
+        body, kind = str(request.data).encode(), _FORM
+    else:
+        return None, headers
+    if "content-type" not in names:
+        headers["Content-Type"] = kind
+    return body, headers
 
 
 def framed(

@@ -11,8 +11,8 @@ from urllib.parse import parse_qsl, urlencode
 from scraper.app.archived.reparse import last_ended
 from scraper.app.options import Prepared
 from scraper.app.running.start_run import run
-from scraper.engine.fetcher import body_of
 from scraper.errors import UsageError
+from scraper.http.request_body import body_of
 from scraper.model import Entry, Headers, Response
 from scraper.runs import warc, warc_bodies
 from scraper.runs.archive import Archive, ArchivedPage, Archives, writing

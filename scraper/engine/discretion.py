@@ -1,0 +1,45 @@
+"""Visits whose words hold no secret: they go to logs, terminals and reports."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+from scraper.http.session import DomainSession
+from scraper.model import Deferred, Denied, Entry, Failed, Rejection, Retry, Visit
+from scraper.ops.secrets import LEAST_SECRET, Redaction, is_secret_name, may_leave
+from scraper.spider.identity import request_of
+
+
+class Discretion:
+    """Redacts what a run's settings and params, a session and a request keep secret."""
+
+    def __init__(self, redaction: Redaction | None = None) -> None:
+        self._redaction = redaction or Redaction()
+
+    def visit(self, session: DomainSession | None, visit: Visit) -> Visit:
+        """A visit whose words hold no secret: they go to logs, terminals and reports."""
+        outcome = visit.outcome
+        if not isinstance(outcome, Failed | Retry | Denied | Deferred) and not visit.rejected:
+            return visit
+        own = Redaction(_secrets_of(visit.entry))
+
+        def clean(text: str) -> str:
+            return self.words(session, own.known(text))
+
+        rejected = tuple(Rejection(clean(one.reason), one.field) for one in visit.rejected)
+        if isinstance(outcome, Failed | Retry | Denied | Deferred):
+            outcome = replace(outcome, reason=clean(outcome.reason))
+        if isinstance(outcome, Failed) and outcome.traceback:
+            outcome = replace(outcome, traceback=clean(outcome.traceback))
+        return replace(visit, outcome=outcome, rejected=rejected)
+
+    def words(self, session: DomainSession | None, text: str) -> str:
+        """A text without the secrets of the run and of the session."""
+        return self._redaction(session.redaction(text) if session is not None else text)
+
+
+def _secrets_of(entry: Entry) -> Iterator[str]:
+    """What a request carries in header fields that not every host may hear; a token also without scheme."""
+    for name, value in (request_of(entry).headers or {}).items() if entry.request else ():
+        text = str(value or "")
+        if not may_leave(name) and (is_secret_name(name) or len(text) >= LEAST_SECRET):
+            yield from (text, text.rpartition(" ")[2])

@@ -1,0 +1,41 @@
+"""The spider's `failed`: what it makes of a request that came to nothing."""
+
+from dataclasses import replace
+
+from scraper.engine.parse_limit import Bounded
+from scraper.model import Entry, Failed, Headers, Response, Visit
+from scraper.ops.tracebacks import files_of, told
+from scraper.parsing.page import Page
+from scraper.spider import ParseResult, Rules, Spider, parse_failure
+from scraper.spider.identity import request_of
+
+
+class FailedHook:
+    """Calls `failed` of a spider that has one; for the owner thread."""
+
+    def __init__(self, spider: Spider, rules: Rules, parse_timeout: float) -> None:
+        self._spider = spider
+        self._rules = rules
+        self._bounded = Bounded(parse_timeout)
+        self._parse_timeout = parse_timeout
+        self._files = files_of(type(spider))
+
+    def give_up(self, visit: Visit) -> Visit:
+        """A visit that failed, with what the spider's `failed` makes of it."""
+        outcome = visit.outcome
+        if not isinstance(outcome, Failed) or type(self._spider).failed is Spider.failed:
+            return visit
+        reason = outcome.reason
+        found = self._bounded.call(lambda: self._failure(visit.entry, reason))
+        if not isinstance(found, ParseResult):
+            note = found or f"failed() takes longer than {self._parse_timeout:g} s"
+            return replace(visit, notes=(*visit.notes, note))
+        outcome = replace(outcome, records=found.records, links=found.links, refused=found.refused)
+        return replace(visit, outcome=outcome, rejected=(*visit.rejected, *found.rejected))
+
+    def _failure(self, entry: Entry, reason: str) -> ParseResult | str:
+        page = Page(request_of(entry), Response(entry.url, 0, Headers(), b""), depth=entry.depth)
+        try:
+            return parse_failure(self._spider, page, reason, self._rules, entry.fp)
+        except Exception as error:
+            return f"failed() raised {told(error, self._files)}"

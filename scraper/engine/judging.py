@@ -1,0 +1,187 @@
+"""What became of a request by its answer: parsed, redirected, to be asked for again, failed."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import replace
+
+from scraper import errors
+from scraper.engine.file_requests import FileRequests
+from scraper.engine.known_pages import KnownPages
+from scraper.engine.redirect_step import redirected
+from scraper.errors import PageTooLarge
+from scraper.http import caching, redirects
+from scraper.model import (
+    Denied,
+    Entry,
+    Failed,
+    Fetched,
+    Known,
+    Outcome,
+    Reaction,
+    Rejection,
+    Request,
+    Retry,
+    Unchanged,
+)
+from scraper.ops.tracebacks import files_of, origin_of, told, traceback_of
+from scraper.parsing.page import Page
+from scraper.parsing.queries import watching
+from scraper.politeness import retry
+from scraper.spider import ParseResult, Rules, Spider, parse_page
+
+TOO_LARGE = "too large to be parsed"
+LONGEST_REFRESH = 5  # seconds: a page that leads elsewhere sooner is not there to be read
+MOST_EMPTY_TRIES = 2  # more for a page that brings nothing where it did
+MOST_EMPTIED = 10  # pages that stayed so
+_GONE = frozenset({404, 410})
+_PART = 206  # never asked for
+_SEE_OTHER = 303
+
+Judged = tuple[Outcome, tuple[Rejection, ...]]
+
+
+class Judging:
+    """Judges answers by their status, and parses pages with the spider's callbacks."""
+
+    def __init__(
+        self, spider: Spider, rules: Rules, known_pages: KnownPages, saved: FileRequests, max_attempts: int
+    ) -> None:
+        self._spider = spider
+        self._rules = rules
+        self._known_pages = known_pages
+        self._saved = saved
+        self._max_attempts = max_attempts
+        self._files = files_of(type(spider))
+        self._emptied = 0
+
+    def judge(self, entry: Entry, page: Page, reaction: Reaction) -> Judged:
+        """What became of a request, and which of its records were rejected."""
+        response, status = page.response, page.status
+        if status == 304:
+            return self._not_modified(entry, page)
+        if not reaction.limited and self._is_handled(entry, page.request, status):
+            return self._parse(entry, page)
+        if reaction.limited or (reaction.refusal and reaction.rest is None):
+            return _refused(reaction), ()
+        if redirects.is_redirect(status):
+            location = redirects.location_of(response.headers)
+            return redirected(entry, page, status, location, self._rules.allowed_domains), ()
+        is_empty = status == 200 and not (response.content or (response.file and response.file["size"]))
+        is_empty = is_empty and page.request.method == "GET"
+        if is_empty and entry.id not in self._known_pages.doubtful:
+            return self._doubted(entry, "status 200 without a body")
+        if 200 <= status < 300 and status != _PART:
+            return self._parse(entry, page)
+        if retry.is_retryable_status(status) or reaction.rest is not None:
+            return Retry(f"status {status}"), ()
+        return Failed(f"status {status}", f"status {status}", is_gone=status in _GONE), ()
+
+    def _is_handled(self, entry: Entry, request: Request, status: int) -> bool:
+        """Whether a callback gets this status; one that another try may mend, after the last of them."""
+        if not self.handles(request, status):
+            return False
+        is_repeated = retry.is_safe(request.method) or bool((request.meta or {}).get("retry"))
+        is_last = not is_repeated or entry.attempts + 1 >= self._max_attempts
+        return is_last or not retry.is_retryable_status(status)
+
+    def handles(self, request: Request, status: int) -> bool:
+        """Whether the spider wants pages of a status that is no success."""
+        return status in request.handle_statuses or status in self._spider.handle_statuses
+
+    def _may_ask_again(self, entry: Entry, request: Request) -> bool:
+        """Whether a page that brings nothing is asked again: lists come without their rows on a bad moment.
+
+        Where many stay empty the site has changed, and asking twice for everything would find out no more.
+        """
+        if entry.attempts >= min(MOST_EMPTY_TRIES, self._max_attempts - 1):
+            self._emptied += 1
+            return False
+        return self._emptied < MOST_EMPTIED and retry.is_safe(request.method)
+
+    def _not_modified(self, entry: Entry, page: Page) -> Judged:
+        known = entry.known
+        if known is None or not caching.confirms(known.etag, page.response.headers):
+            return self._doubted(entry, "status 304 that speaks of another version")
+        if self._known_pages.is_same(entry, page.session_fields):
+            return Unchanged(self._known_pages.renewed(page.response, known)), ()
+        copy = self._known_pages.copy(entry)
+        if copy is None:
+            return self._doubted(entry, "status 304 without a copy to stand for")
+        outcome, rejected = self._parse(entry, page.with_response(copy))
+        if isinstance(outcome, Fetched):
+            # The archived answer is kept without its coding, and so cannot tell what its tag stands for.
+            asked = replace(outcome.known, etag=known.etag, last_modified=known.last_modified)
+            outcome = replace(outcome, known=self._known_pages.renewed(page.response, asked))
+        return outcome, rejected
+
+    def _doubted(self, entry: Entry, reason: str) -> Judged:
+        """What makes no sense is asked for once more, without conditions, before it counts."""
+        if entry.id in self._known_pages.doubtful:
+            return Failed(reason, reason), ()
+        self._known_pages.doubtful.add(entry.id)
+        return Retry(reason, counts=False), ()
+
+    def _parse(self, entry: Entry, page: Page) -> Judged:
+        known = self._known_pages.version_of(entry, page)
+        before = entry.known if page.request.method != "HEAD" else None
+        if before is not None and self._known_pages.is_as_before(known, before):
+            return Unchanged(replace(known, version=before.version, files=before.files)), ()
+        following = page.meta_refresh
+        if following is not None and following.seconds <= LONGEST_REFRESH:
+            domains = self._rules.allowed_domains
+            return redirected(entry, page, _SEE_OTHER, following.url, domains), ()
+        if reason := self._saved.unwanted(page):
+            return Denied(reason), ()
+        queries: Mapping[str, bool] = {}
+        try:
+            with watching() as queries:
+                return self._called(entry, page, known, before, queries)
+        except errors.StoreError:
+            raise  # a file could not be written, whatever the page was
+        except errors.Retry as wish:
+            return Retry(wish.message, after=wish.after or 0.0), ()
+        except PageTooLarge as error:
+            return Failed(error.message, TOO_LARGE), ()
+        except Exception as error:
+            return self._raised(error, queries), ()
+
+    def _called(
+        self, entry: Entry, page: Page, known: Known, before: Known | None, queries: Mapping[str, bool]
+    ) -> Judged:
+        """What the spider's callback makes of a page; `queries`: those that it asks."""
+        found = parse_page(self._spider, page, self._rules, entry.fp)
+        is_emptied = before is not None and before.inputs == known.inputs and _is_emptied(before, found)
+        if is_emptied and self._may_ask_again(entry, page.request):
+            return Retry("brings nothing where it did"), ()
+        if page.has_asked:
+            known = replace(known, inputs="")  # what else it asked for may change while the page does not
+        if page.saved:
+            known = replace(known, files=json.dumps(page.saved))
+        facts = page.facts(_robots_usage(page))
+        outcome = Fetched(known, found.records, found.links, found.refused, facts, found.filtered, is_emptied)
+        return replace(outcome, dropped=found.dropped, queries=queries), found.rejected
+
+    def _raised(self, error: Exception, asked: Mapping[str, bool]) -> Failed:
+        """A page whose callback raised."""
+        place = origin_of(error, self._files).place
+        kind = f"{type(error).__name__} in {place}" if place else type(error).__name__
+        trace = traceback_of(error)
+        return Failed(told(error, self._files), kind, is_parse=True, traceback=trace, queries=asked)
+
+
+def _robots_usage(page: Page) -> str | None:
+    session = page.session if page.has_session else None
+    return session.usage(page.url) if session is not None and session.usage is not None else None
+
+
+def _is_emptied(before: Known, found: ParseResult) -> bool:
+    """Whether a page brings nothing though its last version brought something."""
+    if found.records or found.rejected or found.dropped:
+        return False
+    return bool(before.records or (before.links and not found.links))
+
+
+def _refused(reaction: Reaction) -> Outcome:
+    if reaction.limited:
+        return Retry(f"refused by rate: {reaction.limited}", counts=False)
+    return Failed(reaction.refusal, reaction.refusal)
