@@ -1,11 +1,14 @@
 """What `from scraper import ...` gives, when it runs and to a type checker."""
 
 import ast
+import re
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import scraper
+from tests.project import ROOT
 
 TYPED = """
 from collections.abc import Iterator
@@ -49,9 +52,46 @@ def test_every_name_is_there_and_known_to_type_checkers() -> None:
     assert all(getattr(scraper, name).__name__ == name for name in scraper.__all__)
 
 
-def test_spiders_of_every_kind_pass_a_strict_type_check(tmp_path: Path) -> None:
-    file = tmp_path / "typed.py"
-    file.write_text(TYPED, encoding="utf-8")
-    command = [sys.executable, "-m", "mypy", "--strict", "--cache-dir", str(tmp_path), str(file)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+def annotated(source: str) -> str:
+    """A spider of the documentation with the annotations that it leaves out to be short."""
+    types = {"page": "Page", "request": "Request", "why": "str", "asked": "Asked"}
+    tree = ast.parse(source)
+    for function in (one for one in ast.walk(tree) if isinstance(one, ast.FunctionDef)):
+        function.returns = function.returns or ast.Name("Any")
+        for argument in function.args.args:
+            if argument.annotation is None and argument.arg != "self":
+                argument.annotation = ast.Name(types.get(argument.arg, "Any"))
+    names = "from typing import Any\nfrom scraper import Page, Request\nfrom scraper.testing import Asked\n"
+    return names + ast.unparse(tree)
+
+
+def documented() -> Iterator[tuple[str, str]]:
+    """The Python of the documentation, each block as a module, as other blocks of its page import it."""
+    for page in [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]:
+        text, name = page.read_text("utf-8"), page.stem.replace("-", "_").lower()
+        blocks = re.findall(r"^```python[^\n]*\n(.*?)^```$", text, re.DOTALL | re.MULTILINE)
+        if page.name == "reference.md":
+            blocks = ["\n".join(blocks)]  # one goes on where the one before ends
+        for number, block in enumerate(blocks):
+            named = re.match(r"# spiders/(\w+)\.py", block)
+            own = named[1] if named else number
+            yield f"{name}_{own}", re.sub(r"\bspiders\.(\w+)", rf"{name}_\1", block)
+
+
+def test_spiders_of_every_kind_pass_a_strict_type_check_also_those_of_the_documentation(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "typed.py").write_text(TYPED, encoding="utf-8")
+    for name, block in documented():
+        (tmp_path / f"{name}.py").write_text(annotated(block), encoding="utf-8")
+    command = [
+        sys.executable,
+        "-m",
+        "mypy",
+        "--strict",
+        "--cache-dir",
+        str(tmp_path / "cache"),
+        *map(str, tmp_path.glob("*.py")),
+    ]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stdout

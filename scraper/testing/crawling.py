@@ -83,19 +83,12 @@ def crawl(
     spider = spider_class()
     spider.params = dict(params or {})
     given = settings_of.load({**spider_class.settings, **settings}, (), Path(os.devnull), {})
-    rules = rules_of(
-        spider,
-        allowed_domains=given.allowed_domains,
-        max_depth=given.max_depth,
-        obey_nofollow=given.obey_nofollow,
-        max_links=given.max_links,
-    )
     store.join(f"test-{next(_workers)}")
     try:
         run = store.start_run(
             spider.name, parse_code(CODE, spider.params, given), params=kept_params(spider.params)
         )
-        return _Crawl(spider, rules, given, store, run, clock, files).run(web, listeners)
+        return _Crawl(spider, given, store, run, clock, files).run(web, listeners)
     finally:
         store.leave()
 
@@ -106,7 +99,6 @@ class _Crawl:
     def __init__(
         self,
         spider: Spider,
-        rules: Rules,
         settings: Settings,
         store: Store,
         run: Run,
@@ -114,7 +106,6 @@ class _Crawl:
         files: Path | None = None,
     ) -> None:
         self._spider = spider
-        self._rules = rules
         self._settings = settings
         self._store = store
         self._run = run
@@ -128,10 +119,7 @@ class _Crawl:
         self._spider.opened()
         summary: dict[str, Any] = {}
         try:
-            first = seeds(self._spider, self._rules)
-            self._rules = starting_from(self._rules, first)
-            self._store.add(self._run, first)
-            stop = self._engine(web, listeners).run()
+            stop = self._started(web, listeners).run()
             end = End(stop, 0, self._store.progress(self._run).pending, self._clock.now() - began)
             records, judgement, summary = self._conclude(end)
         finally:
@@ -151,13 +139,27 @@ class _Crawl:
             store=self._store,
         )
 
-    def _engine(self, web: FakeWeb, listeners: Sequence[Listener]) -> Engine:
+    def _started(self, web: FakeWeb, listeners: Sequence[Listener]) -> Engine:
+        # After `opened`, as in a real run: what a spider starts from may depend on what it set there.
+        given = self._settings
+        rules = rules_of(
+            self._spider,
+            allowed_domains=given.allowed_domains,
+            max_depth=given.max_depth,
+            obey_nofollow=given.obey_nofollow,
+            max_links=given.max_links,
+        )
+        first = seeds(self._spider, rules)
+        self._store.add(self._run, first)
+        return self._engine(starting_from(rules, first), web, listeners)
+
+    def _engine(self, rules: Rules, web: FakeWeb, listeners: Sequence[Listener]) -> Engine:
         token = settings_of.token(self._settings)
         inputs = ParseInputs(self._run.code, has_depth=self._settings.max_depth is not None)
         limits = self._settings.max_attempts, self._settings.archive
         options = FetchOptions(self._run.number, token, inputs, *limits)
         fetcher = Fetcher(
-            self._spider, self._rules, options, self._clock, in_hand=self._store.in_hand, files=self._files
+            self._spider, rules, options, self._clock, in_hand=self._store.in_hand, files=self._files
         )
         return Engine(
             self._store,
@@ -167,9 +169,9 @@ class _Crawl:
                 self._store,
                 self._clock,
                 self._settings.robots_exempt,
-                robots_via(self._settings, self._rules.origins),
+                robots_via(self._settings, rules.origins),
             ),
-            _opener(self._settings, self._clock, web, self._rules.origins, account_of(self._spider)),
+            _opener(self._settings, self._clock, web, rules.origins, account_of(self._spider)),
             plan_of(self._settings, token, self._spider),
             self._clock,
             (self._events.append, *listeners),
