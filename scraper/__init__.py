@@ -15,6 +15,7 @@ _HOMES = {
     "Rule": "scraper.spider.crawl_rules",
     "Retry": "scraper.errors",
     "Drop": "scraper.errors",
+    "run": "scraper.app.running.from_python",
 }
 
 __all__ = [
@@ -29,6 +30,7 @@ __all__ = [
     "Rule",
     "SitemapSpider",
     "Spider",
+    "run",
 ]
 
 

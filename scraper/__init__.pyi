@@ -1,3 +1,4 @@
+from scraper.app.running.from_python import run as run
 from scraper.errors import Drop as Drop
 from scraper.errors import Retry as Retry
 from scraper.model import Request as Request
@@ -22,4 +23,5 @@ __all__ = [
     "Rule",
     "SitemapSpider",
     "Spider",
+    "run",
 ]

@@ -11,6 +11,7 @@ ScraperError
 │   ├── StoreFull           no space, or read-only
 │   ├── StoreBusy           another run of this spider holds it (exit 75)
 │   └── LeaseLost           this worker was taken for dead
+├── Unhealthy           a run from Python whose exit code would not be 0; it has the result
 ├── LoginFailed         a login was refused or lost (exit 77)
 ├── RequestDenied       a rule forbids what a login or a callback asks for: scope, robots.txt, a long rest
 ├── PageTooLarge        markup whose tree would fill the memory
@@ -90,6 +91,14 @@ class StoreBusy(StoreError):
 
 class LeaseLost(StoreError):
     """This worker's lease ran out and its domains may belong to another."""
+
+
+class Unhealthy(ScraperError):
+    """A run that Python code asked for ended, and its verdict needs a person. `result`: a RunResult."""
+
+    def __init__(self, message: str, result: object) -> None:
+        super().__init__(message)
+        self.result = result
 
 
 class LoginFailed(ScraperError):

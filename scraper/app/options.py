@@ -33,6 +33,7 @@ class Options:
     `answers` of `Prepared` is what was read from them. `limit`: records of a sample. `program`:
     how this program is called here, for commands that are shown. `failed`: the run of which only
     the URLs that failed are asked for again. `with_meta`: outputs tell where each record comes from.
+    `is_embedded`: the process belongs to the caller of `scraper.run`, who keeps its signals and timers.
     """
 
     spider: str
@@ -49,6 +50,7 @@ class Options:
     replay: tuple[Path, ...] = ()
     failed: str = ""
     with_meta: bool = False
+    is_embedded: bool = False
 
 
 # What parsing looks at: another value, and no page stands as it was.
@@ -70,13 +72,19 @@ class Prepared:
     answers: Answers | None = None
 
 
-def prepare(options: Options) -> Prepared:
-    """Read all that can be wrong before anything is touched; raises UsageError."""
+def prepare(
+    options: Options, loaded: LoadedSpider | None = None, chosen: Mapping[str, object] | None = None
+) -> Prepared:
+    """Read all that can be wrong before anything is touched; raises UsageError.
+
+    `loaded`: the spider, where it need not be found by name; `chosen`: settings over its own.
+    """
     _refuse_twins(options.outputs)
-    loaded = discovery.find(options.spider)
+    loaded = loaded or discovery.find(options.spider)
     spider = loaded.spider()
     spider.params = dict(options.params)
-    found = settings.load(loaded.spider.settings, options.overrides, Path.cwd(), os.environ)
+    own = {**loaded.spider.settings, **chosen} if chosen else loaded.spider.settings
+    found = settings.load(own, options.overrides, Path.cwd(), os.environ)
     return Prepared(
         loaded,
         spider,

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from hashlib import blake2b
 from importlib.machinery import ModuleSpec, PathFinder
 from pathlib import Path
+from types import CodeType, FunctionType
 
 from scraper.errors import SpiderError
 
@@ -45,6 +46,65 @@ def code_of(tree: ast.Module, module: str = "", package: str = "") -> Code:
     text = dumps.pop("") + "".join(f"\n{name}\n{dumps[name]}" for name in sorted(dumps))
     digest = blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
     return Code(digest, frozenset(word for one in trees.values() for word in _words(one)))
+
+
+def code_of_class(spider: type) -> Code:
+    """The code behind a class that no file holds, as one of a notebook: what its functions were compiled to.
+
+    With them go the functions that they name of the same module, and the class's plain values.
+    """
+    found = _Compiled(spider.__module__)
+    for kind in spider.__mro__:
+        if kind is object or kind.__module__.partition(".")[0] == "scraper":
+            continue
+        for name, value in sorted(vars(kind).items()):
+            if isinstance(value, FunctionType) or not name.startswith("__"):
+                found.told.append(name)
+                found.add(getattr(value, "__func__", value))
+    digest = blake2b("\n".join(found.told).encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
+    return Code(digest, frozenset(found.words))
+
+
+class _Compiled:
+    """What the functions of a module were compiled to, each once."""
+
+    def __init__(self, module: str) -> None:
+        self.told: list[str] = []
+        self.words: set[str] = set()
+        self._module = module
+        self._seen: set[int] = set()
+
+    def add(self, value: object) -> None:
+        if id(value) in self._seen:
+            return
+        self._seen.add(id(value))
+        if isinstance(value, FunctionType):
+            self.add(value.__code__)
+            for name in _names_in(value.__code__):
+                other = value.__globals__.get(name)
+                if isinstance(other, FunctionType) and other.__module__ == self._module:
+                    self.add(other)
+        elif isinstance(value, CodeType):
+            self.told += [value.co_code.hex(), *value.co_names, *value.co_varnames]
+            self.words |= set(value.co_names)
+            for constant in value.co_consts:
+                self.add(constant)
+        else:
+            self._add_plain(value)
+
+    def _add_plain(self, value: object) -> None:
+        if isinstance(value, str | int | float | bytes | tuple | list | dict | frozenset | set | None):
+            # The elements of a set come in another order in each process.
+            self.told.append(repr(sorted(map(repr, value)) if isinstance(value, set | frozenset) else value))
+        if isinstance(value, str) and len(value) <= 64:
+            self.words.add(value.lower())
+
+
+def _names_in(code: CodeType) -> Iterator[str]:
+    yield from code.co_names
+    for constant in code.co_consts:
+        if isinstance(constant, CodeType):
+            yield from _names_in(constant)
 
 
 def _imported(tree: ast.Module, module: str, package: str) -> dict[str, ast.Module]:

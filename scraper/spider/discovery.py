@@ -16,7 +16,7 @@ from types import ModuleType
 
 from scraper.errors import SpiderError
 from scraper.spider import Spider
-from scraper.spider.code import code_of
+from scraper.spider.code import code_of, code_of_class
 
 FOLDER = Path("spiders")
 GROUP = "scraper.spiders"
@@ -67,6 +67,22 @@ def find(name: str, folder: Path = FOLDER) -> LoadedSpider:
         raise _unknown(name, folder, entries)
     _refuse_twins(named)
     return named[0]
+
+
+def of_class(spider: type[Spider]) -> LoadedSpider:
+    """A spider class that somebody has at hand: imported, or written in a notebook or a script."""
+    if not (isinstance(spider, type) and issubclass(spider, Spider)):
+        raise SpiderError(f"{spider!r:.100} is no Spider class", "write class Name(Spider)")
+    if spider.name == "__main__":  # the module's name, which says nothing here
+        spider.name = spider.__name__.lower()
+    where = getattr(sys.modules.get(spider.__module__), "__file__", None)
+    file = Path(where) if where else None
+    if file is None or not file.is_file() or "<locals>" in spider.__qualname__:
+        code = code_of_class(spider)
+        return LoadedSpider(spider, spider.name, file or Path(spider.__module__), code.hash, code.words)
+    name = spider.__module__
+    code = code_of(_parsed(file.read_bytes(), file), name, name.partition(".")[0])
+    return LoadedSpider(spider, spider.name, file, code.hash, code.words)
 
 
 def list_all(folder: Path = FOLDER) -> list[LoadedSpider | BrokenSpider]:

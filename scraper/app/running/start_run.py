@@ -2,6 +2,7 @@
 
 import os
 import signal
+import threading
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Protocol
@@ -165,7 +166,7 @@ def _whole(
 ) -> dict[str, Any]:
     """The run between the spider's hooks `opened` and `closed`."""
     summary: dict[str, Any] = {}
-    with _Guard() as guard:
+    with _Guard(is_embedded=prepared.options.is_embedded) as guard:
         prepared.spider.opened()
         try:
             summary |= _crawl(prepared, store, found, files, clock, listeners, guard, noted)
@@ -203,7 +204,7 @@ def _crawl(
     is_archived = prepared.settings.archive and not prepared.options.is_offline
     is_kept = is_archived and prepared.options.workers == 1
     with writing(files.folder, is_kept, before=before(files), mode=files.mode) as keepers:
-        watchdog = Watchdog(prepared.settings.parse_timeout)
+        watchdog = Watchdog(prepared.settings.parse_timeout, is_armed=not prepared.options.is_embedded)
         watchers: tuple[Listener, ...] = (
             watchdog,
             exporter,
@@ -285,26 +286,36 @@ class _Guard:
 
     One that is ignored (`nohup`) stays so.
 
-    A second signal ends the process at once, which loses nothing either.
+    A second signal ends the process at once, which loses nothing either. A process that `is_embedded` is not
+    ours: the second signal goes to whoever heard it before us, and outside the main thread none can be heard.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, is_embedded: bool = False) -> None:
         self.signal = 0
+        self._is_embedded = is_embedded
         self._crawler: Crawler | None = None
         self._before: dict[int, Any] = {}
 
     def __enter__(self) -> "_Guard":
+        if threading.current_thread() is not threading.main_thread():
+            return self
         heard = [number for number in _SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]
         self._before = {number: signal.signal(number, self._handle) for number in heard}
         return self
 
     def __exit__(self, *error: object) -> None:
+        self._give_back()
+
+    def _give_back(self) -> None:
         for number, handler in self._before.items():
             signal.signal(number, handler)
 
     def _handle(self, number: int, frame: Any) -> None:
         if self.signal and number != signal.SIGHUP:  # shell and terminal both send that one
-            os._exit(128 + number)
+            if not self._is_embedded:
+                os._exit(128 + number)
+            self._give_back()
+            signal.raise_signal(number)
         self.signal = self.signal or number
         if self._crawler is not None:
             self._crawler.stop()

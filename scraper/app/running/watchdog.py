@@ -16,13 +16,17 @@ class Watchdog:
     Some calls keep Python's interpreter to themselves until they return, a regular expression that backtracks
     for hours among them. The kernel's timer needs no interpreter: it counts the CPU time of this process, so
     that one which was stopped and goes on is not ended, prints where each thread is, and ends it. The page in
-    hand then counts a crash, as after `kill -9`.
+    hand then counts a crash, as after `kill -9`. One that is not armed does nothing: the process is not ours
+    to end.
     """
 
-    def __init__(self, parse_timeout: float) -> None:
+    def __init__(self, parse_timeout: float, *, is_armed: bool = True) -> None:
+        self._is_armed = is_armed
         self._limit = max(LEAST, TIMES * parse_timeout)
 
     def __enter__(self) -> "Watchdog":
+        if not self._is_armed:
+            return self
         try:
             faulthandler.register(signal.SIGVTALRM, file=sys.stderr, chain=True)
         except (AttributeError, OSError, ValueError):
@@ -31,11 +35,12 @@ class Watchdog:
         return self
 
     def __exit__(self, *error: object) -> None:
-        self._set(0.0)
-        faulthandler.unregister(signal.SIGVTALRM)
+        if self._is_armed:
+            self._set(0.0)
+            faulthandler.unregister(signal.SIGVTALRM)
 
     def __call__(self, event: Event) -> None:
-        if isinstance(event, Ticked):
+        if self._is_armed and isinstance(event, Ticked):
             self._set(self._limit)
 
     @staticmethod
