@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, NamedTuple
 
+from scraper.frozen import frozen
+
 
 class Headers(Mapping[str, str]):
     """Header fields of one message: case-insensitive, repeated fields kept apart.
@@ -116,7 +118,7 @@ SAVE = "save"
 """The callback of a request for a file."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Response:
     """One HTTP answer as read: `content` after decompression, `elapsed` from send to first byte (s).
 
@@ -144,7 +146,7 @@ class Verdict(StrEnum):
     INCOMPLETE = "INCOMPLETE"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class NewUrl:
     """A URL on its way into the frontier. `fp` is 16 bytes; `request` holds what `url` alone does not say."""
 
@@ -157,7 +159,7 @@ class NewUrl:
     hops: int = 0
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Known:
     """What is left of the last parse of a page: its version and its validators.
 
@@ -179,7 +181,7 @@ class Known:
     links: int = field(default=0, compare=False)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Entry:
     """A URL of the frontier that its owner has in hand.
 
@@ -199,7 +201,7 @@ class Entry:
     crashes: int = 0
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class RecordLine:
     """A record as it is kept: one line of JSON without its line end, and its key across runs."""
 
@@ -207,7 +209,7 @@ class RecordLine:
     line: str
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Refusal:
     """A link that is not followed, and why; or the page on which so many such `links` stand.
 
@@ -219,7 +221,7 @@ class Refusal:
     links: int = 1
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Fetched:
     """A page was parsed. `facts` are what its site says about its use (noindex, AI preferences).
 
@@ -239,21 +241,21 @@ class Fetched:
     queries: Mapping[str, bool] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Unchanged:
     """The page is as it was: its records and links of the last time stand."""
 
     known: Known
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Redirected:
     """The next hop, a request of its own: through scope, robots and the clock of its domain."""
 
     to: NewUrl
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Retry:
     """Another try later; `counts` is False where the attempt was not the URL's fault.
 
@@ -265,14 +267,14 @@ class Retry:
     after: float | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Deferred:
     """Left for a later run."""
 
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Denied:
     """Not fetched because a rule says so. `keeps_links`: what the page led to last time is followed still."""
 
@@ -280,7 +282,7 @@ class Denied:
     keeps_links: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Failed:
     """Given up in this run. `error` groups equals; `is_gone`: 404 or 410; `is_parse`: the spider raised,
     with its `traceback`. `records`, `links` and `refused`: what its `failed` made of that."""
@@ -299,7 +301,7 @@ class Failed:
 Outcome = Fetched | Unchanged | Redirected | Retry | Deferred | Denied | Failed
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Exchange:
     """What was sent and received for one request: moments of `Clock.now()`, sizes in bytes."""
 
@@ -311,7 +313,7 @@ class Exchange:
     connected: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Reaction:
     """What an answer means for its whole domain: failures and refusals add up, `rest` seconds are asked for
     (`asked`: by the spider, and why).
@@ -360,7 +362,7 @@ class Rejection(NamedTuple):
     field: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Visit:
     """One request's end, as a worker hands it back and the store settles it.
 

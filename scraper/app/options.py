@@ -4,13 +4,14 @@ import importlib.util
 import json
 import os
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from hashlib import blake2b, scrypt
 from pathlib import Path
 
 from scraper import settings
 from scraper.app.secrets import redaction_of
 from scraper.errors import UsageError
+from scraper.frozen import frozen
 from scraper.ops.secrets import Redaction, is_secret_name
 from scraper.runs import health
 from scraper.runs.archive import Answers
@@ -25,7 +26,7 @@ from scraper.spider.identity import ParseInputs
 from scraper.store import Store
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Options:
     """The options of `run`, as typed. `hidden`: parameters from a file or a prompt, which nobody is to see.
 
@@ -58,7 +59,7 @@ _PARSING = ("allowed_domains", "max_depth", "max_links", "obey_nofollow", "heade
 _OF_ONE_TRY = ("max_pages", "max_time")
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Prepared:
     """A spider ready to run: loaded, with its settings read and its outputs known to be writable."""
 

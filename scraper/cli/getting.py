@@ -3,7 +3,6 @@
 import os
 from collections.abc import Callable
 from contextlib import closing
-from dataclasses import dataclass
 from pathlib import Path
 
 import click
@@ -14,6 +13,7 @@ from scraper.app.options import open_store
 from scraper.cli.options import caller
 from scraper.engine.robots_cache import RobotsRules
 from scraper.errors import ScraperError
+from scraper.frozen import frozen
 from scraper.model import Response
 from scraper.ops.printable import printable
 from scraper.settings import Settings
@@ -24,7 +24,7 @@ sets_option = click.option(
 )
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Got:
     """What came of a URL: its response where that is a page, else `why` not; `is_later`: it may come.
 

@@ -4,7 +4,6 @@ import os
 import shlex
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -12,11 +11,12 @@ import click
 
 from scraper.cli.failures import Caller
 from scraper.errors import UsageError
+from scraper.frozen import frozen
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class DataLocation:
     """Where a project keeps its data."""
 

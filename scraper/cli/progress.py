@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from scraper.cli import text
+from scraper.frozen import frozen
 from scraper.model import Denied, Failed, Fetched, Retry, Unchanged, Visit
 from scraper.ops.clock import monotonic
 from scraper.runs.events import (
@@ -87,7 +88,7 @@ class Counts:
         return min(ends, default=None)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Pace:
     """The delay (s) that the settings ask for, and who set it."""
 

@@ -3,7 +3,6 @@
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -26,6 +25,7 @@ from scraper.cli.options import (
 )
 from scraper.cli.progress import Counts, Milestones, Narrator, Pace
 from scraper.errors import StoreBusy
+from scraper.frozen import frozen
 from scraper.ops.clock import SystemClock
 from scraper.ops.cron_log import trim_log
 from scraper.ops.printable import json_text, printable
@@ -37,7 +37,7 @@ from scraper.store import Store
 Go = Callable[[Prepared, Store, Sequence[Listener]], dict[str, Any]]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Manner:
     """How much is said, and where."""
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from scraper.engine.parse_limit import GivenUp, Parsing, end_thread
+from scraper.frozen import frozen
 from scraper.http.exchange import Answer, Wait
 from scraper.http.redirects import is_redirect
 from scraper.http.session import DomainSession
@@ -16,7 +17,7 @@ from scraper.ops.clock import monotonic
 HAND_BACK_EVERY = 0.05
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class RobotsRequest:
     """A robots.txt to be asked for: `origin` whose rules it gives, `url` of this hop."""
 
@@ -43,7 +44,7 @@ class Batch:
     is_over: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class BatchResult:
     """What a thread hands back: visits so far; with `ends` the batch is over."""
 

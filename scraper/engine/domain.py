@@ -7,6 +7,7 @@ from scraper.engine.batch import Batch, RobotsRequest
 from scraper.engine.domain_stats import DomainStats
 from scraper.engine.login_state import LoginState, Step
 from scraper.engine.robots_cache import RobotsRules
+from scraper.frozen import frozen
 from scraper.http.session import DomainSession
 from scraper.model import Entry, Failed, Visit
 from scraper.politeness import learned, throttle
@@ -16,7 +17,7 @@ from scraper.politeness.throttle import Pace, State
 from scraper.store import DomainUpdate, Lease
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Doubt:
     """A refusal that is a limit by rate, `limit`, if one of the URLs passes after the rest."""
 

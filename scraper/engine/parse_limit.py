@@ -6,10 +6,10 @@ the page is given up and its thread ends as soon as it is back in Python.
 
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
 from queue import Empty, SimpleQueue
 from typing import TypeVar
 
+from scraper.frozen import frozen
 from scraper.model import Entry, Failed, Outcome, Visit
 
 MOST_CRASHES = 2
@@ -23,7 +23,7 @@ class GivenUp(BaseException):
     """Raised in a thread whose page was given up: no `except Exception` of a callback shall hold it up."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Parsing:
     """Said before a page is parsed: what its visit is if that takes too long, or if the run stops meanwhile.
 

@@ -1,8 +1,10 @@
 """What the crawl loop obeys, and why it ends."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from enum import StrEnum
+
+from scraper.frozen import frozen
 
 
 class Stop(StrEnum):
@@ -17,7 +19,7 @@ class Stop(StrEnum):
     RECORDS = "limit"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Plan:
     """The settings that the loop obeys; see DESIGN 3.5 for their meaning and units.
 

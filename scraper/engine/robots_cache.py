@@ -1,10 +1,11 @@
 """robots.txt rules by origin: fetched as a request of its domain, kept in the store, obeyed."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from scraper.engine.batch import RobotsRequest
 from scraper.errors import OutOfReach
+from scraper.frozen import frozen
 from scraper.http import caching, redirects
 from scraper.http.exchange import Answer
 from scraper.ops.clock import Clock
@@ -17,7 +18,7 @@ from scraper.urls import domain_of
 RETRY_ROBOTS = 60.0  # seconds that an unreachable robots.txt closes an origin before another run asks again
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class RobotsRules:
     """The rules of an origin, good `until` a wall moment.
 

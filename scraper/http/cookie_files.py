@@ -8,12 +8,12 @@ import json
 import math
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from http import cookiejar
 from typing import Any
 
 from scraper.errors import UsageError
+from scraper.frozen import frozen
 from scraper.http.set_cookie import MAX_AGE, SAME_SITE, bare, parse_date, parse_set_cookie
 from scraper.urls import domain_of, host_of
 
@@ -26,7 +26,7 @@ _MILLISECONDS, _MICROSECONDS, _WEBKIT = 1e12, 1e15, 1e16
 _SINCE_1601 = 11_644_473_600
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class ImportedCookies:
     """Rows to load, and how many of the file were left out: `expired`, or `partitioned` for another site."""
 

@@ -6,7 +6,7 @@
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from copy import copy
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from http.cookiejar import Cookie
 from typing import Any, cast
 
@@ -28,6 +28,7 @@ from scraper.ops.secrets import LEAST_SECRET, is_secret_name
 
 MAX_PER_DOMAIN = 180
 MAX_COOKIES = 3000
+_FIELDS = tuple(one.name for one in fields(SetCookie))
 MAX_SENT = 8000  # octets of a Cookie field: nginx and Apache take lines of 8 KiB
 
 
@@ -160,7 +161,7 @@ class Jar(RequestsCookieJar):
         now = self._wall()
         with self._cookies_lock:
             for row in rows:
-                read = SetCookie(**{name: row[name] for name in SetCookie.__slots__})
+                read = SetCookie(**{name: row[name] for name in _FIELDS})
                 # The list of public suffixes may have grown since (5.8.3).
                 if not (read.domain.startswith(".") and self._is_suffix(bare(read.domain))):
                     cookie = _make_cookie(read, row["host_only"])

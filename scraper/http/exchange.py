@@ -7,6 +7,7 @@ from typing import Any
 import requests
 
 from scraper.errors import FetchError, StoreError, UsageError
+from scraper.frozen import frozen
 from scraper.http import connection
 from scraper.http.body import Body, codings_of
 from scraper.http.download import Download, FileBody
@@ -24,7 +25,7 @@ _LONGEST = 86_400.0  # seconds more for a file that somebody else reads from the
 LOOK_AGAIN = 1.0  # seconds that a batch waits for its slot before it looks whether it is still wanted
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Answer:
     """One exchange: a response or the error that took its place; `was_idle`: a kept connection broke."""
 
@@ -69,14 +70,14 @@ class Asked:
             self.download.close()
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Until:
     """The domain's slot has not come; `moment`, on the clock's line, is when to look again."""
 
     moment: float
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Blocks:
     """What comes next may take long: a connection to open, a login, an answer that cannot be watched."""
 

@@ -5,9 +5,9 @@ No byte is looked at twice, and one call reads a bounded number of lines, whatev
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from scraper.errors import BadAnswer, TooLarge, Unreadable
+from scraper.frozen import frozen
 from scraper.http.response_head import ResponseHead, parse_head
 
 MOST_HEAD = 256 * 1024  # bytes of all heads of an answer, the interim ones too; as much as Chromium takes
@@ -28,7 +28,7 @@ class LengthConflict(BadAnswer):
     """Two lengths, of which each may be meant (RFC 9112 6.3)."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Framing:
     """How an answer's body ends: `length` bytes, the last chunk, or (None) the end of the connection.
 

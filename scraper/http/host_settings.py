@@ -2,14 +2,15 @@
 
 from base64 import b64encode
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 from urllib.parse import urlsplit
 
+from scraper.frozen import frozen
 from scraper.settings.http_values import Auth
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class HostSettings:
     """None and empty: the settings say nothing, and the environment may."""
 

@@ -1,18 +1,18 @@
 """The settings of a session for one origin, and what changes when a redirect leads to another."""
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import requests
 from requests.auth import AuthBase
 
+from scraper.frozen import frozen
 from scraper.http import connection
 from scraper.http.digest import DigestAuth
 from scraper.ops.secrets import may_leave
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class OriginSettings:
     """What holds for an origin; `asked`: the session's `verify` when this was found out.
 

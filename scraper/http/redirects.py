@@ -1,9 +1,9 @@
 """Where a redirect leads and what travels along (RFC 9110 15.4 and 10.2.2, Fetch 4.4)."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from urllib.parse import urlsplit
 
+from scraper.frozen import frozen
 from scraper.model import Failed, Headers
 from scraper.ops.secrets import may_leave
 from scraper.urls import join
@@ -17,7 +17,7 @@ _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Hop:
     """The next request of a redirect; `keeps_body`, `keeps_secrets`: do body and credentials go along."""
 

@@ -4,9 +4,9 @@ A field that is none (`Server Name: x`, a line without a colon) is left out alon
 """
 
 import re
-from dataclasses import dataclass
 
 from scraper.errors import BadAnswer
+from scraper.frozen import frozen
 from scraper.model import Headers
 
 # Chromium looks for the protocol in the first bytes of an answer; RFC 9112 2.2 speaks of an empty line there.
@@ -19,7 +19,7 @@ _FOLD = re.compile(r"[ \t]*\r?\n[ \t]+")
 _BARE_CR = re.compile(r"\r(?!\n)")
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class ResponseHead:
     """`version`: (1, 1); values are latin-1. `is_clean`: every line was what the standard says."""
 

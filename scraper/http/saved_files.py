@@ -12,11 +12,11 @@ import uuid
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Collection, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from scraper.errors import BadAnswer
+from scraper.frozen import frozen
 from scraper.ops.disk import create, explained, make_folder, open_regular, sync_folder
 from scraper.parsing.file_facts import FOLDER, facts_of
 
@@ -24,7 +24,7 @@ _PARTS = "parts"
 _LONGEST_VALIDATOR = 140  # bytes; it stands in the name of a part, as Base64
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Part:
     """What there is of a file: `size` bytes of the version that `validator` (ETag, Last-Modified) names."""
 

@@ -6,10 +6,11 @@ Texts are header text: octets decoded as latin-1, so that bytes go back as they 
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import urlsplit
+
+from scraper.frozen import frozen
 
 MAX_PAIR = 4096
 MAX_ATTRIBUTE = 1024
@@ -74,7 +75,7 @@ _ATTRIBUTES: dict[str, Callable[[str], Any]] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class SetCookie:
     """A Set-Cookie line as read. `path` is None without the attribute and "" for the default path."""
 
@@ -136,7 +137,7 @@ def _is_longer(text: str, octets: int) -> bool:
     return not text.isascii() and max(text) > "\xff" and len(text.encode("utf-8", "surrogatepass")) > octets
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class CookieUrl:
     """What of a URL decides about cookies."""
 

@@ -13,10 +13,10 @@ import re
 import shlex
 import subprocess
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 from scraper.errors import UsageError
+from scraper.frozen import frozen
 from scraper.ops.schedule import Schedule
 
 MAX_COMMAND = 990  # Debian's cron reads 999 characters and drops the rest
@@ -26,7 +26,7 @@ _MARKER = "# scraper: "
 _ENTRY = re.compile(r"^#?.* -m scraper run ")
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Job:
     """What is to run when: `spider` as the command line names it, `name` its name; absolute paths.
 

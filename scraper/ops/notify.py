@@ -18,7 +18,6 @@ import subprocess
 import threading
 import urllib.request
 from collections.abc import Mapping
-from dataclasses import dataclass
 from email.message import EmailMessage
 from http import HTTPStatus
 from pathlib import Path
@@ -26,6 +25,7 @@ from typing import Any
 from urllib.error import HTTPError, URLError
 from urllib.parse import unquote, urlsplit
 
+from scraper.frozen import frozen
 from scraper.model import Verdict
 from scraper.ops.printable import printable
 
@@ -40,7 +40,7 @@ _NTFY = {"X-Template": "yes", "X-Title": "{{.title}}", "X-Message": "{{.message}
 _ENTITIES = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;"})
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Message:
     """What to tell: a title of one line, a few lines of text, and the figures for programs."""
 

@@ -2,10 +2,11 @@
 
 import re
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from datetime import date, datetime, timedelta
 
 from scraper.errors import UsageError
+from scraper.frozen import frozen
 
 _MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
 _DAYS = ("sun", "mon", "tue", "wed", "thu", "fri", "sat")
@@ -23,7 +24,7 @@ REBOOT = "@reboot"
 _EXAMPLE = 'five fields: minute, hour, day of month, month, day of week, as in "0 3 * * *"'
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class _Range:
     """What one of the five fields may hold; `names` stand for its numbers from `low` on."""
 
@@ -42,7 +43,7 @@ _FIELDS = (
 )
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Schedule:
     """A schedule as written in `text`, and the numbers that each field stands for; none for @reboot.
 

@@ -2,11 +2,11 @@
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import datetime
 from hashlib import blake2b
 
 from scraper.errors import UsageError
+from scraper.frozen import frozen
 from scraper.ops.cron import Job, arguments
 from scraper.ops.schedule import calendar, calendar_of_gaps
 
@@ -18,7 +18,7 @@ _ODD_PROGRAM = re.compile(r"""["'\\$]""")
 _ODD_END = re.compile(r"[\\\s]$")
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Units:
     """A systemd timer and its service: file names and texts."""
 

@@ -3,14 +3,15 @@
 import linecache
 import sys
 import traceback
-from dataclasses import dataclass
 from pathlib import Path
+
+from scraper.frozen import frozen
 
 LONGEST = 8_000  # characters of a traceback
 _MODULES = "scraper_spiders."  # the package under which `discovery` loads the files of spiders
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Origin:
     """A line of a spider: its file, its number and its `code`; empty where none took part."""
 

@@ -3,10 +3,12 @@
 import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import chain
 from statistics import median
 from typing import Any
+
+from scraper.frozen import frozen
 
 MOST_FIELDS = 15
 SAMPLES = 12  # blocks that are looked into
@@ -39,7 +41,7 @@ _CALLED = {
 }
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Field:
     """A field of a block: its name, and the CSS or XPath query that finds it in there.
 

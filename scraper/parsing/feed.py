@@ -6,12 +6,12 @@ Read as leniently as sitemaps are, and bounded as they are: no entity, no includ
 import html
 import json
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
 from lxml import etree
 
+from scraper.frozen import frozen
 from scraper.parsing.encoding import decode, encoding_of
 from scraper.parsing.sitemap import Cut, absolute, moment, name_of, text_of, units, unpacked
 from scraper.parsing.tree import parse_html
@@ -40,7 +40,7 @@ _XML_BASE = "{http://www.w3.org/XML/1998/namespace}base"
 _Children = dict[str, list[etree._Element]]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Enclosure:
     """A file that belongs to an entry; `length` in bytes."""
 
@@ -49,7 +49,7 @@ class Enclosure:
     length: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Entry:
     """One entry of a feed. `summary` and `content` as written, often HTML; `title` is text.
 
@@ -68,7 +68,7 @@ class Entry:
     enclosures: tuple[Enclosure, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Feed:
     """What a feed has. `next_url`: its older entries (RFC 5005, JSON Feed); `is_cut`: there is more of it."""
 

@@ -1,13 +1,13 @@
 """What a form sends, in bytes (HTML 4.10.22.7, URL 5.2, RFC 7578)."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote_from_bytes
 
 from scraper.errors import SpiderError
+from scraper.frozen import frozen
 from scraper.parsing.encoding import encode
 
 URLENCODED = "application/x-www-form-urlencoded"
@@ -16,7 +16,7 @@ PLAIN = "text/plain"
 _OCTETS = "application/octet-stream"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Upload:
     """A file as a form sends it; without a name none was chosen."""
 

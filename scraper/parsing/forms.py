@@ -1,10 +1,11 @@
 """Forms as browsers fill and submit them (HTML 4.10.22): what is hidden stays, what is named is set."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 from scraper.errors import SpiderError
+from scraper.frozen import frozen
 from scraper.model import Request
 from scraper.parsing.encoding import written
 from scraper.parsing.form_data import (
@@ -24,7 +25,7 @@ BUTTONS = frozenset({"submit", "image"})
 SWITCHES = frozenset({"checkbox", "radio"})
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Field:
     """One control: `kind` is the input's type, or "select", "textarea". `is_on`: it is sent as things stand.
 
@@ -45,7 +46,7 @@ class Field:
     direction: tuple[str, str] | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Submission:
     """What is to be sent: `body` None with GET, whose fields stand in the URL."""
 
@@ -55,7 +56,7 @@ class Submission:
     content_type: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Form:
     """A form of a page: where it goes, how, and its controls in the order of the page."""
 

@@ -3,9 +3,9 @@
 import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from typing import Any
 
+from scraper.frozen import frozen
 from scraper.parsing import sitemap
 from scraper.parsing.block_fields import MOST_FIELDS
 from scraper.parsing.hrefs import absolute
@@ -80,7 +80,7 @@ _PLAIN_WORDS = re.compile(r"[\w ]+")
 _NAME = re.compile(r"[a-zA-Z_][a-zA-Z0-9_-]{0,39}")
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class JsonLd:
     """JSON-LD objects of a page: their `@type`, and the names that most of them have.
 
@@ -92,7 +92,7 @@ class JsonLd:
     is_list: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class JsonItems:
     """The longest list of objects in a JSON document: the names that lead there, and those that most have."""
 
@@ -100,7 +100,7 @@ class JsonItems:
     names: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class NextLink:
     """The query that finds the link to the next page, and where it leads."""
 
@@ -109,7 +109,7 @@ class NextLink:
     is_xpath: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Outline:
     """A page's parts; `kind`: page, feed or sitemap. `feeds`: those that it names."""
 

@@ -1,7 +1,8 @@
 """Where a page sends its reader by itself: `<meta http-equiv=refresh>`, Refresh field (HTML 4.2.5.3)."""
 
 import re
-from dataclasses import dataclass
+
+from scraper.frozen import frozen
 
 # The shared declarative refresh steps: seconds, their fraction (ignored), a separator, and what follows.
 _STEPS = re.compile(
@@ -12,7 +13,7 @@ _LONGEST = 4000  # characters
 _MOST_DIGITS = 9
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Refresh:
     """The page that follows after `seconds`, as an absolute URL."""
 

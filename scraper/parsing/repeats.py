@@ -7,10 +7,10 @@ and nothing else.
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
+from scraper.frozen import frozen
 from scraper.parsing import hrefs
 from scraper.parsing.block_fields import NAME, SAMPLES, SKIPPED, Field, classes_of, fields_of, is_said
 from scraper.parsing.page import Page
@@ -34,7 +34,7 @@ _PLAIN = frozenset(
 )
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Block:
     """What repeats: the CSS query that selects it, its fields, how many there are."""
 

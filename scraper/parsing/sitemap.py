@@ -8,7 +8,6 @@ import json
 import re
 import zlib
 from collections.abc import Callable, Container, Iterator
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import mktime_tz, parsedate_tz
 from io import BytesIO
@@ -16,6 +15,7 @@ from itertools import islice
 
 from lxml import etree
 
+from scraper.frozen import frozen
 from scraper.parsing.encoding import decode, encoding_of
 from scraper.urls import join
 
@@ -43,7 +43,7 @@ _URL_LINE = re.compile(r"https?://[^\s<>]+", re.IGNORECASE)
 _LEAST_URLS = 0.9  # of the lines of a text that is a list of URLs
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Listed:
     """One URL of a sitemap, with what the site says of it; `lastmod` in epoch seconds.
 
@@ -59,7 +59,7 @@ class Listed:
     extras: tuple[tuple[str, str], ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Sitemap:
     """What a sitemap lists: pages, or further sitemaps. `is_cut`: it has more URLs or bytes than may be."""
 

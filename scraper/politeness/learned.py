@@ -8,7 +8,9 @@ are the most in a run of any length, and later runs meet none.
 """
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import replace
+
+from scraper.frozen import frozen
 
 LONGEST = 3600.0  # seconds: no window is believed to be longer
 MARGIN = 1.1
@@ -24,7 +26,7 @@ KEPT_FOR = 7 * 86400.0
 EASED_A_DAY = 0.9
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Limit:
     """The limit of a site as far as it is known; moments on `Clock.now()`'s line, spans in seconds.
 

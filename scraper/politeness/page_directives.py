@@ -3,11 +3,12 @@
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import mktime_tz, parsedate_tz
 from typing import Any
 from urllib.parse import urlsplit
+
+from scraper.frozen import frozen
 
 # Spelling on the page: what it means. What is not here is not known and says nothing.
 _DIRECTIVES = {
@@ -137,7 +138,7 @@ def _dictionary(text: str) -> dict[str, str]:
     return {}
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Tdm:
     """A text and data mining reservation: 1 reserved, 0 not, None unsaid; `policy` is a URL of terms."""
 

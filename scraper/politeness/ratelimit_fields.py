@@ -6,8 +6,9 @@ X-RateLimit-* fields in use. A Retry-After in the same answer takes precedence.
 
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
+from scraper.frozen import frozen
 from scraper.model import Headers
 from scraper.politeness.header_fields import loose_date, split_list, unquote
 
@@ -17,7 +18,7 @@ _NUMBER = re.compile(r"[0-9]{1,15}(?:\.[0-9]{1,9})?")
 _PREFIXES = ("RateLimit", "X-RateLimit", "X-Rate-Limit")
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Quota:
     """`remaining` requests for `reset` seconds; the policy allows `quota` in `window` seconds."""
 

@@ -2,8 +2,8 @@
 
 import math
 import re
-from dataclasses import dataclass
 
+from scraper.frozen import frozen
 from scraper.model import Headers
 from scraper.politeness.header_fields import delta_seconds, http_date, loose_date, split_list, unquote
 from scraper.politeness.ratelimit_fields import budgets, lone_reset
@@ -35,7 +35,7 @@ _UNITS = {
 _EPOCH, _EPOCH_MS = 1e9, 1e11
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Told:
     """What an answer says about when and how often to ask.
 

@@ -7,11 +7,12 @@ copy is good (`lifetime`). Whatever a site sends, nothing here raises.
 
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from enum import StrEnum
 from hashlib import sha256
 from itertools import chain
 from typing import Generic, NamedTuple, TypeVar
+
+from scraper.frozen import frozen
 
 MAX_BODY = 512_000  # bytes read: at least 500 KiB (RFC 9309 2.5)
 MAX_LINE = 16_663  # bytes of a line read: as the reference parser
@@ -23,7 +24,7 @@ Window = tuple[int, int]
 """From (included) and to (excluded), in minutes of the UTC day; may reach over midnight."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Rule:
     """One Allow or Disallow line: its pattern as written, its line (from 1), and whom it speaks to."""
 
@@ -33,7 +34,7 @@ class Rule:
     agent: str
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class RequestRate:
     """At most `requests` in `seconds`; `window` where the site gave one."""
 

@@ -14,9 +14,10 @@ import json
 import math
 import re
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from typing import Any
 
+from scraper.frozen import frozen
 from scraper.model import Deferred, Exchange
 from scraper.politeness import learned
 from scraper.politeness.learned import Limit
@@ -33,7 +34,7 @@ _DAY = 86400
 _HOURS = re.compile(r"([0-9]{2}):?([0-9]{2})\s*-\s*([0-9]{2}):?([0-9]{2})")
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Pace:
     """The delay in force (s) and, in words for people, the rule that set it."""
 
@@ -44,7 +45,7 @@ class Pace:
 NOTHING = Limit()
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class State:
     """What a domain's clock remembers between requests, processes and runs.
 

@@ -19,12 +19,12 @@ from array import array
 from bisect import bisect_left
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from http import HTTPStatus
 from pathlib import Path
 from typing import Protocol
 
 from scraper.errors import UsageError
+from scraper.frozen import frozen
 from scraper.model import Entry, Headers, Response, Unchanged, Visit
 from scraper.ops.clock import SystemClock
 from scraper.ops.disk import PRIVATE, explained, open_regular
@@ -51,7 +51,7 @@ _PLACES = 40  # bits of an offset: files up to 1 TiB
 _OFFSET = (1 << _PLACES) - 1
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class ArchivedPage:
     """A response as it was fetched. `fp`: its request's fingerprint; empty in files of other programs."""
 
@@ -60,7 +60,7 @@ class ArchivedPage:
     response: Response
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Damage:
     """A record that cannot be read: where it begins in its file."""
 

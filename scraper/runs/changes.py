@@ -4,16 +4,16 @@ import hashlib
 import json
 import tempfile
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from typing import Any, BinaryIO
 
+from scraper.frozen import frozen
 from scraper.ops.disk import one_line
 
 Keyed = Iterable[tuple[str, str]]
 _EXAMPLES = 5
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Change:
     """One record that is not as it was.
 

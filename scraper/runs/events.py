@@ -1,12 +1,12 @@
 """What happens in a run, for those who watch: logs, progress, archive. Listeners can change nothing."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
+from scraper.frozen import frozen
 from scraper.model import Visit
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class RunBegan:
     """A run starts or goes on."""
 
@@ -15,7 +15,7 @@ class RunBegan:
     is_resumed: bool
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class PaceSet:
     """A domain's delay (s) and the rule that set it."""
 
@@ -24,7 +24,7 @@ class PaceSet:
     source: str
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class RestBegan:
     """A domain is left alone for `seconds`."""
 
@@ -33,7 +33,7 @@ class RestBegan:
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class DomainLeft:
     """A domain is left for a later run, or for good."""
 
@@ -41,14 +41,14 @@ class DomainLeft:
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Visited:
     """A request came to an end."""
 
     visit: Visit
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Refused:
     """A link that is not followed, each once a run; or the page on which so many more `links` stand."""
 
@@ -57,7 +57,7 @@ class Refused:
     links: int = 1
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Postponed:
     """A URL that this run leaves for a later one."""
 
@@ -65,7 +65,7 @@ class Postponed:
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class RobotsRead:
     """A robots.txt was asked for; `status` None: no answer."""
 
@@ -75,21 +75,21 @@ class RobotsRead:
     seconds_kept: float
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Noted:
     """A sentence for the log that belongs to no single request."""
 
     text: str
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Settled:
     """A group of visits stands in the store."""
 
     visits: int
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class DomainState:
     """A domain in hand: seconds to its next request, and the rule behind the wait."""
 
@@ -101,7 +101,7 @@ class DomainState:
     in_hand: int
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Ticked:
     """Once a second: where the run stands. `domains`: those that wait longest first, at most 50 of `of`."""
 

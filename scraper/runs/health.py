@@ -2,16 +2,17 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import field, fields
 from typing import Any
 
 from scraper.errors import SpiderError
+from scraper.frozen import frozen
 from scraper.settings import values
 
 _MOST_FIELDS = 1_000
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Health:
     """What a spider declares to be healthy. Shares are between 0 and 1.
 
@@ -29,7 +30,7 @@ class Health:
     max_repeated: float = 0.1
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Facts:
     """What is known of a run at its end.
 

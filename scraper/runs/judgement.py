@@ -15,9 +15,9 @@ OK
 import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
+from scraper.frozen import frozen
 from scraper.model import Verdict
 from scraper.runs.health import Facts, Health
 
@@ -38,7 +38,7 @@ _NUMBERS = ("no", "one", "two", "three", "four", "five")
 Finding = tuple[Verdict, str]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Judgement:
     """The verdict on a run and, unless it is OK, why: one sentence each, worst first."""
 

@@ -8,8 +8,9 @@ import hashlib
 import re
 import uuid
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime
+
+from scraper.frozen import frozen
 
 Line = tuple[str, str]
 
@@ -21,7 +22,7 @@ _DATE = re.compile(r"(\d{4})(?:-?(\d\d)(?:-?(\d\d)(?:[T ]?(\d\d):?(\d\d)(?::?(\d
 _UNFIT = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Record:
     """A record: its fields by lower-case name, and its block."""
 
@@ -45,7 +46,7 @@ class Record:
         return moment_of(self.fields.get("warc-date", ""))
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Message:
     """An HTTP message: an answer has a `status`, a request a `method`; its fields as they came, its body."""
 

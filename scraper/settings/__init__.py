@@ -2,11 +2,12 @@
 
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import field, fields
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
 from scraper.errors import SettingsError
+from scraper.frozen import frozen
 from scraper.ops.secrets import is_secret_name
 from scraper.settings import http_values, origins, values
 
@@ -30,7 +31,7 @@ def _setting(default: Any, read: values.Reader, *, secret: bool = False) -> Any:
     return field(default=default, repr=not secret, metadata=metadata)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Settings:
     """Every setting. Seconds for times, bytes for sizes, minutes of the day for `active_hours`.
 

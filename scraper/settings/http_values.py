@@ -6,11 +6,12 @@ Every reader takes what a file gives as well as text, and raises ValueError sayi
 import ipaddress
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
+from scraper.frozen import frozen
 from scraper.ops.secrets import may_leave
 from scraper.settings import origins, values
 
@@ -27,7 +28,7 @@ ANY_DOMAIN = "*"
 T = TypeVar("T")
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Auth:
     """Credentials of one domain: `kind` is basic, digest or bearer; a bearer token is the `password`."""
 

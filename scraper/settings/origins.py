@@ -7,9 +7,10 @@ URLs, so plain http is only for a host that somebody wrote so.
 
 import re
 from collections.abc import Collection, Iterable
-from dataclasses import dataclass
 from functools import lru_cache
 from urllib.parse import urlsplit
+
+from scraper.frozen import frozen
 
 ANYWHERE = "*"
 OWN = ""  # in place of a name: wherever the spider starts
@@ -20,7 +21,7 @@ _NAMED = re.compile(
 )
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class OriginPattern:
     """A name as written; `scheme` "" and `port` 0: not said. `is_wide`: the hosts below it too."""
 

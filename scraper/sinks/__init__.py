@@ -4,19 +4,20 @@
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from functools import partial
 from pathlib import Path
 from typing import Protocol
 
 from scraper.errors import UsageError
+from scraper.frozen import frozen
 from scraper.settings import values
 
 ENDINGS = (".jsonl", ".jsonl.gz", ".json", ".csv", ".parquet", ".sqlite")
 STDOUT = "-"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Layout:
     """What is known of a table before its first record comes.
 
@@ -61,7 +62,7 @@ class Sink(Protocol):
         ...
 
 
-def sink_for(target: str, layout: Layout = Layout(), *, csv_safe: bool = True) -> Sink:
+def sink_for(target: str, layout: Layout | None = None, *, csv_safe: bool = True) -> Sink:
     """The sink for a file's ending, or for "-" (standard output). Raises UsageError for an unknown ending.
 
     `csv_safe`: no cell of a CSV file is a formula to a spreadsheet.
@@ -76,7 +77,7 @@ def sink_for(target: str, layout: Layout = Layout(), *, csv_safe: bool = True) -
         from scraper.sinks.lines import LineSink
 
         return LineSink(path, as_array=ending == ".json", is_packed=ending == ".jsonl.gz")
-    return _table_sink(path, ending, layout, csv_safe)
+    return _table_sink(path, ending, layout or Layout(), csv_safe)
 
 
 def _table_sink(path: Path, ending: str, layout: Layout, csv_safe: bool) -> Sink:

@@ -8,10 +8,10 @@ import json
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from scraper.frozen import frozen
 from scraper.ops.disk import Replacement, encode, explained
 from scraper.sinks import Layout
 
@@ -23,7 +23,7 @@ _EXACT = 2**53  # up to here a float holds every integer
 _MOST_NOTES = 20
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Column:
     """`field` of the records, `name` in the file, `type`: bool, int, float, text, "list of" one of these."""
 

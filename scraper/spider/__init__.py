@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from scraper.errors import Drop, RecordError, SpiderError
+from scraper.frozen import frozen
 from scraper.model import SAVE, NewUrl, RecordLine, Refusal, Rejection, Request
 from scraper.parsing.page import Page
 from scraper.politeness.scope import LONGEST_URL, growth, refusal
@@ -113,7 +114,7 @@ class Rules:
     known: dict[tuple[str, int], dict[str, NewUrl | Refusal]] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class ParseResult:
     """What a callback got out of one page. `rejected`: why records were not kept.
 

@@ -4,13 +4,13 @@ import ast
 import sys
 import sysconfig
 from collections.abc import Iterator
-from dataclasses import dataclass
 from hashlib import blake2b
 from importlib.machinery import ModuleSpec, PathFinder
 from pathlib import Path
 from types import CodeType, FunctionType
 
 from scraper.errors import SpiderError
+from scraper.frozen import frozen
 
 _OWN_PACKAGE = Path(__file__).resolve().parents[1]
 _INSTALLED = ("site-packages", "dist-packages")
@@ -18,7 +18,7 @@ _KNOWN_FOREIGN = sys.stdlib_module_names | {"scraper"}
 _LOADERS = frozenset(("import_module", "__import__"))
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Code:
     """`hash` of a spider's code, and the `words` in it: every name and every short text."""
 
@@ -26,7 +26,7 @@ class Code:
     words: frozenset[str]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class _Import:
     """One import: `name` as seen from a module, `parts` what is taken from it and may be a module itself."""
 

@@ -1,16 +1,16 @@
 """A spider that follows links by rules."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from typing import Any
 
+from scraper.frozen import frozen
 from scraper.model import Request
 from scraper.parsing.hrefs import Patterns, compiled
 from scraper.parsing.page import Page
 from scraper.spider import Spider, callback_of, each
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Rule:
     """Links to follow: `allow`, `deny` and `css` as in `page.links()`.
 

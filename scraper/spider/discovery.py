@@ -8,13 +8,13 @@ import re
 import sys
 import traceback
 from collections.abc import Iterator
-from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from types import ModuleType
 
 from scraper.errors import SpiderError
+from scraper.frozen import frozen
 from scraper.spider import Spider
 from scraper.spider.code import code_of, code_of_class
 
@@ -22,7 +22,7 @@ FOLDER = Path("spiders")
 GROUP = "scraper.spiders"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class LoadedSpider:
     """A spider class, where it is from, and the hash of its code: its module and those of the project that it
     imports. `words`: the names and short texts in that code.
@@ -41,7 +41,7 @@ class LoadedSpider:
         return lines[0] if lines and self.spider.__doc__ != Spider.__doc__ else ""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class BrokenSpider:
     """A file that should hold a spider, and what is wrong with it."""
 

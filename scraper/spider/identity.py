@@ -3,12 +3,13 @@
 import json
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from hashlib import blake2b
 from typing import Any
 from urllib.parse import urlencode
 
 from scraper.errors import SpiderError
+from scraper.frozen import frozen
 from scraper.model import Entry, Request, Response
 from scraper.urls import canonical, fingerprint, with_callback
 
@@ -122,7 +123,7 @@ def _header_lines(request: Request) -> bytes:
 
 
 # a parse and what it depends on -----------------------------------------------------------------------------
-@dataclass(frozen=True, slots=True)
+@frozen
 class ParseInputs:
     """What the parse of every page of a run depends on, beside the page: unchanged, it stands only for these.
 

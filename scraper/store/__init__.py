@@ -14,9 +14,10 @@ Moments are epoch seconds on `Clock.now()`'s line unless a name says `wall`.
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, Protocol
 
+from scraper.frozen import frozen
 from scraper.model import Entry, NewUrl, Refusal, Visit
 
 UNMET = "nothing that leads there could be read"
@@ -24,7 +25,7 @@ LEFT_TO_OTHERS = 3.0
 MOST_REFUSED = 20_000
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Run:
     """One execution of a spider as the store knows it. `number` orders runs; `id` names them for people.
 
@@ -51,7 +52,7 @@ class Run:
     kills: int = 0
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Lease:
     """A worker's exclusive, expiring right to a domain.
 
@@ -70,7 +71,7 @@ class Lease:
     crashes: int = 0
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class DomainUpdate:
     """What a settlement or a release leaves of a domain. None keeps what is there.
 
@@ -84,7 +85,7 @@ class DomainUpdate:
     stats: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Settled:
     """What a settlement came to: URLs made pending, domains no longer ours, links refused for the first time
     in this run, and requests that were not made because this run has made the same. Of refused links a run
@@ -96,7 +97,7 @@ class Settled:
     filtered: int = 0
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class RobotsCopy:
     """A robots.txt as last read. `status` None: unreachable.
 
@@ -120,7 +121,7 @@ Cursor = tuple[int, int]  # a visit, and which of its records
 START: Cursor = (0, -1)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Kept:
     """One record as the exporter reads it: `cursor` is its place among those of a run.
 
@@ -136,7 +137,7 @@ class Kept:
     fetched_at: float | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Progress:
     """Where a run stands: URLs by state, and when the next domain without an owner is due (None: none)."""
 

@@ -10,13 +10,13 @@ import hashlib
 import socket
 import socketserver
 import threading
-from dataclasses import dataclass
 from email.utils import formatdate
 from http import HTTPStatus
 from http.client import HTTPConnection, HTTPException
 from urllib.parse import parse_qs, quote
 
 from scraper.errors import SpiderError
+from scraper.frozen import frozen
 from scraper.ops.clock import monotonic
 from scraper.testing import shopfront
 
@@ -26,7 +26,7 @@ _MAX_HEADERS = 100
 _MAX_LINE = 8192
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Hit:
     """One request as the shop saw it; `at` in seconds of `clock.monotonic`, header names in lower case."""
 
@@ -36,7 +36,7 @@ class Hit:
     headers: dict[str, str]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Answer:
     """One answer, ready to be sent; `etag` only where the page may be asked for conditionally."""
 

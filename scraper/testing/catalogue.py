@@ -3,8 +3,9 @@
 import random
 import re
 import unicodedata
-from dataclasses import dataclass
 from functools import cache
+
+from scraper.frozen import frozen
 
 SIZES = {
     "Fiction": 46,
@@ -56,7 +57,7 @@ _SENTENCES = (
 )
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Book:
     """One book of the shop; `price` in pence, `rating` from 1 to 5."""
 

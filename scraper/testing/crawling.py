@@ -4,7 +4,6 @@ import json
 import os
 from collections import deque
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,7 @@ from scraper.engine.engine import Engine
 from scraper.engine.fetcher import Fetcher, FetchOptions
 from scraper.engine.plan import Stop
 from scraper.engine.robots_cache import RobotsCache
+from scraper.frozen import frozen
 from scraper.http.exchange import Until
 from scraper.http.saved_files import SavedFiles
 from scraper.http.session import DomainSession
@@ -42,7 +42,7 @@ CODE = "test"
 _workers = count(1)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class CrawlResult:
     """What a crawl came to. `pages`: URLs fetched and parsed or found unchanged, in order.
 

@@ -2,7 +2,6 @@
 
 import io
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from email.message import Message
 from itertools import pairwise
 from types import SimpleNamespace
@@ -12,12 +11,13 @@ import requests
 import urllib3
 from requests.adapters import BaseAdapter, HTTPAdapter
 
+from scraper.frozen import frozen
 from scraper.model import Headers
 from scraper.testing.clock import FakeClock
 from scraper.urls import domain_of
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Asked:
     """One request that came in, `at` a moment of the web's clock."""
 
@@ -28,7 +28,7 @@ class Asked:
     body: bytes = b""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class _Answer:
     status: int
     headers: tuple[tuple[str, str], ...]

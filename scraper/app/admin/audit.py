@@ -1,13 +1,12 @@
 """The proof of politeness: what a run did to each domain, held against what it had to keep."""
 
-from dataclasses import dataclass
-
 from scraper.engine.domain_stats import DomainStats
+from scraper.frozen import frozen
 from scraper.ops.clock import SystemClock
 from scraper.store import Run, Store
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class RobotsSeen:
     """The rules of an origin that the run obeyed: hash of the body, seconds since it was read, its state."""
 
@@ -17,7 +16,7 @@ class RobotsSeen:
     told: str
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class DomainAudit:
     """A domain: smallest gap and required delay (s), gaps shorter than the delay, refusals met."""
 

@@ -2,11 +2,11 @@
 
 import json
 from collections import defaultdict
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from scraper.errors import UsageError
+from scraper.frozen import frozen
 from scraper.http.cookie_files import read
 from scraper.http.session import DomainSession
 from scraper.ops.clock import SystemClock
@@ -14,7 +14,7 @@ from scraper.store import Store
 from scraper.urls import domain_of
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class DomainCookies:
     """The cookies of a spider on a domain, and whether it counts as logged in there."""
 
@@ -32,7 +32,7 @@ def cookies_by_domain(store: Store, spider: str) -> list[DomainCookies]:
     return found
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Import:
     """How many cookies were added, by domain, and how many of the file were not."""
 

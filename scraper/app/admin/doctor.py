@@ -4,7 +4,6 @@ import os
 import shutil
 import sys
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from enum import StrEnum
 from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
@@ -12,6 +11,7 @@ from pathlib import Path
 from scraper import settings as settings_of
 from scraper.app.options import open_store
 from scraper.errors import ScraperError
+from scraper.frozen import frozen
 from scraper.spider import discovery
 from scraper.spider.discovery import BrokenSpider
 
@@ -27,7 +27,7 @@ class State(StrEnum):
     BAD = "BAD"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Finding:
     """One question's answer."""
 

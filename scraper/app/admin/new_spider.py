@@ -3,7 +3,7 @@
 import keyword
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from string import Template
 
@@ -11,6 +11,7 @@ from scraper.app.admin.spider_draft import Draft, draft, literal, plain_draft
 from scraper.app.archived import saved_pages
 from scraper.app.archived.saved_pages import SavedPage
 from scraper.errors import ScraperError, UsageError
+from scraper.frozen import frozen
 from scraper.model import Request, Response
 from scraper.ops.disk import explained
 from scraper.ops.tracebacks import told
@@ -48,7 +49,7 @@ def test_a_page_gives_a_record() -> None:
 ''')
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Written:
     """What was written. `uses`: what of the page the spider reads; `records`: how many it makes of it.
 

@@ -4,11 +4,11 @@ import ast
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from itertools import combinations
 from typing import Any
 
 from scraper.errors import UsageError
+from scraper.frozen import frozen
 from scraper.parsing.block_fields import Field
 from scraper.parsing.outline import JsonItems, JsonLd, NextLink, Outline, outline
 from scraper.parsing.page import Page
@@ -19,7 +19,7 @@ _LISTS = {"feed": "FeedSpider", "sitemap": "SitemapSpider"}
 _MOST_KEYS = 2  # fields of a key
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Draft:
     """The source of a spider file, and what of the page it uses, in words."""
 

@@ -1,7 +1,6 @@
 """Archived pages parsed once more: as a run of their own, or only to compare with the records that stand."""
 
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +9,7 @@ from scraper.app.options import Prepared, inputs_of, with_params
 from scraper.app.running.start_run import run
 from scraper.engine.fetcher import Fetcher, FetchOptions
 from scraper.errors import UsageError
+from scraper.frozen import frozen
 from scraper.model import Entry, Failed, Fetched, Visit
 from scraper.ops.clock import SystemClock
 from scraper.runs import archive
@@ -24,7 +24,7 @@ from scraper.urls import with_callback
 Pairs = list[tuple[str, str]]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Checked:
     """A saved page, parsed: what differs from its saved records, or the error that its callback raised."""
 
@@ -97,7 +97,7 @@ def check(prepared: Prepared, store: Store) -> Iterator[Checked]:
         archives.close()
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class _Known:
     """Whose pages are checked; `base`: the run from which on the current records count."""
 

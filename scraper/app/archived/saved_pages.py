@@ -9,7 +9,6 @@ Plain files, so that a change of records shows in the project's version control.
 import json
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ from urllib.parse import urlsplit
 
 from scraper.app.archived.reparse import Checked
 from scraper.errors import ScraperError, UsageError
+from scraper.frozen import frozen
 from scraper.model import Headers, RecordLine, Request, Response
 from scraper.ops.disk import explained, replace
 from scraper.ops.tracebacks import told
@@ -39,7 +39,7 @@ _ENDINGS = {
 }
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class SavedPage:
     """One saved page: the file of its facts, what was asked for and what came, the records as they were."""
 

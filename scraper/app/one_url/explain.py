@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 from scraper import settings as settings_of
@@ -10,6 +10,7 @@ from scraper.app.compose import robots_via
 from scraper.app.one_url.fetch_one import pace_of
 from scraper.app.project import told_worker
 from scraper.engine.robots_cache import RobotsCache, RobotsRules
+from scraper.frozen import frozen
 from scraper.model import Deferred
 from scraper.ops.clock import SystemClock, second_of_day
 from scraper.politeness import learned, scope, throttle
@@ -22,7 +23,7 @@ from scraper.urls import canonical, domain_of, fingerprint, origin_of, with_call
 SAME_MOMENT = 0.001
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Check:
     """One question and its answer; `is_open` None: it neither lets pass nor holds."""
 
@@ -31,7 +32,7 @@ class Check:
     is_open: bool | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Asker:
     """Who would ask: `spider`, `rules` and `code` (`parse_code`) where one was named, and the settings."""
 

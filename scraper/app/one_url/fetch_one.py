@@ -10,6 +10,7 @@ from scraper.app.project import PROBE
 from scraper.engine.batch import RobotsRequest
 from scraper.engine.robots_cache import RobotsCache, RobotsRules
 from scraper.errors import StoreBusy
+from scraper.frozen import frozen
 from scraper.http import redirects
 from scraper.http.exchange import Answer, exchange
 from scraper.http.session import DomainSession
@@ -29,7 +30,7 @@ LOOK_EVERY = 0.25
 BY_HAND = "asked for by hand"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Step:
     """One hop: its URL and what came of it. `refusal`: why nothing was sent; `is_later`: it may be later."""
 

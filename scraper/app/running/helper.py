@@ -6,7 +6,7 @@ The run belongs to whoever began it. A helper joins it, leases domains like any 
 import os
 import signal
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 from scraper.app.compose import compose, worker_name
@@ -16,6 +16,7 @@ from scraper.app.running.run_output import LogFile
 from scraper.engine.engine import Engine
 from scraper.engine.plan import Stop
 from scraper.errors import LeaseLost, UsageError
+from scraper.frozen import frozen
 from scraper.ops.clock import SystemClock, sleep
 from scraper.runs.archive import before, writing
 from scraper.runs.events import Event, Listener, Ticked
@@ -26,7 +27,7 @@ from scraper.store import Run, Store
 LOOK_EVERY = 1.0  # seconds between two looks for a run
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Help:
     """What a helper is told: the options of `run` that it goes by, and whose runs it helps (None: all)."""
 

@@ -2,10 +2,11 @@
 
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from hashlib import blake2b
 from typing import Any
 
+from scraper.frozen import frozen
 from scraper.runs.changes import Change, Diff, diff
 from scraper.runs.files import RunFiles
 from scraper.runs.records import key_fields
@@ -16,7 +17,7 @@ SAMPLES = 10  # changes of each kind that a preview shows
 MOST_LINES = 1_000  # records kept to give an example from
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Repeated:
     """Records that are dropped since an earlier one has their key; `differing`: those that are not its equal.
 
@@ -28,7 +29,7 @@ class Repeated:
     example: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Preview:
     """What accepting a run would change: counts by kind, and the first changes of each."""
 

@@ -3,11 +3,12 @@
 import datetime
 import signal
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import Any
 
 from scraper.engine.domain_stats import EMPTIED, REJECTED, DomainStats, total
 from scraper.engine.plan import Stop
+from scraper.frozen import frozen
 from scraper.model import Verdict
 from scraper.runs.health import Facts, Fill, Health
 from scraper.runs.judgement import Judgement, judge
@@ -19,7 +20,7 @@ MOST_TRIES, MOST_STEPS = 3, 10
 _LIMITS = {Stop.PAGES: "max_pages", Stop.TIME: "max_time", Stop.RECORDS: "--limit"}
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class End:
     """How the loop ended: `stop`, the signal if it was one, URLs left pending, seconds taken.
 

@@ -1,8 +1,8 @@
 """Charts as inline SVG: drawn without text, to stretch to any width; the words stand beside them."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
+from scraper.frozen import frozen
 from scraper.runs.report.figures import count, duration
 from scraper.runs.report.markup import Markup, element
 
@@ -11,7 +11,7 @@ FEWEST_BARS = 16
 _WIDTHS = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400, 43200, 86400)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Bar:
     """One bar: its value, what it says when pointed at, and its class (a verdict, or "now")."""
 

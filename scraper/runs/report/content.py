@@ -1,11 +1,13 @@
 """What a report is made of."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
+from scraper.frozen import frozen
 
-@dataclass(frozen=True, slots=True)
+
+@frozen
 class Report:
     """A run's report as plain values; every text in it may come from a site.
 

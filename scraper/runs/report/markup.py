@@ -3,8 +3,8 @@
 import html
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
 
+from scraper.frozen import frozen
 from scraper.ops.printable import HIDDEN, printable
 
 LONGEST = 300
@@ -16,7 +16,7 @@ _STACKED = re.compile(f"([{_MARKS}]{{3}})[{_MARKS}]+")
 _WEB = re.compile(r"https?://[^\s/?#@\\]{1,255}([/?#][^\s\\]{0,2000})?", re.IGNORECASE)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Markup:
     """HTML that is safe as it stands."""
 

@@ -4,6 +4,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from scraper.frozen import frozen
 from scraper.model import Known, NewUrl, RecordLine
 from scraper.store import RobotsCopy, Run
 
@@ -33,7 +34,7 @@ class Url:
     reason: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Page:
     known: Known
     run: int
@@ -42,7 +43,7 @@ class Page:
     facts: Mapping[str, Any]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Look:
     """A visit as it is kept. `version` None: the page brings nothing."""
 

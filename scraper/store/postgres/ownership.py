@@ -4,8 +4,8 @@ Locks are taken in one order, domains before queues, each by id: so no two trans
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
+from scraper.frozen import frozen
 from scraper.store import Lease
 from scraper.store.postgres.database import Cursor
 
@@ -51,7 +51,7 @@ _WORKING = """SELECT count(*) FROM workers w JOIN runs r ON r.number = w.run WHE
     w.id = %s OR r.owner IS DISTINCT FROM w.id OR EXISTS (SELECT 1 FROM domains d WHERE d.owner = w.id))"""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Seeker:
     """A worker that looks for domains for its run."""
 

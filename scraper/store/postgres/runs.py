@@ -2,11 +2,11 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
 from scraper.errors import LeaseLost, StoreBusy, StoreError
+from scraper.frozen import frozen
 from scraper.store import Run
 from scraper.store.postgres.database import Cursor
 
@@ -41,7 +41,7 @@ _FORGET_URLS = (
 )
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Begun:
     """Who begins or resumes a run of a spider, when (wall), and with what."""
 

@@ -1,8 +1,8 @@
 """Who has a domain, until when, and who waits for it. Every function runs inside the caller's transaction."""
 
 import sqlite3
-from dataclasses import dataclass
 
+from scraper.frozen import frozen
 from scraper.store import Lease
 from scraper.store.sqlite.database import many
 
@@ -43,7 +43,7 @@ _WORKING = """SELECT w.id FROM workers w JOIN runs r ON r.number = w.run WHERE w
     w.id = ?2 OR r.owner IS NOT w.id OR EXISTS (SELECT 1 FROM domains d WHERE d.owner = w.id))"""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Seeker:
     """A worker that looks for domains for its run."""
 

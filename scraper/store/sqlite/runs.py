@@ -3,11 +3,11 @@
 import json
 import sqlite3
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
 from scraper.errors import LeaseLost, StoreBusy, StoreError
+from scraper.frozen import frozen
 from scraper.store import Run
 from scraper.store.sqlite import fingerprint_index
 from scraper.store.sqlite.database import many
@@ -37,7 +37,7 @@ def find(connection: sqlite3.Connection, number: int, *, is_resumed: bool = Fals
     return to_run(row, is_resumed=is_resumed)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Begun:
     """Who begins or resumes a run of a spider, when (wall), and with what."""
 

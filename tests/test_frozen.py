@@ -1,0 +1,85 @@
+"""Frozen values: what a dataclass of the standard library promises, at less cost."""
+
+import copy
+import pickle
+from dataclasses import FrozenInstanceError, asdict, dataclass, field, fields, replace
+from typing import Any
+
+import pytest
+
+from scraper.frozen import frozen
+
+
+@frozen
+class Ours:
+    """The same as `Theirs`."""
+
+    url: str
+    wait: float = 1.5
+    names: list[str] = field(default_factory=list)
+    secret: str = field(default="", repr=False)
+    seen: int = field(default=0, compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Theirs:
+    """A dataclass as the standard library makes it."""
+
+    url: str
+    wait: float = 1.5
+    names: list[str] = field(default_factory=list)
+    secret: str = field(default="", repr=False)
+    seen: int = field(default=0, compare=False)
+
+
+@frozen
+class Deeper(Ours):
+    """A subclass."""
+
+    depth: int = 0
+
+
+@frozen
+class Bare:
+    """No fields."""
+
+
+@pytest.mark.parametrize("cls", [Ours, Theirs])
+def test_it_is_made_shown_compared_and_copied_as_a_dataclass(cls: Any) -> None:
+    one = cls("u", names=["a"], secret="s", seen=3)
+    assert repr(one) == f"{cls.__name__}(url='u', wait=1.5, names=['a'], seen=3)"
+    assert asdict(one) == {"url": "u", "wait": 1.5, "names": ["a"], "secret": "s", "seen": 3}
+    assert one == cls("u", 1.5, ["a"], "s", 4) != replace(one, wait=2)
+    assert one != ("u", 1.5, ["a"], "s", 3) and cls("u") != Deeper("u")
+    assert hash(cls("u", names=())) == hash(cls("u", 1.5, (), seen=9)) != hash(cls("v", names=()))
+    assert cls("u").names is not cls("u").names
+    assert copy.copy(one) == pickle.loads(pickle.dumps(one)) == one
+    assert cls.__match_args__ == tuple(one.name for one in fields(cls))
+
+
+@pytest.mark.parametrize("cls", [Ours, Theirs])
+def test_it_cannot_be_changed(cls: Any) -> None:
+    one = cls("u")
+    with pytest.raises(FrozenInstanceError, match="'url'"):
+        one.url = "v"
+    with pytest.raises(FrozenInstanceError):
+        del one.url
+    with pytest.raises((FrozenInstanceError, TypeError)):
+        one.other = 1
+    assert not hasattr(one, "__dict__")
+
+
+@pytest.mark.parametrize("cls", [Ours, Theirs])
+@pytest.mark.parametrize("wrong", [(), ("u", 1, [], "", 0, 0)])
+def test_arguments_too_many_or_too_few_are_an_error(cls: Any, wrong: tuple[Any, ...]) -> None:
+    with pytest.raises(TypeError, match=r"__init__\(\)"):
+        cls(*wrong)
+    with pytest.raises(TypeError, match="unexpected keyword argument 'no'"):
+        cls("u", no=1)
+
+
+def test_a_subclass_has_the_fields_of_its_base_first() -> None:
+    deep = Deeper("u", depth=2)
+    assert (deep.url, deep.wait, deep.depth) == ("u", 1.5, 2)
+    assert deep == Deeper("u", depth=2) != Deeper("u", depth=3)
+    assert Bare() == Bare() and repr(Bare()) == "Bare()"
