@@ -7,7 +7,7 @@ The steps are here; what an answer means for its domain stands in `reactions`, w
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from scraper.engine.archiving import to_archive
 from scraper.engine.discretion import Discretion
@@ -18,6 +18,7 @@ from scraper.engine.known_pages import KnownPages
 from scraper.engine.login_steps import LoginSteps, leaves
 from scraper.engine.parse_limit import Bounded, Parsing, too_long
 from scraper.engine.reactions import Reactions
+from scraper.frozen import frozen
 from scraper.http import redirects
 from scraper.http.download import Download
 from scraper.http.exchange import Answer, Asked, Wait, ask, clear, hear, hindrance
@@ -34,7 +35,7 @@ from scraper.spider import Rules, Spider
 from scraper.spider.identity import ParseInputs, request_of
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class FetchOptions:
     """What the fetcher needs of the run: its `version` (the run's number), our product token, the limits, and
     what its parses depend on beside their pages.
@@ -48,7 +49,7 @@ class FetchOptions:
     parse_timeout: float = 30.0
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class _Sent:
     """A request on its way."""
 
