@@ -5,6 +5,7 @@ import dataclasses
 import inspect
 import re
 from collections.abc import Callable, Iterator
+from functools import cached_property
 from importlib.util import find_spec
 from typing import Any
 
@@ -12,6 +13,7 @@ import pytest
 
 import scraper
 import scraper.testing
+from scraper.app.running.from_python import RunResult
 from scraper.http.session import DomainSession
 from scraper.model import Headers, Response
 from scraper.parsing import fields
@@ -37,7 +39,13 @@ KINDS: dict[str, type] = {
     name: getattr(scraper, name) for name in ("Spider", "SitemapSpider", "FeedSpider", "CrawlRules", "Page")
 }
 KINDS |= {"Headers": Headers, "Form": Form, "Sitemap": Sitemap, "Listed": Listed, "Entry": Entry}
-KINDS |= {"FakeWeb": FakeWeb, "FakeClock": FakeClock, "CrawlResult": CrawlResult, "Record": scraper.Record}
+KINDS |= {
+    "RunResult": RunResult,
+    "FakeWeb": FakeWeb,
+    "FakeClock": FakeClock,
+    "CrawlResult": CrawlResult,
+    "Record": scraper.Record,
+}
 
 
 def signature(function: Callable[..., Any], skipped: int = 0) -> str:
@@ -52,6 +60,13 @@ def signature(function: Callable[..., Any], skipped: int = 0) -> str:
     return f"({', '.join(told)})"
 
 
+def fields_of(kind: Any) -> Iterator[str]:
+    """The fields of a dataclass with their defaults; not all of them show their constructor."""
+    for one in dataclasses.fields(kind):
+        default = one.default_factory() if callable(one.default_factory) else one.default
+        yield one.name + ("" if default is dataclasses.MISSING else f" = {default!r}")
+
+
 def arguments(function: Callable[..., Any]) -> Iterator[str]:
     for one in inspect.signature(function).parameters.values():
         mark = "**" if one.kind is one.VAR_KEYWORD else ""
@@ -62,12 +77,12 @@ def members(kind: type) -> Iterator[str]:
     """The public names of a class: fields, attributes, properties, methods, and what its __init__ sets."""
     declared = {one.name for one in dataclasses.fields(kind)} if dataclasses.is_dataclass(kind) else set()
     if declared:
-        yield from arguments(kind)
+        yield from fields_of(kind)
     for name, member in vars(kind).items():
         is_of_module = name == "name" and kind is not scraper.Spider
         if name.startswith("_") or name in declared or is_of_module:
             continue
-        if isinstance(member, property):
+        if isinstance(member, property | cached_property):
             yield name
         elif inspect.isfunction(member):
             yield f"{name}{signature(member, 1)}"
@@ -80,10 +95,16 @@ def members(kind: type) -> Iterator[str]:
 
 
 def called(names: dict[str, Any]) -> list[str]:
-    return [
-        name if isinstance(one, type) and one is CrawlResult else f"{name}{signature(one)}"
-        for name, one in names.items()
-    ]
+    """How each is called; a dataclass by its fields, and results, which nobody makes, by name alone."""
+    told = []
+    for name, one in names.items():
+        if dataclasses.is_dataclass(one):
+            told.append(
+                name if one is CrawlResult else f"{name}({', '.join(fields_of(one)).replace(' = ', '=')})"
+            )
+        else:
+            told.append(f"{name}{signature(one)}")
+    return told
 
 
 def expected() -> dict[str, list[str]]:
@@ -96,6 +117,7 @@ def expected() -> dict[str, list[str]]:
     found["Retry and Drop"] = called({"Retry": scraper.Retry, "Drop": scraper.Drop})
     helpers = {name: one for name, one in vars(fields).items() if inspect.isfunction(one) and name[0] != "_"}
     found["Field helpers"] = called(helpers)
+    found["Running from Python"] = called({"run": scraper.run})
     names: list[str] = list(scraper.testing._HOMES)
     found["Testing"] = called({name: getattr(scraper.testing, name) for name in names})
     return found
@@ -123,7 +145,7 @@ def test_every_public_name_has_a_section_or_a_row() -> None:
 
 
 @pytest.fixture(scope="module")
-def names() -> dict[str, Any]:
+def names(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """What the examples know: the page of the reference, what its code defines, and results."""
     found: dict[str, Any] = {"__name__": "reference"}
     for kind, text in BLOCKS:
@@ -139,12 +161,14 @@ def names() -> dict[str, Any]:
     assert feed is not None
     found["item"] = feed.entries[0]
     found["web"] = FakeWeb()
+    found["ran"] = RunResult({"verdict": "OK", "pages": 1}, tmp_path_factory.mktemp("run"))
+    (found["ran"].folder / "records.jsonl").touch()
     found["result"] = crawl(found["Teas"], FakeWeb())
     found["InlineDownloader"] = scraper.testing.InlineDownloader
     return found
 
 
-NEEDS_MORE = ("page.session.", "session.", "check_saved(")  # a network, saved pages
+NEEDS_MORE = ("page.session.", "session.", "check_saved(", "scraper.run(")  # a network, saved pages
 
 
 @pytest.mark.parametrize("section", SECTIONS)

@@ -19,7 +19,7 @@ from scraper.runs.health import Health
 from scraper.runs.record_types import columns_of
 from scraper.runs.records import key_fields
 from scraper.settings import Settings
-from scraper.sinks import STDOUT, Layout, Sink, sink_for
+from scraper.sinks import STDOUT, Layout, Sink, shown, sink_for
 from scraper.spider import Spider, discovery
 from scraper.spider.discovery import LoadedSpider
 from scraper.spider.identity import ParseInputs
@@ -176,7 +176,7 @@ def command_of(prepared: Prepared) -> list[str]:
         words += ["--param", f"{name}={'-' if name in options.hidden or is_secret_name(name) else value}"]
     return (
         words
-        + [word for output in options.outputs for word in ("-o", output)]
+        + [word for output in options.outputs for word in ("-o", shown(output))]
         + (["--with-meta"] if options.with_meta else [])
     )
 
@@ -190,7 +190,7 @@ def _refuse_twins(outputs: Sequence[str]) -> None:
     places = [one if one == STDOUT else str(Path(one).resolve()) for one in outputs]
     for n, place in enumerate(places):
         if place in places[:n]:
-            raise UsageError(f"-o names {outputs[n]} twice", "one of them would overwrite the other")
+            raise UsageError(f"-o names {shown(outputs[n])} twice", "one of them would overwrite the other")
 
 
 def open_store(data: Path, url: str | None = None, *, is_shared: bool = False) -> Store:

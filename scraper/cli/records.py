@@ -18,7 +18,7 @@ from scraper.cli.options import command_line, data_options, json_option
 from scraper.errors import ScraperError, UsageError
 from scraper.ops.clock import SystemClock
 from scraper.ops.printable import json_text, printable
-from scraper.sinks import STDOUT, Layout, sink_for
+from scraper.sinks import STDOUT, Layout, shown, sink_for
 from scraper.spider import discovery
 from scraper.store import Run
 
@@ -83,7 +83,8 @@ def _value(value: object) -> str:
     metavar="FILE",
     multiple=True,
     required=True,
-    help=".jsonl .jsonl.gz .json .csv .parquet .sqlite, or - (standard output). Repeatable.",
+    help=".jsonl .jsonl.gz .json .csv .parquet .sqlite, postgresql://..., or - (standard output). "
+    "Repeatable.",
 )
 @click.option(
     "--data",
@@ -105,7 +106,7 @@ def export_command(spider: str, output: tuple[str, ...], data: Path) -> None:
     count = export(current_file(data, spider), sinks)
     for target, sink in zip(output, sinks, strict=True):
         if target != STDOUT:
-            click.echo(f"{text.count(count, 'record')} written to {target}", err=True)
+            click.echo(f"{text.count(count, 'record')} written to {shown(target)}", err=True)
         for note in sink.notes:
             click.echo(f"  {printable(note)}", err=True)
 

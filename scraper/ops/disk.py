@@ -132,6 +132,7 @@ class Replacement:
     def __init__(self, target: Path, *, mode: int | None = None, follows: bool = True) -> None:
         self.target = _followed(target) if follows else target.absolute()
         self.part = self.target.with_name(f"{self.target.name}.part")
+        self.folder = self.target.parent
         self._mode = mode
 
     def open(self) -> BinaryIO:

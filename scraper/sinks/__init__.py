@@ -11,10 +11,12 @@ from typing import Protocol
 
 from scraper.errors import UsageError
 from scraper.frozen import frozen
+from scraper.ops.disk import Replacement
 from scraper.settings import values
 
 ENDINGS = (".jsonl", ".jsonl.gz", ".json", ".csv", ".parquet", ".sqlite")
 STDOUT = "-"
+_SCHEMES = ("postgresql://", "postgres://")
 
 
 @frozen
@@ -63,7 +65,7 @@ class Sink(Protocol):
 
 
 def sink_for(target: str, layout: Layout | None = None, *, csv_safe: bool = True) -> Sink:
-    """The sink for a file's ending, or for "-" (standard output). Raises UsageError for an unknown ending.
+    """The sink for a file's ending, a URL (postgresql://) or "-" (standard output); UsageError for another.
 
     `csv_safe`: no cell of a CSV file is a formula to a spreadsheet.
     """
@@ -72,6 +74,11 @@ def sink_for(target: str, layout: Layout | None = None, *, csv_safe: bool = True
         from scraper.sinks.lines import StdoutSink
 
         return StdoutSink()
+    if target.startswith(_SCHEMES):
+        from scraper.sinks import postgres
+        from scraper.sinks.table import TableSink
+
+        return TableSink(postgres.Place(target), postgres.render, layout or Layout(), postgres.fit)
     path, ending = Path(target), _ending(target)
     if ending in (".jsonl", ".jsonl.gz", ".json"):
         from scraper.sinks.lines import LineSink
@@ -83,19 +90,29 @@ def sink_for(target: str, layout: Layout | None = None, *, csv_safe: bool = True
 def _table_sink(path: Path, ending: str, layout: Layout, csv_safe: bool) -> Sink:
     from scraper.sinks.table import TableSink
 
+    place = Replacement(path)
     if ending == ".csv":
         from scraper.sinks.csv import render as to_csv
 
-        return TableSink(path, partial(to_csv, is_safe=csv_safe), layout)
+        return TableSink(place, partial(to_csv, is_safe=csv_safe), layout)
     if ending == ".sqlite":
         from scraper.sinks.sqlite import render as to_sqlite
 
-        return TableSink(path, to_sqlite, layout)
+        return TableSink(place, to_sqlite, layout)
     from scraper.sinks.parquet import check
     from scraper.sinks.parquet import render as to_parquet
 
     check()
-    return TableSink(path, to_parquet, layout)
+    return TableSink(place, to_parquet, layout)
+
+
+def shown(target: str) -> str:
+    """A target as messages and reports name it: without a password."""
+    if not target.startswith(_SCHEMES):
+        return target
+    from scraper.sinks.postgres import shown as without_password
+
+    return without_password(target)
 
 
 def _ending(target: str) -> str:
@@ -106,4 +123,6 @@ def _ending(target: str) -> str:
     suffix = Path(name).suffix
     meant = values.nearest(suffix.lstrip("."), [ending.lstrip(".") for ending in ENDINGS]) if suffix else None
     advice = f"did you mean .{meant}? " if meant else ""
-    raise UsageError(f"no format is known for {target!r}", f"{advice}known are {' '.join(ENDINGS)} and -")
+    raise UsageError(
+        f"no format is known for {target!r}", f"{advice}known are {' '.join(ENDINGS)}, postgresql://... and -"
+    )

@@ -6,7 +6,7 @@ from typing import Any
 
 from scraper.errors import UsageError
 from scraper.ops.disk import Replacement
-from scraper.sinks.table import LIST, Column, Table, mixed, text_of
+from scraper.sinks.table import LIST, Column, Table, mixed, typed
 
 _BATCH = 5_000
 # Readers work by row groups: small ones make a file large and slow, large ones cost us memory.
@@ -45,7 +45,7 @@ def _groups(pyarrow: Any, table: Table, columns: list[Column], schema: Any) -> I
     batches: list[Any] = []
     while batch := list(islice(records, _BATCH)):
         arrays = [
-            pyarrow.array([_cell(record.get(column.field), column.type) for record in batch], type_)
+            pyarrow.array([typed(record.get(column.field), column.type) for record in batch], type_)
             for column, type_ in zip(columns, schema.types, strict=True)
         ]
         batches.append(pyarrow.Table.from_arrays(arrays, schema=schema))
@@ -62,11 +62,3 @@ def _arrow(pyarrow: Any, type_: str) -> Any:
         return pyarrow.list_(_arrow(pyarrow, type_.removeprefix(LIST)))
     plain = {"bool": pyarrow.bool_, "int": pyarrow.int64, "float": pyarrow.float64}
     return plain.get(type_, pyarrow.string)()
-
-
-def _cell(value: Any, type_: str) -> Any:
-    if type_ == "text" or value is None:
-        return text_of(value)
-    if type_.startswith(LIST):
-        return [_cell(each, type_.removeprefix(LIST)) for each in value]
-    return float(value) if type_ == "float" else value

@@ -5,14 +5,15 @@ text, in which text stands as it is and everything else as JSON. Names that diff
 """
 
 import json
+import operator
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, Protocol, TypeVar
 
 from scraper.frozen import frozen
-from scraper.ops.disk import Replacement, encode, explained
+from scraper.ops.disk import encode, explained
 from scraper.sinks import Layout
 
 LIST = "list of "
@@ -32,6 +33,10 @@ class Column:
     type: str
 
 
+# The name of the column for a field, with a number behind it where another has that name.
+Fit = Callable[[str, str], str]
+
+
 class Table:
     """Records in a file without a name: written once, read as often as asked.
 
@@ -40,9 +45,12 @@ class Table:
     declares stands first, whether a record has it or not.
     """
 
-    def __init__(self, folder: Path, layout: Layout, examples: Sequence[str] = ()) -> None:
+    def __init__(
+        self, folder: Path, layout: Layout, examples: Sequence[str] = (), fit: Fit = operator.add
+    ) -> None:
         self._file = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115 - lives as long as the table
         self._examples = examples
+        self._fit = fit
         self.key = tuple(map(whole, layout.key))
         self.kinds: dict[str, set[str]] = {name: set(kinds) for name, kinds in layout.columns.items()}
         self._is_empty = True
@@ -70,10 +78,10 @@ class Table:
         taken: set[str] = set()
         found = []
         for field, kinds in self.kinds.items():
-            name, n = field, 1
+            name, n = self._fit(field, ""), 1
             while name.casefold() in taken:
                 n += 1
-                name = f"{field}_{n}"
+                name = self._fit(field, f"_{n}")
             taken.add(name.casefold())
             found.append(Column(field, name, type_of(kinds)))
         return found or [Column(NAMELESS, NAMELESS, "text")]
@@ -86,39 +94,57 @@ class Table:
         self._file.close()
 
 
-# Writes the table to the target, by way of its part; says what it did with what the format cannot hold.
-Render = Callable[[Table, Replacement], list[str]]
+class Place(Protocol):
+    """Where a table goes, as far as its sink minds: `folder` has room for what waits."""
+
+    folder: Path
+
+    def open(self) -> Any:
+        """Something to close; raises at once where the target cannot be written."""
+        ...
+
+    def discard(self) -> None:
+        """Take back what `open` began. Safe to repeat."""
+        ...
 
 
-class TableSink:
-    """A table of records: kept while they come, rendered into the file at the end."""
+P = TypeVar("P", bound=Place)
 
-    def __init__(self, target: Path, render: Render, layout: Layout) -> None:
+
+class TableSink(Generic[P]):
+    """A table of records: kept while they come, rendered into its place at the end.
+
+    `render` says what it did with what the format cannot hold.
+    """
+
+    def __init__(
+        self, place: P, render: Callable[[Table, P], list[str]], layout: Layout, fit: Fit = operator.add
+    ) -> None:
         self.notes: list[str] = []
-        self._target = target
-        self._replacement = Replacement(target)
+        self._place = place
         self._render = render
         self._layout = layout
+        self._fit = fit
         self._table: Table | None = None
 
     def open(self, examples: Sequence[str] = ()) -> None:
-        self._replacement.open().close()
+        self._place.open().close()
         try:
-            with explained(self._target):
-                self._table = Table(self._replacement.part.parent, self._layout, examples)
+            with explained(self._place.folder):
+                self._table = Table(self._place.folder, self._layout, examples, self._fit)
         except BaseException:
-            self._replacement.discard()
+            self._place.discard()
             raise
 
     def write(self, lines: Sequence[str]) -> None:
-        with explained(self._target):
+        with explained(self._place.folder):
             self._opened().add(lines)
 
     def close(self) -> None:
         try:
             table = self._opened()
-            with explained(self._target):
-                notes = [*_renamed(table.columns()), *self._render(table, self._replacement)]
+            with explained(self._place.folder):
+                notes = [*_renamed(table.columns()), *self._render(table, self._place)]
             self.notes = notes[:_MOST_NOTES]
         except BaseException:
             self.abandon()
@@ -128,7 +154,7 @@ class TableSink:
     def abandon(self) -> None:
         if self._table is not None:
             self._forget()
-            self._replacement.discard()
+            self._place.discard()
 
     def _opened(self) -> Table:
         if self._table is None:
@@ -169,11 +195,15 @@ def mixed(table: Table) -> list[str]:
 
 
 def _renamed(columns: Sequence[Column]) -> list[str]:
-    return [
-        f"field {column.field!r} is column {column.name!r}: another differs from it by case only"
-        for column in columns
-        if column.name != column.field
-    ]
+    notes = []
+    for column in columns:
+        if column.name != column.field:
+            is_twin = any(
+                one is not column and one.name.casefold() == column.field.casefold() for one in columns
+            )
+            reason = "another differs from it by case only" if is_twin else "its name does not fit"
+            notes.append(f"field {column.field!r} is column {column.name!r}: {reason}")
+    return notes
 
 
 def fields_of(line: str) -> dict[str, Any]:
@@ -197,6 +227,15 @@ def text_of(value: object) -> str | None:
     if isinstance(value, str):
         return whole(value)
     return whole(json.dumps(value, ensure_ascii=False, separators=(",", ":")))
+
+
+def typed(value: Any, type_: str) -> Any:
+    """A value as one of its column's type, lists element by element."""
+    if type_ == "text" or value is None:
+        return text_of(value)
+    if type_.startswith(LIST):
+        return [typed(each, type_.removeprefix(LIST)) for each in value]
+    return float(value) if type_ == "float" else value
 
 
 _TOLD = {"long": "integers beyond 53 bits", "big": "integers beyond 64 bits"}

@@ -7,15 +7,23 @@ import resource
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from datetime import date
+from decimal import Decimal
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import psycopg
+import psycopg.rows
 import pytest
 
+import scraper.sinks.postgres
 from scraper.errors import StoreFull, UsageError
 from scraper.sinks import Layout, Sink, sink_for
+from tests.postgres import Server
 
 HOSTILE = 'a "quoted"; comma, tab\t line\nbreak \x00 naïve 漢字 🦊 </script> =1+1'
 
@@ -45,7 +53,18 @@ def read_packed(path: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in gzip.decompress(path.read_bytes()).split(b"\n")[:-1]]
 
 
-READERS = {
+def read_postgres(url: str) -> list[dict[str, Any]]:
+    with psycopg.connect(url.partition("?")[0], row_factory=psycopg.rows.dict_row) as connection:
+        return connection.execute("SELECT * FROM records").fetchall()
+
+
+def columns_of_postgres(url: str) -> list[str]:
+    with psycopg.connect(url.partition("?")[0]) as connection:
+        return [column.name for column in connection.execute("SELECT * FROM records").description or ()]
+
+
+POSTGRES = "postgres"
+READERS: dict[str, Callable[[Any], list[dict[str, Any]]]] = {
     ".jsonl": read_lines,
     ".jsonl.gz": read_packed,
     ".json": lambda path: json.loads(path.read_bytes()),
@@ -77,6 +96,32 @@ def small_files(limit: int) -> Iterator[None]:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
+@dataclass(frozen=True)
+class Target:
+    """Somewhere to write to, and what stands there then."""
+
+    name: str
+    read: Callable[[], list[dict[str, Any]]]
+    columns: Callable[[], list[str]]
+
+
+@pytest.fixture
+def place(request: pytest.FixtureRequest, tmp_path: Path) -> Target:
+    """A target of the kind that the test names."""
+    kind = request.param
+    if kind == POSTGRES:
+        url = request.getfixturevalue("postgres").database()
+        return Target(url, partial(read_postgres, url), partial(columns_of_postgres, url))
+    if kind == ".parquet":
+        pytest.importorskip("pyarrow")
+    path = tmp_path / f"records{kind}"
+    return Target(str(path), partial(READERS[kind], path), partial(columns, path))
+
+
+def kinds(*names: str) -> pytest.MarkDecorator:
+    return pytest.mark.parametrize("place", names, indirect=True)
+
+
 @pytest.fixture(params=sorted(READERS))
 def ending(request: pytest.FixtureRequest) -> str:
     if request.param == ".parquet":
@@ -89,46 +134,71 @@ def target(tmp_path: Path, ending: str) -> Path:
     return tmp_path / f"records{ending}"
 
 
+@kinds(*sorted(READERS), POSTGRES)
 class TestEverySink:
-    def test_gives_back_every_record_in_order(self, target: Path, ending: str) -> None:
+    def test_gives_back_every_record_in_order(self, place: Target) -> None:
         records = [{"name": f"book {n}", "about": "x" * n} for n in range(1, 50)]
-        put(sink_for(str(target)), records[:20], [], records[20:])
-        assert READERS[ending](target) == records
+        put(sink_for(place.name), records[:20], [], records[20:])
+        assert place.read() == records
 
-    def test_keeps_any_text_as_it_is(self, target: Path, ending: str) -> None:
-        put(sink_for(str(target)), [{"text": HOSTILE, 'odd "field", name': "1"}])
-        assert READERS[ending](target) == [{"text": HOSTILE, 'odd "field", name': "1"}]
+    def test_keeps_any_text_as_it_is(self, place: Target) -> None:
+        text = HOSTILE.replace("\0", "\ufffd") if place.name.startswith("postgresql") else HOSTILE
+        put(sink := sink_for(place.name), [{"text": HOSTILE, 'odd "field", name': "1"}])
+        assert place.read() == [{"text": text, 'odd "field", name': "1"}]
+        assert bool(sink.notes) == (text != HOSTILE)
 
-    def test_loses_no_field_where_records_differ(self, target: Path, ending: str) -> None:
+    def test_loses_no_field_where_records_differ(self, place: Target) -> None:
         records: list[dict[str, Any]] = [{"a": "1"}, {"b": "2"}, {"a": "3", "c": "4"}, {"c": None}]
-        put(sink_for(str(target)), records[:1], records[1:])
-        assert [filled(record) for record in READERS[ending](target)] == [
-            filled(record) for record in records
-        ]
+        put(sink_for(place.name), records[:1], records[1:])
+        assert [filled(record) for record in place.read()] == [filled(record) for record in records]
 
-    def test_survives_surrogates_that_no_file_can_hold(self, target: Path, ending: str) -> None:
-        sink = sink_for(str(target))
+    def test_survives_surrogates_that_no_file_can_hold(self, place: Target) -> None:
+        sink = sink_for(place.name)
         sink.open()
         sink.write(['{"text": "\\ud83e\\udd8a \\ud800 end"}', '{"text": "\ud800"}'])
         sink.close()
-        found = READERS[ending](target)
+        found = place.read()
         assert len(found) == 2 and "🦊" in found[0]["text"] and found[0]["text"].endswith(" end")
 
-    def test_takes_values_of_any_kind_in_one_field(self, target: Path, ending: str) -> None:
+    def test_takes_values_of_any_kind_in_one_field(self, place: Target) -> None:
         kinds = [1, 2.5, True, "text", None, [1, "a"], {"x": {"y": []}}, 10**30, -(2**63), float("inf"), []]
-        put(sink_for(str(target)), [{"n": n, "value": value} for n, value in enumerate(kinds)])
-        assert len(READERS[ending](target)) == len(kinds)
+        put(sink_for(place.name), [{"n": n, "value": value} for n, value in enumerate(kinds)])
+        assert len(place.read()) == len(kinds)
 
-    def test_a_run_without_records_gives_an_empty_file_of_the_format(self, target: Path, ending: str) -> None:
-        put(sink_for(str(target)))
-        assert target.exists() and READERS[ending](target) == []
+    def test_a_run_without_records_gives_an_empty_file_of_the_format(self, place: Target) -> None:
+        put(sink_for(place.name))
+        assert place.read() == []
 
-    def test_replaces_the_file_of_yesterday_and_leaves_nothing_else(self, target: Path, ending: str) -> None:
-        put(sink_for(str(target)), [{"day": "1"}, {"day": "1"}])
-        put(sink_for(str(target)), [{"day": "2"}])
-        assert READERS[ending](target) == [{"day": "2"}]
-        assert list(target.parent.iterdir()) == [target]
+    def test_replaces_what_is_there_of_yesterday_and_leaves_nothing_else(
+        self, place: Target, tmp_path: Path
+    ) -> None:
+        put(sink_for(place.name), [{"day": "1"}, {"day": "1"}])
+        put(sink_for(place.name), [{"day": "2"}])
+        assert place.read() == [{"day": "2"}]
+        assert list(map(str, tmp_path.iterdir())) in ([place.name], [])
 
+    def test_what_is_abandoned_changes_nothing(self, place: Target) -> None:
+        put(sink_for(place.name), [{"day": "1"}])
+        sink = sink_for(place.name)
+        sink.abandon()
+        sink.open()
+        sink.write(['{"day": "2"}'])
+        sink.abandon()
+        sink.abandon()
+        assert place.read() == [{"day": "1"}]
+
+    def test_abandon_after_close_takes_nothing_back(self, place: Target) -> None:
+        sink = sink_for(place.name)
+        put(sink, [{"a": "1"}])
+        sink.abandon()
+        assert place.read() == [{"a": "1"}]
+
+    def test_writing_before_open_is_a_mistake_of_the_caller(self, place: Target) -> None:
+        with pytest.raises(ValueError, match="not open"):
+            sink_for(place.name).write(['{"a": 1}'])
+
+
+class TestEveryFile:
     def test_the_old_file_stands_until_close(self, target: Path) -> None:
         target.write_text("yesterday")
         sink = sink_for(str(target))
@@ -146,12 +216,6 @@ class TestEverySink:
         sink.abandon()
         sink.abandon()
         assert target.read_text() == "yesterday" and list(target.parent.iterdir()) == [target]
-
-    def test_abandon_after_close_takes_nothing_back(self, target: Path, ending: str) -> None:
-        sink = sink_for(str(target))
-        put(sink, [{"a": "1"}])
-        sink.abandon()
-        assert READERS[ending](target) == [{"a": "1"}]
 
     def test_what_a_killed_process_left_is_overwritten(self, target: Path, ending: str) -> None:
         target.with_name(f"{target.name}.part").write_bytes(b"half of a line" * 1000)
@@ -191,10 +255,6 @@ class TestEverySink:
         target.chmod(0o640)
         put(sink_for(str(target)), [{"a": "1"}])
         assert target.stat().st_mode & 0o777 == 0o640
-
-    def test_writing_before_open_is_a_mistake_of_the_caller(self, target: Path) -> None:
-        with pytest.raises(ValueError, match="not open"):
-            sink_for(str(target)).write(['{"a": 1}'])
 
 
 @pytest.mark.parametrize("target", ["x.jsonn", "x.xlsx", "x", "", ".csv", "x.csv.gz", "x.parqet"])
@@ -252,69 +312,65 @@ def columns(path: Path) -> list[str]:
         return [row[1] for row in database.execute("PRAGMA table_info(records)")]
 
 
-@pytest.mark.parametrize("ending", [".csv", ".parquet", ".sqlite"])
+@kinds(".csv", ".parquet", ".sqlite", POSTGRES)
 class TestTables:
-    def test_a_result_without_records_has_the_declared_columns(self, tmp_path: Path, ending: str) -> None:
+    def test_a_result_without_records_has_the_declared_columns(self, place: Target) -> None:
         layout = Layout(("url",), {"price": frozenset({"float"}), "url": frozenset({"text"})})
-        put(sink_for(str(tmp_path / f"x{ending}"), layout))
-        assert columns(tmp_path / f"x{ending}") == ["price", "url"]
+        put(sink_for(place.name, layout))
+        assert place.columns() == ["price", "url"]
 
-    def test_or_those_of_an_earlier_run(self, tmp_path: Path, ending: str) -> None:
-        sink = sink_for(str(tmp_path / f"x{ending}"))
+    def test_or_those_of_an_earlier_run(self, place: Target) -> None:
+        sink = sink_for(place.name)
         sink.open(['{"url": "u", "price": 1.5}', '{"url": "v", "stock": 2}'])
         sink.close()
-        assert columns(tmp_path / f"x{ending}") == ["url", "price", "stock"]
+        assert place.columns() == ["url", "price", "stock"]
 
-    def test_or_at_least_one(self, tmp_path: Path, ending: str) -> None:
-        put(sink_for(str(tmp_path / f"x{ending}")))
-        assert columns(tmp_path / f"x{ending}") == ["none"]
+    def test_or_at_least_one(self, place: Target) -> None:
+        put(sink_for(place.name))
+        assert place.columns() == ["none"]
 
-    def test_columns_of_an_earlier_run_are_no_columns_of_a_run_with_records(
-        self, tmp_path: Path, ending: str
-    ) -> None:
-        sink = sink_for(str(tmp_path / f"x{ending}"))
+    def test_columns_of_an_earlier_run_are_no_columns_of_a_run_with_records(self, place: Target) -> None:
+        sink = sink_for(place.name)
         sink.open(['{"old": 1}'])
         sink.write(['{"new": 1}'])
         sink.close()
-        assert columns(tmp_path / f"x{ending}") == ["new"]
+        assert place.columns() == ["new"]
 
-    def test_names_that_differ_by_case_only_get_a_number_and_a_note(
-        self, tmp_path: Path, ending: str
-    ) -> None:
-        sink = sink_for(str(tmp_path / f"x{ending}"))
-        put(sink, [{"Name": "a", "name": "b", "NAME_2": "c", "": "d"}])
-        assert columns(tmp_path / f"x{ending}") == ["Name", "name_2", "NAME_2_2", ""]
+    def test_names_that_differ_by_case_only_get_a_number_and_a_note(self, place: Target) -> None:
+        sink = sink_for(place.name)
+        put(sink, [{"Name": "a", "name": "b", "NAME_2": "c"}])
+        assert place.columns() == ["Name", "name_2", "NAME_2_2"]
         assert sink.notes == [
             "field 'name' is column 'name_2': another differs from it by case only",
             "field 'NAME_2' is column 'NAME_2_2': another differs from it by case only",
         ]
 
 
-@pytest.mark.parametrize("ending", [".parquet", ".sqlite"])
+@kinds(".parquet", ".sqlite", POSTGRES)
 class TestTypes:
-    def test_text_with_a_number_in_it_is_text_as_it_is(self, tmp_path: Path, ending: str) -> None:
-        sink = sink_for(str(tmp_path / f"x{ending}"))
+    def test_text_with_a_number_in_it_is_text_as_it_is(self, place: Target) -> None:
+        sink = sink_for(place.name)
         put(sink, [{"sku": "A-1"}, {"sku": 17}, {"sku": None}])
-        assert READERS[ending](tmp_path / f"x{ending}") == [{"sku": "A-1"}, {"sku": "17"}, {"sku": None}]
+        assert place.read() == [{"sku": "A-1"}, {"sku": "17"}, {"sku": None}]
         assert sink.notes == ["column 'sku' is text: it has int and text"]
 
-    def test_an_integer_that_a_float_cannot_hold_is_not_rounded(self, tmp_path: Path, ending: str) -> None:
-        sink = sink_for(str(tmp_path / f"x{ending}"))
+    def test_an_integer_that_a_float_cannot_hold_is_not_rounded(self, place: Target) -> None:
+        sink = sink_for(place.name)
         put(sink, [{"id": 2**53 + 1, "price": 3}, {"id": 0.5, "price": 2.5}])
-        found = READERS[ending](tmp_path / f"x{ending}")
+        found = place.read()
         assert found == [{"id": "9007199254740993", "price": 3.0}, {"id": "0.5", "price": 2.5}]
         assert sink.notes == ["column 'id' is text: it has float and integers beyond 53 bits"]
 
-    def test_an_integer_beyond_64_bits_makes_its_column_text(self, tmp_path: Path, ending: str) -> None:
-        sink = sink_for(str(tmp_path / f"x{ending}"))
+    def test_an_integer_beyond_64_bits_makes_its_column_text(self, place: Target) -> None:
+        sink = sink_for(place.name)
         put(sink, [{"n": 2**63 - 1, "m": 2**63}, {"n": -(2**63), "m": 1}])
-        found = READERS[ending](tmp_path / f"x{ending}")
+        found = place.read()
         assert found == [{"n": 2**63 - 1, "m": "9223372036854775808"}, {"n": -(2**63), "m": "1"}]
         assert sink.notes == ["column 'm' is text: it has integers beyond 64 bits and int"]
 
-    def test_a_declared_type_holds_whatever_the_values_of_today(self, tmp_path: Path, ending: str) -> None:
-        put(sink_for(str(tmp_path / f"x{ending}"), Layout((), {"p": frozenset({"float"})})), [{"p": 3}])
-        assert isinstance(READERS[ending](tmp_path / f"x{ending}")[0]["p"], float)
+    def test_a_declared_type_holds_whatever_the_values_of_today(self, place: Target) -> None:
+        put(sink_for(place.name, Layout((), {"p": frozenset({"float"})})), [{"p": 3}])
+        assert isinstance(place.read()[0]["p"], float)
 
 
 def test_parquet_lists_of_one_kind_stay_lists(tmp_path: Path) -> None:
@@ -426,6 +482,133 @@ class TestSqlite:
         put(sink, [{"a": "1"}, {"a": 1}])
         assert read_sqlite(tmp_path / "x.sqlite") == [{"a": "1"}, {"a": "1"}]
         assert sink.notes[-1] == "no primary key: two records have the same"
+
+
+class TestPostgres:
+    """A table that others may use too: they lose nothing, and see the old records or the new ones."""
+
+    @pytest.fixture
+    def url(self, postgres: Server) -> str:
+        return postgres.database()
+
+    @pytest.fixture
+    def server(self, url: str) -> Iterator[psycopg.Connection[Any]]:
+        with psycopg.connect(url, autocommit=True) as connection:
+            yield connection
+
+    def test_a_key_is_a_unique_index_and_only_rows_that_changed_are_written(
+        self, url: str, server: psycopg.Connection[Any]
+    ) -> None:
+        layout = Layout(("id",), {"price": frozenset({"float"})})
+        put(sink_for(url, layout), [{"id": n, "price": 1.5} for n in range(3)])
+        before = dict(server.execute("SELECT id, xmin::text FROM records").fetchall())
+        server.execute("CREATE VIEW dear AS SELECT * FROM records WHERE price > 2")
+        put(sink_for(url, layout), [{"id": 0, "price": 1.5}, {"id": 1, "price": 2.5}, {"id": 7}])
+        assert server.execute("SELECT id, price FROM records ORDER BY id").fetchall() == [
+            (0, 1.5),
+            (1, 2.5),
+            (7, None),
+        ]
+        after = dict(server.execute("SELECT id, xmin::text FROM records").fetchall())
+        assert (after[0] == before[0], after[1] == before[1]) == (True, False)
+        assert server.execute("SELECT id FROM dear").fetchall() == [(1,)]
+
+    def test_a_table_that_somebody_made_keeps_its_types_its_columns_and_its_key(
+        self, url: str, server: psycopg.Connection[Any]
+    ) -> None:
+        server.execute("CREATE SCHEMA shop")
+        server.execute(
+            "CREATE TABLE shop.books (row serial, isbn varchar(5) PRIMARY KEY, day date, cost numeric,"
+            " raw jsonb, tags text[], note text DEFAULT 'new')"
+        )
+        record = {
+            "isbn": "a",
+            "day": "2026-01-31",
+            "cost": 2.5,
+            "raw": ["x", {"y": "\0"}],
+            "tags": ["t", None],
+        }
+        target = f"{url}?table=shop.books"
+        put(sink_for(target, Layout(("isbn",))), [record])
+        server.execute("UPDATE shop.books SET note = 'mine'")
+        put(sink_for(target, Layout(("isbn",))), [{**record, "cost": 10**30}])
+        assert server.execute("SELECT * FROM shop.books").fetchall() == [
+            (1, "a", date(2026, 1, 31), Decimal(10**30), ["x", {"y": "\ufffd"}], ["t", None], "mine")
+        ]
+
+    @pytest.mark.parametrize("record", [{"isbn": "too long"}, {"isbn": "a", "day": "soon"}])
+    def test_a_value_that_does_not_fit_such_a_type_is_told_and_nothing_changes(
+        self, url: str, server: psycopg.Connection[Any], record: dict[str, Any]
+    ) -> None:
+        server.execute("CREATE TABLE records (isbn varchar(5), day date)")
+        put(sink_for(url), [{"isbn": "old"}])
+        with pytest.raises(UsageError, match=r"cannot write postgresql.*column (isbn|day)"):
+            put(sink_for(url), [{"isbn": "b", "more": 1}, record])
+        assert server.execute("SELECT * FROM records").fetchall() == [("old", None)]
+
+    def test_a_field_that_becomes_text_one_day_takes_its_column_along(
+        self, url: str, server: psycopg.Connection[Any]
+    ) -> None:
+        put(sink_for(url, Layout(("id",))), [{"id": 1, "stock": 3, "gone": 1}])
+        put(sink_for(url, Layout(("id",))), [{"id": "x1", "stock": "none"}])
+        assert server.execute("SELECT id, stock, gone FROM records").fetchall() == [("x1", "none", None)]
+
+    def test_records_with_one_key_are_all_kept_without_a_unique_index(self, url: str) -> None:
+        put(sink := sink_for(url, Layout(("a",))), [{"a": "1"}, {"a": 1}])
+        assert read_postgres(url) == [{"a": "1"}, {"a": "1"}]
+        assert sink.notes[-1] == "no unique key: two records have the same, or one has none"
+        put(sink_for(url, Layout(("a",))), [{"a": "1"}])
+        put(sink_for(url, Layout(("a",))), [{"a": "1"}, {"a": None}])
+        assert read_postgres(url) == [{"a": "1"}, {"a": None}]
+
+    def test_names_that_no_column_can_have_are_changed_and_told(self, url: str) -> None:
+        long = "ä" * 40
+        put(sink := sink_for(url), [{"xmin": 1, "": 2, long + "a": 3, long + "b": 4, 'q"uo\0te%s': 5}])
+        names = ["xmin_2", "none", "ä" * 31, "ä" * 30 + "_2", 'q"uo\ufffdte%s']
+        assert columns_of_postgres(url) == names
+        assert "field 'xmin' is column 'xmin_2': its name does not fit" in sink.notes
+
+    def test_readers_see_the_old_rows_until_all_new_ones_are_there(
+        self, url: str, server: psycopg.Connection[Any], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        put(sink_for(url), [{"a": 1}])
+        seen: list[Any] = []
+        table = "scraper.sinks.postgres._Writing._apply"
+        apply = scraper.sinks.postgres._Writing._apply
+
+        def watched(*given: Any) -> None:
+            apply(*given)
+            seen.extend(server.execute("SELECT a FROM records").fetchall())
+
+        monkeypatch.setattr(table, watched)
+        put(sink_for(url), [{"a": 2}, {"a": 3}])
+        assert seen == [(1,)] and len(read_postgres(url)) == 2
+
+    def test_somebody_who_holds_the_table_is_told_and_nothing_changes(
+        self, url: str, server: psycopg.Connection[Any], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("scraper.sinks.postgres.PATIENCE", 0.05)
+        put(sink_for(url), [{"a": 1}])
+        sink = sink_for(url)
+        sink.open()
+        with server.transaction():
+            server.execute("LOCK TABLE records IN ROW EXCLUSIVE MODE")
+            with pytest.raises(UsageError, match="another program holds the table"):
+                sink.close()
+        assert read_postgres(url) == [{"a": 1}]
+
+    def test_a_server_that_is_away_or_a_table_of_others_is_told_at_open_without_the_password(
+        self, url: str, server: psycopg.Connection[Any]
+    ) -> None:
+        with pytest.raises(
+            UsageError, match=r"cannot write postgresql://me@127\.0\.0\.1:1/db\?table=x"
+        ) as told:
+            sink_for("postgresql://me:geheim@127.0.0.1:1/db?table=x").open()
+        assert "geheim" not in str(told.value)
+        server.execute("CREATE ROLE reader LOGIN")
+        put(sink_for(url), [{"a": 1}])
+        with pytest.raises(UsageError, match="permission denied"):
+            sink_for(url.replace("scraper@", "reader@")).open()
 
 
 def test_packed_lines_are_the_same_bytes_for_the_same_records(tmp_path: Path) -> None:

@@ -189,3 +189,21 @@ class TestFaults:
             check_whole(one, sites, 10, 0.2)
         finally:
             server.remove()
+
+
+class TestTable:
+    def test_a_run_writes_its_records_into_a_table_and_nothing_shows_the_password(
+        self, store: str, hosts: Callable[[str], Project], new_site: Callable[..., Site]
+    ) -> None:
+        project, site = hosts("one"), new_site(pages(3))
+        spider(project, [site], 0)
+        target = store.replace("scraper@", "scraper:geheim@") + "?table=found"
+        ended = project.run("run", "shop", "-o", target)
+        assert (ended.code, len(asked(store, "SELECT path FROM found"))) == (0, 4), ended.text
+        psycopg.connect(store, autocommit=True).execute("ALTER TABLE found ALTER path TYPE date USING NULL")
+        ended = project.run("export", "shop", "-o", target)
+        assert ended.code == 2 and "column path" in ended.err, ended.text
+        ended = project.run("run", "shop", "--fresh", "-o", target)
+        assert ended.code == 1 and "?table=found was not written: cannot write" in ended.text
+        files = [file.read_bytes() for file in (project.root / "data").rglob("*") if file.is_file()]
+        assert not any(b"geheim" in content for content in files) and "geheim" not in ended.text

@@ -17,7 +17,7 @@ from scraper.errors import UsageError
 from scraper.ops.disk import one_line
 from scraper.runs.events import Event, Settled, Ticked
 from scraper.runs.files import RunFiles
-from scraper.sinks import Sink
+from scraper.sinks import Sink, shown
 from scraper.sinks.lines import StdoutSink
 from scraper.store import START, Kept, Run, Store
 
@@ -91,9 +91,9 @@ def write_outputs(
         else:
             sink.abandon()
             written = {"reason": _why_not(summary, is_sample=is_sample)}
-        told.append({"target": target, **written})
+        told.append({"target": shown(target), **written})
         for note in sink.notes:
-            files.log({"event": "note", "text": f"{target}: {note}"})
+            files.log({"event": "note", "text": f"{shown(target)}: {note}"})
     return told
 
 
