@@ -5,6 +5,7 @@ import re
 import runpy
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -57,3 +58,11 @@ def test_every_dependency_has_a_lowest_version_and_ci_tries_it() -> None:
     assert ".ci/lowest.py" in (ROOT / ".ci" / "run").read_text("utf-8")
     with pytest.raises(ValueError, match="lxml has no lower bound"):
         lowest('[project]\ndependencies = ["lxml"]\noptional-dependencies = {test = []}')
+
+
+def test_an_installed_package_has_every_file_that_is_no_module() -> None:
+    data = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["tool"]["setuptools"]["package-data"]
+    files = [path for path in (ROOT / "scraper").rglob("*") if path.is_file()]
+    others = [path for path in files if path.suffix not in {".py", ".pyc"}]
+    missing = [str(path) for path in others if not any(path.match(pattern) for pattern in data["*"])]
+    assert others and not missing, f"pip install leaves out {missing}"
