@@ -8,6 +8,7 @@ from urllib.parse import urlencode
 from urllib3.util.request import SKIP_HEADER, body_to_chunks
 
 from scraper.model import Request
+from scraper.parsing.encoding import bytes_of
 
 _CHUNK = 65_536
 _JSON = "application/json"
@@ -21,9 +22,9 @@ def body_of(request: Request) -> tuple[bytes | None, dict[str, str]]:
     if request.json is not None:
         body, kind = json.dumps(request.json, separators=(",", ":")).encode(), _JSON
     elif isinstance(request.data, Mapping):
-        body, kind = urlencode(request.data, doseq=True).encode(), _FORM
+        body, kind = urlencode(request.data, doseq=True, errors="replace").encode(), _FORM
     elif request.data is not None:
-        body, kind = str(request.data).encode(), _FORM
+        body, kind = bytes_of(str(request.data)), _FORM
     else:
         return None, headers
     if "content-type" not in names:

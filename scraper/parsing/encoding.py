@@ -336,3 +336,11 @@ def _mend_japanese(error: UnicodeError) -> tuple[str, int]:
 
 
 codecs.register_error("scraper.euc-jp", _mend_japanese)
+
+
+def bytes_of(text: str) -> bytes:
+    """The bytes of `Request.data`: UTF-8; of a form in another charset those bytes as they are (PEP 383)."""
+    try:
+        return text.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:  # half of a character, out of a site's JSON
+        return text.encode("utf-8", "replace")

@@ -5,6 +5,7 @@ Read as leniently as sitemaps are, and bounded as they are: no entity, no includ
 
 import html
 import json
+import re
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from typing import Any
@@ -33,6 +34,7 @@ _KNOWN = {
     "http://purl.org/dc/terms/": "dcterms",
     "http://purl.org/rss/1.0/modules/content/": "content",
 }
+_PREFIXES = frozenset(_KNOWN.values())
 _ATOM = frozenset(("http://www.w3.org/2005/Atom", "http://purl.org/atom/ns#"))
 _XHTML = "{http://www.w3.org/1999/xhtml}div"
 _XML_BASE = "{http://www.w3.org/XML/1998/namespace}base"
@@ -120,8 +122,8 @@ def _entry(unit: etree._Element, base: str) -> Entry | None:
         id=identity,
         url=url,
         title=_title(children),
-        summary=_markup(children, base, "summary", "description"),
-        content=_markup(children, base, "content", "content:encoded"),
+        summary=_markup(children, "summary", "description"),
+        content=_markup(children, "content", "content:encoded"),
         authors=tuple(dict.fromkeys(_authors(children))),
         published=_date(_first(children, "published", "pubdate", "issued", "dc:date", "created")),
         updated=_date(_first(children, "updated", "modified", "dcterms:modified")),
@@ -133,13 +135,19 @@ def _entry(unit: etree._Element, base: str) -> Entry | None:
 def _children(unit: etree._Element) -> _Children:
     found: _Children = {}
     for child in unit:
-        name = name_of(child)
-        space = etree.QName(child).namespace if name else None
-        if name and space and space not in _OWN:
+        name, space = name_of(child), _space_of(child)
+        prefix, is_prefixed, local = name.rpartition(":")
+        if space and space not in _OWN:
             name = f"{_KNOWN[space]}:{name}" if space in _KNOWN else ""
+        elif is_prefixed:  # a prefix that is declared nowhere stays in the name
+            name = name if prefix in _PREFIXES else local if prefix == "atom" else ""
         if name:
             found.setdefault(name, []).append(child)
     return found
+
+
+def _space_of(element: etree._Element) -> str:
+    return str(element.tag).rpartition("}")[0].lstrip("{") if isinstance(element.tag, str) else ""
 
 
 def _first(children: _Children, *names: str) -> str | None:
@@ -148,8 +156,8 @@ def _first(children: _Children, *names: str) -> str | None:
 
 
 def _link(children: _Children, base: str) -> str | None:
-    """The page of an entry: its alternate link (RFC 4287 4.2.7.2), else a guid that is one."""
-    for link in children.get("link", ()):
+    """The page of an entry: its alternate link (RFC 4287 4.2.7.2), HTML first, else a guid that is one."""
+    for link in sorted(children.get("link", ()), key=_is_no_html):
         href = link.get("href")
         if href is None:
             url = absolute(base, text_of(link))
@@ -162,6 +170,10 @@ def _link(children: _Children, base: str) -> str | None:
     return next(filter(None, (absolute(None, text_of(guid)) for guid in guids)), None)
 
 
+def _is_no_html(link: etree._Element) -> bool:
+    return "html" not in (link.get("type") or "html")
+
+
 def _base(element: etree._Element, base: str) -> str:
     own = element.get(_XML_BASE)
     return (join(base, own) if own else None) or base
@@ -172,23 +184,30 @@ def _title(children: _Children) -> str | None:
         text = text_of(element).strip()
         if element.get("type") in ("html", "text/html"):
             text = "".join(parse_html(text)[0].itertext()).strip()
-        elif etree.QName(element).namespace not in _ATOM:
+        elif _space_of(element) not in _ATOM:
             text = html.unescape(text)  # RSS titles are escaped twice as often as not
         if text:
             return " ".join(text.split())
     return None
 
 
-def _markup(children: _Children, base: str, *names: str) -> str | None:
+def _markup(children: _Children, *names: str) -> str | None:
     for name in names:
         for element in children.get(name, ()):
             if element.get("src"):  # it is elsewhere (RFC 4287 4.1.3.2)
                 continue
             div = element.find(_XHTML)
-            text = etree.tostring(div, encoding="unicode", with_tail=False) if div is not None else ""
-            if text := text or text_of(element).strip():
+            if text := _inside(div) if div is not None else text_of(element).strip():
                 return text
     return None
+
+
+def _inside(div: etree._Element) -> str:
+    """The content of the div around XHTML, which is no part of it (RFC 4287 3.1.1.3)."""
+    written = etree.tostring(div, encoding="unicode", with_tail=False)
+    if div.prefix:
+        written = re.sub(rf"(</?){re.escape(div.prefix)}:", r"\1", written)
+    return written.partition(">")[2].rpartition("</")[0].strip()
 
 
 def _authors(children: _Children) -> Iterator[str]:

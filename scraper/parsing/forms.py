@@ -1,7 +1,7 @@
 """Forms as browsers fill and submit them (HTML 4.10.22): what is hidden stays, what is named is set."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import field
+from dataclasses import field, replace
 from typing import Any
 
 from scraper.errors import SpiderError
@@ -66,6 +66,7 @@ class Form:
     enctype: str = URLENCODED
     encoding: str = "utf-8"
     fields: tuple[Field, ...] = field(default=())
+    filled: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def place(self) -> str:
@@ -82,6 +83,14 @@ class Form:
         """The names of password fields."""
         return frozenset(one.name for one in self.fields if one.kind == "password")
 
+    def fill(self, fields: Mapping[str, Any] | None = None, **values: Any) -> "Form":
+        """The form with these values in it; `fields` takes names that are no Python names."""
+        return replace(self, filled={**self.filled, **(fields or {}), **values})
+
+    def submit(self, button: str | None = "", callback: Any = "parse", **request: Any) -> Request:
+        """The filled form as a Request to yield; see `submission` for values and `button`."""
+        return self.request({}, button, callback, **request)
+
     def submission(self, values: Mapping[str, Any], button: str | None = "") -> Submission:
         """The request that a browser would send; SpiderError for a name or a choice that the form has not.
 
@@ -89,6 +98,7 @@ class Form:
         path or (name, content) for a file. `button`: name, value or text of the button to press; without it
         the first one is, and None presses none, as scripts do.
         """
+        values = {**self.filled, **values}
         unknown = [name for name in values if name not in self.names]
         if unknown:
             has = ", ".join(self.names) or "none"
@@ -101,6 +111,7 @@ class Form:
         self, values: Mapping[str, Any], button: str | None = "", callback: Any = "parse", **request: Any
     ) -> Request:
         """The submission as a Request for a spider to yield; keywords are those of Request. No files."""
+        values = {**self.filled, **values}
         sent = self.submission(values, button)
         is_secret = any(values.get(name) for name in self.secrets)
         if is_secret and sent.url.startswith("http:") and origin_of(sent.url) != origin_of(self.page):
@@ -113,7 +124,7 @@ class Form:
         if any(one.kind == "file" and one.name in values for one in self.fields):
             raise SpiderError("a Request holds no file", "send it with page.session.submit(page, ...)")
         headers = {"Content-Type": sent.content_type, **(request.pop("headers", None) or {})}
-        text = sent.body.decode("utf-8")
+        text = sent.body.decode("utf-8", "surrogateescape")  # it may be in another charset
         return Request(sent.url, callback, "POST", headers=headers, data=text, **request)
 
     def _button(self, wanted: str) -> Field | None:

@@ -16,8 +16,10 @@ from scraper.parsing.file_facts import Keeper, facts_of_content, name_of, safe_n
 from scraper.parsing.forms import Form
 from scraper.parsing.queries import WatchedSelector
 from scraper.parsing.refresh import Refresh
+from scraper.parsing.script_json import json_in_scripts
 from scraper.parsing.sitemap import Sitemap, is_listing, is_url_list
 from scraper.parsing.sitemap import parse as read_sitemap
+from scraper.parsing.tables import tables
 from scraper.parsing.tree import is_xhtml, parse_html, parse_xhtml, parse_xml
 from scraper.politeness.page_directives import content_usage, is_nofollow, robots_directives, tdm_reservation
 from scraper.urls import join, origin_of
@@ -161,7 +163,7 @@ class Page:
         what the rest of the path leads to: `page.json("__NEXT_DATA__.props.pageProps")`.
         """
         if path:
-            return extraction.json_in_scripts(self.tree, path)
+            return json_in_scripts(self.tree, path)
         if "charset" not in self._content_type():
             try:
                 return json.loads(self.content)
@@ -245,7 +247,7 @@ class Page:
 
     @property
     def opengraph(self) -> dict[str, Any]:
-        """The page's properties by name: og:title, article:author; of several with one name a list."""
+        """The page's properties by name: og:title, twitter:card; of several with one name a list."""
         return extraction.open_graph(self.tree)
 
     @property
@@ -260,7 +262,7 @@ class Page:
 
     def tables(self, query: str = "table") -> list[list[dict[str, str]]]:
         """The tables that a CSS query selects: each its rows by column names, spanning cells in each."""
-        return extraction.tables(one.root for one in self.css(query))
+        return tables(one.root for one in self.css(query))
 
     def text_content(self) -> str:
         """The readable main text of the page (trafilatura, extra `extract`)."""

@@ -21,6 +21,7 @@ from scraper.urls import join
 
 MOST_URLS = 500_000  # ten times what sitemaps.org lets one file list
 _LARGEST = 50 * 1024 * 1024  # bytes after decompression, sitemaps.org
+_MOST_LAYERS = 2
 _MOST_MEMBERS = 16  # of one gzip, each of which costs a copy of the rest
 _MOST_ELEMENTS = 1_000_000  # of one unit: a tree takes thirty times the bytes of its smallest elements
 _MOST_LINES = 2 * MOST_URLS
@@ -40,6 +41,9 @@ _HEAD = 20_000  # bytes within which the root begins
 _XML_BASE = "{http://www.w3.org/XML/1998/namespace}base"
 _EXTENSIONS = frozenset(("image", "video", "news"))
 _URL_LINE = re.compile(r"https?://[^\s<>]+", re.IGNORECASE)
+_DAY = re.compile(r"\A([0-9]{4})([-/])([0-9]{1,2})\2([0-9]{1,2})(?![0-9])")  # also 2024-5-1 and 2024/05/01
+_ZULU = re.compile(r"(?<=[0-9])\s*(?:UTC|GMT|z)\Z")
+_OFFSET = re.compile(r"(?:UTC|GMT)(?=[+-][0-9])")  # JavaScript's Date.toString()
 _LEAST_URLS = 0.9  # of the lines of a text that is a list of URLs
 
 
@@ -113,9 +117,18 @@ def parse(body: bytes, url: str, content_type: str | None = None) -> Sitemap:
 
 
 def unpacked(body: bytes) -> tuple[bytes, bool]:
-    """The body out of its gzip, as far as that is sound, and whether it was longer than it may be."""
-    if not body.startswith(b"\x1f\x8b"):
-        return body[:_LARGEST], len(body) > _LARGEST
+    """The body out of its gzip, as far as that is sound, and whether it was longer than it may be.
+
+    A server that packs what is packed already is meant twice.
+    """
+    is_cut = False
+    for _ in range(_MOST_LAYERS):
+        if body.startswith(b"\x1f\x8b"):
+            body, is_cut = _unpacked(body)
+    return body[:_LARGEST], is_cut or len(body) > _LARGEST
+
+
+def _unpacked(body: bytes) -> tuple[bytes, bool]:
     unpacked = bytearray()
     for _ in range(_MOST_MEMBERS):
         if not body.startswith(b"\x1f\x8b") or len(unpacked) >= _LARGEST:
@@ -322,9 +335,13 @@ def _share(text: str | None) -> float | None:
     return min(float(found[0]), 1.0) if found else None
 
 
+def _padded(day: re.Match[str]) -> str:
+    return f"{day[1]}-{day[3]:0>2}-{day[4]:0>2}"
+
+
 def moment(text: str) -> float | None:
     """Epoch seconds of a W3C or RFC 822 date, UTC where it names no zone; None for no date."""
-    text = text[:64]
+    text = _ZULU.sub("+00:00", _DAY.sub(_padded, text.strip()[:64]))
     try:
         # A year, or a year and a month, may stand alone.
         when = datetime.fromisoformat(text + "0000-01-01"[len(text) :] if len(text) in (4, 7) else text)
@@ -332,7 +349,7 @@ def moment(text: str) -> float | None:
     except (ValueError, OverflowError):
         pass
     try:
-        parts = parsedate_tz(text)
+        parts = parsedate_tz(_OFFSET.sub("", text))
         return None if parts is None else float(mktime_tz(parts))
     except (ValueError, OverflowError, IndexError, TypeError):
         return None

@@ -11,6 +11,7 @@ from urllib.parse import urlencode
 from scraper.errors import SpiderError
 from scraper.frozen import frozen
 from scraper.model import Entry, Request, Response
+from scraper.parsing.encoding import bytes_of
 from scraper.urls import canonical, fingerprint, with_callback
 
 _DEFAULTS = {one.name: one.default for one in fields(Request) if one.name != "url"}
@@ -108,7 +109,7 @@ def _body(request: Request) -> bytes:
     if isinstance(request.data, Mapping):
         pairs = sorted(request.data.items(), key=lambda pair: str(pair[0]))
         return urlencode(pairs, doseq=True, errors="replace").encode()
-    return request.data.encode("utf-8", "replace") if isinstance(request.data, str) else b""
+    return bytes_of(request.data) if isinstance(request.data, str) else b""
 
 
 def _header_lines(request: Request) -> bytes:

@@ -17,12 +17,33 @@ def test_json_ld_is_given_object_by_object() -> None:
     assert [one.get("@type") for one in got.jsonld] == ["Book", "A", "B", "C", None]
 
 
+@pytest.mark.parametrize(
+    ("script", "types"),
+    [
+        ('{"@type": "A", /* said "so" */ "b": ["x,]", 1,],} // end', ["A"]),
+        ('{"@type": "A"};\n{"@type": "B"}', ["A", "B"]),
+        ("{&quot;@type&quot;: &quot;A&quot;}", ["A"]),
+        ('[null, "x", [{"@type": "A"}], {"@graph": [{"@graph": {"@type": "B"}}]}]', ["A", "B"]),
+        ('{"@type": "A", "@graph": [{"@type": "B"}]}', ["A", "B"]),
+        ("[" * 100_000, []),
+        ('{"a":' * 100_000, []),
+        ('"' + '\\"' * 500_000, []),
+        ("/*" * 500_000, []),
+    ],
+    ids=range(9),
+)
+def test_json_ld_is_read_as_it_is_meant_and_only_objects_are_given(script: str, types: list[str]) -> None:
+    got = page(f'<script type="application/ld+json">{script}</script>')
+    assert [one["@type"] for one in got.jsonld] == types
+
+
 def test_open_graph_gives_names_and_lists_of_what_stands_more_than_once() -> None:
     got = page(
         '<meta property="og:title" content="T"><meta property="og:image" content="1">'
         '<meta property="og:image" content="2"><meta name="x" content="y">'
+        '<meta name="twitter:card" content="summary">'
     )
-    assert got.opengraph == {"og:title": "T", "og:image": ["1", "2"]}
+    assert got.opengraph == {"og:title": "T", "og:image": ["1", "2"], "twitter:card": "summary"}
 
 
 @pytest.mark.parametrize(
@@ -34,6 +55,15 @@ def test_open_graph_gives_names_and_lists_of_what_stands_more_than_once() -> Non
         ('<script>window["app"] = {"a": null}</script>', "app", {"a": None}),
         (r"""<script>window.S = JSON.parse('{"a": "it\'s \x41"}');</script>""", "S.a", "it's A"),
         (r"""<script>window.S = JSON.parse("{\"a\": 1}");</script>""", "S", {"a": 1}),
+        (r"""<script>S = JSON.parse('{"a": "x\\\"y \ud83d\ude00 it\'s \\n"}')</script>""", "S.a", 'x"y \U0001f600 it\'s \n'),
+        ('<script>S = JSON.parse(decodeURIComponent("%7B%22a%22%3A1%7D"))</script>', "S.a", 1),
+        ('<script>S = JSON.parse(window.atob(`eyJhIjoxfQ==`))</script>', "S.a", 1),
+        ('<script>window.S = window.S || {};</script><script>/* S = old */ window.S = {"a": 1}</script>', "S.a", 1),
+        ('<script>S = load(); S = {}; S = {"a": 1}</script>', "S", {"a": 1}),
+        ('<script>S = window.S || []</script>', "S", []),
+        ('<script>App = {}; App["state"] = {"a": 1}</script>', "window.App.state.a", 1),
+        ('<script id="my.data" type="application/json">{"a.b": {"c": 1}}</script>', "my.data.a.b.c", 1),
+        ('<script id="d">{&quot;a&quot;: 1}</script>', "d.a", 1),
     ],
 )  # fmt: skip
 def test_json_in_scripts_is_found_by_id_or_variable(markup: str, path: str, value: object) -> None:
@@ -46,6 +76,8 @@ def test_json_that_is_not_there_says_what_is() -> None:
         got.json("x")
     with pytest.raises(SpiderError, match=r"data\.a\.c has no 'c'"):
         got.json("data.a.c")
+    with pytest.raises(SpiderError, match="S is no value that can be read"):
+        page(f"<script>S = {'[' * 100_000}</script>").json("S")
 
 
 def test_a_table_is_rows_by_column_names() -> None:
@@ -73,11 +105,34 @@ def test_cells_that_span_rows_and_columns_stand_in_each() -> None:
     ]
 
 
+def test_no_cell_spans_beyond_its_group_of_rows_and_spans_are_read_as_browsers_do() -> None:
+    got = page(
+        "<table><thead><tr><th rowspan=9>A<th colspan=' +2px'>B</thead><tbody><tr><td>1<td>2<td rowspan=0>3"
+        "<tr><td>4<td>5</tbody><tbody><tr><td>6</table>"
+    )
+    assert got.tables() == [
+        [
+            {"A": "1", "B": "2", "B 2": "3"},
+            {"A": "4", "B": "5", "B 2": "3"},
+            {"A": "6", "B": "", "B 2": ""},
+        ]
+    ]
+
+
+def test_the_text_of_a_cell_is_what_a_browser_shows_with_a_blank_for_each_break() -> None:
+    got = page(
+        "<table><tr><th>Na<br>me<tr><td><p>a</p><p>b<i>c</i></p><ul><li>d<li>e</ul>"
+        "<tr><td>f<!-- no -->g<script>no()</script><style>no</style>h</table>"
+    )
+    assert got.tables() == [[{"Na me": "a bc d e"}, {"Na me": "fgh"}]]
+
+
 def test_a_table_that_spans_without_end_is_refused_or_bounded() -> None:
     assert len(page("<table><tr><td colspan=999999999>x</table>").tables()[0][0]) == 1000
     rows = "<tr><td colspan=1000 rowspan=0>x" + "<tr>" * 2000
-    with pytest.raises(SpiderError, match="more than 1,000,000 cells"):
-        page(f"<table>{rows}</table>").tables()
+    for cells in (rows, "<tr>" + "<td colspan=1000>x" * 2000):
+        with pytest.raises(SpiderError, match="more than 1,000,000 cells"):
+            page(f"<table>{cells}</table>").tables()
 
 
 def test_links_may_be_chosen_by_pattern_and_by_place() -> None:

@@ -52,6 +52,26 @@ def test_rss_1_and_0_9() -> None:
     assert entries(old) == (Entry("No link", title="No link"),)
 
 
+def test_a_prefix_that_is_declared_nowhere_is_read_as_it_is_meant() -> None:
+    item = (
+        "<item><media:title>not this</media:title><title>One</title><atom:link href='/1'/>"
+        "<dc:creator>Ann</dc:creator><content:encoded>Long</content:encoded></item>"
+    )
+    assert entries(f"<rss version='2.0'><channel>{item}</channel></rss>") == (
+        Entry("https://a.example/1", "https://a.example/1", "One", content="Long", authors=("Ann",)),
+    )
+
+
+def test_the_page_of_an_entry_is_its_html_and_xhtml_loses_its_prefix() -> None:
+    entry = (
+        '<entry><id>1</id><link href="/1.json" type="application/json"/><link href="/1" type="text/html"/>'
+        '<content type="xhtml"><x:div xmlns:x="http://www.w3.org/1999/xhtml"><x:p>a</x:p></x:div></content></entry>'
+    )
+    assert entries(f'<feed xmlns="http://www.w3.org/2005/Atom">{entry}</feed>') == (
+        Entry("1", "https://a.example/1", content="<p>a</p>"),
+    )
+
+
 def test_atom_with_its_three_kinds_of_text_and_bases() -> None:
     text = (
         '<feed xmlns="http://www.w3.org/2005/Atom" xml:base="https://b.example/x/">'
@@ -71,7 +91,7 @@ def test_atom_with_its_three_kinds_of_text_and_bases() -> None:
     assert (first.url, first.title) == ("https://b.example/x/y/one", "A bold one")
     assert (first.authors, first.categories) == (("Ann", "Bob"), ("Tea",))
     assert (first.published, first.updated) == ("2003-12-13T12:29:29Z", "2003-12-14T00:00:00Z")
-    assert first.content == '<div xmlns="http://www.w3.org/1999/xhtml"><p>Hi</p></div>'
+    assert first.content == "<p>Hi</p>"
     assert first.summary == "Plain &amp; simple"
     assert first.enclosures == (Enclosure("https://b.example/f.pdf"),)
     assert (second.title, second.content, second.url) == ("AT&amp;T", None, None)

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from scraper.errors import SpiderError
+from scraper.http.request_body import body_of
 from scraper.model import Headers, Request, Response
 from scraper.parsing.forms import Form
 from scraper.parsing.page import Page
@@ -171,6 +172,25 @@ def test_a_request_with_a_password_goes_over_plain_http_to_no_other_origin() -> 
         away.request({"user": "ada", "p": "s3cret"})
     assert away.request({"user": "ada"}).url == "http://a.example/in"
     assert form_of(inside, "method=post action=/in").request({"p": "s3cret"}).url == "https://a.example/in"
+
+
+def test_a_form_that_is_filled_in_is_submitted_as_a_request() -> None:
+    form = form_of("<input name=q><input name='a[b]'><button name=go value=1>Go</button>")
+    filled = form.fill({"a[b]": 1}, q="tea").fill(q="tea & milk")
+    request = filled.submit("Go", "parse_list", priority=1)
+    assert (request.method, request.callback, request.priority) == ("POST", "parse_list", 1)
+    assert request.data == "q=tea+%26+milk&a%5Bb%5D=1&go=1"
+    assert form.submit(None).data == "q=&a%5Bb%5D="
+
+
+@pytest.mark.parametrize("kind", ["multipart/form-data", "text/plain"])
+def test_a_request_sends_a_form_in_the_charset_of_its_page(kind: str) -> None:
+    form = page_of(
+        f"<form method=post enctype={kind}><input name=q>", "text/html; charset=windows-1252"
+    ).form()
+    expected = form.submission({"q": "€é"}).body
+    body, _ = body_of(form.request({"q": "€é"}))
+    assert body == expected and b"\x80\xe9" in body
 
 
 def test_a_postback_is_a_request_that_presses_no_button() -> None:

@@ -132,6 +132,11 @@ def test_gzip_is_known_by_its_first_bytes() -> None:
     )
 
 
+def test_what_is_packed_twice_is_unpacked_twice() -> None:
+    packed = gzip.compress(gzip.compress(page(b"<loc>https://a.example/1</loc>")))
+    assert parse(packed, URL).urls == ("https://a.example/1",)
+
+
 def test_gzip_that_breaks_off_is_read_as_far_as_it_goes() -> None:
     packed = gzip.compress(b"https://a.example/1\n" * 100)
     assert "https://a.example/1" in parse(packed[:-12], URL).urls
@@ -150,6 +155,9 @@ def test_the_charset_of_the_header_is_obeyed() -> None:
         (b"2026-02-03T04:00Z", seconds(2026, 2, 3, 4)),
         (b"2026-02-03T06:00:00.5+02:00", seconds(2026, 2, 3, 4) + 0.5),
         (b"Tue, 03 Feb 2026 04:00:00 GMT", seconds(2026, 2, 3, 4)),
+        (b"2026-2-3T04:00:00z", seconds(2026, 2, 3, 4)),
+        (b"2026/02/03 04:00:00 UTC", seconds(2026, 2, 3, 4)),
+        (b"Tue Feb 03 2026 06:00:00 GMT+0200 (Eastern European Time)", seconds(2026, 2, 3, 4)),
         (b"soon", None),
         (b"0000-00-00", None),
         (b"", None),
