@@ -9,6 +9,8 @@ from urllib.parse import unquote_to_bytes, urlencode
 
 import ada_url
 
+from scraper.patterns import pattern
+
 # Most URLs stand there as the URL Standard would write them, which is plain to see and four times as fast as
 # the full parser; anything else goes through that. No dot segment, no escape in the path, no default port.
 _OCTET = "(?:25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])"
@@ -28,10 +30,10 @@ _SAME_IN_PATH = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0
 _SESSION_HINTS = ("sess", "sid", "cfid", "cftoken", "zenid", "(s(")
 _SESSION_ID = r"""(?:jsessionid|phpsessid|aspsessionid[a-z]*|oscsid|xtcsid|zenid|cfid|cftoken)=[^&;/]*
     |(?:sid|sess(?:ion)?_?id)=(?:[a-z0-9]{40}|[a-z0-9]{32}|[a-z0-9]{26})(?![^&;/])"""
-_SESSION_IN_PATH = re.compile(
+_SESSION_IN_PATH = pattern(
     rf";(?:{_SESSION_ID})|/\((?:[a-z]\([a-z0-9_-]*\))+\)(?=/)", re.IGNORECASE | re.VERBOSE
 )
-_SESSION_IN_QUERY = re.compile(rf"(?:\A|(?<=&))(?:{_SESSION_ID})(?:&|\Z)", re.IGNORECASE | re.VERBOSE)
+_SESSION_IN_QUERY = pattern(rf"(?:\A|(?<=&))(?:{_SESSION_ID})(?:&|\Z)", re.IGNORECASE | re.VERBOSE)
 _LONGEST_HOST = 253  # RFC 1035 2.3.4; what is longer names no host and would only fill the cache
 
 

@@ -12,11 +12,12 @@ from scraper.http.session import DomainSession
 from scraper.model import Entry
 from scraper.ops.tracebacks import files_of, told
 from scraper.parsing.page import Page
+from scraper.patterns import pattern
 from scraper.spider import Spider
 from scraper.urls import join
 
-_LEAVES = re.compile(r"[/=](?:log|sign)[-_]?(?:out|off)(?:\.\w+)?/?(?:[?&#]|$)", re.IGNORECASE)
-_QUERY = re.compile(r"(https?://[^\s?'\"]*)\?[^\s'\"]*")
+_LEAVES = pattern(r"[/=](?:log|sign)[-_]?(?:out|off)(?:\.\w+)?/?(?:[?&#]|$)", re.IGNORECASE)
+_QUERY = pattern(r"(https?://[^\s?'\"]*)\?[^\s'\"]*")
 
 
 class LoginSteps:

@@ -7,16 +7,17 @@ Moments are wall epoch seconds.
 import re
 
 from scraper.model import Headers
+from scraper.patterns import pattern
 from scraper.politeness.header_fields import MAX_DELTA, delta_seconds, http_date, split_list, unquote
 
 MAX_HEURISTIC = 86400.0
 CLOCK_ERROR = 300.0  # seconds that a moment may lie ahead of the clock before one of the two is wrong
 
 _MAX_VALIDATOR = 2048
-_TAG = re.compile(r'(?:W/)?"[^"]*"')
-_DIRECTIVE = re.compile(r"""([!#$%&'*+.^_`|~0-9A-Za-z-]+)(?:=("(?:[^"\\]|\\.)*"|[^\s"]+))?""", re.DOTALL)
+_TAG = pattern(r'(?:W/)?"[^"]*"')
+_DIRECTIVE = pattern(r"""([!#$%&'*+.^_`|~0-9A-Za-z-]+)(?:=("(?:[^"\\]|\\.)*"|[^\s"]+))?""", re.DOTALL)
 # What servers that compress on the fly add to the tag of the file: Apache, lighttpd, Caddy, Jetty, caches.
-_CODING = re.compile(r'[-;:.+]+(?:x-)?(?:gzip|gz|br|brotli|zstd|deflate|df)"$', re.IGNORECASE)
+_CODING = pattern(r'[-;:.+]+(?:x-)?(?:gzip|gz|br|brotli|zstd|deflate|df)"$', re.IGNORECASE)
 
 
 def conditional_headers(etag: str | None, last_modified: str | None) -> dict[str, str]:

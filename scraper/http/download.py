@@ -13,14 +13,15 @@ from scraper.http.saved_files import SavedFiles
 from scraper.model import Headers, Response
 from scraper.ops.disk import explained
 from scraper.parsing.file_facts import name_of, type_of
+from scraper.patterns import pattern
 from scraper.politeness.header_fields import http_date
 
 SLOWEST = 4096  # bytes a second: what is slower is given up, as is what does not come at all
 _READ = 256 * 1024
 _PAGES = frozenset(("text/html", "application/xhtml+xml"))
-_RANGE = re.compile(r"bytes ([0-9]{1,18})-([0-9]{1,18})/([0-9]{1,18})")
-_STRONG = re.compile(r'"[\x21\x23-\x7e]*"')
-_DIGEST = re.compile(r"(?:^|,)\s*sha-256=:?([A-Za-z0-9+/]{43}=):?\s*(?:,|$)", re.IGNORECASE)
+_RANGE = pattern(r"bytes ([0-9]{1,18})-([0-9]{1,18})/([0-9]{1,18})")
+_STRONG = pattern(r'"[\x21\x23-\x7e]*"')
+_DIGEST = pattern(r"(?:^|,)\s*sha-256=:?([A-Za-z0-9+/]{43}=):?\s*(?:,|$)", re.IGNORECASE)
 _PARTIAL, _UNSATISFIABLE = 206, 416
 
 

@@ -13,6 +13,7 @@ import urllib3
 from urllib3.exceptions import HTTPError as WireError
 
 from scraper.errors import BadAnswer, ConnectFailed, FetchError, OutOfFiles, TimedOut, TlsFailed
+from scraper.patterns import pattern
 
 # What this machine lacks, whatever site was asked for: open files, buffers, ports.
 _LACKS = frozenset((errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM, errno.EADDRNOTAVAIL))
@@ -78,7 +79,7 @@ def _tls(cause: Any) -> FetchError:
 
 
 # What OpenSSL 3 says of servers that stopped some ten years ago.
-_OLD_TLS = re.compile(
+_OLD_TLS = pattern(
     "UNSUPPORTED_PROTOCOL|PROTOCOL_VERSION|NO_PROTOCOLS|KEY_TOO_SMALL|MD_TOO_WEAK|WRONG_SIGNATURE_TYPE|LEGACY|"
     "UNSAFE_LEGACY_RENEGOTIATION|HANDSHAKE_FAILURE|BAD_ECPOINT|WRONG_VERSION_NUMBER_OLD"
 )

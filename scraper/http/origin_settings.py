@@ -4,11 +4,10 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 import requests
-from requests.auth import AuthBase
+from requests.auth import AuthBase, HTTPDigestAuth
 
 from scraper.frozen import frozen
 from scraper.http import connection
-from scraper.http.digest import DigestAuth
 from scraper.ops.secrets import may_leave
 
 
@@ -24,7 +23,7 @@ class OriginSettings:
     asked: Any
     verify: connection.Verify
     lines: Mapping[str, str]
-    digest: DigestAuth | None
+    digest: HTTPDigestAuth | None
     is_home: bool
     is_own: bool
     needs_more: bool

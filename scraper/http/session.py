@@ -15,7 +15,6 @@ from scraper.errors import LoginFailed, RequestDenied
 from scraper.http import connection, redirects
 from scraper.http.adapter import MOST_POOLS, Adapter, LimitedAdapter, put_behind_limiter
 from scraper.http.cookies import Jar
-from scraper.http.digest import DigestAuth
 from scraper.http.host_settings import HostSettings, lay_over
 from scraper.http.login_forms import (
     LoginProgress,
@@ -418,7 +417,12 @@ class DomainSession(requests.Session):
         host_settings = self._host_settings_of(origin)
         settings = self.merge_environment_settings(origin, {}, None, None, None)
         auth = host_settings.auth
-        digest = DigestAuth(auth.user, auth.password) if auth and auth.kind == "digest" else None
+        digest = None
+        if auth and auth.kind == "digest":
+            # Imported on first use: few sites ask for it.
+            from scraper.http.digest import DigestAuth
+
+            digest = DigestAuth(auth.user, auth.password)
         needs_more = digest is not None or bool(settings["proxies"])
         return OriginSettings(
             self.verify,

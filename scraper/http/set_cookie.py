@@ -11,6 +11,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from scraper.frozen import frozen
+from scraper.patterns import pattern
 
 MAX_PAIR = 4096
 MAX_ATTRIBUTE = 1024
@@ -18,12 +19,12 @@ MAX_AGE = 400 * 86400
 SAME_SITE = {"none": "None", "strict": "Strict", "lax": "Lax"}
 
 _BLANKS = " \t"
-_CONTROLS = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
-_DELTA = re.compile(r"-?[0-9]+")
-_DELIMITERS = re.compile(r"[\t\x20-\x2f\x3b-\x40\x5b-\x60\x7b-\x7e]+")
-_TIME = re.compile(r"([0-9]{1,2}):([0-9]{1,2}):([0-9]{1,2})(?![0-9])")
-_DAY = re.compile(r"[0-9]{1,2}(?![0-9])")
-_YEAR = re.compile(r"[0-9]{2,4}(?![0-9])")
+_CONTROLS = pattern(r"[\x00-\x08\x0a-\x1f\x7f]")
+_DELTA = pattern(r"-?[0-9]+")
+_DELIMITERS = pattern(r"[\t\x20-\x2f\x3b-\x40\x5b-\x60\x7b-\x7e]+")
+_TIME = pattern(r"([0-9]{1,2}):([0-9]{1,2}):([0-9]{1,2})(?![0-9])")
+_DAY = pattern(r"[0-9]{1,2}(?![0-9])")
+_YEAR = pattern(r"[0-9]{2,4}(?![0-9])")
 _MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
 
 

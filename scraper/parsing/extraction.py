@@ -13,17 +13,18 @@ from typing import Any
 from lxml import etree
 
 from scraper.errors import SpiderError
+from scraper.patterns import pattern
 
 _LD: Any = etree.XPath("//script[contains(translate(@type, 'JSONLD', 'jsonld'), 'ld+json')]")
 # Facebook writes property=, Twitter name=, and sites mix them.
 _PROPERTIES: Any = etree.XPath("//meta[@content][@property or contains(@name, ':')]")
 # Outside of strings: comments, CDATA marks in them, and commas with nothing behind them.
-_EXCESS = re.compile(
+_EXCESS = pattern(
     r'("(?:[^"\\]++|\\.)*+(?:"|\Z))|<!--|-->|/\*(?:[^*]++|\*(?!/))*+(?:\*/|\Z)|//[^\r\n]*|,(?=\s*[}\]])',
     re.DOTALL,
 )
 _MOST_DEPTH = 10
-_BETWEEN = re.compile(r"[\s;\ufeff]*")
+_BETWEEN = pattern(r"[\s;\ufeff]*")
 
 
 def json_ld(root: Any) -> list[dict[str, Any]]:

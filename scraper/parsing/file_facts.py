@@ -11,13 +11,14 @@ from urllib.parse import unquote_to_bytes, urlsplit
 
 from scraper.model import Headers
 from scraper.ops.printable import HIDDEN
+from scraper.patterns import pattern
 
 FOLDER = "files"
 _OCTETS = "application/octet-stream"
 _LONGEST_NAME = 150  # characters; file systems take 255 bytes
-_EXTENSION = re.compile(r"\.[a-z0-9]{1,8}")
-_NAME = re.compile(r"filename\s*=\s*(\"(?:[^\"\\]|\\.)*\"|[^;\s]+)", re.IGNORECASE)
-_CODED_NAME = re.compile(r"filename\*\s*=\s*\"?(utf-8|iso-8859-1)'[^']*'([^;\s\"]+)", re.IGNORECASE)
+_EXTENSION = pattern(r"\.[a-z0-9]{1,8}")
+_NAME = pattern(r"filename\s*=\s*(\"(?:[^\"\\]|\\.)*\"|[^;\s]+)", re.IGNORECASE)
+_CODED_NAME = pattern(r"filename\*\s*=\s*\"?(utf-8|iso-8859-1)'[^']*'([^;\s\"]+)", re.IGNORECASE)
 
 
 def facts_of(name: str, kind: str, size: int, digest: str) -> dict[str, Any]:

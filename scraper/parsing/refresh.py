@@ -3,12 +3,13 @@
 import re
 
 from scraper.frozen import frozen
+from scraper.patterns import pattern
 
 # The shared declarative refresh steps: seconds, their fraction (ignored), a separator, and what follows.
-_STEPS = re.compile(
+_STEPS = pattern(
     r"[\t\n\f\r ]*([0-9]*)(?:(?<=[0-9])|(?=\.))[0-9.]*(?:$|(?=[;,\t\n\f\r ])[\t\n\f\r ]*[;,]?[\t\n\f\r ]*)"
 )
-_NAME = re.compile(r"url[\t\n\f\r ]*=[\t\n\f\r ]*", re.IGNORECASE)
+_NAME = pattern(r"url[\t\n\f\r ]*=[\t\n\f\r ]*", re.IGNORECASE)
 _LONGEST = 4000  # characters
 _MOST_DIGITS = 9
 

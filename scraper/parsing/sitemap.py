@@ -17,6 +17,7 @@ from lxml import etree
 
 from scraper.frozen import frozen
 from scraper.parsing.encoding import decode, encoding_of
+from scraper.patterns import pattern
 from scraper.urls import join
 
 MOST_URLS = 500_000  # ten times what sitemaps.org lets one file list
@@ -25,14 +26,14 @@ _MOST_LAYERS = 2
 _MOST_MEMBERS = 16  # of one gzip, each of which costs a copy of the rest
 _MOST_ELEMENTS = 1_000_000  # of one unit: a tree takes thirty times the bytes of its smallest elements
 _MOST_LINES = 2 * MOST_URLS
-_LINE = re.compile(r"[^\r\n]+")
+_LINE = pattern(r"[^\r\n]+")
 # An ampersand that begins no reference that every XML parser knows, outside of CDATA.
-_AMPERSAND = re.compile(
+_AMPERSAND = pattern(
     r"(<!\[CDATA\[(?:[^\]]++|\](?!\]>))*+)|&(?!(?:#[0-9]{1,7}|#x[0-9A-Fa-f]{1,6}|amp|lt|gt|quot|apos);)"
 )
 _INVISIBLE = "\ufeff\u200b"
-_JSON_FEED = re.compile(rb"(?:\xef\xbb\xbf)?\s*\{.*?\"https?:\\?/\\?/jsonfeed\.org\\?/version\\?/", re.DOTALL)
-_ROOT = re.compile(
+_JSON_FEED = pattern(rb"(?:\xef\xbb\xbf)?\s*\{.*?\"https?:\\?/\\?/jsonfeed\.org\\?/version\\?/", re.DOTALL)
+_ROOT = pattern(
     rb"(?>\s+|\xef\xbb\xbf|\xe2\x80\x8b|<\?[^>]*>|<!--.*?-->|<!DOCTYPE[^>\[]*>)*+"
     rb"<(?:[\w.-]{1,40}:)?(?:urlset|sitemapindex|rss|feed|rdf)[\s>]",
     re.IGNORECASE | re.DOTALL,
@@ -40,10 +41,10 @@ _ROOT = re.compile(
 _HEAD = 20_000  # bytes within which the root begins
 _XML_BASE = "{http://www.w3.org/XML/1998/namespace}base"
 _EXTENSIONS = frozenset(("image", "video", "news"))
-_URL_LINE = re.compile(r"https?://[^\s<>]+", re.IGNORECASE)
-_DAY = re.compile(r"\A([0-9]{4})([-/])([0-9]{1,2})\2([0-9]{1,2})(?![0-9])")  # also 2024-5-1 and 2024/05/01
-_ZULU = re.compile(r"(?<=[0-9])\s*(?:UTC|GMT|z)\Z")
-_OFFSET = re.compile(r"(?:UTC|GMT)(?=[+-][0-9])")  # JavaScript's Date.toString()
+_URL_LINE = pattern(r"https?://[^\s<>]+", re.IGNORECASE)
+_DAY = pattern(r"\A([0-9]{4})([-/])([0-9]{1,2})\2([0-9]{1,2})(?![0-9])")  # also 2024-5-1 and 2024/05/01
+_ZULU = pattern(r"(?<=[0-9])\s*(?:UTC|GMT|z)\Z")
+_OFFSET = pattern(r"(?:UTC|GMT)(?=[+-][0-9])")  # JavaScript's Date.toString()
 _LEAST_URLS = 0.9  # of the lines of a text that is a list of URLs
 
 

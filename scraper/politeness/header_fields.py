@@ -3,10 +3,12 @@
 import re
 from datetime import UTC, datetime
 
+from scraper.patterns import pattern
+
 MAX_DELTA = 2**31
 
 _MAX_VALUE = 8192
-_DIGITS = re.compile(r"[0-9]+")
+_DIGITS = pattern(r"[0-9]+")
 _MONTHS = {
     name: number
     for number, name in enumerate(
@@ -18,20 +20,20 @@ _LONG_DAY = "(?:mon|tues|wednes|thurs|fri|satur|sun)day"
 _MONTH = "(?P<month>" + "|".join(_MONTHS) + ")"
 _TIME = "(?P<hour>[0-9]{2}):(?P<minute>[0-9]{2}):(?P<second>[0-9]{2})"
 _DATES = tuple(
-    re.compile(pattern, re.IGNORECASE | re.ASCII)
-    for pattern in (
+    pattern(source, re.IGNORECASE | re.ASCII)
+    for source in (
         rf"{_DAY}, (?P<day>[0-9]{{1,2}}) {_MONTH} (?P<year>[0-9]{{4}}) {_TIME} (?:GMT|UTC)",
         rf"{_LONG_DAY}, (?P<day>[0-9]{{2}})-{_MONTH}-(?P<year>[0-9]{{2}}) {_TIME} (?:GMT|UTC)",
         rf"{_DAY} {_MONTH} (?P<day> ?[0-9]{{1,2}}) {_TIME} (?P<year>[0-9]{{4}})",
     )
 )
-_ZERO_ZONE = re.compile(r" (?:[+-]0000|Z|UT)$")
-_ISO_DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}[T ][0-9]{2}:")
-_SCRIPT_DATE = re.compile(
+_ZERO_ZONE = pattern(r" (?:[+-]0000|Z|UT)$")
+_ISO_DATE = pattern(r"[0-9]{4}-[0-9]{2}-[0-9]{2}[T ][0-9]{2}:")
+_SCRIPT_DATE = pattern(
     r"[A-Z][a-z]{2} [A-Z][a-z]{2} [0-9]{2} [0-9]{4} [0-9]{2}:[0-9]{2}:[0-9]{2} GMT[+-][0-9]{4}"
 )
-_PARTS = {separator: re.compile(rf'(?:[^"{separator}]|"(?:[^"\\]|\\.)*"?)+', re.DOTALL) for separator in ",;"}
-_ESCAPED = re.compile(r"\\(.)", re.DOTALL)
+_PARTS = {separator: pattern(rf'(?:[^"{separator}]|"(?:[^"\\]|\\.)*"?)+', re.DOTALL) for separator in ",;"}
+_ESCAPED = pattern(r"\\(.)", re.DOTALL)
 
 
 def http_date(text: str, now: float) -> float | None:
@@ -40,8 +42,8 @@ def http_date(text: str, now: float) -> float | None:
     RFC 9110 5.6.7; letter case and the zone name UTC are let pass as RFC 9111 4.2 asks. `now` decides the
     century of two-digit years.
     """
-    for pattern in _DATES:
-        if found := pattern.fullmatch(text.strip(" \t")):
+    for date in _DATES:
+        if found := date.fullmatch(text.strip(" \t")):
             return _moment(found, now)
     return None
 

@@ -9,6 +9,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from scraper.frozen import frozen
+from scraper.patterns import pattern
 
 # Spelling on the page: what it means. What is not here is not known and says nothing.
 _DIRECTIVES = {
@@ -27,7 +28,7 @@ _UNTIL = "unavailable_after"
 # What may stand before a colon in X-Robots-Tag and is not the name of a robot.
 _WITH_VALUE = frozenset((_UNTIL, "max-snippet", "max-image-preview", "max-video-preview"))
 # A date may begin with its weekday, whose comma would end the directive.
-_WEEKDAY = re.compile(r"\b(?:mon|tue|wed|thu|fri|sat|sun)[a-z]{0,6},(?=\s*[0-9])", re.I)
+_WEEKDAY = pattern(r"\b(?:mon|tue|wed|thu|fri|sat|sun)[a-z]{0,6},(?=\s*[0-9])", re.I)
 _LONGEST_DATE = 64  # characters
 
 _USES = frozenset(("train-ai", "search"))
@@ -43,8 +44,8 @@ _SF_ITEM = (
 )
 _SF_PARAMETERS = rf"(?:;[ ]*+{_SF_KEY}(?:={_SF_ITEM})?+)*+"
 _SF_LIST = rf"\([ ]*+(?:{_SF_ITEM}{_SF_PARAMETERS}(?:[ ]++|(?=\))))*+\)"
-_SF_MEMBER = re.compile(rf"({_SF_KEY})(?:=(?:({_SF_ITEM})|{_SF_LIST}))?+{_SF_PARAMETERS}")
-_SF_COMMA = re.compile(r"[ \t]*+,[ \t]*+")
+_SF_MEMBER = pattern(rf"({_SF_KEY})(?:=(?:({_SF_ITEM})|{_SF_LIST}))?+{_SF_PARAMETERS}")
+_SF_COMMA = pattern(r"[ \t]*+,[ \t]*+")
 
 _LARGEST_FILE = 512 * 1024  # bytes of tdmrep.json
 
@@ -111,8 +112,8 @@ def content_usage(*statements: str | None) -> dict[str, str]:
     A value that is no structured dictionary says nothing; of several values a disallow wins (AIPREF drafts).
     """
     said: dict[str, str] = {}
-    for statement in statements:
-        for use, meaning in _usage(statement or "").items():
+    for statement in filter(None, statements):
+        for use, meaning in _usage(statement).items():
             if said.get(use) != "disallow":
                 said[use] = meaning
     return said

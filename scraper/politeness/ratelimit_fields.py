@@ -4,17 +4,17 @@ Source: draft-ietf-httpapi-ratelimit-headers-10 (RateLimit, RateLimit-Policy), i
 X-RateLimit-* fields in use. A Retry-After in the same answer takes precedence.
 """
 
-import re
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from scraper.frozen import frozen
 from scraper.model import Headers
+from scraper.patterns import pattern
 from scraper.politeness.header_fields import loose_date, split_list, unquote
 
 _MAX_POLICIES = 20
 _YEAR = 365 * 86400.0
-_NUMBER = re.compile(r"[0-9]{1,15}(?:\.[0-9]{1,9})?")
+_NUMBER = pattern(r"[0-9]{1,15}(?:\.[0-9]{1,9})?")
 _PREFIXES = ("RateLimit", "X-RateLimit", "X-Rate-Limit")
 
 

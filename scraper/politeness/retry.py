@@ -5,6 +5,7 @@ import re
 
 from scraper.frozen import frozen
 from scraper.model import Headers
+from scraper.patterns import pattern
 from scraper.politeness.header_fields import delta_seconds, http_date, loose_date, split_list, unquote
 from scraper.politeness.ratelimit_fields import budgets, lone_reset
 
@@ -23,9 +24,9 @@ _ASKS_TO_WAIT = frozenset({403, 408, 413, 425}) | _TOO_MANY
 _LIMITED = frozenset({503, 509, 529}) | _TOO_MANY
 _SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 
-_NUMBER = re.compile(r"\+?([0-9]{1,15}(?:\.[0-9]{0,9})?|\.[0-9]{1,9})\s*([a-z]*)\.?", re.IGNORECASE)
-_CLOCK = re.compile(r"([0-9]{1,3}):([0-9]{2}):([0-9]{2}(?:\.[0-9]+)?)")
-_DURATION = re.compile(r"PT(?:([0-9]+)H)?(?:([0-9]+)M)?(?:([0-9.]{1,12})S)?", re.IGNORECASE)
+_NUMBER = pattern(r"\+?([0-9]{1,15}(?:\.[0-9]{0,9})?|\.[0-9]{1,9})\s*([a-z]*)\.?", re.IGNORECASE)
+_CLOCK = pattern(r"([0-9]{1,3}):([0-9]{2}):([0-9]{2}(?:\.[0-9]+)?)")
+_DURATION = pattern(r"PT(?:([0-9]+)H)?(?:([0-9]+)M)?(?:([0-9.]{1,12})S)?", re.IGNORECASE)
 _UNITS = {
     **dict.fromkeys(("ms", "msec", "msecs", "millisecond", "milliseconds"), 0.001),
     **dict.fromkeys(("", "s", "sec", "secs", "second", "seconds"), 1.0),
@@ -80,7 +81,8 @@ def wait_for(remaining: int, reset: float) -> float:
 
 def server_time(headers: Headers, wall: float) -> float:
     """The moment of an answer by its server's own clock (RFC 9110 6.6.1; Age is how long a cache had it)."""
-    date = http_date((headers.getall("date") or [""])[0], wall)
+    stated = headers.getall("date")
+    date = http_date(stated[0], wall) if stated else None
     if date is None:
         return wall
     return date + (delta_seconds((headers.get("age") or "0").strip(), 86400) or 0)

@@ -13,6 +13,7 @@ from itertools import chain
 from typing import Generic, NamedTuple, TypeVar
 
 from scraper.frozen import frozen
+from scraper.patterns import pattern
 
 MAX_BODY = 512_000  # bytes read: at least 500 KiB (RFC 9309 2.5)
 MAX_LINE = 16_663  # bytes of a line read: as the reference parser
@@ -109,8 +110,8 @@ def _text(body: bytes) -> bytes:
     return _TAG.sub(b"", text) if text.lstrip().startswith(b"<") else text
 
 
-_BOM = re.compile(rb"\A\xef(?:\xbb\xbf?)?")
-_TAG = re.compile(rb"<[^<>\r\n]*>")
+_BOM = pattern(rb"\A\xef(?:\xbb\xbf?)?")
+_TAG = pattern(rb"<[^<>\r\n]*>")
 
 
 def _lines(text: bytes) -> Iterator[_Line]:
@@ -148,7 +149,7 @@ def _agent(value: bytes) -> str:
 
 
 # Digits, dots and letters beyond ASCII are no part of a token by the letter, but of tokens in use.
-_TOKEN = re.compile(r"\*(?!\S)|[\w.-]+")
+_TOKEN = pattern(r"\*(?!\S)|[\w.-]+")
 
 
 def _show(value: bytes) -> str:
@@ -254,9 +255,9 @@ def _rules(lines: Sequence[_Line], field: str, agent: str) -> dict[str, Rule]:
 
 _T = TypeVar("_T")
 _UNRESERVED = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~")
-_TO_SPELL = re.compile(r"[^A-Za-z0-9\-._~:/?#\[\]@!&'()+,;=](?:(?<=%)[0-9A-Fa-f]{2})?")
-_STARS = re.compile(r"\*+")
-_URL = re.compile(r"(?:(?:[A-Za-z][A-Za-z0-9+.\-]*:)?//[^/?#]*)?([^#]*)")
+_TO_SPELL = pattern(r"[^A-Za-z0-9\-._~:/?#\[\]@!&'()+,;=](?:(?<=%)[0-9A-Fa-f]{2})?")
+_STARS = pattern(r"\*+")
+_URL = pattern(r"(?:(?:[A-Za-z][A-Za-z0-9+.\-]*:)?//[^/?#]*)?([^#]*)")
 
 
 def _path(url: str) -> str:
@@ -323,9 +324,9 @@ def _has_in_order(path: str, pieces: list[str]) -> bool:
 # 2.2.4 Other records: Crawl-delay, Request-rate and Visit-time as their users write them, and the
 # Content-Usage of draft-ietf-aipref-attach
 
-_NUMBER = re.compile(r"[0-9]{1,9}(?:[.,][0-9]{1,9})?|[.,][0-9]{1,9}")
-_RATE = re.compile(r"([0-9]{1,9})\s*/\s*([0-9]{1,9})\s*([smhd]?)", re.IGNORECASE)
-_WINDOW = re.compile(r"\b([0-9]{2})([0-9]{2})(?:\s*-\s*|\s+)([0-9]{2})([0-9]{2})\b")
+_NUMBER = pattern(r"[0-9]{1,9}(?:[.,][0-9]{1,9})?|[.,][0-9]{1,9}")
+_RATE = pattern(r"([0-9]{1,9})\s*/\s*([0-9]{1,9})\s*([smhd]?)", re.IGNORECASE)
+_WINDOW = pattern(r"\b([0-9]{2})([0-9]{2})(?:\s*-\s*|\s+)([0-9]{2})([0-9]{2})\b")
 _SECONDS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
@@ -369,7 +370,7 @@ def _usages(lines: Sequence[_Line]) -> dict[str, list[str]]:
 
 # 2.3.1, 2.4 The answer to a request for robots.txt
 
-_MAX_AGE = re.compile(r"(?:^|[\s,])max-age\s*=\s*\"?([0-9]{1,9})", re.IGNORECASE)
+_MAX_AGE = pattern(r"(?:^|[\s,])max-age\s*=\s*\"?([0-9]{1,9})", re.IGNORECASE)
 
 
 def access(status: int | None, unreachable_for: float = 0.0) -> Access:

@@ -11,15 +11,16 @@ from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 
 from scraper.frozen import frozen
+from scraper.patterns import pattern
 
 Line = tuple[str, str]
 
-_VERSION = re.compile(rb"WARC/\d+\.\d+\s*\Z")
-_STATUS = re.compile(rb"HTTP(?:/\d+(?:\.\d+)?)?\s+(\d{3})(?:\s|\Z)", re.IGNORECASE)
-_REQUEST = re.compile(rb"([A-Za-z][A-Za-z-]{0,30})\s+(\S+)")
-END = re.compile(rb"\r{0,2}\n\r{0,2}\n")  # some tools write \r twice
-_DATE = re.compile(r"(\d{4})(?:-?(\d\d)(?:-?(\d\d)(?:[T ]?(\d\d):?(\d\d)(?::?(\d\d)([.,]\d+)?)?Z?)?)?)?")
-_UNFIT = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
+_VERSION = pattern(rb"WARC/\d+\.\d+\s*\Z")
+_STATUS = pattern(rb"HTTP(?:/\d+(?:\.\d+)?)?\s+(\d{3})(?:\s|\Z)", re.IGNORECASE)
+_REQUEST = pattern(rb"([A-Za-z][A-Za-z-]{0,30})\s+(\S+)")
+END = pattern(rb"\r{0,2}\n\r{0,2}\n")  # some tools write \r twice
+_DATE = pattern(r"(\d{4})(?:-?(\d\d)(?:-?(\d\d)(?:[T ]?(\d\d):?(\d\d)(?::?(\d\d)([.,]\d+)?)?Z?)?)?)?")
+_UNFIT = pattern(rb"[\x00-\x08\x0a-\x1f\x7f]")
 
 
 @frozen

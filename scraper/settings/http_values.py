@@ -13,14 +13,15 @@ from urllib.parse import urlsplit
 
 from scraper.frozen import frozen
 from scraper.ops.secrets import may_leave
+from scraper.patterns import pattern
 from scraper.settings import origins, values
 
-_MAIL = re.compile(r"[^@\s()<>,;\\\"]+@[^@\s()<>,;\\\"]+\.[^@\s()<>,;\\\".]+", re.ASCII)
-_PRODUCT_TOKEN = re.compile(r"[A-Za-z][A-Za-z0-9_.-]*", re.ASCII)
-_FIELD_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+", re.ASCII)
-_MEDIA_TYPE = re.compile(r"[a-z0-9!#$&^_.+-]+/(?:[a-z0-9!#$&^_.+-]+|\*)")
-_HOST = re.compile(r"[\w-]+(\.[\w-]+)*|\[?[0-9a-f:.]*:[0-9a-f:.]*:[0-9a-f:.]*\]?")
-_BROWSER = re.compile(r"mozilla/|applewebkit|gecko|chrome/|safari/|opera/|msie ", re.IGNORECASE)
+_MAIL = pattern(r"[^@\s()<>,;\\\"]+@[^@\s()<>,;\\\"]+\.[^@\s()<>,;\\\".]+", re.ASCII)
+_PRODUCT_TOKEN = pattern(r"[A-Za-z][A-Za-z0-9_.-]*", re.ASCII)
+_FIELD_NAME = pattern(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+", re.ASCII)
+_MEDIA_TYPE = pattern(r"[a-z0-9!#$&^_.+-]+/(?:[a-z0-9!#$&^_.+-]+|\*)")
+_HOST = pattern(r"[\w-]+(\.[\w-]+)*|\[?[0-9a-f:.]*:[0-9a-f:.]*:[0-9a-f:.]*\]?")
+_BROWSER = pattern(r"mozilla/|applewebkit|gecko|chrome/|safari/|opera/|msie ", re.IGNORECASE)
 _PROXY_SCHEMES = frozenset({"http", "https", "socks4", "socks4a", "socks5", "socks5h"})
 
 ANY_DOMAIN = "*"

@@ -5,18 +5,18 @@ means https on its usual port, and what the spider itself starts from: `own` are
 URLs, so plain http is only for a host that somebody wrote so.
 """
 
-import re
 from collections.abc import Collection, Iterable
 from functools import lru_cache
 from urllib.parse import urlsplit
 
 from scraper.frozen import frozen
+from scraper.patterns import pattern
 
 ANYWHERE = "*"
 OWN = ""  # in place of a name: wherever the spider starts
 DEFAULT_PORTS = {"http": 80, "https": 443}
 
-_NAMED = re.compile(
+_NAMED = pattern(
     r"(?:(https?)://)?(\*\.)?(\[[0-9a-f:.]+\]|[^:/\[\]]+|[0-9a-f:.]*:[0-9a-f:.]*:[0-9a-f:.]*)(?::(\d{1,5}))?/?"
 )
 

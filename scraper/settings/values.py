@@ -4,19 +4,20 @@ Every reader takes what a file gives (numbers, lists) as well as what a command 
 ValueError saying what is expected.
 """
 
-import difflib
 import json
 import math
 import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
+from scraper.patterns import pattern
+
 _NUMBER = r"\d+(?:\.\d*)?|\.\d+"
-_DURATION_PART = re.compile(rf"({_NUMBER})\s*(ms|s|m|h|d|w)\s*", re.ASCII)
+_DURATION_PART = pattern(rf"({_NUMBER})\s*(ms|s|m|h|d|w)\s*", re.ASCII)
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0}
-_SIZE = re.compile(rf"({_NUMBER})\s*([kmgt]?)(i?)b?", re.ASCII | re.IGNORECASE)
+_SIZE = pattern(rf"({_NUMBER})\s*([kmgt]?)(i?)b?", re.ASCII | re.IGNORECASE)
 _POWERS = {"": 0, "k": 1, "m": 2, "g": 3, "t": 4}
-_CLOCK_TIME = re.compile(r"([01]?\d|2[0-3]):([0-5]\d)", re.ASCII)
+_CLOCK_TIME = pattern(r"([01]?\d|2[0-3]):([0-5]\d)", re.ASCII)
 _SWITCHES = {
     "true": True,
     "yes": True,
@@ -126,14 +127,17 @@ def hours(value: object) -> tuple[int, int]:
 
 def nearest(name: str, names: Iterable[str]) -> str | None:
     """The name that somebody who wrote `name` meant, if any comes near."""
+    # Imported on first use: only a mistake needs it.
+    from difflib import get_close_matches
+
     known = list(names)
     wanted = re.sub(r"\W+", "_", name[:100].strip().lower())
-    if close := difflib.get_close_matches(wanted, known, n=1, cutoff=0.75):
+    if close := get_close_matches(wanted, known, n=1, cutoff=0.75):
         return close[0]
     inside = [each for each in known if wanted and (each in wanted or wanted in each)]
     if inside:
         return max(inside, key=len)
-    return next(iter(difflib.get_close_matches(wanted, known, n=1)), None)
+    return next(iter(get_close_matches(wanted, known, n=1)), None)
 
 
 def at_least(least: int) -> Reader:

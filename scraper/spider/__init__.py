@@ -1,6 +1,5 @@
 """What a person writes, and the pure side of running it: a page in, records and links out."""
 
-import difflib
 import inspect
 import re
 from collections import Counter
@@ -195,7 +194,9 @@ def callback_of(spider: Spider, name: str) -> Callable[[Page], Any]:
 def _no_callback(name: str, known: Collection[str]) -> SpiderError:
     if name == "parse":
         return SpiderError("the spider has no parse(self, page)", "write it, or name another callback")
-    near = difflib.get_close_matches(name, known, 1)
+    from difflib import get_close_matches
+
+    near = get_close_matches(name, known, 1)
     hint = f"did you mean {near[0]}?" if near else f"there is {', '.join(sorted(known))}"
     return SpiderError(f"the spider has no callback {name!r}", hint)
 

@@ -1,7 +1,6 @@
 """Finding spiders: by name in a folder or in installed packages, or by path; and loading them."""
 
 import ast
-import difflib
 import importlib.util
 import linecache
 import re
@@ -155,8 +154,10 @@ def _refuse_twins(found: list[LoadedSpider]) -> None:
 
 
 def _unknown(name: str, folder: Path, entries: list[LoadedSpider | BrokenSpider]) -> SpiderError:
+    from difflib import get_close_matches
+
     names = sorted({entry.name for entry in entries})
-    near = difflib.get_close_matches(name, names, 1, 0.5)
+    near = get_close_matches(name, names, 1, 0.5)
     broken = [entry for entry in entries if isinstance(entry, BrokenSpider)]
     there = f"there is {', '.join(names)}" if names else f"{folder}/ has no spider"
     if not names and not folder.is_dir():

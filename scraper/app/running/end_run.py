@@ -17,7 +17,6 @@ from scraper.engine.domain_stats import DomainStats
 from scraper.engine.plan import Stop
 from scraper.errors import ScraperError
 from scraper.model import Verdict
-from scraper.ops import notify
 from scraper.runs.archive import Archives, run_folders
 from scraper.runs.files import RunFiles
 from scraper.runs.health import Facts
@@ -147,6 +146,9 @@ def _notify(
 ) -> None:
     if settings.notify is None or summary["exit_code"] in (129, 130, 141, 143):
         return
+    # Imported on first use: a run that tells nobody need not load what sends mail.
+    from scraper.ops import notify
+
     before = history[0].get("verdict") if history else None
     changes = sum(int(summary[name]) for name in ("added", "changed", "removed"))
     if notify.should_notify(before, summary["verdict"], changes, settings.notify_changes):

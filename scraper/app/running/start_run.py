@@ -15,7 +15,6 @@ from scraper.app.running.outputs import Streaming
 from scraper.app.running.run_output import Exporter, LogFile, Timeline
 from scraper.app.running.summary import End, moment, unstarted
 from scraper.app.running.watchdog import Watchdog
-from scraper.app.running.worker_pool import Workers
 from scraper.engine.domain_stats import DomainStats
 from scraper.engine.plan import Stop
 from scraper.errors import StoreError, UsageError
@@ -277,6 +276,9 @@ def crawler_of(
     if prepared.options.is_offline:
         return compose_offline(prepared, rules, store, found, clock, listeners)
     if prepared.options.workers > 1:
+        # Imported on first use: each module costs the start of all other runs.
+        from scraper.app.running.worker_pool import Workers
+
         return Workers(prepared, rules, store, found, clock, listeners)
     return compose(prepared, rules, store, found, clock, listeners)
 

@@ -1,0 +1,32 @@
+"""What a run of a plain spider loads: start-up is paid by every run, also by those that cron starts."""
+
+from tests.project import Project
+from tests.site import Site, page
+
+SPIDER = """
+from scraper import Spider
+
+class Plain(Spider):
+    start_urls = [{start!r}]
+
+    def parse(self, page):
+        yield {{"url": page.url, "title": page.css("h1::text").get()}}
+"""
+# Of the libraries and of our own modules, those that only other runs need.
+NOT_NEEDED = (
+    *"asyncio bs4 difflib multiprocessing psycopg pyarrow pydantic rich selectolax smtplib".split(),
+    *"subprocess tldextract unittest warcio xml.sax".split(),
+    *"scraper.app.running.worker_pool scraper.cli.live scraper.http.digest scraper.ops.notify".split(),
+    *"scraper.parsing.feed scraper.parsing.form_controls scraper.parsing.lexbor scraper.parsing.soup".split(),
+    *"scraper.runs.warc_files scraper.store.postgres".split(),
+)
+
+
+def test_a_run_of_a_plain_spider_loads_only_what_it_needs(project: Project, site: Site) -> None:
+    site["/"] = page(title="one")
+    project.spider("plain", SPIDER.format(start=site.url()))
+    ended = project.run("run", "plain", "--set", "delay=0", env={"PYTHONPROFILEIMPORTTIME": "1"})
+    assert ended.code == 0, ended.text
+    loaded = {line.rpartition("|")[2].strip() for line in ended.err.splitlines() if "import time:" in line}
+    assert {"parsel", "requests", "scraper.engine.engine"} <= loaded
+    assert not loaded.intersection(NOT_NEEDED)
