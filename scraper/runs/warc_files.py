@@ -1,15 +1,16 @@
-"""WARC files of any tool, read from their beginning: plain, gzip by record or as a whole, zstd.
+"""WARC files of any tool, read from their beginning: plain, gzip by record or as a whole, zstd; WACZ.
 
 What is damaged is passed over and counted with its place. Nothing is unpacked beyond the bound of a record.
 """
 
-import io
+import re
 import struct
+import zipfile
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from scraper.errors import UsageError
 from scraper.runs import warc
@@ -21,6 +22,8 @@ _GZIP = b"\x1f\x8b\x08"
 _ZSTD = b"\x28\xb5\x2f\xfd"
 _DICTIONARY = b"\x5d\x2a\x4d\x18"  # the skippable frame in which WARC's zstd profile keeps its dictionary
 _BEGINS = b"WARC/"
+_ZIP = b"PK\x03\x04"
+_IN_WACZ = re.compile(r"archive/.*\.warc(?:\.gz|\.zst)?\Z")
 
 
 @dataclass(slots=True)
@@ -36,9 +39,26 @@ def records(reading: Reading, most: int) -> Iterator[Record]:
     """The records of a file in its order, none of more than `most` bytes. UsageError where it is no WARC."""
     try:
         with reading.file.open("rb") as file:
-            yield from _Records(file, reading, most)
+            is_packed = file.read(len(_ZIP)) == _ZIP
+            file.seek(0)
+            for one in _packed(file, reading) if is_packed else [file]:
+                try:
+                    yield from _Records(one, reading, most)
+                except (zipfile.BadZipFile, zlib.error):
+                    reading.damaged.append(0)
     except OSError as error:
         raise UsageError(f"{reading.file} cannot be read: {error.strerror}") from None
+
+
+def _packed(file: IO[bytes], reading: Reading) -> Iterator[IO[bytes]]:
+    """The WARC files in a WACZ (1.1.1, 5.1: those in its folder archive/)."""
+    try:
+        with zipfile.ZipFile(file) as packed:
+            for name in filter(_IN_WACZ.match, packed.namelist()):
+                with packed.open(name) as one:
+                    yield one
+    except (zipfile.BadZipFile, NotImplementedError, RuntimeError) as error:
+        raise UsageError(f"{reading.file} is no WACZ that can be read: {error}") from None
 
 
 class _Gap(Exception):
@@ -48,7 +68,7 @@ class _Gap(Exception):
 class _Records:
     """Cuts a stream of bytes into records."""
 
-    def __init__(self, file: io.BufferedReader, reading: Reading, most: int) -> None:
+    def __init__(self, file: IO[bytes], reading: Reading, most: int) -> None:
         self._reading = reading
         self._most = most
         self._source = _Source(file, reading)
@@ -164,7 +184,7 @@ class _Source:
     `place`: where in the file the member begins that is being unpacked; `broken_at`: the last damaged one.
     """
 
-    def __init__(self, file: io.BufferedReader, reading: Reading) -> None:
+    def __init__(self, file: IO[bytes], reading: Reading) -> None:
         self._file = file
         self._reading = reading
         self.place = 0

@@ -122,10 +122,11 @@ def test_the_last_answer_by_date_counts_and_a_304_or_a_cut_one_does_not(web: Web
         record(block=answer(b"old"), WARC_Date="2025"),
         record(block=answer(b"", status="304 Not Modified"), WARC_Date="2026-01-04"),
         record(block=answer(b"half"), WARC_Date="2026-01-05", WARC_Truncated="length"),
+        record(block=answer(b"a part"), WARC_Date="2026-01-06", WARC_Segment_Number="1"),
     )
     found = web.open()
     assert body(found) == b"new"
-    assert len(list(found.notes())) == 2
+    assert len(list(found.notes())) == 3
 
 
 def test_answers_to_forms_are_told_apart_by_method_and_body(web: Web) -> None:

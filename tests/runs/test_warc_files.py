@@ -1,6 +1,8 @@
 """WARC files as other tools write them: every container, and what is damaged or odd in them."""
 
 import gzip
+import io
+import zipfile
 import zlib
 from pathlib import Path
 
@@ -37,6 +39,16 @@ def by_dictionary() -> bytes:
     return head + b"".join(map(packer.compress, RECORDS))
 
 
+def by_wacz() -> bytes:
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w") as packed:
+        packed.writestr("indexes/index.cdx.gz", gzip.compress(b"x"))
+        packed.writestr("archive/1.warc.gz", b"".join(map(gzip.compress, RECORDS[:2])))
+        packed.writestr("archive/2.warc", b"".join(RECORDS[2:]), zipfile.ZIP_DEFLATED)
+        packed.writestr("datapackage.json", "{}")
+    return file.getvalue()
+
+
 CONTAINERS = {
     "plain": lambda: b"".join(RECORDS),
     "plain with bare line ends": lambda: b"".join(record(n, b"x", eol=b"\n") for n in range(4)),
@@ -49,6 +61,7 @@ CONTAINERS = {
     "zstd, a frame a record": lambda: b"".join(map(zstandard.compress, RECORDS)),
     "zstd, one frame": lambda: zstandard.compress(b"".join(RECORDS)),
     "zstd with its dictionary": by_dictionary,
+    "WACZ": by_wacz,
     "more line ends between": lambda: b"\r\n".join(RECORDS),
 }
 

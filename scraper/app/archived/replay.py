@@ -179,6 +179,8 @@ class Replayed:
             return self._found.leave_out("no answer over HTTP")
         if record.fields.get("warc-truncated"):
             return self._found.leave_out("cut off by its tool")
+        if "warc-segment-number" in record.fields:
+            return self._found.leave_out("an answer in several records (segments)")
         message = _message(record)
         if message is None:
             return self._found.leave_out("no HTTP answer that can be read")
