@@ -1,16 +1,20 @@
 """What a run changed: records added, changed and removed, by their key."""
 
-import hashlib
 import json
-import tempfile
 from collections.abc import Iterable, Iterator
-from typing import Any, BinaryIO
+from contextlib import closing
+from heapq import merge
+from operator import itemgetter
+from typing import Any
 
 from scraper.frozen import frozen
 from scraper.ops.disk import one_line
+from scraper.runs.partitions import Partitions, identity
 
 Keyed = Iterable[tuple[str, str]]
-_EXAMPLES = 5
+_Row = tuple[bytes, int, str, str]
+_Place = tuple[int, int]
+_Fields = tuple[str, str, dict[str, Any] | None, dict[str, Any] | None]
 
 
 @frozen
@@ -35,8 +39,8 @@ class Change:
 class Diff:
     """The changes from one set of (key, line) to another; iterate once, then read the counts.
 
-    Memory: about 300 bytes a key, whatever the size of the records. Of records with the same key the first
-    stands; those of `after` that do not are `duplicates`, the first keys among them `examples`.
+    They come in the order of the records, those removed at the end. The records wait on disk, whatever their
+    number. Of records with the same key the first stands; those of `after` that do not are `duplicates`.
     """
 
     def __init__(self, before: Keyed, after: Keyed, *, whole: bool = True) -> None:
@@ -44,39 +48,42 @@ class Diff:
         self._after = after
         self._is_whole = whole
         self.added = self.changed = self.removed = self.duplicates = 0
-        self.examples: list[str] = []
 
     def __iter__(self) -> Iterator[Change]:
-        with tempfile.TemporaryFile() as file:
-            yield from self._changes(_Former(file, self._before))
+        with closing(Partitions()) as found:
+            with closing(_sorted(self._before)) as before, closing(_sorted(self._after)) as after:
+                for part in before.parts():
+                    for place, change in self._compared(before, after.take(part), part):
+                        found.put_into(part, (place, change))
+                    before.drop(part)
+            # Those of each part are in order; together they are when merged.
+            streams = [found.take(part) for part in found.parts()]
+            yield from (Change(*change) for _, change in merge(*streams, key=itemgetter(0)))
 
-    def _changes(self, former: "_Former") -> Iterator[Change]:
+    def _compared(
+        self, before: Partitions, after: Iterator[_Row], part: int
+    ) -> Iterator[tuple[_Place, _Fields]]:
+        """The changes of one part, each with its place among all."""
+        former: dict[bytes, int] = {}
+        for place, (hashed, *_) in before.places(part):
+            former.setdefault(hashed, place)
         seen: set[bytes] = set()
-        for key, line in self._after:
-            identity = _identity(key)
-            if identity in seen:
-                self._note_duplicate(key)
+        for hashed, number, key, line in after:
+            if hashed in seen:
+                self.duplicates += 1
                 continue
-            seen.add(identity)
-            change = _compare(key, former.pop(identity), line)
+            seen.add(hashed)
+            at = former.pop(hashed, None)
+            change = _compare(key, None if at is None else before.row(part, at)[3], line)
             if change is not None:
-                self._count(change)
-                yield change
+                self.added += change[0] == "added"
+                self.changed += change[0] == "changed"
+                yield (0, number), change
         if self._is_whole:
-            for key, line in former.rest():
-                self.removed += 1
-                yield Change("removed", key, json.loads(line), None)
-
-    def _count(self, change: Change) -> None:
-        if change.change == "added":
-            self.added += 1
-        else:
-            self.changed += 1
-
-    def _note_duplicate(self, key: str) -> None:
-        self.duplicates += 1
-        if len(self.examples) < _EXAMPLES and key not in self.examples:
-            self.examples.append(key)
+            self.removed += len(former)
+            for at in former.values():
+                _, number, key, line = before.row(part, at)
+                yield (1, number), ("removed", key, json.loads(line), None)
 
 
 def diff(before: Keyed, after: Keyed, *, whole: bool = True) -> Diff:
@@ -84,49 +91,25 @@ def diff(before: Keyed, after: Keyed, *, whole: bool = True) -> Diff:
     return Diff(before, after, whole=whole)
 
 
-class _Former:
-    """The records before, in a file, found by the hash of their key."""
-
-    def __init__(self, file: BinaryIO, records: Keyed) -> None:
-        self._file = file
-        self._offsets: dict[bytes, int] = {}
-        at = 0
-        for key, line in records:
-            identity = _identity(key)
-            if identity not in self._offsets:
-                self._offsets[identity] = at
-                # Surrogates pass: what cannot stand in a published file may still be compared.
-                at += file.write(f"{json.dumps(key)}\t{line}\n".encode("utf-8", "surrogatepass"))
-
-    def pop(self, identity: bytes) -> str | None:
-        """The line of a key, which then no longer belongs to the rest."""
-        offset = self._offsets.pop(identity, None)
-        return None if offset is None else self._read(offset)[1]
-
-    def rest(self) -> Iterator[tuple[str, str]]:
-        return (self._read(offset) for offset in self._offsets.values())
-
-    def _read(self, offset: int) -> tuple[str, str]:
-        self._file.seek(offset)
-        key, _, line = self._file.readline().decode("utf-8", "surrogatepass").rstrip("\n").partition("\t")
-        return json.loads(key), line
+def _sorted(records: Keyed) -> Partitions:
+    parts = Partitions()
+    for number, (key, line) in enumerate(records):
+        hashed = identity(key)
+        parts.put(hashed, (hashed, number, key, line))
+    return parts
 
 
-def _identity(key: str) -> bytes:
-    return hashlib.blake2b(key.encode("utf-8", "surrogatepass"), digest_size=16).digest()
-
-
-def _compare(key: str, former: str | None, line: str) -> Change | None:
+def _compare(key: str, former: str | None, line: str) -> _Fields | None:
     if former == line:
         return None
     after = json.loads(line)
     if former is None:
-        return Change("added", key, None, after)
+        return "added", key, None, after
     before = json.loads(former)
     differing = [name for name in {**before, **after} if _differs(name, before, after)]
     if not differing:
         return None
-    return Change(
+    return (
         "changed",
         key,
         {name: before[name] for name in differing if name in before},

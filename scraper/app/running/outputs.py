@@ -11,12 +11,13 @@ from pathlib import Path
 from typing import Any
 
 from scraper.app.options import Prepared
-from scraper.app.running.publish_records import coming, digest, everything
+from scraper.app.running.publish_records import coming, everything
 from scraper.app.running.summary import moment
 from scraper.errors import UsageError
 from scraper.ops.disk import one_line
 from scraper.runs.events import Event, Settled, Ticked
 from scraper.runs.files import RunFiles
+from scraper.runs.partitions import identity
 from scraper.sinks import Sink, shown
 from scraper.sinks.lines import StdoutSink
 from scraper.store import START, Kept, Run, Store
@@ -59,7 +60,7 @@ class Streaming:
         if self._seen is None:
             return True
         size = len(self._seen)
-        self._seen.add(digest(record.key))
+        self._seen.add(identity(record.key))
         return len(self._seen) > size
 
 

@@ -3,18 +3,18 @@
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import field
-from hashlib import blake2b
 from typing import Any
 
+from scraper.errors import StoreError
 from scraper.frozen import frozen
 from scraper.runs.changes import Change, Diff, diff
 from scraper.runs.files import RunFiles
+from scraper.runs.partitions import repeats_of
 from scraper.runs.records import key_fields
 from scraper.spider import Spider
 from scraper.store import START, Kept, Run, Store
 
 SAMPLES = 10  # changes of each kind that a preview shows
-MOST_LINES = 1_000  # records kept to give an example from
 
 
 @frozen
@@ -50,9 +50,22 @@ def publish(store: Store, run: Run, files: RunFiles, spider: Spider, *, is_whole
 
 
 def coming(store: Store, run: Run, spider: Spider, *, is_whole: bool) -> Iterator[Kept]:
-    """The current records as they are once a run is accepted, each key once."""
-    after = store.current(run.spider, run, whole=is_whole)
-    return _unique(after) if spider.key else after
+    """The current records as they are once a run is accepted, each key once: of several records the first."""
+    if not spider.key:
+        yield from store.current(run.spider, run, whole=is_whole)
+        return
+    # Read twice, since only the whole tells which are repeats; nobody writes while this run has the spider.
+    repeats = repeats_of((kept.key, kept.line) for kept in store.current(run.spider, run, whole=is_whole))
+    count = 0
+    for count, kept in enumerate(store.current(run.spider, run, whole=is_whole), 1):
+        if count > repeats.total:
+            break
+        if count - 1 not in repeats:
+            yield kept
+    if count != repeats.total:
+        raise StoreError(
+            f"the records of {run.spider} changed while they were read", "type the command again"
+        )
 
 
 def preview(store: Store, run: Run, *, is_whole: bool) -> Preview:
@@ -68,19 +81,14 @@ def preview(store: Store, run: Run, *, is_whole: bool) -> Preview:
 
 def repeated_keys(store: Store, run: Run, spider: Spider) -> Repeated:
     """The records of a run that have the key of an earlier one."""
-    seen: set[bytes] = set()
-    doubled: set[bytes] = set()
-    count = 0
-    for kept in store.current(run.spider, run, whole=True):
-        key = digest(kept.key)
-        if key in seen:
-            doubled.add(key)
-            count += 1
-        seen.add(key)
-    if not spider.key or not count:
+    if not spider.key:
         return Repeated()
-    del seen  # of millions of keys few are doubled, and only these are held from now on
-    return _compared(store.current(run.spider, run, whole=True), doubled, count, key_fields(spider.key))
+    found = repeats_of((kept.key, kept.line) for kept in store.current(run.spider, run, whole=True))
+    if found.pair is None:
+        return Repeated(found.count)
+    records = enumerate(store.current(run.spider, run, whole=True))
+    first, later = (kept.line for number, kept in records if number in (found.pair or ()))
+    return Repeated(found.count, found.differing, _pair(first, later, key_fields(spider.key)))
 
 
 def everything(store: Store, run: Run) -> Iterator[Kept]:
@@ -105,33 +113,6 @@ def _as_dict(change: Change) -> Mapping[str, Any]:
     return {"change": change.change, "key": change.key, "before": change.before, "after": change.after}
 
 
-def _unique(records: Iterator[Kept]) -> Iterator[Kept]:
-    """Of records with the same key the first."""
-    seen: set[bytes] = set()
-    for kept in records:
-        key = digest(kept.key)
-        if key not in seen:
-            seen.add(key)
-            yield kept
-
-
-def _compared(records: Iterator[Kept], doubled: set[bytes], count: int, names: tuple[str, ...]) -> Repeated:
-    firsts: dict[bytes, bytes] = {}
-    lines: dict[bytes, str] = {}
-    differing, example = 0, ""
-    for kept in records:
-        key, line = digest(kept.key), digest(kept.line)
-        if key not in doubled:
-            continue
-        if key not in firsts and len(lines) < MOST_LINES:
-            lines[key] = kept.line
-        if firsts.setdefault(key, line) != line:
-            differing += 1
-            if not example and key in lines:
-                example = _pair(lines[key], kept.line, names)
-    return Repeated(count, differing, example)
-
-
 def _pair(first: str, second: str, names: tuple[str, ...]) -> str:
     """Two records of one key: the key, and the first field in which they differ."""
     one, other = json.loads(first), json.loads(second)
@@ -145,8 +126,3 @@ def _pair(first: str, second: str, names: tuple[str, ...]) -> str:
 def _short(value: object) -> str:
     text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
     return text if len(text) <= 60 else f"{text[:59]}…"
-
-
-def digest(text: str) -> bytes:
-    """A text in few bytes, to be known again by."""
-    return blake2b(text.encode("utf-8", "replace"), digest_size=12).digest()

@@ -117,6 +117,9 @@ class Database:
         with self._translated():
             connection = _open(self._file)
             try:
+                # Millions of rows may have to be sorted: in files then, not in memory.
+                connection.execute("PRAGMA temp_store = FILE")
+                connection.execute("PRAGMA cache_size = -16384")
                 yield from connection.execute(sql, values)
             finally:
                 connection.close()
