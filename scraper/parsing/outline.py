@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from scraper.frozen import frozen
-from scraper.parsing import sitemap
+from scraper.parsing import feed, sitemap
 from scraper.parsing.block_fields import MOST_FIELDS
 from scraper.parsing.hrefs import absolute
 from scraper.parsing.page import Page
@@ -74,6 +74,15 @@ _NEXT = (
     "tiếp",
     "selanjutnya",
 )
+# Where APIs write the URL of the next page.
+_NEXT_IN_JSON = tuple(
+    tuple(path.split("/"))
+    for path in (
+        "next next_url nextUrl next_page_url nextPageUrl nextLink @odata.nextLink next_page nextPage"
+        " links/next links/next/href _links/next _links/next/href paging/next pagination/next"
+        " pagination/next_url pagination/nextPage meta/next info/next page/next"
+    ).split()
+)
 _ARROWS = frozenset({"›", "»", "→", "≫", ">", ">>", "❯", "▶"})
 _PAGER = re.compile(r"(?:^|[-_ ])(?:pagination|pager|paging|pages|nav-links|next)(?:$|[-_ ])", re.IGNORECASE)
 _PLAIN_WORDS = re.compile(r"[\w ]+")
@@ -94,10 +103,14 @@ class JsonLd:
 
 @frozen
 class JsonItems:
-    """The longest list of objects in a JSON document: the names that lead there, and those that most have."""
+    """The longest list of objects in a JSON document: the names that lead there, and those that most have.
+
+    `next_page`: the names that lead to the URL of the next page.
+    """
 
     path: tuple[str, ...]
     names: tuple[str, ...]
+    next_page: tuple[str, ...] = ()
 
 
 @frozen
@@ -124,10 +137,8 @@ class Outline:
 def outline(page: Page) -> Outline:
     """Look at a page."""
     if sitemap.is_listing(page.content) or page.content[:2] == b"\x1f\x8b":
-        is_feed = re.search(rb"<(?:\w+:)?(?:rss|feed|rdf)[\s>]", page.content[:20_000], re.IGNORECASE)
+        is_feed = feed.parse(page.content, page.url, page.headers.get("content-type")) is not None
         return Outline("feed" if is_feed else "sitemap")
-    if "feed+json" in page.headers.get("content-type", "").lower():
-        return Outline("feed")
     if "json" in page.headers.get("content-type", "").lower():
         return Outline("page", items=_json_items(page))
     return Outline("page", find_block(page), _json_ld(page), _next_link(page), tuple(_feeds(page)))
@@ -135,11 +146,24 @@ def outline(page: Page) -> Outline:
 
 def _json_items(page: Page) -> JsonItems | None:
     try:
-        lists = list(_lists(page.json(), ()))
+        content = page.json()
+        lists = list(_lists(content, ()))
     except (ValueError, RecursionError):
         return None
     path, objects = max(lists, key=lambda one: len(one[1]), default=((), []))
-    return JsonItems(path, _common(objects)) if objects else None
+    return JsonItems(path, _common(objects), _next_in_json(page, content)) if objects else None
+
+
+def _next_in_json(page: Page, content: Any) -> tuple[str, ...]:
+    for path in _NEXT_IN_JSON:
+        value = content
+        for name in path:
+            value = value.get(name) if isinstance(value, dict) else None
+        if isinstance(value, str) and value.startswith(("http://", "https://", "/", "?")):
+            urls = list(absolute(page.base, [value]))
+            if urls and urls[0] != page.url and domain_of(urls[0]) == domain_of(page.url):
+                return path
+    return ()
 
 
 def _lists(value: Any, path: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], list[dict[str, Any]]]]:
@@ -166,7 +190,7 @@ def _json_ld(page: Page) -> JsonLd | None:
     listed: list[dict[str, Any]] = []
     others: dict[str, list[dict[str, Any]]] = {}
     for one in page.jsonld:
-        kind = one.get("@type") if isinstance(one, dict) else None
+        kind = one.get("@type")
         if kind == _ITEMS:
             listed += [entry for entry in _many(one.get("itemListElement")) if isinstance(entry, dict)]
         elif kind and not _ABOUT_THE_SITE & set(_many(kind) if _is_names(kind) else ()) and _is_names(kind):

@@ -95,6 +95,26 @@ def test_a_json_document_gives_its_longest_list(tmp_path: Path) -> None:
     assert "title::text" in draft("Made", page_of("[1, 2", kind=kind)).source
 
 
+@pytest.mark.parametrize("path", [("next",), ("links", "next", "href")])
+def test_a_json_document_that_names_its_next_page_is_followed(path: tuple[str, ...], tmp_path: Path) -> None:
+    def answer(number: int, following: Any) -> tuple[int, dict[str, str], str]:
+        for name in reversed(path):
+            following = {name: following}
+        content = {"items": [{"id": number}]} | following
+        return 200, {"Content-Type": "application/json"}, json.dumps(content)
+
+    web = FakeWeb(
+        {
+            URL: answer(0, "/?page=2"),
+            URL + "?page=2": answer(1, URL + "?page=3"),
+            URL + "?page=3": answer(2, None),
+        }
+    )
+    found = draft("Made", page_of(answer(0, "/?page=2")[2], kind="application/json"))
+    result = crawl(made(tmp_path, found.source), web)
+    assert [record["id"] for record in result.records] == [0, 1, 2] and 'key = "id"' in found.source
+
+
 def test_feeds_and_sitemaps_are_named_and_read_by_spiders_of_their_kind() -> None:
     head = '<link rel="alternate" type="application/rss+xml" href="/feed.xml">'
     found = draft("Made", page_of(page("<p>x</p>", head)), ["http://shape.example/sitemap.xml"])
@@ -102,6 +122,8 @@ def test_feeds_and_sitemaps_are_named_and_read_by_spiders_of_their_kind() -> Non
     assert 'sitemaps = ["http://shape.example/sitemap.xml"]' in found.source
     feed = '<?xml version="1.0"?><rss version="2.0"><channel><title>f</title></channel></rss>'
     assert "(FeedSpider)" in draft("Made", page_of(feed, kind="application/xml")).source
+    items = '{"version": "https://jsonfeed.org/version/1.1", "items": []}'
+    assert "(FeedSpider)" in draft("Made", page_of(items, kind="application/feed+json")).source
     listing = '<urlset xmlns="http://www.sitemaps.org/schemas/sitemap/0.9"></urlset>'
     assert "(SitemapSpider)" in draft("Made", page_of(listing, kind="text/xml")).source
 

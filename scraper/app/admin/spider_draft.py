@@ -50,7 +50,8 @@ def draft(cls: str, page: Page, sitemaps: Sequence[str] = ()) -> Draft:
         body = ["yield {", '    "url": page.url,', '    "title": page.css("title::text").get("").strip(),']
         body += ['    "heading": page.css("h1").xpath("normalize-space()").get(),', "}"]
         key = "url"
-    body += _next_lines(found.next_link)
+    if found.items is None or not found.items.next_page:
+        body += _next_lines(found.next_link)
     more = {"sitemaps": tuple(sitemaps)[:3], "feeds": found.feeds}
     return Draft(_source(cls, url, key, body, more), tuple(_uses(found, sitemaps)))
 
@@ -62,6 +63,8 @@ def _uses(found: Outline, sitemaps: Sequence[str]) -> Iterator[str]:
         yield f"JSON-LD {found.jsonld.type}"
     if found.items:
         yield f"the list {'.'.join(found.items.path) or 'that it is'}"
+        if found.items.next_page:
+            yield f"the next page by {'.'.join(found.items.next_page)}"
     if found.next_link:
         yield f"the next page by {found.next_link.query}"
     if found.feeds:
@@ -142,7 +145,7 @@ def _expression(field: Field) -> str:
 
 def _jsonld_lines(found: JsonLd) -> Iterator[str]:
     yield "for item in page.jsonld:"
-    yield f'    if isinstance(item, dict) and item.get("@type") == {literal(found.type)}:'
+    yield f'    if item.get("@type") == {literal(found.type)}:'
     indent, name = "        ", "item"
     if found.is_list:
         yield '        for entry in item.get("itemListElement", []):'
@@ -160,6 +163,12 @@ def _items_lines(found: JsonItems) -> Iterator[str]:
     for one in found.names:
         yield f"        {literal(one)}: item.get({literal(one)}),"
     yield "    }"
+    if found.next_page:
+        value = f"page.json().get({literal(found.next_page[0])})"
+        for name in found.next_page[1:]:
+            value = f"({value} or {{}}).get({literal(name)})"
+        yield f"if following := {value}:"
+        yield "    yield page.follow(following)"
 
 
 def _next_lines(link: NextLink | None) -> list[str]:
@@ -199,7 +208,7 @@ def _key(page: Page, found: Outline) -> str | tuple[str, ...]:
     shared = [
         name
         for name in records[0]
-        if all(isinstance(one.get(name), str | int) and one[name] for one in records)
+        if all(isinstance(one.get(name), str | int) and one[name] != "" for one in records)
     ]
     # An address says best what a thing is; then what stands first.
     shared.sort(key=lambda name: name not in ("url", "sku", "isbn", "id"))
@@ -231,7 +240,7 @@ def _values(page: Page, block: Any, fields: Sequence[Field]) -> dict[str, Any]:
 def _of_jsonld(page: Page, jsonld: JsonLd | None) -> list[dict[str, Any]]:
     if jsonld is None:
         return []
-    items = [one for one in page.jsonld if isinstance(one, dict) and one.get("@type") == jsonld.type]
+    items = [one for one in page.jsonld if one.get("@type") == jsonld.type]
     if jsonld.is_list:
         entries = [entry for item in items for entry in item.get("itemListElement", [])]
         items = [entry["item"] if isinstance(entry.get("item"), dict) else entry for entry in entries]
