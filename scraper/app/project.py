@@ -2,6 +2,7 @@
 
 import os
 from pathlib import Path
+from typing import Any
 
 from scraper import settings
 from scraper.app.options import open_store
@@ -41,19 +42,22 @@ def runs_of(store: Store, spider: str | None, limit: int) -> list[Run]:
     return [run for run in found if run.spider != PROBE][:limit]
 
 
+def facts_of_run(store: Store, run: Run) -> dict[str, Any]:
+    """The content of run.json, and what the run is doing now; of one that has not ended only the latter."""
+    known = {"run_id": run.id, "spider": run.spider, "state": run.state, "is_accepted": run.is_accepted}
+    return {**run.summary, **known, "verdict": state_of(store, run)}
+
+
 def find_run(store: Store, name: str) -> Run:
     """A run by its id, or the last one of a spider; UsageError with the nearest where there is none."""
-    known = runs_of(store, None, 10_000)
-    for run in known:
-        if name in (run.id, run.spider):
-            return run
+    if (named := store.run(name)) is not None:
+        return named
+    if last := store.runs(name, 1):
+        return last[0]
+    known = runs_of(store, None, 100)
     if not known:
         raise UsageError("there are no runs yet", "run a spider first")
-    near = (
-        values.nearest(name, [run.id.replace("-", "_") for run in known[:100]])
-        if name[:1].isdigit()
-        else None
-    )
+    near = values.nearest(name, [run.id.replace("-", "_") for run in known]) if name[:1].isdigit() else None
     hint = f"did you mean {near.replace('_', '-')}?" if near else "the command `runs` lists them"
     raise UsageError(f"there is no run {name!r}", hint)
 

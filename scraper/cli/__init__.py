@@ -31,6 +31,8 @@ COMMANDS = {
     "accept": ("records", "Take over the records of a run that was not OK, after a look at it."),
     "cookies": ("admin", "List, import or forget the cookies of a spider."),
     "cron": ("cron", "The crontab line that runs a spider, or its systemd timer."),
+    "serve": ("serve", "Runs and records over HTTP, and the page of any URL with one call."),
+    "token": ("token", "Who may use the service: add, list and revoke tokens."),
     "doctor": ("admin", "Is this machine ready: Python, packages, data, contact, cron."),
 }
 

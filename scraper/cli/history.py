@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from scraper.app.admin.audit import DomainAudit, audit
-from scraper.app.project import existing_store, find_run, needed_store, runs_of, state_of
+from scraper.app.project import existing_store, facts_of_run, find_run, needed_store, runs_of, state_of
 from scraper.cli import ending, text
 from scraper.cli.options import DataLocation, command_line, data_options, json_option
 from scraper.ops.printable import json_text, printable
@@ -39,17 +39,12 @@ def runs_command(spider: str | None, data: Path, store: str | None, limit: int, 
         runs = runs_of(found, spider, limit)
         if as_json:
             for run in runs:
-                click.echo(json_text(_facts(found, run)))
+                click.echo(json_text(facts_of_run(found, run)))
             return
         for line in (
             _table(found, runs) if runs else [f"no runs of {spider} yet" if spider else "no runs yet"]
         ):
             click.echo(line)
-
-
-def _facts(store: Store, run: Run) -> dict[str, Any]:
-    known = {"run_id": run.id, "spider": run.spider, "state": run.state, "is_accepted": run.is_accepted}
-    return {**run.summary, **known, "verdict": state_of(store, run)}
 
 
 def _table(store: Store, runs: list[Run]) -> list[str]:
@@ -96,7 +91,7 @@ def show_command(run: str, data: Path, store: str | None, as_json: bool) -> None
     with closing(needed_store(data, store)) as found:
         known = find_run(found, run)
         if as_json:
-            click.echo(json_text(_facts(found, known)))
+            click.echo(json_text(facts_of_run(found, known)))
             return
         for line in _shown(found, known, DataLocation(data)):
             click.echo(line)

@@ -3,21 +3,22 @@
 import sys
 from collections.abc import Iterator
 from contextlib import closing
+from dataclasses import asdict
 from pathlib import Path
 
 import click
 
 from scraper.app.admin.new_spider import check_url
-from scraper.app.one_url.explain import Asker, Check, explain
+from scraper.app.one_url.explain import Asker, answer_to, explain
 from scraper.app.one_url.fetch_one import Step, probing
 from scraper.app.options import open_store, parse_code
 from scraper.app.project import existing_store
 from scraper.cli import failures, text
 from scraper.cli.getting import sets_option, settings_for, tell_wait
-from scraper.cli.options import caller, data_options, read_params
+from scraper.cli.options import caller, data_options, json_option, read_params
 from scraper.errors import UsageError
 from scraper.model import Headers, Request, Response
-from scraper.ops.printable import printable
+from scraper.ops.printable import json_text, printable
 from scraper.parsing.encoding import decode, encoding_of
 from scraper.parsing.page import Page
 from scraper.settings import Settings
@@ -130,6 +131,7 @@ def _shown(response: Response) -> Iterator[str]:
     "--param", "params", metavar="NAME=VALUE", multiple=True, help="A value for the spider's params."
 )
 @click.option("--fetch-robots", is_flag=True, help="Ask for robots.txt where it is not known.")
+@json_option("One JSON object with the checks and the answer.")
 def explain_command(
     url: str,
     spider: str | None,
@@ -138,6 +140,7 @@ def explain_command(
     sets: tuple[str, ...],
     params: tuple[str, ...],
     fetch_robots: bool,
+    as_json: bool,
 ) -> None:
     """Tell whether a URL would be fetched, and if not, why.
 
@@ -158,10 +161,17 @@ def explain_command(
     finally:
         if looked is not None:
             looked.close()
+    if as_json:
+        click.echo(
+            json_text(
+                {"url": address, "answer": answer_to(checks), "checks": [asdict(one) for one in checks]}
+            )
+        )
+        return
     for check in checks:
         mark = {True: "yes ", False: text.colour("no  ", "red"), None: "-   "}[check.is_open]
         click.echo(f"{check.name:<7} {mark} {printable(check.told)}")
-    click.echo(_answer(checks))
+    click.echo(answer_to(checks))
 
 
 def _asker(spider: str | None, sets: tuple[str, ...], store: str | None, params: tuple[str, ...]) -> Asker:
@@ -181,12 +191,3 @@ def _learn_robots(store: Store, url: str, settings: Settings) -> None:
         found = probe.robots_rules(url)
     if isinstance(found, Step):
         _tell_step(found)
-
-
-def _answer(checks: list[Check]) -> str:
-    closed = [check for check in checks if check.is_open is False]
-    if closed:
-        return f"would not be fetched: {closed[0].name}: {printable(closed[0].told)}"
-    if any(check.name == "robots" and check.is_open is None for check in checks):
-        return "would be fetched if its robots.txt allows it"
-    return "would be fetched"

@@ -168,6 +168,13 @@ def names(crontab: str, folder: Path) -> list[str]:
     return sorted({one[0] for one in found if one is not None and one[1] == folder})
 
 
+def schedules(crontab: str, folder: Path) -> dict[str, str]:
+    """The five fields of the lines of a folder's spiders, by spider."""
+    lines = [one for one in crontab.split("\n") if not one.startswith("#")]
+    found = [(_of_entry(one), " ".join(one.split()[:5])) for one in lines]
+    return {one[0]: text for one, text in found if one is not None and one[1] == folder}
+
+
 def install(
     job: Job, read: Callable[[], str] | None = None, write: Callable[[str], None] | None = None
 ) -> bool:

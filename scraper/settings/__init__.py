@@ -75,6 +75,7 @@ class Settings:
     retention: int = _setting(30, values.at_least(1))
     notify: str | None = _setting(None, values.optional(http_values.notify), secret=True)
     notify_changes: bool = _setting(False, values.switch)
+    metrics_file: str | None = _setting(None, values.optional(values.text))
     store: str | None = _setting(None, values.optional(values.text), secret=True)
     sources: Mapping[str, str] = field(default_factory=dict, repr=False, compare=False)
 

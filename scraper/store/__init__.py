@@ -220,6 +220,10 @@ class Store(Protocol):
         """The last runs, newest first."""
         ...
 
+    def run(self, run_id: str) -> Run | None:
+        """A run by its id."""
+        ...
+
     def holder(self, spider: str) -> tuple[str, float] | None:
         """The live worker that runs this spider now, and since when (wall)."""
         ...
@@ -375,6 +379,23 @@ class Store(Protocol):
         What it knows of the domain's pages stands no more, and is asked for without conditions: they were got
         as somebody else.
         """
+        ...
+
+    # the service -----------------------------------------------------------------------------------------
+    def notes(self, kind: str) -> dict[str, str]:
+        """The texts that are kept of a kind, by name. No run looks at them."""
+        ...
+
+    def keep_note(self, kind: str, name: str, text: str) -> None:
+        """Keep a text under a name, instead of what stands there."""
+        ...
+
+    def add_note(self, kind: str, name: str, text: str) -> str:
+        """Keep a text unless one of the name is there; the text that stands there now."""
+        ...
+
+    def drop_note(self, kind: str, name: str) -> bool:
+        """Forget a text; whether there was one."""
         ...
 
     def close(self) -> None:

@@ -33,6 +33,7 @@ COLUMNS: dict[str, tuple[str, ...]] = {
     "robots": (
         *("origin", "body", "status", "checked_at", "until", "since", "etag", "last_modified", "via"),
     ),
+    "notes": ("kind", "name", "text"),
 }
 """What a project is, by table, in the order in which rows refer to each other.
 

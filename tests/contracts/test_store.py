@@ -1073,6 +1073,24 @@ class TestCurrentRecords:
 
 
 class TestSmallRooms:
+    def test_a_run_is_found_by_its_id(self, world: World) -> None:
+        store = world.worker("a")
+        run = store.start_run("news", "code", params={"tag": "x"})
+        assert store.run(run.id) == run and store.run("20260101-000000-99") is None
+
+    def test_notes_are_kept_by_kind_and_name_and_added_only_once(self, world: World) -> None:
+        store, other = world.worker("a"), world.worker("b")
+        store.keep_note("token", "1", "one")
+        store.keep_note("token", "1", "two")
+        other.keep_note("quota", "1", "7")
+        assert other.notes("token") == {"1": "two"} and store.notes("none") == {}
+        assert (other.add_note("key", "k", "first"), store.add_note("key", "k", "second")) == (
+            "first",
+            "first",
+        )
+        assert (store.drop_note("token", "1"), store.drop_note("token", "1")) == (True, False)
+        assert other.notes("token") == {} and other.notes("quota") == {"1": "7"}
+
     def test_robots_copies_are_kept_whole(self, world: World) -> None:
         store = world.worker("w1")
         copy = RobotsCopy("https://a.example", b"\x00\xff", None, 1.0, 2.0, since=0.5, etag='"e"')

@@ -55,6 +55,7 @@ def fill(store: Store) -> None:
     run_through(store, {"3": Redirected(url("4", hops=1))}, "1", "3", whole=False)
     run = store.start_run("news", "code", params={"category": "a", "password": None})
     store.add(run, [url("1"), url("5", priority=7), url("6", request='{"method": "POST"}')])
+    store.keep_note("token", "a", "{}")
     store.keep_robots(RobotsCopy("https://a.example", b"\x00\xff", 200, 1.0, 2.0, etag='"e"', via="p"))
     for lease in store.lease(run, 9, FOREVER):
         (first, second, *_) = store.take(run, lease, 3)

@@ -18,6 +18,7 @@ from scraper.model import Fetched, Known, NewUrl, RecordLine, Unchanged, Visit
 from scraper.ops.clock import SystemClock
 from scraper.store import DomainUpdate, Run
 from scraper.store.sqlite import SqliteStore, bloom, fingerprint_index, schema
+from scraper.store.sqlite.database import Database
 from scraper.urls import fingerprint, with_callback
 from tests.contracts import test_store as contract
 
@@ -243,7 +244,7 @@ class TestFile:
         store.add(run, [url(0)])
         store.leave()
         store.close()
-        more = "ALTER TABLE urls ADD COLUMN note TEXT", "CREATE TABLE notes(note TEXT)"
+        more = "ALTER TABLE urls ADD COLUMN note TEXT", "CREATE TABLE more(note TEXT)"
         monkeypatch.setattr(schema, "MIGRATIONS", (*schema.MIGRATIONS, more))
         for worker in ("w2", "w3"):
             store = SqliteStore(path)
@@ -678,3 +679,17 @@ class TestHotPath:
         (entry,) = store.take(run, lease, 1)
         store.settle(run, [Visit(entry, Unchanged(Known(1)))], [DomainUpdate(lease, 0.0)])
         assert store.progress(run).pending == 1
+
+
+def test_a_second_store_of_a_process_leaves_the_locks_of_the_first(tmp_path: Path) -> None:
+    first, script = SqliteStore(tmp_path / "scraper.db"), tmp_path / "writes.py"
+    script.write_text(
+        "import sqlite3, sys\n"
+        "try:\n    sqlite3.connect(sys.argv[1], timeout=0).execute('BEGIN IMMEDIATE')\n"
+        "except sqlite3.OperationalError as error:\n    print(error)\n"
+    )
+    with first._database.write():
+        Database(tmp_path / "scraper.db").close()
+        command = [sys.executable, str(script), str(tmp_path / "scraper.db")]
+        assert subprocess.check_output(command, text=True) == "database is locked\n"
+    first.close()

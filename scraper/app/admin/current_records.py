@@ -8,7 +8,7 @@ from typing import Any
 
 from scraper.app.project import state_of
 from scraper.app.running.outputs import GROUP, lines_of
-from scraper.app.running.publish_records import everything, publish
+from scraper.app.running.publish_records import changes_of, everything, publish
 from scraper.app.running.run_report import MOST_HISTORY, details_of, write_report
 from scraper.app.running.summary import moment
 from scraper.errors import StoreBusy, UsageError
@@ -63,6 +63,11 @@ def changes_since(store: Store, run: Run) -> Iterator[Change]:
     before = ((kept.key, kept.line) for kept in everything(store, run))
     after = ((kept.key, kept.line) for kept in store.current(run.spider))
     return iter(diff(before, after, whole=run.is_whole or run.is_accepted))
+
+
+def offered_changes(store: Store, run: Run) -> Iterator[str]:
+    """What accepting a run would change, as lines of changes.jsonl."""
+    return (change.line() for change in changes_of(store, run, is_whole=run.is_whole))
 
 
 def accept(store: Store, run: Run, data: Path, now: float) -> dict[str, int]:

@@ -1,7 +1,7 @@
 """Would a URL be fetched? Every check in its order, with its answer. Nothing is sent."""
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -13,6 +13,7 @@ from scraper.engine.robots_cache import RobotsCache, RobotsRules
 from scraper.frozen import frozen
 from scraper.model import Deferred
 from scraper.ops.clock import SystemClock, second_of_day
+from scraper.ops.printable import printable
 from scraper.politeness import learned, scope, throttle
 from scraper.politeness.throttle import State
 from scraper.settings import Settings
@@ -57,6 +58,16 @@ def explain(url: str, asker: Asker, store: Store | None) -> Iterator[Check]:
     if asker.spider:
         yield from _seen(url, asker, store)
     yield from _clock(url, asker, store, robots_rules)
+
+
+def answer_to(checks: Sequence[Check]) -> str:
+    """What the checks come to, in a sentence."""
+    closed = [check for check in checks if check.is_open is False]
+    if closed:
+        return f"would not be fetched: {closed[0].name}: {printable(closed[0].told)}"
+    if any(check.name == "robots" and check.is_open is None for check in checks):
+        return "would be fetched if its robots.txt allows it"
+    return "would be fetched"
 
 
 def _scope(url: str, asker: Asker) -> Check:

@@ -17,6 +17,8 @@ from scraper.engine.domain_stats import DomainStats
 from scraper.engine.plan import Stop
 from scraper.errors import ScraperError
 from scraper.model import Verdict
+from scraper.ops.disk import encode
+from scraper.ops.disk import replace as replace_file
 from scraper.runs.archive import Archives, run_folders
 from scraper.runs.files import RunFiles
 from scraper.runs.health import Facts
@@ -24,6 +26,8 @@ from scraper.settings import Settings
 from scraper.spider import callbacks
 from scraper.store import UNMET, Run, Store
 from scraper.urls import with_callback
+
+MOST_MEASURED = 500  # runs that are looked through for the last of each spider
 
 
 def conclude(
@@ -94,6 +98,7 @@ def conclude(
     }
     write_report(files, summary, history, details)
     _notify(prepared.settings, files, summary, history)
+    _write_metrics(prepared.settings.metrics_file, store, files)
     _forget_old_runs(prepared, store, files, found)
     return summary
 
@@ -156,6 +161,28 @@ def _notify(
         failure = notify.send(settings.notify, message)
         if failure is not None:
             files.log({"event": "note", "text": f"the notification was not sent: {failure}"})
+
+
+def last_of_each(store: Store) -> list[Mapping[str, Any]]:
+    """The summary of the last ended run of each spider that has run lately."""
+    found: dict[str, Mapping[str, Any]] = {}
+    for run in store.runs(None, MOST_MEASURED):
+        if "by_domain" in run.summary:
+            found.setdefault(run.spider, run.summary)
+    return [found[name] for name in sorted(found)]
+
+
+def _write_metrics(target: str | None, store: Store, files: RunFiles) -> None:
+    if target is None:
+        return
+    # Imported on first use: most projects have no such file.
+    from scraper.runs import metrics
+
+    try:
+        # For whoever collects them, who is another user.
+        replace_file(Path(target), iter([encode(metrics.render(last_of_each(store)))]), 0o644)
+    except ScraperError as error:
+        files.log({"event": "note", "text": f"{target} was not written: {error}"})
 
 
 def _chosen(settings: Settings) -> dict[str, str]:

@@ -43,7 +43,7 @@ def publish(store: Store, run: Run, files: RunFiles, spider: Spider, *, is_whole
     Comes before the store accepts the run, so that a crash between the two only makes it happen again. What
     a run could not read stands as it was, and so does what one that is not whole did not visit.
     """
-    changes = _changes(store, run, is_whole=is_whole)
+    changes = changes_of(store, run, is_whole=is_whole)
     files.publish_changes(change.line() for change in changes)
     files.publish(kept.line for kept in coming(store, run, spider, is_whole=is_whole))
     return {**_counts(changes), "duplicates": changes.duplicates if spider.key else 0}
@@ -70,7 +70,7 @@ def coming(store: Store, run: Run, spider: Spider, *, is_whole: bool) -> Iterato
 
 def preview(store: Store, run: Run, *, is_whole: bool) -> Preview:
     """What `publish` would change, without writing anything."""
-    changes = _changes(store, run, is_whole=is_whole)
+    changes = changes_of(store, run, is_whole=is_whole)
     samples: dict[str, list[Mapping[str, Any]]] = {}
     for change in changes:
         shown = samples.setdefault(change.change, [])
@@ -99,7 +99,8 @@ def everything(store: Store, run: Run) -> Iterator[Kept]:
         cursor = kept[-1].cursor
 
 
-def _changes(store: Store, run: Run, *, is_whole: bool) -> Diff:
+def changes_of(store: Store, run: Run, *, is_whole: bool) -> Diff:
+    """What accepting a run changes, or would."""
     before = ((kept.key, kept.line) for kept in store.current(run.spider, without=run))
     after = ((kept.key, kept.line) for kept in store.current(run.spider, run, whole=is_whole))
     return diff(before, after, whole=is_whole)

@@ -74,6 +74,19 @@ class MemoryStore:
     def anchor(self) -> float:
         return offset()
 
+    # the service -----------------------------------------------------------------------------------------
+    def notes(self, kind: str) -> dict[str, str]:
+        return {name: text for (other, name), text in self._data.notes.items() if other == kind}
+
+    def keep_note(self, kind: str, name: str, text: str) -> None:
+        self._data.notes[kind, name] = text
+
+    def add_note(self, kind: str, name: str, text: str) -> str:
+        return self._data.notes.setdefault((kind, name), text)
+
+    def drop_note(self, kind: str, name: str) -> bool:
+        return self._data.notes.pop((kind, name), None) is not None
+
     def close(self) -> None:
         if self._me:
             self._data.dead.add(self._me)
@@ -141,6 +154,9 @@ class MemoryStore:
     def runs(self, spider: str | None = None, limit: int = 100) -> list[Run]:
         runs = [run for run in self._data.runs.values() if spider in (None, run.spider)]
         return sorted(runs, key=lambda run: -run.number)[:limit]
+
+    def run(self, run_id: str) -> Run | None:
+        return next((run for run in self._data.runs.values() if run.id == run_id), None)
 
     def holder(self, spider: str) -> tuple[str, float] | None:
         self._reap()

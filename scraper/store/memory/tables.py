@@ -72,6 +72,7 @@ class Tables:
     domain_stats: dict[tuple[int, str], str] = field(default_factory=dict)
     refused: set[tuple[int, str]] = field(default_factory=set)
     robots: dict[str, RobotsCopy] = field(default_factory=dict)
+    notes: dict[tuple[str, str], str] = field(default_factory=dict)
     tick: int = 0
 
     def next(self) -> int:

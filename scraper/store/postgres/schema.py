@@ -74,4 +74,11 @@ _FIRST = (
     )""",
 )
 
-MIGRATIONS: tuple[tuple[str, ...], ...] = (_FIRST,)
+# What the service keeps: its tokens, and the requests that it has answered.
+_NOTES = (
+    """CREATE TABLE notes(
+        kind text NOT NULL, name text NOT NULL, text text NOT NULL, PRIMARY KEY(kind, name)
+    )""",
+)
+
+MIGRATIONS: tuple[tuple[str, ...], ...] = (_FIRST, _NOTES)

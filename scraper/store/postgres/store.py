@@ -165,6 +165,10 @@ class PostgresStore:
             rows = self._database.rows(sql.format("WHERE spider = %s"), (spider, limit))
         return [runs.to_run(row) for row in rows]
 
+    def run(self, run_id: str) -> Run | None:
+        row = self._database.row(f"SELECT {runs.COLUMNS} FROM runs WHERE id = %s", (run_id,))
+        return None if row is None else runs.to_run(row)
+
     def holder(self, spider: str) -> tuple[str, float] | None:
         self._workers.reap()
         return self._database.write(lambda cursor: runs.holder(cursor, spider))
@@ -338,6 +342,32 @@ class PostgresStore:
             cursor.execute(_STAND_NO_MORE, (queue,))
 
         self._database.write(work)
+
+    # the service -----------------------------------------------------------------------------------------
+    def notes(self, kind: str) -> dict[str, str]:
+        return dict(self._database.rows("SELECT name, text FROM notes WHERE kind = %s", (kind,)))
+
+    def keep_note(self, kind: str, name: str, text: str) -> None:
+        sql = """INSERT INTO notes VALUES (%s, %s, %s)
+            ON CONFLICT (kind, name) DO UPDATE SET text = excluded.text"""
+        self._database.write(lambda cursor: cursor.execute(sql, (kind, name, text)))
+
+    def add_note(self, kind: str, name: str, text: str) -> str:
+        def work(cursor: Cursor) -> str:
+            cursor.execute("INSERT INTO notes VALUES (%s, %s, %s) ON CONFLICT DO NOTHING", (kind, name, text))
+            cursor.execute("SELECT text FROM notes WHERE kind = %s AND name = %s", (kind, name))
+            row = cursor.fetchone()
+            return str(row[0]) if row else text
+
+        return self._database.write(work)
+
+    def drop_note(self, kind: str, name: str) -> bool:
+        def work(cursor: Cursor) -> bool:
+            return (
+                cursor.execute("DELETE FROM notes WHERE kind = %s AND name = %s", (kind, name)).rowcount > 0
+            )
+
+        return self._database.write(work)
 
     def close(self) -> None:
         self._workers.close()

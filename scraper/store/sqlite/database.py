@@ -3,6 +3,8 @@
 import os
 import sqlite3
 import stat
+import threading
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import islice
@@ -32,6 +34,12 @@ _PRAGMAS = (
 )
 
 
+# POSIX drops all locks of a process on a file when it closes any descriptor of it, SQLite's among them
+# (SQLite, "How to corrupt", 2.2). So a file that a connection of this process holds is not opened beside it.
+_opening = threading.Lock()
+_open_files: Counter[tuple[int, int] | None] = Counter()
+
+
 class Database:
     """A connection for one thread of one process; transactions are explicit."""
 
@@ -39,6 +47,7 @@ class Database:
         # Messages name it as the user does; a spider may change the working folder under us.
         self.path, self._file = path, path.absolute()
         self._pid = os.getpid()
+        self._is_closed = False
         with self._translated():
             if self._file.is_symlink():
                 raise UsageError(f"{path} is a link", "name the file itself: --store sqlite:///FILE")
@@ -47,10 +56,13 @@ class Database:
                 share_folder(self._file.parent)
             # Cookies are secrets: nobody else may read the file, not even for the moment of its creation.
             # What SQLite puts beside it gets the same mode. A colleague's file keeps the one it has.
-            os.close(open_regular(self._file, os.O_RDWR, self._mode(is_shared)))
-            self._connection = _open(self._file)
+            with _opening:
+                if _inode_of(self._file) not in _open_files:
+                    os.close(open_regular(self._file, os.O_RDWR, self._mode(is_shared)))
+                self._connection = _open(self._file)
+                self._inode = _inode_of(self._file)
+                _open_files[self._inode] += 1
             self._migrate()
-        self._inode = self._file.stat().st_ino
 
     def _mode(self, is_shared: bool) -> int:
         """Of the file from now on; one that is shared stays so for commands that know no settings."""
@@ -126,11 +138,7 @@ class Database:
 
     def check_file(self) -> None:
         """Raise StoreError if the file was removed or replaced: what is written now would be lost."""
-        try:
-            same = self._file.stat().st_ino == self._inode
-        except OSError:
-            same = False
-        if not same:
+        if _inode_of(self._file) != self._inode:
             raise StoreError(
                 f"{self.path} was removed or replaced while in use", "stop, put it back, and run again"
             )
@@ -138,6 +146,12 @@ class Database:
     def close(self) -> None:
         """Close the connection; safe to repeat."""
         self._connection.close()
+        with _opening:
+            if not self._is_closed and os.getpid() == self._pid:
+                _open_files[self._inode] -= 1
+                if not _open_files[self._inode]:
+                    del _open_files[self._inode]
+            self._is_closed = True
 
     def _migrate(self) -> None:
         if self._version() == len(schema.MIGRATIONS):
@@ -174,6 +188,14 @@ class Database:
                 f"cannot write {self.path}: {error.strerror}",
                 "free some space or check the folder's permissions",
             ) from error
+
+
+def _inode_of(path: Path) -> tuple[int, int] | None:
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
 
 
 def _open(path: Path) -> sqlite3.Connection:

@@ -12,7 +12,7 @@ from scraper.store import Run
 from scraper.store.sqlite import fingerprint_index
 from scraper.store.sqlite.database import many
 
-_COLUMNS = "id, number, spider, code, started_at, state, ended_at, accepted, whole, summary, params, kills"
+COLUMNS = "id, number, spider, code, started_at, state, ended_at, accepted, whole, summary, params, kills"
 _OPEN_RUN = "SELECT number FROM runs WHERE spider = ? AND state <> 'ended' ORDER BY number DESC LIMIT 1"
 _HOLDER = """SELECT w.id, r.held_since FROM runs r JOIN workers w ON w.id = r.owner OR w.run = r.number
     WHERE r.spider = ? AND r.state <> 'ended' AND w.id IS NOT ? ORDER BY w.id = r.owner DESC LIMIT 1"""
@@ -33,7 +33,7 @@ LOOSE_RECORDS = """DELETE FROM records WHERE version = ?1
 
 def find(connection: sqlite3.Connection, number: int, *, is_resumed: bool = False) -> Run:
     """The run of a number."""
-    row = connection.execute(f"SELECT {_COLUMNS} FROM runs WHERE number = ?", (number,)).fetchone()
+    row = connection.execute(f"SELECT {COLUMNS} FROM runs WHERE number = ?", (number,)).fetchone()
     return to_run(row, is_resumed=is_resumed)
 
 
@@ -130,7 +130,7 @@ def prune(connection: sqlite3.Connection, spider: str, keep: int) -> list[str]:
 
 
 def to_run(row: tuple[Any, ...], *, is_resumed: bool = False) -> Run:
-    """A row of _COLUMNS as a Run."""
+    """A row of COLUMNS as a Run."""
     run_id, number, spider, code, started_at, state, ended_at, accepted, whole, summary, params, kills = row
     return Run(
         id=run_id,
@@ -153,9 +153,9 @@ def listed(connection: sqlite3.Connection, spider: str | None, limit: int) -> li
     """The last runs, newest first."""
     order = "ORDER BY number DESC LIMIT ?"
     if spider is None:
-        rows = connection.execute(f"SELECT {_COLUMNS} FROM runs {order}", (limit,))
+        rows = connection.execute(f"SELECT {COLUMNS} FROM runs {order}", (limit,))
     else:
-        rows = connection.execute(f"SELECT {_COLUMNS} FROM runs WHERE spider = ? {order}", (spider, limit))
+        rows = connection.execute(f"SELECT {COLUMNS} FROM runs WHERE spider = ? {order}", (spider, limit))
     return [to_run(row) for row in rows]
 
 

@@ -124,4 +124,13 @@ _FILES = ("ALTER TABLE pages ADD COLUMN files TEXT NOT NULL DEFAULT ''",)
 # How often a process that ran the run died since it was begun or paused.
 _KILLS = ("ALTER TABLE runs ADD COLUMN kills INTEGER NOT NULL DEFAULT 0",)
 
-MIGRATIONS: tuple[tuple[str, ...], ...] = (_FIRST, _SIEVE, _INPUTS, _CRASHES, _ROBOTS_VIA, _FILES, _KILLS)
+# What the service keeps: its tokens, and the requests that it has answered.
+_NOTES = (
+    """CREATE TABLE notes(
+        kind TEXT NOT NULL, name TEXT NOT NULL, text TEXT NOT NULL, PRIMARY KEY(kind, name)
+    ) WITHOUT ROWID""",
+)
+
+MIGRATIONS: tuple[tuple[str, ...], ...] = (
+    *(_FIRST, _SIEVE, _INPUTS, _CRASHES, _ROBOTS_VIA, _FILES, _KILLS, _NOTES),
+)

@@ -167,6 +167,10 @@ class SqliteStore:
         with self._database.read() as connection:
             return runs.listed(connection, spider, limit)
 
+    def run(self, run_id: str) -> Run | None:
+        row = self._database.row(f"SELECT {runs.COLUMNS} FROM runs WHERE id = ?", run_id)
+        return None if row is None else runs.to_run(row)
+
     def holder(self, spider: str) -> tuple[str, float] | None:
         self._workers.reap_now()
         with self._database.read() as connection:
@@ -324,6 +328,25 @@ class SqliteStore:
             queue = queue_of(connection, spider, domain)
             connection.execute("UPDATE queues SET session = ? WHERE id = ?", (session, queue))
             connection.execute(_STAND_NO_MORE, (queue,))
+
+    # the service -----------------------------------------------------------------------------------------
+    def notes(self, kind: str) -> dict[str, str]:
+        return dict(self._database.rows("SELECT name, text FROM notes WHERE kind = ?", kind))
+
+    def keep_note(self, kind: str, name: str, text: str) -> None:
+        with self._database.write() as connection:
+            connection.execute("INSERT OR REPLACE INTO notes VALUES (?, ?, ?)", (kind, name, text))
+
+    def add_note(self, kind: str, name: str, text: str) -> str:
+        with self._database.write() as connection:
+            connection.execute("INSERT OR IGNORE INTO notes VALUES (?, ?, ?)", (kind, name, text))
+            sql = "SELECT text FROM notes WHERE kind = ? AND name = ?"
+            return str(connection.execute(sql, (kind, name)).fetchone()[0])
+
+    def drop_note(self, kind: str, name: str) -> bool:
+        with self._database.write() as connection:
+            sql = "DELETE FROM notes WHERE kind = ? AND name = ?"
+            return connection.execute(sql, (kind, name)).rowcount > 0
 
     def close(self) -> None:
         self._workers.close()

@@ -1,0 +1,273 @@
+"""The operations on spiders, runs and records."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from starlette.responses import FileResponse, Response
+
+from scraper.app.admin.audit import audit
+from scraper.app.admin.new_spider import check_url
+from scraper.app.one_url.explain import Asker, answer_to, explain
+from scraper.app.project import runs_of, state_of
+from scraper.app.running.end_run import last_of_each
+from scraper.errors import ScraperError, UsageError
+from scraper.ops.clock import SystemClock
+from scraper.runs import metrics
+from scraper.runs.files import RunFiles
+from scraper.service import records as records_of
+from scraper.service.events import Events, progress_of
+from scraper.service.operations import Call, Operation, Param, json_response
+from scraper.service.problems import Problem
+from scraper.service.project import Project
+from scraper.service.reading import Reader
+from scraper.service.records import FORMATS, Pages
+from scraper.service.runs import BODY, Runs, facts, order_of
+from scraper.settings import Settings
+from scraper.store import Run, Store
+
+JSON = "application/json"
+NAME = {"type": "string", "pattern": r"^[A-Za-z0-9_(][\w.() -]{0,99}$", "maxLength": 100}
+_NAMED = {"run": NAME, "spider": NAME}
+_LIMIT = {"type": "integer", "minimum": 1, "maximum": 10_000}
+_PAGE = (
+    Param(
+        "format",
+        {"type": "string", "enum": list(FORMATS)},
+        "json (a page), jsonl or csv (all)",
+    ),
+    Param(
+        "cursor", {"type": "string", "pattern": r"^[0-9]{1,15}(-[0-9]{1,9})?$"}, "`next` of the page before"
+    ),
+    Param("limit", _LIMIT, "how many at most"),
+)
+_ALL = tuple(FORMATS.values())
+# What of a summary a list of runs has; the rest is told by the run itself.
+_IN_LISTS = (
+    *("run_id", "spider", "state", "verdict", "is_accepted", "started_at", "ended_at", "seconds", "reasons"),
+    *("exit_code", "pages", "unchanged", "records", "added", "changed", "removed", "failed"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Api:
+    """What the operations work with."""
+
+    reader: Reader
+    project: Project
+    runs: Runs
+    events: Events
+    settings: Settings
+
+    # spiders and runs ---------------------------------------------------------------------------------
+    async def list_spiders(self, call: Call) -> Response:
+        """The spiders, each with its last run."""
+        spiders = await self.project.spiders()
+        last = await self.reader.call(last_runs, list(spiders))
+        return json_response({"spiders": [dict(one) | last[name] for name, one in spiders.items()]})
+
+    async def list_runs(self, call: Call) -> Response:
+        """The last runs, newest first."""
+        found = await self.reader.call(runs_listed, call.query["spider"], call.query["limit"])
+        return json_response({"runs": found})
+
+    async def start_run(self, call: Call) -> Response:
+        """Begin a run as a process of its own."""
+        order = order_of(call.body)
+        wall = SystemClock(0.0).wall()
+        run_id, is_new = await self.runs.start(order, call.query["Idempotency-Key"] or "", wall)
+        body = {"run_id": run_id, "spider": order.spider, "is_new": is_new}
+        return json_response(body, 201 if is_new else 200, {"Location": f"/runs/{run_id}"})
+
+    async def show_run(self, call: Call) -> Response:
+        """run.json; of a run that goes on, where it stands."""
+        run = await self.runs.find(call.path["run"])
+        etag = records_of.etag_of(run)
+        if run.state == "ended" and (same := records_of.not_modified(call, etag)) is not None:
+            return same
+        found = await self.reader.call(facts, run)
+        if run.state != "ended":
+            found = {**found, "progress": await self.reader.call(progress_of, run)}
+        return json_response(found, headers={"ETag": etag} if run.state == "ended" else {})
+
+    async def stop_run(self, call: Call) -> Response:
+        """Ask a run to save its state and end."""
+        run = await self.runs.find(call.path["run"])
+        await self.runs.stop(run)
+        return json_response({"run_id": run.id, "state": "stopping"}, 202, {"Location": f"/runs/{run.id}"})
+
+    async def accept_run(self, call: Call) -> Response:
+        """Take over the records of a run that was not OK."""
+        run = await self.runs.accept(await self.runs.find(call.path["run"]))
+        counts = {name: run.summary.get(name, 0) for name in ("added", "changed", "removed")}
+        return json_response({"run_id": run.id, "spider": run.spider, **counts})
+
+    async def stream_events(self, call: Call) -> Response:
+        """A run as it happens."""
+        run = await self.runs.find(call.path["run"])
+        return self.events.response(run, call.query["Last-Event-ID"] or "")
+
+    # what came of them ---------------------------------------------------------------------------------
+    async def list_records(self, call: Call) -> Response:
+        """The records of a run."""
+        run = await self.runs.find(call.path["run"])
+        done = (await self.reader.call(done_of, run)) if run.state != "ended" else 0
+        etag = records_of.etag_of(run, done, call.request.url.query, records_of.format_of(call))
+        if (same := records_of.not_modified(call, etag)) is not None:
+            return same
+
+        def read(store: Store, cursor: str, limit: int) -> records_of.Part:
+            return records_of.records_part(store, run, cursor, limit)
+
+        return await Pages(self.reader, "records", etag).response(call, read)
+
+    async def list_changes(self, call: Call) -> Response:
+        """What a run changed, or would change if it were accepted."""
+        run = await self.runs.find(call.path["run"])
+        last = await self.reader.call(records_of.last_published, run.spider)
+        etag = records_of.etag_of(run, last, call.request.url.query, records_of.format_of(call))
+        if (same := records_of.not_modified(call, etag)) is not None:
+            return same
+
+        def read(store: Store, cursor: str, limit: int) -> records_of.Part:
+            return records_of.changes_part(store, run, self.project.data, cursor, limit)
+
+        return await Pages(self.reader, "changes", etag).response(call, read)
+
+    async def show_report(self, call: Call) -> Response:
+        """The report of a run, as the run wrote it."""
+        run = await self.runs.find(call.path["run"])
+        file = RunFiles(self.project.data, run.spider, run.id).folder / "report.html"
+        if not file.is_file():
+            raise Problem(404, f"run {run.id} has no report yet", "a run writes it when it ends")
+        # Its page is text of sites in our own origin: it may run nothing and ask for nothing.
+        policy = (
+            "sandbox; default-src 'none'; style-src 'unsafe-inline'; img-src data:; frame-ancestors 'self'"
+        )
+        return FileResponse(
+            file, media_type="text/html; charset=utf-8",
+            headers={"Content-Security-Policy": policy, "Cache-Control": "private, no-cache"},
+        )  # fmt: skip
+
+    async def show_audit(self, call: Call) -> Response:
+        """The proof of politeness."""
+        run = await self.runs.find(call.path["run"])
+        domains = await self.reader.call(audit, run)
+        breaches = sum(one.breaches for one in domains)
+        return json_response({"run_id": run.id, "breaches": breaches, "domains": list(map(asdict, domains))})
+
+    async def explain_url(self, call: Call) -> Response:
+        """Would a URL be fetched, and if not, why."""
+        url, spider = check_address(call.query["url"]), call.query["spider"]
+        if spider:
+            await self.project.spider(spider)
+            done = await self.project.run("explain", "--json", "--spider", spider, url)
+            if done.code:
+                raise Problem(400, done.told, parameter="url")
+            return json_response(json.loads(done.out))
+        checks = await self.reader.call(lambda store: list(explain(url, Asker(self.settings), store)))
+        found = {"url": url, "answer": answer_to(checks), "checks": [asdict(one) for one in checks]}
+        return json_response(found)
+
+    # the service itself ---------------------------------------------------------------------------------
+    async def check_health(self, call: Call) -> Response:
+        """Whether the store can be read."""
+        try:
+            await self.reader.call(lambda store: store.runs(None, 1))
+        except ScraperError as error:
+            raise Problem(503, error.message, error.hint) from None
+        return json_response({"status": "ok"})
+
+    async def show_metrics(self, call: Call) -> Response:
+        """What Prometheus asks for."""
+        last = await self.reader.call(last_of_each)
+        return Response(metrics.render(last), media_type=metrics.MEDIA_TYPE)
+
+    def operations(self) -> list[Operation]:
+        """All that can be asked of runs and records."""
+        json_200 = {200: ((JSON,), "As asked for.")}
+        parts = {200: (_ALL, "As asked for."), 304: ((), "As you have it."), 406: ((), "In no such format.")}
+        spider = Param("spider", NAME, "of this spider alone")
+        listed = Param("limit", {"type": "integer", "minimum": 1, "maximum": 500}, "how many at most", 50)
+        key = Param(
+            "Idempotency-Key", {"type": "string", "maxLength": 200}, "any text; twice the same is one run",
+            is_header=True,
+        )  # fmt: skip
+        last = Param(
+            "Last-Event-ID", {"type": "string", "maxLength": 40}, "go on behind this event", is_header=True
+        )
+        url = Param(
+            "url", {"type": "string", "maxLength": 2000, "minLength": 1}, "an absolute URL", is_required=True
+        )
+        begun = {
+            201: ((JSON,), "The run has begun."),
+            200: ((JSON,), "It was begun with this key before."),
+            409: (("application/problem+json",), "The spider is running; `holder` names who runs it."),
+        }
+        conflict = {409: (("application/problem+json",), "Not now: the state of the run.")}
+        streams = {200: (("text/event-stream",), "Events: progress, log, end.")}
+        report = {200: (("text/html",), "The report.")}
+        asked_metrics = {200: (("text/plain",), "Metrics.")}
+        run = "/runs/{run}"
+        rows: list[tuple[str, str, str, Any, Mapping[int, Any], tuple[Param, ...]]] = [
+            ("GET", "/spiders", "read", self.list_spiders, json_200, ()),
+            ("GET", "/runs", "read", self.list_runs, json_200, (spider, listed)),
+            ("POST", "/runs", "run", self.start_run, begun, (key,)),
+            ("GET", run, "read", self.show_run, json_200 | {304: ((), "As you have it.")}, ()),
+            ("DELETE", run, "run", self.stop_run, {202: ((JSON,), "It saves its state.")} | conflict, ()),
+            ("GET", f"{run}/events", "read", self.stream_events, streams, (last,)),
+            ("GET", f"{run}/records", "read", self.list_records, parts, _PAGE),
+            ("GET", f"{run}/changes", "read", self.list_changes, parts, _PAGE),
+            ("GET", f"{run}/report", "read", self.show_report, report, ()),
+            ("GET", f"{run}/audit", "read", self.show_audit, json_200, ()),
+            ("POST", f"{run}/accept", "run", self.accept_run, json_200 | conflict, ()),
+            ("GET", "/explain", "read", self.explain_url, json_200, (url, spider)),
+            ("GET", "/healthz", "", self.check_health, json_200, ()),
+            ("GET", "/metrics", "read", self.show_metrics, asked_metrics, ()),
+        ]
+        return [
+            Operation(
+                method,
+                path,
+                scope,
+                (handle.__doc__ or "").strip(),
+                handle,
+                answers,
+                params,
+                body=BODY if path == "/runs" and method == "POST" else None,
+                is_effective=method != "GET",
+                path_params=_NAMED,
+            )
+            for method, path, scope, handle, answers, params in rows
+        ]
+
+
+def check_address(url: str) -> str:
+    """An absolute http(s) URL without its fragment; Problem 400 for anything else."""
+    try:
+        return check_url(url)
+    except UsageError as error:
+        raise Problem(400, error.message, error.hint, parameter="url") from None
+
+
+def last_runs(store: Store, names: list[str]) -> dict[str, dict[str, Any]]:
+    """The last run of each spider: "run_id", "verdict", "last_run"."""
+    found = {}
+    for name in names:
+        run = next(iter(store.runs(name, 1)), None)
+        told = {"run_id": run.id, "verdict": state_of(store, run), "last_run": run.started_at} if run else {}
+        found[name] = {"run_id": None, "verdict": None, "last_run": None} | told
+    return found
+
+
+def runs_listed(store: Store, spider: str | None, limit: int) -> list[dict[str, Any]]:
+    """Runs in few words."""
+    found = (facts(store, run) for run in runs_of(store, spider, limit))
+    return [{name: one[name] for name in _IN_LISTS if name in one} for one in found]
+
+
+def done_of(store: Store, run: Run) -> tuple[int, int]:
+    """How far a run is: another value where it has another record."""
+    progress = store.progress(run)
+    return progress.done, progress.pending

@@ -1,0 +1,94 @@
+"""A service from its options: which parts it is made of, and what must hold before it listens."""
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from starlette.applications import Starlette
+
+from scraper.app.admin.tokens import listed
+from scraper.app.options import open_store
+from scraper.errors import UsageError
+from scraper.service.access import Access, is_loopback
+from scraper.service.api import Api
+from scraper.service.application import Gate, application
+from scraper.service.events import Events
+from scraper.service.project import Project, check_folder
+from scraper.service.reading import Reader
+from scraper.service.runs import Runs
+from scraper.service.server import listen, serve
+from scraper.settings import Settings
+from scraper.store import Store
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceOptions:
+    """Where to listen, and what to serve. `store`: as typed; `names`: further hosts that are ours."""
+
+    root: Path
+    data: Path
+    settings: Settings
+    store: str | None = None
+    host: str = "127.0.0.1"
+    port: int = 8000
+    names: tuple[str, ...] = ()
+    needs_token: bool = False
+    has_mcp: bool = False
+
+
+class Service:
+    """The parts of one service."""
+
+    def __init__(self, options: ServiceOptions) -> None:
+        self.options = options
+        access = Access(options.host.lower(), frozenset(map(str.lower, options.names)), options.needs_token)
+        self.reader = Reader(self.open_store)
+        self.project = Project(options.root, options.data, options.store)
+        self.runs = Runs(self.reader, self.project)
+        self.events = Events(self.reader, options.data)
+        self.gate = Gate(self.reader, access)
+
+    def open_store(self) -> Store:
+        """A store of its own for the thread that calls."""
+        settings = self.options.settings
+        return open_store(self.options.data, settings.store, is_shared=settings.share)
+
+    def application(self) -> Starlette:
+        """The ASGI application."""
+        api = Api(self.reader, self.project, self.runs, self.events, self.options.settings)
+        return application(self.gate, api.operations(), lifespan=self._lifespan)
+
+    @asynccontextmanager
+    async def _lifespan(self, app: Any) -> AsyncIterator[None]:
+        yield
+        self.reader.close()
+
+    def end(self) -> None:
+        """Let go of everybody who listens."""
+        self.events.close()
+
+
+def run(options: ServiceOptions, tell: Callable[[str], None]) -> int:
+    """Serve a project until a signal ends it; the exit code. UsageError where it must not listen so."""
+    check_folder(options.root)
+    service = Service(options)
+    _check_access(service, options)
+    opened = listen(options.host, options.port)
+    host, port = opened.getsockname()[:2]
+    shown = f"[{host}]" if ":" in host else host
+    tell(f"serving {options.root} at http://{shown}:{port}/")
+    return serve(service.application(), opened, service.end)
+
+
+def _check_access(service: Service, options: ServiceOptions) -> None:
+    """UsageError where others could reach us and nobody has a token."""
+    tokens = service.reader.run(listed)
+    if tokens or (is_loopback(options.host) and not options.needs_token):
+        return
+    where = "--require-token" if is_loopback(options.host) else f"--host {options.host}"
+    raise UsageError(
+        f"{where} needs a token, and there is none",
+        "make one first: python -m scraper token add NAME --scope read",
+    )
