@@ -237,14 +237,12 @@ def _whole(element: Any) -> str:
 def _cells(row: Any, heads: Sequence[str]) -> Iterator[tuple[Field, str]]:
     cells = [cell for cell in row if cell.tag in ("td", "th")]
     is_pair = len(cells) == 2 and cells[0].tag == "th"
+    shared = Counter(name for cell in cells for name in classes_of(cell))
     for at, cell in enumerate(cells, 1):
-        names = classes_of(cell)
+        names = [name for name in classes_of(cell) if shared[name] == 1]
         called = ("name" if at == 1 else "value") if is_pair and not heads else ""
-        name = (
-            called
-            or (identifier(names[0]) if names else heads[at - 1] if at <= len(heads) else "")
-            or f"column_{at}"
-        )
+        head = heads[at - 1] if at <= len(heads) else ""
+        name = called or head or (identifier(names[0]) if names else "") or f"column_{at}"
         if names and not called:
             yield Field(name, f".{names[0]}"), _whole(cell)
         else:

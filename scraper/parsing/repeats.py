@@ -24,8 +24,9 @@ _NAMED = 0.3  # of the score, for which a query by names is preferred
 _PLACE = ":nth-of-type("
 
 _ASIDE = re.compile(
-    r"(?:^|[-_ ])(?:nav|navbar|menu|breadcrumbs?|pagination|pager|paging|footer|sidebar|toolbar|social|share|"
-    r"related|cookies?|languages?)(?:$|[-_ ])",
+    # What has a sidebar, or is not the footer, is no part of it.
+    r"(?:^|(?<!\bnot)(?<!\bno)(?<!\bhas)(?<!\bwith)[-_]| )(?:nav|navbar|menu|breadcrumbs?|pagination|pager|"
+    r"paging|footer|sidebar|toolbar|social|share|related|cookies?|languages?)(?:$|[-_ ])",
     re.IGNORECASE,
 )
 _ASIDE_TAGS = frozenset({"nav", "header", "footer", "aside", "select"})

@@ -123,6 +123,13 @@ _PLAIN = page(
     "<p>Some files:</p><ul>" + many("<li><a href='file-#.pdf'>File number #</a> (#0 kB)</li>") + "</ul>"
 )
 
+# As Datasette writes it: cells by their types, in what is not the footer.
+_TYPED = page(
+    "<div class='not-footer has-sidebar'><table><thead><tr><th>id<th>City<th>Country</thead><tbody>"
+    + many('<tr><td class="pk">#<td class="text">City #<td class="text">Country #')
+    + '</tbody></table><p><a href="/rows?_next=8">Next page</a></p></div>'
+)
+
 SHAPES: dict[str, tuple[str, str, int, dict[str, Any], str]] = {
     "list": (_LIST, "book", 8, {"title": "Book 1", "author": "Author 1", "url": "/book/1"}, "/?p=2"),
     "cards": (
@@ -139,6 +146,7 @@ SHAPES: dict[str, tuple[str, str, int, dict[str, Any], str]] = {
         {"town": "Town 1", "height_m": "101", "notes": "says 1 of it", "url": "/town/1"},
         "/towns/2",
     ),
+    "typed": (_TYPED, "tr", 8, {"id": "1", "city": "City 1", "country": "Country 1"}, "/rows?_next=8"),
     "old_table": (_OLD_TABLE, "tr", 8, {"code": "A-1", "qty": "10"}, "/x/2"),
     "terms": (
         _TERMS,
