@@ -1,6 +1,7 @@
 """What the answer to one request, or its failure, means for its whole domain, and for another try."""
 
 from dataclasses import replace
+from urllib.parse import urlsplit
 
 from scraper.errors import BadAnswer, ConnectFailed, FetchError, OutOfFiles, OutOfReach, Unwanted
 from scraper.http.download import Download
@@ -31,6 +32,8 @@ class Reactions:
         refused = refusal(status, response.headers, response.content)
         if status == 401 and session.has_auth(response.url):
             refused = AUTH_REFUSED
+        elif refused and refused.startswith(f"{status} ") and urlsplit(response.url).path == "/robots.txt":
+            refused = None  # a site without rules (RFC 9309 2.3.1.3), also where a spider asks for them
         if told.is_limited and (refused is None or told.rest is not None):
             return Reaction(limited=f"status {status}", rest=told.rest, budgets=told.budgets)
         if refused is None and told.rest is None and retry.is_retryable_status(status):

@@ -56,9 +56,12 @@ def chosen(urls: Iterable[str], allow: Patterns, deny: Patterns) -> list[str]:
 
 
 def compiled(patterns: Patterns) -> list["re.Pattern[str]"]:
-    """One regular expression or several, as they may be given."""
+    """One regular expression or several, as they may be given; SpiderError for what is none."""
     given = [patterns] if isinstance(patterns, str | re.Pattern) else patterns
-    return [re.compile(one) for one in given]
+    try:
+        return [re.compile(one) for one in given]
+    except (re.error, TypeError) as error:
+        raise SpiderError(f"{patterns!r:.100} is no regular expression: {error}") from None
 
 
 def _is_among(url: str, patterns: list["re.Pattern[str]"], of_none: bool) -> bool:

@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 
 from scraper.errors import Drop, SpiderError
 from scraper.model import Request
+from scraper.parsing.hrefs import compiled
 from scraper.parsing.page import Page
 from scraper.parsing.sitemap import Listed, moment
 from scraper.politeness import robots
@@ -38,10 +39,18 @@ class SitemapSpider(Spider):
     def start(self) -> Iterable[str | Request]:
         """Robots.txt of each site, and each sitemap."""
         if type(self).follow_entry is SitemapSpider.follow_entry:  # another one need not look at the rules
-            for _, callback in self.rules:
-                callback_of(self, Request("", callback).callback)
+            self._check_rules()
         self._earliest()
         return [self._first(one) if isinstance(one, str) else one for one in self.start_urls]
+
+    def _check_rules(self) -> None:
+        for rule in self.rules:
+            if not isinstance(rule, tuple | list) or len(rule) != 2:
+                raise SpiderError(
+                    f"rules has {rule!r:.100}", 'write pairs: rules = [(r"/news/", "parse_news")]'
+                )
+            compiled(rule[0])
+            callback_of(self, Request("", rule[1]).callback)
 
     def _first(self, url: str) -> Request:
         if not host_of(url):

@@ -50,7 +50,7 @@ def test_robots_txt_names_the_sitemaps_and_an_index_names_more() -> None:
 def test_without_a_word_in_robots_txt_the_sitemap_is_at_its_usual_place(robots: Any) -> None:
     web = FakeWeb({HOME + "robots.txt": robots, HOME + "sitemap.xml": urlset(HOME + "a"), HOME + "a": "a"})
     result = crawl(Pages, web)
-    assert (urls(result), result.failed) == (["a"], {})
+    assert (urls(result), result.failed, result.verdict) == (["a"], {}, "OK")
 
 
 def test_what_stands_in_place_of_robots_txt_says_nothing_about_sitemaps() -> None:
@@ -98,6 +98,22 @@ def test_a_rule_without_its_callback_is_told_before_anything_is_asked() -> None:
     with pytest.raises(SpiderError, match="did you mean parse_item"):
         crawl(Wrong, web)
     assert web.requests == []
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        (["/news/"], "write pairs"),
+        (("/news/", "parse"), "write pairs"),
+        ([("(", "parse")], "'\\(' is no regular expression"),
+    ],
+)
+def test_rules_that_are_none_are_told_before_anything_is_asked(given: Any, said: str) -> None:
+    class Wrong(Pages):
+        rules = given
+
+    with pytest.raises(SpiderError, match=said):
+        crawl(Wrong, FakeWeb({}))
 
 
 @pytest.mark.parametrize(
