@@ -1,6 +1,7 @@
 from scraper.app.running.from_python import run as run
 from scraper.errors import Drop as Drop
 from scraper.errors import Retry as Retry
+from scraper.model import Render as Render
 from scraper.model import Request as Request
 from scraper.parsing.page import Page as Page
 from scraper.spider import Spider as Spider
@@ -18,6 +19,7 @@ __all__ = [
     "File",
     "Page",
     "Record",
+    "Render",
     "Request",
     "Retry",
     "Rule",

@@ -1,7 +1,8 @@
 """What moves between the parts: frozen values without behaviour that matters."""
 
+import json
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from enum import StrEnum
 from typing import Any, NamedTuple
 
@@ -48,6 +49,37 @@ class Headers(Mapping[str, str]):
 
 
 @dataclass(frozen=True)
+class Render:
+    """How a page is rendered, in this order: `fill` (CSS: text), `click`, `scroll` to its end so many times,
+    run `script`, wait for `wait_for`; each but the script waits up to `timeout` seconds for its element.
+
+    An element is named by a CSS query, or as `text=...` by a text in it. `screenshot`: keep a picture of it.
+    """
+
+    wait_for: str = ""
+    click: Collection[str] = ()
+    fill: Mapping[str, str] = field(default_factory=dict)
+    scroll: int = 0
+    script: str = ""
+    screenshot: bool = False
+    timeout: float = 30.0
+
+    def __post_init__(self) -> None:
+        clicks = (self.click,) if isinstance(self.click, str) else tuple(self.click)
+        object.__setattr__(self, "click", clicks)
+        object.__setattr__(self, "fill", dict(self.fill))
+
+    def __hash__(self) -> int:
+        return hash((self.wait_for, self.click, tuple(self.fill.items()), self.scroll, self.script))
+
+    def said(self) -> dict[str, Any]:
+        """What differs from a plain rendering, JSON-able: the keywords that make this again."""
+        values = {one.name: getattr(self, one.name) for one in fields(self)}
+        plain = Render()
+        return {name: value for name, value in values.items() if value != getattr(plain, name)}
+
+
+@dataclass(frozen=True)
 class Request:
     """One thing to fetch and the name of the spider method that parses it.
 
@@ -56,9 +88,10 @@ class Request:
     younger than this is not asked for again; `modified_at` (epoch seconds): nor is one fetched after this,
     when the site says that the page changed last. `handle_statuses`: those of error pages and redirects that
     the callback gets, beside the spider's own. `budget`: the most pages that are asked for on from it, itself
-    among them, or (most, name), which requests of that name share. A request is known by its method, URL,
-    body, the header fields that it sets, and its callback, and is made once a run; with `dont_filter` it is
-    made each time.
+    among them, or (most, name), which requests of that name share. `render`: whether, or how, a browser
+    renders the page (None: as the setting says). A request is known by its method, URL, body, the header
+    fields that it sets, how it is rendered, and its callback, and is made once a run; with `dont_filter` it
+    is made each time.
     """
 
     url: str
@@ -75,6 +108,7 @@ class Request:
     handle_statuses: Collection[int] = ()
     modified_at: float | None = None
     budget: int | tuple[int, str] | None = None
+    render: bool | Render | None = None
 
     def __init__(
         self,
@@ -92,6 +126,7 @@ class Request:
         handle_statuses: Collection[int] = (),
         modified_at: float | None = None,
         budget: int | tuple[int, str] | None = None,
+        render: bool | Render | Mapping[str, Any] | None = None,
     ) -> None:
         # Stored by name, so that a frontier outlives the process that filled it.
         name = callback if isinstance(callback, str) else getattr(callback, "__name__", repr(callback))
@@ -111,6 +146,7 @@ class Request:
             handle_statuses=tuple(handle_statuses),
             modified_at=modified_at,
             budget=tuple(budget) if isinstance(budget, list) else budget,
+            render=Render(**render) if isinstance(render, Mapping) else render,
         )
 
 
@@ -119,10 +155,52 @@ SAVE = "save"
 
 
 @frozen
+class Loaded:
+    """What a page asked for while it was rendered, and what it got.
+
+    `kind`: document, frame, script, stylesheet, fetch, image ... `status` 0 with a `reason`: it got nothing.
+    `is_cached`: out of the run's cache; no request was sent.
+    """
+
+    url: str
+    kind: str
+    method: str = "GET"
+    status: int = 0
+    headers: Headers = field(default_factory=Headers)
+    content: bytes = b""
+    reason: str = ""
+    is_cached: bool = False
+    sent_at: float = 0.0
+
+    @property
+    def type(self) -> str:
+        """The media type, in lower case, without parameters."""
+        return str(self.headers.get("content-type", "")).partition(";")[0].strip().lower()
+
+    def json(self) -> Any:
+        """The body as JSON; ValueError where it is none."""
+        return json.loads(self.content)
+
+
+@frozen
+class Rendered:
+    """What a browser made of a page: `source` is the document as it was sent, with its `headers`.
+
+    `screenshot`: the picture as PNG, of a page that asked for one.
+    """
+
+    source: bytes
+    headers: Headers
+    loads: tuple[Loaded, ...] = ()
+    screenshot: bytes = b""
+
+
+@frozen
 class Response:
     """One HTTP answer as read: `content` after decompression, `elapsed` from send to first byte (s).
 
-    `file`: of a body that went to disk instead, its name, path, type, size and sha256.
+    `file`: of a body that went to disk instead, its name, path, type, size and sha256. `rendered`: of a page
+    that a browser rendered, whose `content` is the document that came of it.
     """
 
     url: str
@@ -132,6 +210,7 @@ class Response:
     fetched_at: float = 0.0
     elapsed: float = 0.0
     file: Mapping[str, Any] | None = None
+    rendered: Rendered | None = None
 
 
 class Verdict(StrEnum):
@@ -367,7 +446,7 @@ class Visit:
     """One request's end, as a worker hands it back and the store settles it.
 
     `rejected`: why records were not kept; `response` only where it is to be archived, under `archived_as`;
-    `notes`: what of the page could not be read.
+    `notes`: what of the page could not be read; `loads`: what it asked for while it was rendered.
     """
 
     entry: Entry
@@ -378,3 +457,5 @@ class Visit:
     response: Response | None = None
     archived_as: bytes = b""
     notes: tuple[str, ...] = ()
+    loads: tuple[Loaded, ...] = ()
+    is_rendered: bool = False

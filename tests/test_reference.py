@@ -112,6 +112,7 @@ def expected() -> dict[str, list[str]]:
     found = {name: list(members(kind)) for name, kind in KINDS.items()}
     found["Rule"] = list(members(scraper.Rule))
     found["Request"] = list(arguments(scraper.Request))
+    found["Render"] = list(fields_of(scraper.Render))
     found["File"] = list(arguments(scraper.File))
     found["Session"] = [f"submit{signature(DomainSession.submit, 1)}"]
     found["Retry and Drop"] = called({"Retry": scraper.Retry, "Drop": scraper.Drop})

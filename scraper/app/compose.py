@@ -15,11 +15,12 @@ from urllib.request import getproxies
 
 from scraper import settings as settings_of
 from scraper.app.archived.crawl_archive import Kept, Offline
-from scraper.app.options import Prepared, account_of, inputs_of
+from scraper.app.options import Prepared, account_of, inputs_of, may_render
 from scraper.engine.downloader import ThreadedDownloader
 from scraper.engine.engine import Engine
 from scraper.engine.fetcher import Fetcher, FetchOptions
 from scraper.engine.plan import Plan
+from scraper.engine.rendering import RenderOptions
 from scraper.engine.robots_cache import RobotsCache
 from scraper.errors import UsageError
 from scraper.http.adapter import budget, most_sockets
@@ -30,6 +31,7 @@ from scraper.http.saved_files import SavedFiles
 from scraper.http.session import DomainSession
 from scraper.ops.clock import Clock
 from scraper.politeness.rate_limiter import RateLimiter
+from scraper.render.tasks import Renderer
 from scraper.runs.archive import Archives, run_folders
 from scraper.runs.events import Listener
 from scraper.settings import Settings
@@ -59,7 +61,15 @@ def compose(
     archives = Archives(run_folders(prepared.options.data / found.spider), settings.max_body)
     files = saved_files_of(prepared, found.spider)
     fetcher = Fetcher(
-        prepared.spider, rules, options, clock, archives, store.in_hand, prepared.redaction, files
+        prepared.spider,
+        rules,
+        options,
+        clock,
+        archives,
+        store.in_hand,
+        prepared.redaction,
+        files,
+        rendering_of(prepared, rules),
     )
     return Engine(
         store,
@@ -90,6 +100,24 @@ def _tune_interpreter() -> None:
     # tenth of the time.
     gc.freeze()
     gc.set_threshold(50_000, 20, 50)
+
+
+def rendering_of(prepared: Prepared, rules: Rules) -> tuple[Renderer, RenderOptions] | None:
+    """The browser of a run and what it may ask for; None where nothing is rendered."""
+    found = prepared.settings
+    if not may_render(found, prepared.loaded):
+        return None
+    # Imported on first use: few runs render.
+    from scraper.render import chromium
+    from scraper.render.browser import Browser, BrowserOptions
+
+    options = RenderOptions(
+        found.render,
+        frozenset(found.render_load),
+        None if found.render_domains is None else frozenset(found.render_domains),
+        rules.allowed_domains,
+    )
+    return Browser(BrowserOptions(chromium.check(found.browser))), options
 
 
 def saved_files_of(prepared: Prepared, spider: str) -> SavedFiles:

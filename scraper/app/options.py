@@ -55,7 +55,7 @@ class Options:
 
 
 # What parsing looks at: another value, and no page stands as it was.
-_PARSING = ("allowed_domains", "max_depth", "max_links", "obey_nofollow", "headers", "user_agent")
+_PARSING = ("render", "allowed_domains", "max_depth", "max_links", "obey_nofollow", "headers", "user_agent")
 _OF_ONE_TRY = ("max_pages", "max_time")
 
 
@@ -86,6 +86,11 @@ def prepare(
     spider.params = dict(options.params)
     own = {**loaded.spider.settings, **chosen} if chosen else loaded.spider.settings
     found = settings.load(own, options.overrides, Path.cwd(), os.environ)
+    if not options.is_offline and may_render(found, loaded):
+        # Imported on first use: few runs render.
+        from scraper.render import chromium
+
+        chromium.check(found.browser)
     return Prepared(
         loaded,
         spider,
@@ -97,6 +102,11 @@ def prepare(
         options,
         redaction_of(found, spider, frozenset(options.hidden), os.environ),
     )
+
+
+def may_render(found: Settings, loaded: LoadedSpider) -> bool:
+    """Whether a run may need a browser: by its settings, or because the spider's code speaks of it."""
+    return found.render != "never" or bool({"render", "Render"} & loaded.words)
 
 
 def with_params(prepared: Prepared, params: Mapping[str, str]) -> Prepared:

@@ -90,6 +90,7 @@ def _figures(summary: Summary) -> Iterator[tuple[str, str]]:
         ("denied", "denied"),
         ("dropped", "dropped"),
         ("filtered", "duplicate requests filtered"),
+        ("rendered", "rendered"),
         ("pending", "pending"),
     ):
         if summary.get(name):

@@ -29,6 +29,25 @@ class RobotsRequest:
 
 
 @dataclass(slots=True, eq=False)
+class DomainWanted:
+    """A rendered page asks for something of another `domain`, which has to be leased first.
+
+    `refusal` is set when the owner thread has answered: empty, or why that cannot be. `is_busy`: not now.
+    """
+
+    domain: str
+    origins: tuple[str, ...] = ()
+    refusal: str = ""
+    is_busy: bool = False
+    wake: Callable[[], None] = lambda: None
+
+    def answer(self, refusal: str, *, is_busy: bool = False) -> None:
+        """Let the page go on; for the owner thread."""
+        self.refusal, self.is_busy = refusal, is_busy
+        self.wake()
+
+
+@dataclass(slots=True, eq=False)
 class Batch:
     """A domain's session and what to do with it, held by one thread at a time.
 
@@ -46,13 +65,17 @@ class Batch:
 
 @frozen
 class BatchResult:
-    """What a thread hands back: visits so far; with `ends` the batch is over."""
+    """What a thread hands back: visits so far; with `ends` the batch is over.
+
+    `wants`: what a page needs that only the owner thread can give; the batch waits for it.
+    """
 
     batch: Batch
     visits: tuple[Visit, ...] = ()
     answer: Answer | None = None
     ends: bool = True
     error: BaseException | None = None
+    wants: DomainWanted | None = None
 
 
 class Work(Protocol):
@@ -60,7 +83,7 @@ class Work(Protocol):
 
     def visits(
         self, session: DomainSession, entries: deque[Entry], goes_on: Callable[[], bool]
-    ) -> Iterator[Visit | Parsing | Wait]:
+    ) -> Iterator[Visit | Parsing | DomainWanted | Wait]:
         """Fetch and parse URLs one after the other, while it goes on."""
         ...
 
@@ -76,6 +99,10 @@ class Work(Protocol):
 
     def login(self, session: DomainSession) -> Iterator[Wait]:
         """Log in; raises LoginFailed."""
+        ...
+
+    def close(self) -> None:
+        """End what works beside the batches, a browser."""
         ...
 
 
@@ -118,7 +145,7 @@ class BatchSteps:
         self._age = 0.0
         self.is_given_up = False
 
-    def advance(self) -> Wait | None:
+    def advance(self) -> DomainWanted | Wait | None:
         """Go on until there is something to wait for; None at the batch's end, or where it failed."""
         try:
             return self._advance()
@@ -163,7 +190,7 @@ class BatchSteps:
             if self.is_given_up:
                 raise GivenUp
 
-    def _advance(self) -> Wait | None:
+    def _advance(self) -> DomainWanted | Wait | None:
         answer = None
         for step in self._steps:
             if isinstance(step, Parsing):
@@ -195,7 +222,7 @@ def _is_hop(visit: Visit) -> bool:
     return isinstance(visit.outcome, Redirected) and exchange is not None and is_redirect(exchange.status)
 
 
-def _steps(batch: Batch, work: Work) -> Iterator[Visit | Answer | Parsing | Wait]:
+def _steps(batch: Batch, work: Work) -> Iterator[Visit | Answer | Parsing | DomainWanted | Wait]:
     def goes_on() -> bool:
         return not batch.is_over
 

@@ -51,6 +51,8 @@ class DomainStats:
     filtered: int = 0
     refusals: int = 0
     limited: int = 0
+    rendered: int = 0
+    loads: int = 0
     bytes: int = 0
     connections: int = 0
     logins: int = 0
@@ -84,6 +86,7 @@ class DomainStats:
         exchange = visit.exchange
         if exchange is not None:
             self.bytes += exchange.size
+        self._count_loads(visit)
         is_doubted = isinstance(visit.outcome, Retry) and not visit.outcome.counts
         if visit.reaction.refusal and not is_doubted:
             self.refuse(visit.reaction.refusal)
@@ -118,6 +121,13 @@ class DomainStats:
                 pass
             case _:
                 assert_never(outcome)
+
+    def _count_loads(self, visit: Visit) -> None:
+        """Count a rendered page, and the requests that it sent (also those to other domains)."""
+        sent = [loaded for loaded in visit.loads if loaded.sent_at]
+        self.rendered += isinstance(visit.outcome, Fetched | Unchanged) and visit.is_rendered
+        self.loads += len(sent)
+        self.bytes += sum(len(loaded.content) for loaded in sent)
 
     def _count_queries(self, queries: Mapping[str, bool]) -> None:
         for query, is_found in queries.items():

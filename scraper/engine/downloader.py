@@ -13,9 +13,9 @@ from itertools import count
 from queue import Empty, SimpleQueue
 
 from scraper.engine.answer_watch import AnswerWatch
-from scraper.engine.batch import Batch, BatchResult, BatchSteps, Work
+from scraper.engine.batch import Batch, BatchResult, BatchSteps, DomainWanted, Work
 from scraper.engine.parse_limit import GivenUp
-from scraper.http.exchange import Asked, Until, Wait
+from scraper.http.exchange import Asked, Later, Until, Wait
 from scraper.http.http1 import Http1Exchange
 from scraper.ops.clock import Clock, monotonic
 
@@ -25,6 +25,7 @@ LONGEST_INTERVAL = 1.0
 HAND_BACK_EVERY = 0.01  # seconds; each time wakes the owner
 
 _NEW = Until(0.0)
+_AT_ONCE = Until(0.0)
 
 
 class ThreadedDownloader:
@@ -73,6 +74,7 @@ class ThreadedDownloader:
 
     def close(self) -> list[BatchResult]:
         self._loop.close()
+        self._work.close()
         return self._loop.give_up_slow(self._since_last_look(), STUCK_AFTER, is_end=True)
 
 
@@ -95,7 +97,7 @@ class IOLoop:
         self._most = most
         self._clock = clock
         self._results = results
-        self._inbox: deque[tuple[BatchSteps, Wait | None]] = deque()
+        self._inbox: deque[tuple[BatchSteps, DomainWanted | Wait | None]] = deque()
         self._selector = selectors.DefaultSelector()
         self._wakeup, wakeup_reader = socket.socketpair()
         self._wakeup.setblocking(False)
@@ -119,7 +121,7 @@ class IOLoop:
         self._since = 0.0
 
     # from any thread -----------------------------------------------------------------------------------
-    def put(self, steps: BatchSteps, wait: Wait | None) -> None:
+    def put(self, steps: BatchSteps, wait: DomainWanted | Wait | None) -> None:
         """Leave a batch to the I/O thread, with what it waits for now."""
         self._inbox.append((steps, wait))
         if self._is_asleep:
@@ -234,7 +236,7 @@ class IOLoop:
             self._blocking.discard(steps)
             self._enqueue(steps, wait)
 
-    def _enqueue(self, steps: BatchSteps, wait: Wait | None) -> None:
+    def _enqueue(self, steps: BatchSteps, wait: DomainWanted | Wait | None) -> None:
         """Put a batch where it is found when its wait is over."""
         if steps.results:
             if not self._outbox:
@@ -245,12 +247,22 @@ class IOLoop:
             self._count -= 1
         elif isinstance(wait, Until):
             heapq.heappush(self._slots, (wait.moment, next(self._tickets), steps))
+        elif isinstance(wait, DomainWanted | Later):
+            self._wait_outside(steps, wait)
         elif isinstance(wait, Asked) and wait.failure is not None:
             self._ready.append(steps)
         elif isinstance(wait, Asked) and wait.http1 is not None:
             self._answers.add(steps, wait, wait.http1)
         else:
             self._to_blocking_pool(steps)
+
+    def _wait_outside(self, steps: BatchSteps, wait: DomainWanted | Later) -> None:
+        """Leave a batch alone until its browser, or the owner thread, says that it goes on."""
+        if isinstance(wait, Later):
+            wait.tell(lambda: self.put(steps, _AT_ONCE))
+            return
+        wait.wake = lambda: self.put(steps, _AT_ONCE)
+        self._results.put([BatchResult(steps.batch, ends=False, wants=wait)])
 
     def _to_blocking_pool(self, steps: BatchSteps) -> None:
         """Give a batch to a thread of the blocking pool: an idle one, or a new one."""

@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from scraper.engine.batch import BatchResult, Downloader, RobotsRequest
 from scraper.engine.domain import Domain
 from scraper.engine.group_commit import GroupCommit
+from scraper.engine.guests import Guests
 from scraper.engine.leases import MOST_AT_ONCE, Leases, SessionMaker
 from scraper.engine.open_files import OpenFiles
 from scraper.engine.plan import Plan, Stop
@@ -71,6 +72,7 @@ class Engine:
         part = f"{run.id} again" if plan.is_again else run.id
         self._throttling = Throttling(plan, part, clock, chance, self._tell, self._scheduler.pending)
         self._group_commit = GroupCommit(store, run, self._leases, clock, self._tell)
+        self._guests = Guests(self._leases, robots_cache, self._obey, clock, self._tell)
         self._open_files = OpenFiles(self._leases, clock, self._tell)
         self._beat_at = 0.0
         self._look_at = 0.0
@@ -187,6 +189,7 @@ class Engine:
         if now < self._look_at:
             return
         taken = self._leases.take_more()
+        self._guests.look()
         self._look_at = now if len(taken) >= MOST_AT_ONCE else now + LOOK_EVERY
         for domain in taken:
             if domain.state.delay > self._throttling.max_delay and domain.due > now:
@@ -207,7 +210,7 @@ class Engine:
 
     def _let_go(self, domain: Domain) -> None:
         """Give a domain back at a batch boundary: nothing in flight, everything settled."""
-        if domain.batches or self._leases.get(domain.name) is not domain:
+        if domain.batches or domain.guests or self._leases.get(domain.name) is not domain:
             return
         if domain.unsettled:
             self._settle()
@@ -228,7 +231,7 @@ class Engine:
             return
         if domain.due > now:
             return self._leases.schedule(domain)
-        if domain.is_wanted and not domain.batches:
+        if domain.is_wanted and not (domain.batches or domain.guests):
             return self._let_go(domain)
         if domain.needs_login and domain.batches:
             return  # a login has its session to itself; the end of the other batch comes back here
@@ -254,7 +257,13 @@ class Engine:
     # what comes back -----------------------------------------------------------------------------------
     def _absorb(self, result: BatchResult) -> None:
         domain = self._leases.get(result.batch.domain)
+        if result.wants is not None:
+            self._guests.ask(result.batch, result.wants)
+            self._look_at = 0.0 if self._guests else self._look_at
+            return
         self._in_flight -= result.ends
+        if result.ends:
+            self._guests.end(result.batch)
         self._scheduler.taken_back(domain, result)
         if domain is None or result.batch not in domain.batches:
             return  # the domain was lost to another worker meanwhile

@@ -5,11 +5,12 @@ The steps are here; what an answer means for its domain stands in `reactions`, w
 """
 
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 
 from scraper.engine.archiving import to_archive
+from scraper.engine.batch import DomainWanted
 from scraper.engine.discretion import Discretion
 from scraper.engine.failed_hook import FailedHook
 from scraper.engine.file_requests import FileRequests, with_file
@@ -18,6 +19,7 @@ from scraper.engine.known_pages import KnownPages
 from scraper.engine.login_steps import LoginSteps, leaves
 from scraper.engine.parse_limit import Bounded, Parsing, too_long
 from scraper.engine.reactions import Reactions
+from scraper.engine.rendering import Rendering, RenderOptions, is_page
 from scraper.frozen import frozen
 from scraper.http import redirects
 from scraper.http.download import Download
@@ -30,6 +32,7 @@ from scraper.ops.clock import Clock
 from scraper.ops.secrets import Redaction
 from scraper.parsing.page import Page
 from scraper.politeness import retry, robots
+from scraper.render.tasks import Renderer
 from scraper.runs.archive import Archives
 from scraper.spider import Rules, Spider
 from scraper.spider.identity import ParseInputs, request_of
@@ -72,6 +75,7 @@ class Fetcher:
         in_hand: Callable[[int], AbstractContextManager[object]] = nullcontext,
         redaction: Redaction | None = None,
         files: SavedFiles | None = None,
+        rendering: tuple[Renderer, RenderOptions] | None = None,
     ) -> None:
         self._options = options
         self._in_hand = in_hand
@@ -82,6 +86,7 @@ class Fetcher:
         self._judging = Judging(spider, rules, self._known_pages, self._saved, options.max_attempts)
         self._reactions = Reactions(clock, options.max_attempts)
         self._discretion = Discretion(redaction)
+        self._rendering = Rendering(rendering[0], self._reactions, rendering[1]) if rendering else None
         self._logins = LoginSteps(spider, self._discretion)
         self._failed = FailedHook(spider, rules, options.parse_timeout)
         self._bounded = Bounded(options.parse_timeout)
@@ -95,7 +100,7 @@ class Fetcher:
 
     def visits(
         self, session: DomainSession, entries: deque[Entry], goes_on: Callable[[], bool]
-    ) -> Iterator[Visit | Parsing | Wait]:
+    ) -> Iterator[Visit | Parsing | DomainWanted | Wait]:
         """Fetch and parse URLs one after the other, while it `goes_on`; tells what has to be waited for.
 
         Where there are several (without a delay), the next request is sent as soon as an answer is here whole
@@ -118,18 +123,63 @@ class Fetcher:
             reaction = self._reactions.to(session, sent.entry, answer.response) if answer.response else None
             following = None
             is_page = reaction is PLAIN and not redirects.is_redirect(answer.exchange.status)
-            if is_page and entries and not (session.has_login or is_raising) and goes_on():
-                following = self._send_ahead(session, entries)
-            if reaction is not None:
-                yield self._parsing(sent.entry, answer, reaction, following)
-            with self._in_hand(sent.entry.id):
-                visit = self._conclude(session, sent, answer, reaction)
+            if is_page and self._is_to_render(sent, answer.response):
+                # Nothing is sent ahead: the page has the session to itself.
+                visit = yield from self._rendered(session, sent, answer, goes_on)
+            else:
+                if is_page and entries and not (session.has_login or is_raising) and goes_on():
+                    following = self._send_ahead(session, entries)
+                visit = yield from self._parsed(session, sent, answer, reaction, following)
             # The batch ends where the spider asks for a rest; what was sent ahead is asked for after it.
             sent = following if visit.reaction.is_plain else _taken_back(session, entries, following)
             yield self._discretion.visit(session, visit)
             is_raising = isinstance(visit.outcome, Failed) and visit.outcome.is_parse
             if is_raising and sent is None:
                 return  # whoever counts errors decides whether more is asked
+
+    def _parsed(
+        self,
+        session: DomainSession,
+        sent: _Sent,
+        answer: Answer,
+        reaction: Reaction | None,
+        following: "_Sent | Visit | None" = None,
+    ) -> Generator[Parsing, None, Visit]:
+        """Parse a page, or say what else became of its request."""
+        if reaction is not None:
+            yield self._parsing(sent.entry, answer, reaction, following)
+        with self._in_hand(sent.entry.id):
+            return self._conclude(session, sent, answer, reaction)
+
+    def _is_to_render(self, sent: _Sent, response: Response | None) -> bool:
+        rendering = self._rendering
+        if rendering is None or response is None or not rendering.wants(sent.request):
+            return False
+        is_wanted = 200 <= response.status < 300 or self.handles(sent.request, response.status)
+        return is_wanted and is_page(response)
+
+    def _rendered(
+        self, session: DomainSession, sent: _Sent, answer: Answer, goes_on: Callable[[], bool]
+    ) -> Generator[Parsing | DomainWanted | Wait, None, Visit]:
+        """Have a page rendered, and parse what came of that."""
+        assert self._rendering is not None and answer.response is not None
+        entry, request = sent.entry, sent.request
+        picture = yield from self._rendering.draw(session, entry, request, answer.response, goes_on)
+        if picture.response is not None:
+            answer = replace(answer, response=picture.response)
+            visit = yield from self._parsed(session, sent, answer, PLAIN)
+        else:
+            outcome = picture.outcome
+            if isinstance(outcome, Retry):
+                outcome = self._reactions.again(entry, request, outcome)
+            assert outcome is not None
+            visit = Visit(entry, outcome, answer.exchange, picture.reaction)
+        return replace(visit, notes=(*visit.notes, *picture.notes), loads=picture.loads, is_rendered=True)
+
+    def close(self) -> None:
+        """End the browser, if there is one."""
+        if self._rendering is not None:
+            self._rendering.close()
 
     def _send_ahead(self, session: DomainSession, entries: deque[Entry]) -> "_Sent | Visit | None":
         return None if hindrance(session, entries[0].url) else self._send(session, entries.popleft())
@@ -140,7 +190,9 @@ class Fetcher:
             return Visit(entry, Denied("a logout link: it would end the login"))
         body, headers = body_of(request)
         entry = self._known_pages.to_ask(entry, session.own_fields())
-        headers.update(self._known_pages.conditions(entry, request.method))
+        if self._rendering is None or not self._rendering.wants(request):
+            # Whether a shell has changed says nothing of what its scripts fill it with.
+            headers.update(self._known_pages.conditions(entry, request.method))
         download = self._saved.download(entry, request)
         if download is not None:
             headers |= download.headers

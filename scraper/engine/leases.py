@@ -8,7 +8,7 @@ from itertools import count
 from scraper.engine.batch import RobotsRequest
 from scraper.engine.domain import Domain, RefusalsSeen
 from scraper.engine.plan import Plan
-from scraper.engine.request_guard import RequestGuard
+from scraper.engine.request_guard import ForeignRules, RequestGuard
 from scraper.engine.robots_cache import RobotsCache
 from scraper.http.session import DomainSession
 from scraper.ops.clock import Clock
@@ -52,6 +52,7 @@ class Leases:
         self._connected: dict[str, int] = {}
         self._limiters = RateLimiters(clock, plan.delay, self._deadline)
         self.left: dict[str, str] = {}
+        self.foreign_rules = ForeignRules()
         self.robots_requests: dict[str, list[RobotsRequest]] = {}
         # A domain comes and goes where others wait for it; what its refusals mean is known for the whole run.
         self._refusals: dict[str, RefusalsSeen] = {}
@@ -129,8 +130,9 @@ class Leases:
             allowed,
             plan.max_wait,
             self._clock,
+            self.foreign_rules,
         )
-        session.check, session.usage = request_guard, request_guard.usage
+        session.check, session.usage, session.load_rules = request_guard, request_guard.usage, request_guard
 
     # waiting ------------------------------------------------------------------------------------------
     def schedule(self, domain: Domain) -> None:

@@ -73,6 +73,10 @@ class Reactions:
         reaction = Reaction() if is_stale else _failure_of(entry, is_own=isinstance(error, BadAnswer))
         return Visit(entry, outcome, answer.exchange, reaction)
 
+    def may_again(self, entry: Entry) -> bool:
+        """Whether a URL has tries left after this one."""
+        return entry.attempts + 1 < self._max_attempts
+
     def again(self, entry: Entry, request: Request, wish: Retry, *, is_undone: bool = False) -> Outcome:
         """Another try, unless the request may not be repeated or has had its tries."""
         if not (

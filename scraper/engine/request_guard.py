@@ -1,5 +1,6 @@
 """What a session may ask for on its own, in logins and callbacks: the same as the crawl may."""
 
+import threading
 from collections.abc import Callable, Mapping
 
 from scraper.engine.robots_cache import RETRY_ROBOTS, RobotsRules
@@ -14,6 +15,33 @@ from scraper.politeness.retry import Told
 from scraper.politeness.robots import Access
 from scraper.politeness.scope import is_inside
 from scraper.urls import domain_of, host_of, origin_of
+
+
+class ForeignRules:
+    """Robots rules that sessions asked for themselves, by origin; each is asked for once a process."""
+
+    def __init__(self) -> None:
+        self._rules: dict[str, RobotsRules] = {}
+        self._locks: dict[str, threading.Lock] = {}
+        self._lock = threading.Lock()
+
+    def get(self, origin: str, wall: float) -> RobotsRules | None:
+        """The rules of an origin at a wall moment, if they are known."""
+        rules = self._rules.get(origin)
+        return rules if rules is not None and wall < rules.until else None
+
+    def put(self, rules: RobotsRules) -> None:
+        """Keep rules."""
+        self._rules[rules.origin] = rules
+
+    def asking(self, origin: str) -> threading.Lock:
+        """What whoever asks for a robots.txt holds meanwhile."""
+        with self._lock:
+            return self._locks.setdefault(origin, threading.Lock())
+
+    def all(self) -> list[RobotsRules]:
+        """All that are known."""
+        return list(self._rules.values())
 
 
 class RequestGuard:
@@ -33,6 +61,7 @@ class RequestGuard:
         allowed_domains: frozenset[str],
         max_wait: float,
         clock: Clock,
+        foreign_rules: ForeignRules | None = None,
     ) -> None:
         self._session = session
         self._known = known
@@ -41,7 +70,7 @@ class RequestGuard:
         self._allowed_domains = allowed_domains
         self._max_wait = max_wait
         self._clock = clock
-        self._own: dict[str, RobotsRules] = {}
+        self._foreign_rules = foreign_rules or ForeignRules()
 
     def __call__(self, url: str) -> None:
         """Raise RequestDenied for a URL that may not be asked for now."""
@@ -53,6 +82,15 @@ class RequestGuard:
                 f"{bare} is outside allowed_domains",
                 "name the host there if the login leads through it",
             )
+        self.check(url)
+
+    def knows(self, url: str) -> bool:
+        """Whether the rules for a URL are here, so that `check` asks for nothing."""
+        return self._found(origin_of(url)) is not None
+
+    def check(self, url: str) -> None:
+        """Raise RequestDenied for a URL that robots.txt or a long rest forbids, wherever it is."""
+        bare = url.partition("?")[0][:200]
         self._check_wait(url, bare)
         reason = self._robots_rules(origin_of(url)).refusal(self._token, url)
         if reason is not None:
@@ -76,11 +114,21 @@ class RequestGuard:
         return limiter if isinstance(limiter, RateLimiter) else None
 
     def _robots_rules(self, origin: str) -> RobotsRules:
-        robots_rules = self._known.get(origin) or self._own.get(origin)
-        if robots_rules is None or self._clock.wall() >= robots_rules.until:
-            robots_rules = self._own[origin] = self._exempted(origin) or self._ask(origin)
+        robots_rules = self._found(origin)
+        if robots_rules is None:
+            with self._foreign_rules.asking(origin):
+                robots_rules = self._found(origin)
+                if robots_rules is None:
+                    robots_rules = self._exempted(origin) or self._ask(origin)
+                    self._foreign_rules.put(robots_rules)
             self._keep_delay(origin, robots_rules)
         return robots_rules
+
+    def _found(self, origin: str) -> RobotsRules | None:
+        wall = self._clock.wall()
+        known = self._known.get(origin)
+        is_good = known is not None and wall < known.until
+        return known if is_good else self._foreign_rules.get(origin, wall)
 
     def _keep_delay(self, origin: str, robots_rules: RobotsRules) -> None:
         limiter = self._limiter(origin)

@@ -168,6 +168,17 @@ class Jar(RequestsCookieJar):
                     self._keep(cookie, row.get("created", now), row.get("accessed", now), now)
             self._trim(now)
 
+    def mirror(self, rows: Sequence[Mapping[str, Any]], before: Sequence[Mapping[str, Any]]) -> None:
+        """Take over what a browser did to the cookies that it was given, `before`: set, changed, removed."""
+        known = {_place(row): row for row in before}
+        now = {_place(row) for row in rows}
+        changed = [row for row in rows if not _is_alike(row, known.get(_place(row)))]
+        with self._cookies_lock:
+            # One without a domain is the browser's under the host of the page, and cannot be told apart.
+            gone = [place for place, row in known.items() if row["domain"] and place not in now]
+            self._drop([self._kept[place] for place in gone if place in self._kept])
+        self.load(changed)
+
     def extract_cookies(self, response: Any, request: Any) -> None:
         """The standard library's way to `store`."""
         lines = response.info().get_all("Set-Cookie") or ()
@@ -295,6 +306,21 @@ def _fitting(sent: list[_Kept]) -> list[_Kept]:
             room -= sizes[at]
             chosen.add(at)
     return [kept for at, kept in enumerate(sent) if at in chosen]
+
+
+def _place(row: Mapping[str, Any]) -> tuple[str, str, str]:
+    return row["domain"], row["path"], row["name"]
+
+
+def _is_alike(row: Mapping[str, Any], other: Mapping[str, Any] | None) -> bool:
+    """Whether two rows say the same; a browser cuts the fraction of a moment."""
+    if (
+        other is None
+        or row["value"] != other["value"]
+        or (row["expires"] is None) != (other["expires"] is None)
+    ):
+        return False
+    return row["expires"] is None or abs(row["expires"] - other["expires"]) < 2
 
 
 def _excess(kept: list[_Kept], limit: int) -> list[_Kept]:

@@ -82,9 +82,16 @@ class Blocks:
     """What comes next may take long: a connection to open, a login, an answer that cannot be watched."""
 
 
+@dataclass(frozen=True, slots=True)
+class Later:
+    """Something outside has to happen first: `tell` calls back once it has, now or on any thread."""
+
+    tell: Callable[[Callable[[], None]], None]
+
+
 BLOCKS = Blocks()
-Wait = Until | Blocks | Asked
-"""What stands between two steps of a request: its slot, something that takes long, its answer."""
+Wait = Until | Blocks | Asked | Later
+"""What stands between two steps of a request: its slot, something that takes long, its answer, a browser."""
 
 
 def exchange(

@@ -5,7 +5,7 @@ from collections.abc import Callable, Collection, Mapping, MutableMapping
 from copy import copy
 from hashlib import blake2b
 from threading import get_ident
-from typing import Any
+from typing import Any, Protocol
 
 import requests
 from requests.adapters import BaseAdapter, HTTPAdapter
@@ -41,6 +41,18 @@ from scraper.settings.origins import is_own
 from scraper.urls import domain_of, is_public_suffix, origin_of
 
 MOST_ORIGINS = 1000  # a hostile domain has origins without end
+
+
+class LoadRules(Protocol):
+    """What a rendered page may ask for, wherever that is."""
+
+    def knows(self, url: str) -> bool:
+        """Whether `check` tells without asking for robots.txt."""
+        ...
+
+    def check(self, url: str) -> None:
+        """Raise RequestDenied for a URL that may not be asked for now."""
+        ...
 
 
 class DomainSession(requests.Session):
@@ -80,6 +92,7 @@ class DomainSession(requests.Session):
         self.clock = clock or SystemClock()
         self.check = check
         self.usage: Callable[[str], str | None] | None = None
+        self.load_rules: LoadRules | None = None
         self.host_settings = host_settings
         self.origins = origins
         self.reach = reach

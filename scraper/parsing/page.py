@@ -9,7 +9,7 @@ from lxml import etree
 from parsel import Selector, SelectorList
 
 from scraper.errors import PageTooLarge, SpiderError
-from scraper.model import Headers, Request, Response
+from scraper.model import Headers, Loaded, Request, Response
 from scraper.parsing import extraction, hrefs, refresh
 from scraper.parsing.encoding import decode, encoding_of
 from scraper.parsing.file_facts import Keeper, facts_of_content, name_of, safe_name, type_of
@@ -140,6 +140,36 @@ class Page:
             facts = self._keep(self.content, told, type_of(self.headers, told))
         self.saved.append(facts)
         return {"url": self.request.url, **facts} | ({"name": given} if given else {})
+
+    # what a browser made of it ----------------------------------------------------------------------------
+    @property
+    def source(self) -> str:
+        """The document as it was sent; of a page that was not rendered the same as `text`."""
+        rendered = self.response.rendered
+        if rendered is None:
+            return self.text
+        return decode(rendered.source, encoding_of(rendered.source, rendered.headers.get("content-type")))
+
+    @property
+    def responses(self) -> tuple[Loaded, ...]:
+        """What the page's scripts asked for while it was rendered: `url`, `status`, `type`, `json()`."""
+        rendered = self.response.rendered
+        return (
+            ()
+            if rendered is None
+            else tuple(one for one in rendered.loads if one.status and one.kind == "fetch")
+        )
+
+    @property
+    def screenshot(self) -> dict[str, Any] | None:
+        """The picture of a page with `Render(screenshot=True)`, kept as a file as by `save`; None without."""
+        rendered = self.response.rendered
+        if rendered is None or not rendered.screenshot:
+            return None
+        facts = self._keep(rendered.screenshot, "screenshot.png", "image/png")
+        if facts not in self.saved:
+            self.saved.append(facts)
+        return {"url": self.request.url, **facts}
 
     # the body ---------------------------------------------------------------------------------------------
     @property

@@ -28,7 +28,7 @@ from scraper.frozen import frozen
 from scraper.model import Entry, Headers, Response, Unchanged, Visit
 from scraper.ops.clock import SystemClock
 from scraper.ops.disk import PRIVATE, explained, open_regular
-from scraper.runs import gzip_members, warc
+from scraper.runs import gzip_members, rendered_pages, warc
 from scraper.runs.events import Event, Visited
 from scraper.runs.files import RunFiles
 from scraper.urls import canonical, fingerprint
@@ -113,15 +113,10 @@ class Archive:
     def add(self, entry: Entry, response: Response, archived_as: bytes = b"") -> None:
         """Append one response, under the fingerprint of its request or another."""
         method = _method_of(entry)
-        fields = [
-            ("WARC-Target-URI", response.url),
-            ("WARC-Date", warc.date(response.fetched_at)),
-            (IDENTITY, (archived_as or entry.fp).hex()),
-            ("WARC-Payload-Digest", warc.digest(response.content)),
-            _ANSWER,
-        ]
-        head = warc.answer_head(response.status, _phrase(response.status), _kept(response))
-        record = warc.written("response", fields, head + response.content)
+        identity = IDENTITY, (archived_as or entry.fp).hex()
+        if response.rendered is not None:
+            return self.put(rendered_pages.members(response, identity, _answer_record))
+        record = _answer_record(response, [identity])
         self._append(record)
         if method != "GET":
             self._add_request(method, response, warc.head_of(record).get("warc-record-id", ""))
@@ -201,6 +196,19 @@ def writing(
         yield (archive,)
     finally:
         archive.close()
+
+
+def _answer_record(response: Response, more: list[warc.Line]) -> bytes:
+    """An answer as a record, with `more` fields."""
+    fields = [
+        ("WARC-Target-URI", response.url),
+        ("WARC-Date", warc.date(response.fetched_at)),
+        *more,
+        ("WARC-Payload-Digest", warc.digest(response.content)),
+        _ANSWER,
+    ]
+    head = warc.answer_head(response.status, _phrase(response.status), _kept(response))
+    return warc.written("response", fields, head + response.content)
 
 
 def _phrase(status: int) -> str:
@@ -328,11 +336,12 @@ class Archives:
         with writing(to, True, CARRIED, mode=mode) as (target,):
             for place in sorted(self._places):
                 file, offset = self._files[place >> _PLACES], place & _OFFSET
-                if Path(str(file.name)).parent not in old or not is_needed(
-                    _fp_of(gzip_members.head(file.fileno(), offset))
-                ):
+                head = gzip_members.head(file.fileno(), offset)
+                if Path(str(file.name)).parent not in old or not is_needed(_fp_of(head)):
                     continue
-                target.put(os.pread(file.fileno(), gzip_members.size_at(file.fileno(), offset) or 0, offset))
+                before = min(offset, rendered_pages.span(head))
+                size = gzip_members.size_at(file.fileno(), offset) or 0
+                target.put(os.pread(file.fileno(), before + size, offset - before))
                 count += 1
         return count
 
@@ -438,16 +447,37 @@ def _hex(text: str) -> bytes:
 
 def _fp_of(fields: Mapping[str, str]) -> bytes:
     """The fingerprint of the request behind a response; empty for other records."""
-    return _hex(fields.get(IDENTITY.lower(), "")) if fields.get("warc-type") == "response" else b""
+    is_answer = fields.get("warc-type") in ("response", "conversion")
+    return _hex(fields.get(IDENTITY.lower(), "")) if is_answer else b""
 
 
 def _read(descriptor: int, offset: int, size: int, most: int) -> ArchivedPage | None:
     """The response at an offset; None for other records and for damaged ones."""
+    record = _record(descriptor, offset, size, most)
+    if record is not None and record.kind == "conversion":
+        response = rendered_pages.read(record, descriptor, offset, lambda at: _part(descriptor, at, most))
+    else:
+        response = _response(record)
+    if record is None or response is None or rendered_pages.PART.lower() in record.fields:
+        return None
+    return ArchivedPage(record.url, _hex(record.fields.get(IDENTITY.lower(), "")), response)
+
+
+def _part(descriptor: int, offset: int, most: int) -> Response | None:
+    """An answer that belongs to a rendered page."""
+    size = gzip_members.size_at(descriptor, offset) if offset >= 0 else None
+    return _response(_record(descriptor, offset, size, most)) if size else None
+
+
+def _record(descriptor: int, offset: int, size: int, most: int) -> warc.Record | None:
     content = gzip_members.unpacked(os.pread(descriptor, min(size, most), offset), most) if size else b""
-    record = warc.parsed(content)
+    return warc.parsed(content)
+
+
+def _response(record: warc.Record | None) -> Response | None:
     message = warc.message_of(record.block) if record is not None and record.kind == "response" else None
     if record is None or message is None or not message.status:
         return None
-    lines = _seen(message.lines) if IDENTITY.lower() in record.fields else message.lines
-    response = Response(record.url, message.status, Headers(lines), message.body, record.moment)
-    return ArchivedPage(record.url, _hex(record.fields.get(IDENTITY.lower(), "")), response)
+    is_ours = {IDENTITY.lower(), rendered_pages.PART.lower()} & record.fields.keys()
+    lines = _seen(message.lines) if is_ours else message.lines
+    return Response(record.url, message.status, Headers(lines), message.body, record.moment)

@@ -153,6 +153,26 @@ def positive(read: Callable[[object], float | int], what: str) -> Reader:
     return reader
 
 
+def one_of(*words: str) -> Reader:
+    def reader(value: object) -> str:
+        given = str(value).strip().lower()
+        if given not in words:
+            raise ValueError(" or ".join(words))
+        return given
+
+    return reader
+
+
+def some_of(*words: str) -> Reader:
+    def reader(value: object) -> tuple[str, ...]:
+        given = tuple(str(each).strip().lower() for each in listing(value))
+        if not set(given) <= set(words):
+            raise ValueError(f"a list of {', '.join(words)}")
+        return given
+
+    return reader
+
+
 def optional(read: Reader) -> Reader:
     def reader(value: object) -> Any:
         is_none = value is None or (isinstance(value, str) and value.strip().lower() in ("none", "null"))

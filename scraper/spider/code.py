@@ -209,3 +209,5 @@ def _words(tree: ast.Module) -> Iterator[str]:
             yield node.id
         elif isinstance(node, ast.Constant) and isinstance(node.value, str) and len(node.value) <= 64:
             yield node.value.lower()
+        elif isinstance(node, ast.keyword) and node.arg == "render":
+            yield node.arg

@@ -10,7 +10,7 @@ from urllib.parse import urlencode
 
 from scraper.errors import SpiderError
 from scraper.frozen import frozen
-from scraper.model import Entry, Request, Response
+from scraper.model import Entry, Render, Request, Response
 from scraper.parsing.encoding import bytes_of
 from scraper.urls import canonical, fingerprint, with_callback
 
@@ -43,6 +43,7 @@ def is_plain(request: Request) -> bool:
         and not request.handle_statuses
         and request.modified_at is None
         and request.budget is None
+        and request.render is None
     )
 
 
@@ -67,7 +68,13 @@ def _differences(request: Request) -> Iterator[tuple[str, Any]]:
     for name, default in _DEFAULTS.items():
         value = getattr(request, name)
         if value != default:
-            yield name, dict(value) if isinstance(value, Mapping) else value
+            yield name, _as_json(value)
+
+
+def _as_json(value: Any) -> Any:
+    if isinstance(value, Render):
+        return value.said()
+    return dict(value) if isinstance(value, Mapping) else value
 
 
 def request_of(entry: Entry) -> Request:
@@ -80,8 +87,18 @@ def request_of(entry: Entry) -> Request:
 
 # identity ---------------------------------------------------------------------------------------------------
 def exchange_identity(request: Request, canonical_url: str) -> bytes:
-    """What is asked of the server: the fingerprint of method, URL, body and the header fields set."""
-    return fingerprint(request.method, canonical_url, _body(request), _header_lines(request))
+    """What is asked of the server: the fingerprint of method, URL, body, header fields set and rendering."""
+    return fingerprint(
+        request.method, canonical_url, _body(request), _header_lines(request) + _drawn(request)
+    )
+
+
+def _drawn(request: Request) -> bytes:
+    """How a page is rendered, as far as the request itself says so: another page comes of it."""
+    if not request.render:
+        return b""
+    how = request.render.said() if isinstance(request.render, Render) else {}
+    return b"\nrender " + json.dumps(how, sort_keys=True).encode()
 
 
 def identity_of(request: Request, canonical_url: str) -> bytes:

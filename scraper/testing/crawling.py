@@ -2,6 +2,7 @@
 
 import json
 import os
+import threading
 from collections import deque
 from collections.abc import Callable, Collection, Mapping, Sequence
 from itertools import count
@@ -19,7 +20,7 @@ from scraper.engine.fetcher import Fetcher, FetchOptions
 from scraper.engine.plan import Stop
 from scraper.engine.robots_cache import RobotsCache
 from scraper.frozen import frozen
-from scraper.http.exchange import Until
+from scraper.http.exchange import Later, Until
 from scraper.http.saved_files import SavedFiles
 from scraper.http.session import DomainSession
 from scraper.model import Denied, Failed, Fetched, Unchanged, Verdict
@@ -260,6 +261,10 @@ class InlineDownloader:
             while (wait := steps.advance()) is not None:
                 if isinstance(wait, Until):
                     self._clock.sleep(wait.moment - self._clock.now())
+                elif isinstance(wait, Later):
+                    told = threading.Event()
+                    wait.tell(told.set)
+                    assert told.wait(30), "what the batch waits for does not come"
             results += steps.results
         self._idle = 0 if results or timeout > 0 else self._idle + 1
         if self._idle > MOST_IDLE:
@@ -270,4 +275,5 @@ class InlineDownloader:
 
     def close(self) -> list[BatchResult]:
         """Nobody to send home."""
+        self._work.close()
         return []

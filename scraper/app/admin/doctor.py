@@ -40,6 +40,7 @@ def examine(data: Path, url: str | None) -> Iterator[Finding]:
     """All findings, the needed ones first."""
     yield _python()
     yield from _packages()
+    yield _browser()
     yield from _settings()
     yield _folder(data)
     yield from _database(data, url)
@@ -70,6 +71,23 @@ def _packages() -> Iterator[Finding]:
         yield Finding("packages", State.GOOD, "all that are needed")
     if missing[True]:
         yield Finding("extras", State.NOTE, f"not installed: {', '.join(sorted(set(missing[True])))}")
+
+
+def _browser() -> Finding:
+    """Whether pages can be rendered; few projects need that."""
+    # Imported on first use, as for a run.
+    from scraper.render import chromium
+
+    try:
+        named = settings_of.load({}, (), Path.cwd(), os.environ).browser
+    except ScraperError:
+        named = None  # that is another finding
+    try:
+        told = chromium.check(named)
+    except ScraperError as error:
+        return Finding("browser", State.NOTE, f"{error.message}: {error.hint}")
+    sandbox = "; without its sandbox, as this is root" if chromium.is_root() else ""
+    return Finding("browser", State.GOOD, f"pages can be rendered by {told}{sandbox}")
 
 
 def _requirements() -> list[str]:

@@ -153,7 +153,7 @@ class Replayed:
                 self._note_request(record)
             elif record.kind == "revisit":
                 self._note_revisit(record)
-            elif record.kind in ("response", "resource"):
+            elif record.kind in ("response", "resource") or _is_rendered(record):
                 self._take(record, target)
 
     def _note_request(self, record: Record) -> None:
@@ -227,9 +227,14 @@ class Replayed:
         return answers
 
 
+def _is_rendered(record: Record) -> bool:
+    """Whether a conversion is the document of a page that we rendered; others are of many kinds."""
+    return record.kind == "conversion" and _IDENTITY in record.fields
+
+
 def _message(record: Record) -> Message | None:
-    """The answer in a record; a resource is one without a head."""
-    if record.kind == "resource":
+    """The answer in a record; a resource, or the document of a rendered page, is one without a head."""
+    if record.kind in ("resource", "conversion"):
         kind = record.fields.get("content-type", "")
         return Message((("Content-Type", kind),) if kind else (), record.block, status=200)
     message = warc.message_of(record.block)

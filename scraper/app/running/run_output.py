@@ -2,10 +2,10 @@
 
 import datetime
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
-from scraper.model import Deferred, Denied, Failed, Fetched, Outcome, Retry, Visit
+from scraper.model import Deferred, Denied, Failed, Fetched, Loaded, Outcome, Retry, Visit
 from scraper.ops.clock import Clock
 from scraper.runs.events import (
     DomainLeft,
@@ -114,10 +114,43 @@ class LogFile:
             self._files.reject(
                 [{"url": url, "field": field, "reason": reason} for reason, field in event.visit.rejected]
             )
-        line = _line(event)
-        if line is not None:
+        for line in _lines(event):
             at = datetime.datetime.fromtimestamp(self._clock.wall(), datetime.UTC)
             self._files.log({"at": at.isoformat(timespec="milliseconds"), **line})
+
+
+def _lines(event: Event) -> Iterator[Mapping[str, Any]]:
+    if isinstance(event, Visited):
+        yield from _load_lines(event.visit)
+    if (line := _line(event)) is not None:
+        yield line
+
+
+def _load_lines(visit: Visit) -> Iterator[Mapping[str, Any]]:
+    """What a rendered page asked for. Of one reason for many, as for pictures, there is one line."""
+    refused: dict[str, list[Loaded]] = {}
+    for loaded in visit.loads:
+        if loaded.reason and not loaded.sent_at:
+            refused.setdefault(loaded.reason, []).append(loaded)
+        else:
+            yield _load_line(visit, loaded)
+    for same in refused.values():
+        line = _load_line(visit, same[0])
+        yield {**line, "loads": len(same)} if len(same) > 1 else line
+
+
+def _load_line(visit: Visit, loaded: Loaded) -> Mapping[str, Any]:
+    """What a rendered page asked for: the answer, or why there was none."""
+    line: dict[str, Any] = {"event": "load", "url": loaded.url, "page": visit.entry.url, "kind": loaded.kind}
+    if loaded.method != "GET":
+        line["method"] = loaded.method
+    if loaded.reason:
+        line["reason"] = loaded.reason
+    if loaded.status:
+        line |= {"status": loaded.status, "size": len(loaded.content)}
+    if loaded.sent_at:
+        line["sent"] = True
+    return line
 
 
 def _line(event: Event) -> Mapping[str, Any] | None:

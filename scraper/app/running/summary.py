@@ -144,6 +144,8 @@ def summary_of(
         "retries": whole.retries,
         "filtered": whole.filtered,
         "redirected": whole.redirected,
+        "rendered": whole.rendered,
+        "loads": whole.loads,
         "requests": whole.requests,
         "bytes": whole.bytes,
         "domains": len(domain_stats),

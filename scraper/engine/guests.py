@@ -1,0 +1,97 @@
+"""Other domains that a rendered page asks something of: leased for it, with their clocks and robots.txt."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from scraper.engine.batch import Batch, DomainWanted
+from scraper.engine.domain import Domain
+from scraper.engine.leases import Leases
+from scraper.engine.robots_cache import RobotsCache, RobotsRules
+from scraper.ops.clock import Clock
+from scraper.runs.events import Listener, RobotsRead
+from scraper.urls import domain_of
+
+PATIENCE = 60.0  # seconds that a page waits for a domain that another worker has
+
+
+@dataclass(slots=True)
+class _Waiting:
+    batch: Batch
+    wanted: DomainWanted
+    until: float
+
+
+class Guests:
+    """The owner thread's side of `DomainWanted`: who waits for a domain, and who has it as a guest."""
+
+    def __init__(
+        self,
+        leases: Leases,
+        robots_cache: RobotsCache,
+        obey: Callable[[Domain, RobotsRules], None],
+        clock: Clock,
+        tell: Listener,
+    ) -> None:
+        self._leases = leases
+        self._robots_cache = robots_cache
+        self._obey = obey
+        self._clock = clock
+        self._tell = tell
+        self._waiting: list[_Waiting] = []
+        self._told: set[str] = set()
+
+    def __bool__(self) -> bool:
+        return bool(self._waiting)
+
+    def ask(self, batch: Batch, wanted: DomainWanted) -> None:
+        """Let a page have a domain, now or when it is to be had."""
+        self._waiting.append(_Waiting(batch, wanted, self._clock.now() + PATIENCE))
+        self.look()
+        if self._waiting:
+            self._leases.robots_requests.setdefault(wanted.domain, [])  # has it leased at the next look
+
+    def look(self) -> None:
+        """Tell those whose wait is over."""
+        if not self._waiting:
+            return
+        self._waiting, waiting = [], self._waiting
+        for one in waiting:
+            domain = self._leases.get(one.wanted.domain)
+            if domain is None and self._clock.now() < one.until:
+                self._waiting.append(one)
+                continue
+            self._answer(one, domain)
+
+    def _answer(self, one: _Waiting, domain: Domain | None) -> None:
+        name = one.wanted.domain
+        if name in self._leases.left:
+            one.wanted.answer(f"{name} is left alone: {self._leases.left[name]}")
+        elif domain is None:
+            self._leases.robots_requests.pop(name, None)
+            one.wanted.answer(f"{name} is being visited by another worker", is_busy=True)
+        else:
+            domain.guests.add(one.batch)
+            for origin in one.wanted.origins:
+                if (rules := self._robots_cache.find(origin)) is not None:
+                    self._obey(domain, rules)
+                    self._leases.foreign_rules.put(rules)
+            one.wanted.answer("")
+
+    def end(self, batch: Batch) -> None:
+        """A page is done with the domains that it was a guest of."""
+        for domain in list(self._leases):
+            if batch in domain.guests:
+                domain.guests.discard(batch)
+                self._learn(domain)
+                self._leases.schedule(domain)
+
+    def _learn(self, domain: Domain) -> None:
+        """Take up the rules that guests have asked for themselves."""
+        for rules in self._leases.foreign_rules.all():
+            if domain_of(rules.origin + "/") != domain.name or rules.origin in domain.robots_cache:
+                continue
+            self._obey(domain, rules)
+            if rules.origin not in self._told:
+                self._told.add(rules.origin)
+                kept = max(0.0, rules.until - self._clock.wall())
+                self._tell(RobotsRead(rules.origin, rules.status, rules.robots.hash, kept))

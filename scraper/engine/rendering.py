@@ -1,0 +1,345 @@
+"""Pages that a browser renders: each request of theirs is answered here, under the rules of all others.
+
+The browser asks, we decide: kind, scope, robots.txt, the slot at the domain's rate limiter, the session with
+its cookies. A step of a batch (see `Fetcher.visits`) waits for the browser as it waits for a server: no
+thread stands still meanwhile.
+"""
+
+from collections.abc import Callable, Generator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from scraper.engine.batch import DomainWanted
+from scraper.engine.load_cache import LoadCache
+from scraper.engine.reactions import Reactions
+from scraper.errors import OutOfReach, RequestDenied
+from scraper.frozen import frozen
+from scraper.http.exchange import BLOCKS, Answer, Later, Wait, ask, clear, hear
+from scraper.http.session import DomainSession
+from scraper.model import (
+    PLAIN,
+    Entry,
+    Failed,
+    Headers,
+    Loaded,
+    Outcome,
+    Reaction,
+    Render,
+    Rendered,
+    Request,
+    Response,
+    Retry,
+)
+from scraper.politeness import retry
+from scraper.politeness.scope import LONGEST_URL, is_inside
+from scraper.render.tasks import KINDS, Drawing, Drawn, Given, Renderer, Task, Wanted
+from scraper.urls import domain_of, host_of, origin_of
+
+NEVER, ALWAYS, AUTO = "never", "always", "auto"
+MOST_LOADS = 300  # requests of one page
+MOST_DOCUMENTS = 10  # that one page leads to by itself
+_ENDLESS = {"socket": "a WebSocket is not opened", "events": "an EventSource is an answer without end"}
+_HTML = frozenset({"", "text/html", "application/xhtml+xml"})
+# The session says who we are and what coding we read; the rest tells nothing that a server needs.
+_NOT_SENT = frozenset(
+    "user-agent accept-encoding accept-language host connection content-length priority "
+    "upgrade-insecure-requests purpose dnt pragma cache-control".split()
+)
+# They speak of the document as it was sent.
+_OF_THE_SOURCE = frozenset(
+    "etag last-modified cache-control expires age content-type content-length content-encoding "
+    "transfer-encoding refresh set-cookie set-cookie2".split()
+)
+_REFUSED = frozenset({401, 403, 451})
+
+
+@frozen
+class RenderOptions:
+    """The settings of rendering: `mode`, the kinds that are asked for beside KINDS, and from which domains
+    (None: from all) beside those that the spider crawls.
+    """
+
+    mode: str = NEVER
+    kinds: frozenset[str] = frozenset()
+    domains: frozenset[str] | None = None
+    allowed_domains: frozenset[str] = frozenset()
+
+
+@frozen
+class Picture:
+    """What came of a rendering: the page in the place of its plain answer, or an `outcome` without one."""
+
+    response: Response | None = None
+    outcome: Outcome | None = None
+    reaction: Reaction = PLAIN
+    notes: tuple[str, ...] = ()
+    loads: tuple[Loaded, ...] = ()
+
+
+@dataclass(slots=True)
+class _State:
+    """One rendering: what it asked for; `trouble` ends it at once, `doubt` when it is done."""
+
+    session: DomainSession
+    entry: Entry
+    goes_on: Callable[[], bool]
+    loads: list[Loaded] = field(default_factory=list)
+    leased: set[str] = field(default_factory=set)
+    documents: int = 0
+    last_document: Loaded | None = None
+    trouble: Picture | None = None
+    doubt: Picture | None = None
+
+
+class Rendering:
+    """Renders pages of a crawl, and answers what they ask for."""
+
+    def __init__(self, renderer: Renderer, reactions: Reactions, options: RenderOptions) -> None:
+        self._renderer = renderer
+        self._reactions = reactions
+        self._options = options
+        self._kinds = frozenset(KINDS) | options.kinds
+        self._cache = LoadCache()
+        self._refused: dict[tuple[str, str], Response] = {}
+
+    def wants(self, request: Request) -> bool:
+        """Whether the page of a request is to be rendered, if it is one."""
+        return bool(self._options.mode == ALWAYS if request.render is None else request.render)
+
+    def close(self) -> None:
+        """End the browser."""
+        self._renderer.close()
+
+    def draw(
+        self,
+        session: DomainSession,
+        entry: Entry,
+        request: Request,
+        response: Response,
+        goes_on: Callable[[], bool],
+    ) -> Generator[DomainWanted | Wait, None, Picture]:
+        """Render the page of a plain answer."""
+        state = _State(session, entry, goes_on)
+        before = session.cookies.dump()
+        drawing = self._renderer.draw(_task(session, entry, request, response, before))
+        try:
+            drawn = yield from self._serve(drawing, state)
+        finally:
+            drawing.stop()
+        if drawn is None:
+            picture = state.trouble or Picture(
+                outcome=Retry("still being rendered when the run stopped", counts=False)
+            )
+        else:
+            if drawn.cookies is not None:
+                session.cookies.mirror(drawn.cookies, before)
+            picture = self._picture(state, drawn, response)
+        return replace(picture, loads=tuple(state.loads), notes=drawn.notes if drawn else ())
+
+    def _serve(self, drawing: Drawing, state: _State) -> Generator[DomainWanted | Wait, None, Drawn | None]:
+        """Answer requests until the page is done; None where it is given up."""
+        while state.goes_on() and state.trouble is None:
+            event = drawing.next()
+            if isinstance(event, Drawn):
+                return event
+            if event is None:
+                yield Later(drawing.tell)
+                continue
+            given = yield from self._answer(state, event)
+            drawing.answer(event, given)
+        return None
+
+    # one request of the page -----------------------------------------------------------------------------
+    def _answer(self, state: _State, wanted: Wanted) -> Generator[DomainWanted | Wait, None, Given]:
+        """Answer one request, and write down what became of it."""
+        loaded = self._unasked(state, wanted)
+        if loaded is None:
+            loaded = yield from self._asked(state, wanted)
+        state.loads.append(loaded)
+        if wanted.kind == "document":
+            state.documents += 1
+            state.last_document = loaded if loaded.status else state.last_document
+        return Given(loaded.status, loaded.headers, loaded.content, loaded.reason)
+
+    def _unasked(self, state: _State, wanted: Wanted) -> Loaded | None:
+        """What becomes of a request that is not sent: refused, or answered by what is here."""
+        reason = self._refusal(state, wanted)
+        if reason:
+            return Loaded(wanted.url, wanted.kind, wanted.method, reason=reason)
+        kept = self._refused.get((wanted.method, wanted.url))
+        if kept is None and wanted.method == "GET":
+            kept = self._cache.fresh(state.session.domain, wanted, state.session.clock.wall())
+        return _loaded(wanted, kept, is_cached=True) if kept is not None else None
+
+    def _refusal(self, state: _State, wanted: Wanted) -> str:
+        """Why a request is none of ours by its kind, its place or its number; empty where it may be."""
+        if wanted.kind in _ENDLESS:
+            return _ENDLESS[wanted.kind]
+        if wanted.kind not in self._kinds:
+            return f"a rendered page is given no {wanted.kind} (setting render_load)"
+        if not wanted.url.startswith(("https://", "http://")) or len(wanted.url) > LONGEST_URL:
+            return "not a URL that is fetched"
+        if len(state.loads) >= MOST_LOADS:
+            return f"more than {MOST_LOADS} requests of one page"
+        host = host_of(wanted.url)
+        is_inside_crawl = is_inside(host, self._options.allowed_domains)
+        if wanted.kind == "document":
+            if state.documents >= MOST_DOCUMENTS:
+                return f"the page led on {MOST_DOCUMENTS} times by itself"
+            return "" if is_inside_crawl else f"outside allowed_domains: {host[:100]}"
+        near = is_inside_crawl or domain_of(wanted.url) == state.session.domain
+        if near or self._options.domains is None or is_inside(host, self._options.domains):
+            return ""
+        return f"outside render_domains: {host[:100]}"
+
+    def _asked(self, state: _State, wanted: Wanted) -> Generator[DomainWanted | Wait, None, Loaded]:
+        """Ask for it: robots.txt, slot, session, as for every other request."""
+        session = state.session
+        if (name := domain_of(wanted.url)) != session.domain and name not in state.leased:
+            needed = DomainWanted(name, (origin_of(wanted.url),))
+            yield needed
+            if needed.is_busy:
+                self._doubt(state, wanted, needed.refusal, PLAIN)
+            if needed.refusal:
+                return Loaded(wanted.url, wanted.kind, wanted.method, reason=needed.refusal)
+            state.leased.add(name)
+        try:
+            if session.load_rules is not None:
+                if not session.load_rules.knows(wanted.url):
+                    yield BLOCKS  # it asks for robots.txt
+                session.load_rules.check(wanted.url)
+        except RequestDenied as error:
+            return Loaded(wanted.url, wanted.kind, wanted.method, reason=error.message)
+        yield from clear(session, wanted.url, state.goes_on)
+        if not state.goes_on():
+            return Loaded(wanted.url, wanted.kind, wanted.method, reason="the run stopped")
+        headers = _headers(wanted) | self._cache.conditions(session.domain, wanted)
+        asked = ask(session, wanted.method, wanted.url, headers, wanted.body)
+        yield asked
+        answer = hear(session, asked)
+        return self._take(state, wanted, answer)
+
+    def _take(self, state: _State, wanted: Wanted, answer: Answer) -> Loaded:
+        """What the answer to a request of the page means for its domain, for the page, and for this run."""
+        sent_at, response, session = answer.exchange.sent_at, answer.response, state.session
+        if response is None:
+            error = answer.error
+            reason = error.message if error is not None else "no answer"
+            if error is not None and error.is_transient and not isinstance(error, OutOfReach):
+                self._doubt(state, wanted, reason, Reaction(is_failure=True))
+            return Loaded(wanted.url, wanted.kind, wanted.method, reason=reason, sent_at=sent_at)
+        if (
+            response.status == 304
+            and (kept := self._cache.renewed(session.domain, wanted, response)) is not None
+        ):
+            response = kept
+        self._heed(state, wanted, response)
+        if response.status in _REFUSED:
+            self._refused[wanted.method, wanted.url] = response
+        if wanted.method == "GET":
+            self._cache.keep(session.domain, wanted, response)
+        return replace(_loaded(wanted, response), sent_at=sent_at)
+
+    def _heed(self, state: _State, wanted: Wanted, response: Response) -> None:
+        """Do as an answer asks: a refusal by rate ends the rendering, an error is tried again after it."""
+        session, what = state.session, f"{wanted.url[:200]}: status {response.status}"
+        is_home = domain_of(wanted.url) == session.domain
+        if is_home:
+            reaction = self._reactions.to(session, state.entry, response)
+        else:
+            reaction = PLAIN
+            told = retry.told(response.status, response.headers, session.clock.wall())
+            limiter = session.limiter_of(wanted.url)
+            if told.pause and limiter is not None:
+                limiter.rest_until(session.clock.now() + told.pause)
+            if told.is_limited:
+                state.trouble = Picture(outcome=Retry(what))
+        if reaction.limited or reaction.rest:
+            state.trouble = Picture(outcome=Retry(what, counts=not reaction.limited), reaction=reaction)
+        elif retry.is_retryable_status(response.status):
+            self._doubt(state, wanted, f"status {response.status}", reaction)
+
+    @staticmethod
+    def _doubt(state: _State, wanted: Wanted, reason: str, reaction: Reaction) -> None:
+        if domain_of(wanted.url) != state.session.domain:
+            reaction = PLAIN
+        state.doubt = state.doubt or Picture(
+            outcome=Retry(f"{wanted.url[:200]}: {reason}"), reaction=reaction
+        )
+
+    # the end ---------------------------------------------------------------------------------------------
+    def _picture(self, state: _State, drawn: Drawn, response: Response) -> Picture:
+        if state.trouble is not None:
+            return state.trouble
+        if state.doubt is not None and self._reactions.may_again(state.entry):
+            return state.doubt
+        if drawn.error:
+            # What the page did to the browser it may do again, but a crash has many fathers.
+            is_ours = drawn.is_ours
+            outcome = Retry(drawn.error) if is_ours else Failed(f"rendering: {drawn.error}", "not rendered")
+            return Picture(outcome=outcome)
+        content = drawn.html.encode("utf-8", "replace")
+        if len(content) > state.session.max_body:
+            return Picture(outcome=Failed("rendering: the document is larger than max_body", "not rendered"))
+        return Picture(_rendered(state, drawn, response, content))
+
+
+def is_page(response: Response) -> bool:
+    """Whether an answer is a document that a browser can make something of."""
+    kind = str(response.headers.get("content-type", "")).partition(";")[0].strip().lower()
+    return response.file is None and kind in _HTML and bool(response.content)
+
+
+def _task(
+    session: DomainSession,
+    entry: Entry,
+    request: Request,
+    response: Response,
+    cookies: Sequence[Mapping[str, Any]],
+) -> Task:
+    return Task(
+        entry.url,
+        response.status,
+        response.headers,
+        response.content,
+        request.render if isinstance(request.render, Render) else Render(),
+        session.domain,
+        str(session.headers.get("User-Agent", "")),
+        cookies,
+    )
+
+
+def _headers(wanted: Wanted) -> dict[str, str]:
+    """The fields of a script's request that are its own."""
+    return {
+        name: value
+        for name, value in wanted.headers.items()
+        if name.lower() not in _NOT_SENT and not name.lower().startswith(("sec-", "proxy-", ":"))
+    }
+
+
+def _loaded(wanted: Wanted, response: Response, *, is_cached: bool = False) -> Loaded:
+    return Loaded(
+        wanted.url,
+        wanted.kind,
+        wanted.method,
+        response.status,
+        response.headers,
+        response.content,
+        is_cached=is_cached,
+    )
+
+
+def _rendered(state: _State, drawn: Drawn, response: Response, content: bytes) -> Response:
+    """The page in the place of its plain answer: its document is not the one that was sent."""
+    last = state.last_document
+    headers = last.headers if last is not None else response.headers
+    lines = [line for line in headers.items_all() if line[0].lower() not in _OF_THE_SOURCE]
+    source = last.content if last is not None else response.content
+    return replace(
+        response,
+        url=drawn.url.partition("#")[0] or response.url,
+        headers=Headers([*lines, ("Content-Type", "text/html; charset=utf-8")]),
+        content=content,
+        rendered=Rendered(source, headers, tuple(state.loads), drawn.screenshot),
+    )

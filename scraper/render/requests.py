@@ -1,0 +1,46 @@
+"""What Chromium's protocol says about a request (domain `Fetch`), in our words."""
+
+import base64
+from collections.abc import Mapping
+from typing import Any
+
+_KINDS = {
+    "Document": "frame",
+    "Stylesheet": "stylesheet",
+    "Script": "script",
+    "XHR": "fetch",
+    "Fetch": "fetch",
+    "Preflight": "fetch",
+    "EventSource": "events",
+    "WebSocket": "socket",
+    "Image": "image",
+    "Media": "media",
+    "TextTrack": "media",
+    "Font": "font",
+    "Ping": "beacon",
+    "CSPViolationReport": "beacon",
+}
+
+
+def kind_of(event: Mapping[str, Any]) -> str:
+    """The kind of a request that is held; that of an icon and of a worker's script stand in its fields."""
+    headers = {name.lower(): value for name, value in event["request"]["headers"].items()}
+    accept = headers.get("accept", "")
+    if accept == "text/event-stream":  # Chromium calls it an XHR
+        return "events"
+    if "prefetch" in headers.get("sec-purpose", headers.get("purpose", "")):
+        return "other"  # for a page that nobody has asked for yet
+    kind = _KINDS.get(event["resourceType"], "other")
+    if kind == "other" and event["resourceType"] == "Other":
+        is_script = headers.get("sec-fetch-dest", "") in ("worker", "sharedworker", "script")
+        return "script" if is_script or accept == "*/*" else "image" if accept.startswith("image/") else kind
+    return kind
+
+
+def body_of(request: Mapping[str, Any]) -> bytes | None:
+    """The body of a request, None where it has none."""
+    entries = request.get("postDataEntries")
+    if entries:
+        return b"".join(base64.b64decode(entry.get("bytes", "")) for entry in entries)
+    text = request.get("postData")
+    return text.encode() if text is not None else None

@@ -1,0 +1,345 @@
+"""One page after the other in one tab: what it asks for is handed out, its time is ours, its end is certain.
+
+The page lives in virtual time (`Emulation.setVirtualTimePolicy`): its timers run only while nothing that it
+asked for is on its way, so that a wait for a slot is no wait to the page, and a timer of seconds costs none.
+"""
+
+import asyncio
+import base64
+import contextlib
+from collections.abc import Awaitable, Mapping
+from typing import Any, TypeVar
+
+from scraper.errors import ScraperError
+from scraper.render.requests import body_of, kind_of
+from scraper.render.tasks import Drawing, Drawn, Given, Task, Wanted
+
+IDLE = 500  # virtual milliseconds without a request after which a page is as it stays
+SLICE = 100  # virtual milliseconds between two looks for what is waited for
+LONGEST_SETTLING = 10_000  # virtual milliseconds: some pages never rest
+STUCK_AFTER = 10.0  # seconds that a page may keep its process busy at a stretch
+STEP = 10.0  # seconds that one step of the browser may take
+AT_ONCE = 0.05  # seconds that something takes for which no time of the page has to pass
+MOST_NOTES = 20
+MOST_STARVED = 10_000  # tasks that run before virtual time is forced on
+# They speak of the way here, which was ours.
+_NOT_PASSED_ON = frozenset(
+    (
+        "content-encoding",
+        "content-length",
+        "transfer-encoding",
+        "connection",
+        "keep-alive",
+        "trailer",
+        "alt-svc",
+    )
+)
+
+T = TypeVar("T")
+
+
+class PageFailed(ScraperError):
+    """The page did something that ends its rendering."""
+
+
+class BrowserFailed(ScraperError):
+    """The browser failed, whatever the page was."""
+
+
+class Tab:
+    """A tab of Chromium. `page` and `cdp` are Playwright's; `chromium` sends what belongs to no tab."""
+
+    def __init__(self, page: Any, cdp: Any, browser_cdp: Any, frame: str) -> None:
+        self.page = page
+        self.frame = frame
+        self.frames = {frame}
+        self._cdp = cdp
+        self._browser_cdp = browser_cdp
+        self._task: Task | None = None
+        self._drawing: Drawing | None = None
+        self._futures: dict[str, asyncio.Future[Given]] = {}
+        self._requests = 0
+        self._virtual = 0
+        self._is_given = False
+        self._notes: list[str] = []
+        self._expired = asyncio.Event()
+        self._loaded = asyncio.Event()
+        self._quiet = asyncio.Event()
+        self._over: asyncio.Future[Exception] = asyncio.get_running_loop().create_future()
+        self._listen()
+
+    @property
+    def is_sound(self) -> bool:
+        """Whether another page may use it."""
+        return not self._over.done()
+
+    def end(self, reason: Exception) -> None:
+        """End what is being rendered here, and this tab with it."""
+        if not self._over.done():
+            self._over.set_result(reason)
+
+    def _listen(self) -> None:
+        page, cdp = self.page, self._cdp
+        cdp.on("Page.frameAttached", lambda event: self.frames.add(event["frameId"]))
+        cdp.on("Page.loadEventFired", lambda event: self._loaded.set())
+        cdp.on("Emulation.virtualTimeBudgetExpired", lambda event: self._expired.set())
+        page.on("crash", lambda _: self.end(BrowserFailed("the page's process crashed")))
+        page.on("pageerror", lambda error: self._note(f"script error: {str(error)[:300]}"))
+        page.on("dialog", lambda dialog: _later(self._dismiss(dialog)))
+        page.on("popup", lambda popup: _later(self._close_popup(popup)))
+        page.on("download", lambda download: self._note(f"download not taken: {download.url[:200]}"))
+        page.on("websocket", lambda socket: self._refuse(socket.url, "socket"))
+
+    def _note(self, text: str) -> None:
+        if len(self._notes) < MOST_NOTES and text not in self._notes:
+            self._notes.append(text)
+
+    async def _dismiss(self, dialog: Any) -> None:
+        self._note(f"{dialog.type} dismissed: {dialog.message[:200]}")
+        await dialog.dismiss()
+
+    async def _close_popup(self, popup: Any) -> None:
+        self._note(f"popup closed: {popup.url[:200]}")
+        await popup.close()
+
+    def _refuse(self, url: str, kind: str) -> None:
+        """Have a request logged that the browser has no way to hand out; it fails by itself."""
+        if self._drawing is not None:
+            self._drawing.put(Wanted("", url, "GET", {}, None, kind, self.page.url))
+
+    # what the page asks for ------------------------------------------------------------------------------
+    async def paused(self, event: Mapping[str, Any]) -> None:
+        """Answer a request that the browser holds: the page itself at once, all else by the drawing."""
+        task, drawing = self._task, self._drawing
+        is_main = event["resourceType"] == "Document" and event.get("frameId") == self.frame
+        if task is None or drawing is None:
+            return await self._fulfil(event, Given(reason="the page is closed"))
+        if is_main and not self._is_given:
+            self._is_given = True
+            return await self._fulfil(event, Given(task.status, task.headers, task.content))
+        request = event["request"]
+        wanted = Wanted(
+            event["requestId"],
+            request["url"].partition("#")[0],
+            request["method"],
+            request["headers"],
+            body_of(request),
+            "document" if is_main else kind_of(event),
+            self.page.url,
+        )
+        self._requests += 1
+        future = self._futures[wanted.id] = asyncio.get_running_loop().create_future()
+        self._quiet.clear()
+        drawing.put(wanted)
+        try:
+            await self._fulfil(event, await future)
+        finally:
+            self._futures.pop(wanted.id, None)
+            if not self._futures:
+                self._quiet.set()
+
+    def answer(self, id: str, given: Given) -> None:
+        """Take the answer to a request of the page."""
+        future = self._futures.get(id)
+        if future is not None and not future.done():
+            future.set_result(given)
+
+    async def _fulfil(self, event: Mapping[str, Any], given: Given) -> None:
+        id = event["requestId"]
+        # A request that the page has given up meanwhile is nobody's any more.
+        with contextlib.suppress(Exception):
+            if given.reason:
+                await self._browser_cdp.send(
+                    "Fetch.failRequest", {"requestId": id, "errorReason": "BlockedByClient"}
+                )
+                return
+            lines = [
+                {"name": name, "value": value}
+                for name, value in given.headers.items_all()
+                if name.lower() not in _NOT_PASSED_ON
+            ]
+            await self._browser_cdp.send(
+                "Fetch.fulfillRequest",
+                {
+                    "requestId": id,
+                    "responseCode": given.status,
+                    "responseHeaders": lines,
+                    "body": base64.b64encode(given.content).decode(),
+                },
+            )
+
+    # one page --------------------------------------------------------------------------------------------
+    async def draw(self, task: Task, drawing: Drawing) -> Drawn:
+        """Render one page to its end; whatever happens there ends as an `error`."""
+        self._task, self._drawing = task, drawing
+        self.frames = {self.frame}
+        self._requests = self._virtual = 0
+        self._is_given = False
+        self._notes = []
+        self._loaded.clear()
+        self._quiet.set()
+        try:
+            await self._navigate(task.url)
+            await self._act(task)
+            html = await self._do(self.page.content(), "the document", STEP)
+            picture = await self._picture() if task.render.screenshot else b""
+            return Drawn(html, self.page.url, notes=tuple(self._notes), screenshot=picture)
+        except PageFailed as error:
+            picture = await self._last_picture()
+            return Drawn(url=task.url, error=error.message, notes=tuple(self._notes), screenshot=picture)
+        finally:
+            self._task = self._drawing = None
+            for future in self._futures.values():
+                if not future.done():
+                    future.set_result(Given(reason="the page is closed"))
+
+    async def _navigate(self, url: str) -> None:
+        await self._step(self._cdp.send("Emulation.setVirtualTimePolicy", {"policy": "pause"}))
+        gone = await self._step(self._cdp.send("Page.navigate", {"url": url}))
+        if gone.get("errorText"):
+            raise PageFailed(f"the browser did not show it: {gone['errorText']}")
+
+    async def _act(self, task: Task) -> None:
+        """Do what the task asks for, and wait until the page is as it stays."""
+        render, page = task.render, self.page
+        is_busy = render.fill or render.click or render.scroll or render.script
+        if is_busy or not render.wait_for:
+            await self._settle()
+        for query, text in render.fill.items():
+            await self._do(page.locator(query).first.fill(text, timeout=0), query, render.timeout)
+        for query in render.click:
+            await self._do(page.locator(query).first.click(timeout=0), query, render.timeout)
+            await self._settle()
+        for _ in range(render.scroll):
+            down = page.evaluate("scrollTo(0, document.documentElement.scrollHeight)")
+            await self._do(down, "the end of the page", render.timeout)
+            await self._settle()
+        if render.script:
+            await self._do(self._script(render.script), "the end of the script", render.timeout)
+            await self._settle()
+        if render.wait_for:
+            await self._await(render.wait_for, render.timeout)
+
+    async def _script(self, script: str) -> None:
+        try:
+            await self.page.evaluate(script)
+        except Exception as error:
+            self._note(f"Render.script: {str(error)[:300]}")
+
+    async def _await(self, query: str, timeout: float) -> None:
+        began, found = self._virtual, self.page.locator(query)
+        while not await self._count(found, query):
+            if self._virtual - began >= timeout * 1000:
+                raise PageFailed(f"waited {timeout:g} s for {query}")
+            await self._pass(SLICE)
+        await self._rest()
+
+    async def _count(self, found: Any, query: str) -> int:
+        try:
+            return int(await self._do(found.count(), query, STEP))
+        except PageFailed as error:
+            # The document may just have been replaced; a query that cannot be read stays so.
+            if "selector" in error.message.lower():
+                raise PageFailed(f"{query!r} is no CSS query or text=...") from None
+            return 0
+
+    async def _do(self, action: Awaitable[T], query: str, timeout: float) -> T:
+        """Do something to the page, and let its time pass meanwhile, as some of it needs frames drawn."""
+        began, doing = self._virtual, asyncio.ensure_future(action)
+        try:
+            await asyncio.wait([doing], timeout=AT_ONCE)
+            while not doing.done():
+                if self._virtual - began >= timeout * 1000:
+                    raise PageFailed(f"waited {timeout:g} s for {query}")
+                await self._pass(SLICE // 2)
+                await asyncio.wait([doing], timeout=0.005)
+            if (error := doing.exception()) is not None:
+                raise PageFailed(f"{query}: {str(error).splitlines()[0][:200]}")
+            return doing.result()
+        finally:
+            doing.cancel()
+
+    async def _settle(self) -> None:
+        """Until the page is loaded and has asked for nothing for a while; some never rest."""
+        began, is_idle = self._virtual, False
+        while not (is_idle and self._loaded.is_set()) and self._virtual - began < LONGEST_SETTLING:
+            before = self._requests
+            await self._pass(IDLE)
+            is_idle = self._requests == before and not self._futures
+
+    async def _pass(self, milliseconds: int) -> None:
+        """Let so much of the page's time pass, not counting what it waits for."""
+        await self._rest()
+        self._expired.clear()
+        budget = {
+            "policy": "pauseIfNetworkFetchesPending",
+            "budget": milliseconds,
+            "maxVirtualTimeTaskStarvationCount": MOST_STARVED,
+        }
+        await self._step(self._cdp.send("Emulation.setVirtualTimePolicy", budget))
+        busy = 0.0
+        while not self._expired.is_set():
+            before = asyncio.get_running_loop().time()
+            await self._first(self._expired.wait(), 0.25)
+            busy = 0.0 if self._futures else busy + asyncio.get_running_loop().time() - before
+            if busy > STUCK_AFTER:
+                raise BrowserFailed(f"the page kept its process busy for {STUCK_AFTER:g} s")
+        self._virtual += milliseconds
+
+    async def _rest(self) -> None:
+        """Until nothing that the page asked for is on its way: how long that takes is decided elsewhere."""
+        while not self._quiet.is_set():
+            await self._first(self._quiet.wait(), 60.0)
+
+    async def _step(self, step: Awaitable[T]) -> T:
+        """One step of the browser, within its time. The page's own requests do not count."""
+        doing = asyncio.ensure_future(step)
+        try:
+            while not await self._first(asyncio.shield(doing), STEP):
+                if not self._futures:
+                    raise BrowserFailed(f"the browser did not answer for {STEP:g} s")
+            return doing.result()
+        finally:
+            doing.cancel()
+
+    async def _first(self, waited: Awaitable[Any], timeout: float) -> bool:
+        """Wait for something, or for the end of this tab, which raises; False: neither came in time."""
+        waiting = asyncio.ensure_future(waited)
+        await asyncio.wait([waiting, self._over], timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
+        if self._over.done():
+            waiting.cancel()
+            raise self._over.result()
+        if not waiting.done():
+            waiting.cancel()
+            return False
+        return True
+
+    async def _picture(self) -> bytes:
+        # Its frames are drawn in the page's time.
+        picture = self.page.screenshot(full_page=True, timeout=STEP * 1000)
+        return bytes(await self._do(picture, "the screenshot", STEP))
+
+    async def _last_picture(self) -> bytes:
+        """What the page looked like in the end, if it can still be seen."""
+        with contextlib.suppress(Exception):
+            return await self._picture()
+        return b""
+
+    async def leave(self) -> None:
+        """Show nothing: what still runs on the page ends."""
+        await self._step(self._cdp.send("Page.navigate", {"url": "about:blank"}))
+
+
+_tasks: set[asyncio.Future[Any]] = set()
+
+
+def _later(job: Awaitable[Any]) -> None:
+    """Begin something in the background that may fail without any harm."""
+
+    async def run() -> None:
+        with contextlib.suppress(Exception):
+            await asyncio.wait_for(job, STEP)
+
+    doing = asyncio.ensure_future(run())
+    _tasks.add(doing)
+    doing.add_done_callback(_tasks.discard)

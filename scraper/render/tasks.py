@@ -1,0 +1,129 @@
+"""What passes between a browser and who answers its requests: frozen values, and the handle of a page."""
+
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import field
+from queue import Empty, SimpleQueue
+from typing import Any, Protocol
+
+from scraper.frozen import frozen
+from scraper.model import Headers, Render
+
+KINDS = ("document", "frame", "script", "stylesheet", "fetch")
+"""What is asked for as it is: without these a page is not what its site means it to be."""
+MORE_KINDS = ("image", "media", "font", "beacon", "other")
+"""What is asked for only where the setting `render_load` names it."""
+
+
+@frozen
+class Task:
+    """A page to render: the answer to its plain request, which the browser gets instead of asking itself.
+
+    `profile` names the browser's storage that it uses, one for each domain; `cookies` are rows of `Jar.dump`.
+    """
+
+    url: str
+    status: int
+    headers: Headers
+    content: bytes
+    render: Render
+    profile: str
+    user_agent: str = ""
+    cookies: Sequence[Mapping[str, Any]] = ()
+
+
+@frozen
+class Wanted:
+    """A request of the page: `kind` is one of KINDS or MORE_KINDS, `socket` or `events`.
+
+    `id` is the browser's; `page`: the address of the document that is shown.
+    """
+
+    id: str
+    url: str
+    method: str
+    headers: Mapping[str, str]
+    body: bytes | None
+    kind: str
+    page: str = ""
+
+
+@frozen
+class Given:
+    """An answer for the browser; with a `reason` there is none, and the page sees a failed request."""
+
+    status: int = 0
+    headers: Headers = field(default_factory=Headers)
+    content: bytes = b""
+    reason: str = ""
+
+
+@frozen
+class Drawn:
+    """The end of a rendering: the document as text, and its address; or why there is none, in `error`.
+
+    `is_ours`: the browser failed, not the page. `cookies`: all that the profile has now, as rows for
+    `Jar.load`; None: unknown. `notes`: what went wrong in the page without ending it.
+    """
+
+    html: str = ""
+    url: str = ""
+    error: str = ""
+    is_ours: bool = False
+    cookies: Sequence[Mapping[str, Any]] | None = None
+    notes: tuple[str, ...] = ()
+    screenshot: bytes = b""
+
+
+class Drawing:
+    """One rendering under way: its events for whoever answers them, from the browser's thread."""
+
+    def __init__(self, answer: Callable[[str, Given], None], stop: Callable[[], None]) -> None:
+        self._answer = answer
+        self._stop = stop
+        self._events: SimpleQueue[Wanted | Drawn] = SimpleQueue()
+        self._lock = threading.Lock()
+        self._waiting: Callable[[], None] | None = None
+
+    def tell(self, wake: Callable[[], None]) -> None:
+        """Call `wake` once there is an event: now, or later on the browser's thread."""
+        with self._lock:
+            if self._events.empty():
+                self._waiting = wake
+                return
+        wake()
+
+    def next(self, timeout: float = 0.0) -> Wanted | Drawn | None:
+        """The next event; None if there is none within `timeout` seconds."""
+        try:
+            return self._events.get(timeout=timeout) if timeout > 0 else self._events.get_nowait()
+        except Empty:
+            return None
+
+    def put(self, event: Wanted | Drawn) -> None:
+        """Add an event; for the browser."""
+        with self._lock:
+            self._events.put(event)
+            wake, self._waiting = self._waiting, None
+        if wake is not None:
+            wake()
+
+    def answer(self, wanted: Wanted, given: Given) -> None:
+        """Give the browser what it asked for."""
+        self._answer(wanted.id, given)
+
+    def stop(self) -> None:
+        """End it: nobody wants it any more."""
+        self._stop()
+
+
+class Renderer(Protocol):
+    """What renders pages; see `browser.Browser`."""
+
+    def draw(self, task: Task) -> Drawing:
+        """Begin to render a page; callable from any thread."""
+        ...
+
+    def close(self) -> None:
+        """End the browser and all that it is doing."""
+        ...
