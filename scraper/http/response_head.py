@@ -15,7 +15,7 @@ _STATUS = re.compile(
 )
 # One field line: name, blanks before the colon, value. Without a name it is no field.
 _LINE = re.compile(r"(?:([!#$%&'*+\-.^_`|~0-9A-Za-z]+)([ \t]*):)?[ \t]*([^\n]*)\n")
-_FOLD = re.compile(r"[ \t]*\r?\n[ \t]+")
+_FOLD = re.compile(r"(?:(?<![ \t])[ \t]++)?\r?\n[ \t]++")
 _BARE_CR = re.compile(r"\r(?!\n)")
 
 

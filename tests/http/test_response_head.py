@@ -104,3 +104,11 @@ def test_a_head_with_anything_that_the_standard_forbids_is_not_clean(line: str) 
 
 def test_a_bare_carriage_return_is_a_blank_as_the_standard_says() -> None:
     assert dict(head("X: 1\rX-Inner: 2").headers) == {"X": "1 X-Inner: 2", "X-After": "a"}
+
+
+@pytest.mark.parametrize("filler", [" ", "\t", "x" + " " * 999, "\n "])
+def test_blanks_without_end_are_read_once(filler: str) -> None:
+    value = filler * (500_000 // len(filler))
+    text = f"HTTP/1.1 200 OK\r\nA: 1\r\n b\r\nX: {value}y\r\nB: 2\r\n"
+    head = parse_head(text.encode())  # would be an hour where each blank starts the search anew
+    assert (head.headers["a"], head.headers["b"]) == ("1 b", "2")
