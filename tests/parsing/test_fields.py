@@ -19,6 +19,13 @@ def test_layout_space_becomes_one_blank_and_what_is_invisible_goes() -> None:
         ("Price:\n\u00a0£51.77 incl. VAT", "51.77"),
         ("EUR 1\u00a0234,5", "1234.5"),
         ("1'234.50 CHF", "1234.50"),
+        ("-5,00 €", "-5.00"),
+        ("$-1,200.50", "-1200.50"),
+        ("-kr 6.645", "-6645"),
+        ("\u2212 3 €", "-3"),
+        ("Tea - 5 €", "5"),
+        ("5-10 €", "5"),
+        ("1.234,- €", "1234"),
         ("free", "0"),
         ("on request", None),
         ("", None),
@@ -48,3 +55,6 @@ def test_what_names_no_day_is_no_date(text: str | None) -> None:
 def test_the_order_of_day_and_month_may_be_said() -> None:
     assert date("1/2/2024", order="DMY") == datetime.date(2024, 2, 1)
     assert date("1/2/2024", order="MDY") == datetime.date(2024, 1, 2)
+    assert date("1.2.2024") == date("1. 2. 24") == datetime.date(2024, 2, 1)
+    assert date("1.2.2024", order="MDY") == datetime.date(2024, 1, 2)
+    assert date("2024.02.01") == datetime.date(2024, 2, 1)
