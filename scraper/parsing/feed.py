@@ -7,6 +7,7 @@ import html
 import json
 import re
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -21,6 +22,7 @@ from scraper.urls import join
 _MOST_ENTRIES = 50_000
 _FEEDS = frozenset(("rss", "rdf", "feed"))
 _ENTRIES = frozenset(("item", "entry"))
+_OF_FEEDS = _FEEDS | _ENTRIES | {"link", "author"}
 # Elements of other vocabularies have names like those of RSS: media:title, itunes:author, atom:link.
 _OWN = (
     "http://purl.org/rss/1.0/",
@@ -91,19 +93,28 @@ def parse(body: bytes, url: str, content_type: str | None = None) -> Feed | None
 # XML --------------------------------------------------------------------------------------------------------
 def _of_xml(text: str, url: str, is_cut: bool) -> Feed | None:
     entries: list[Entry] = []
+    authors: list[str] = []
     is_feed, next_url = False, None
     try:
-        for name, element, base in units(text, url, _ENTRIES | _FEEDS | {"link"}, but_in=_ENTRIES):
+        for name, element, base in units(text, url, _OF_FEEDS, but_in=_ENTRIES | {"source"}):
             is_feed = is_feed or name in _FEEDS or name in _ENTRIES
             if name == "link":
                 next_url = next_url or _next(element, base)
+            elif name == "author":
+                authors += _people([element])
             elif name in _ENTRIES and (entry := _entry(element, base)) is not None:
                 if len(entries) >= _MOST_ENTRIES:
                     raise Cut
                 entries.append(entry)
     except Cut:
         is_cut = True
-    return Feed(tuple(entries), next_url, is_cut) if is_feed else None
+    return Feed(_by(entries, authors), next_url, is_cut) if is_feed else None
+
+
+def _by(entries: Iterable[Entry], authors: Iterable[str | None]) -> tuple[Entry, ...]:
+    """Entries that name no author are the feed's (RFC 4287 4.2.1, JSON Feed 1.1)."""
+    known = _unique(authors)
+    return tuple(one if one.authors or not known else replace(one, authors=known) for one in entries)
 
 
 def _next(link: etree._Element, base: str) -> str | None:
@@ -124,10 +135,10 @@ def _entry(unit: etree._Element, base: str) -> Entry | None:
         title=_title(children),
         summary=_markup(children, "summary", "description"),
         content=_markup(children, "content", "content:encoded"),
-        authors=tuple(dict.fromkeys(_authors(children))),
+        authors=_unique(_authors(children)),
         published=_date(_first(children, "published", "pubdate", "issued", "dc:date", "created")),
         updated=_date(_first(children, "updated", "modified", "dcterms:modified")),
-        categories=tuple(dict.fromkeys(_categories(children))),
+        categories=_unique(_categories(children)),
         enclosures=tuple(_enclosures(children, base)),
     )
 
@@ -211,11 +222,20 @@ def _inside(div: etree._Element) -> str:
 
 
 def _authors(children: _Children) -> Iterator[str]:
-    for element in children.get("author", ()):
-        named = [text_of(child).strip() for child in element if name_of(child) == "name"]
-        yield from filter(None, named or [text_of(element).strip()])
-    for element in children.get("dc:creator", ()):
-        yield from filter(None, [text_of(element).strip()])
+    own = [*_people(children.get("author", ())), *_texts(children.get("dc:creator", ()))]
+    # An entry that was taken from another feed is by those of that feed (RFC 4287 4.2.1).
+    sources = (_children(source) for source in children.get("source", ()))
+    yield from own or (name for source in sources for name in _people(source.get("author", ())))
+
+
+def _people(elements: Iterable[etree._Element]) -> Iterator[str]:
+    for element in elements:
+        named = [child for child in element if name_of(child) == "name"]
+        yield from _texts(named) or _texts([element])
+
+
+def _texts(elements: Iterable[etree._Element]) -> list[str]:
+    return list(filter(None, (text_of(element).strip() for element in elements)))
 
 
 def _categories(children: _Children) -> Iterator[str]:
@@ -255,9 +275,9 @@ def _of_json(text: str, url: str) -> Feed | None:
     if not isinstance(feed, dict) or "jsonfeed.org/version/" not in str(feed.get("version"))[:100]:
         return None
     items = [one for one in _list(feed.get("items")) if isinstance(one, dict)]
-    entries = (_item(one, url) for one in items[:_MOST_ENTRIES])
+    entries = filter(None, (_item(one, url) for one in items[:_MOST_ENTRIES]))
     next_url = absolute(url, _text(feed.get("next_url")) or "")
-    return Feed(tuple(entry for entry in entries if entry), next_url, len(items) > _MOST_ENTRIES)
+    return Feed(_by(entries, _names(feed)), next_url, len(items) > _MOST_ENTRIES)
 
 
 def _item(item: dict[str, Any], base: str) -> Entry | None:
@@ -266,20 +286,24 @@ def _item(item: dict[str, Any], base: str) -> Entry | None:
     identity = said.get("id") or url
     if not identity:
         return None
-    people = [*_list(item.get("authors")), item.get("author")]  # the latter of version 1.0
-    names = (_text(person.get("name")) for person in people if isinstance(person, dict))
+    title = said.get("title")
     return Entry(
         id=identity,
         url=url,
-        title=said.get("title"),
+        title=html.unescape(title) if title else None,  # it is text, and some generators escape it
         summary=said.get("summary"),
         content=said.get("content_html") or said.get("content_text"),
-        authors=_unique(names),
+        authors=_unique(_names(item)),
         published=_date(said.get("date_published")),
         updated=_date(said.get("date_modified")),
         categories=_unique(map(_text, _list(item.get("tags")))),
         enclosures=tuple(_attachments(item, base)),
     )
+
+
+def _names(of: dict[str, Any]) -> list[str | None]:
+    people = [*_list(of.get("authors")), of.get("author")]  # the latter of version 1.0
+    return [_text(person.get("name")) for person in people if isinstance(person, dict)]
 
 
 def _unique(texts: Iterable[str | None]) -> tuple[str, ...]:

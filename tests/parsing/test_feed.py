@@ -1,3 +1,5 @@
+import json
+
 import pytest
 
 from scraper.parsing.feed import Enclosure, Entry, Feed, parse
@@ -59,6 +61,17 @@ def test_a_prefix_that_is_declared_nowhere_is_read_as_it_is_meant() -> None:
     )
     assert entries(f"<rss version='2.0'><channel>{item}</channel></rss>") == (
         Entry("https://a.example/1", "https://a.example/1", "One", content="Long", authors=("Ann",)),
+    )
+
+
+def test_entries_without_an_author_are_by_those_of_their_source_or_of_the_feed() -> None:
+    one = "<entry><id>1</id><author><name>Ann</name></author></entry>"
+    two = "<entry><id>2</id><source><title>o</title><author><name>Bob</name></author></source></entry>"
+    text = f"<feed xmlns='http://www.w3.org/2005/Atom'>{one}{two}<entry><id>3</id></entry><author><name>Eve</name></author></feed>"
+    assert [entry.authors for entry in entries(text)] == [("Ann",), ("Bob",), ("Eve",)]
+    feed = {"version": "https://jsonfeed.org/version/1.1", "authors": [{"name": "Ann"}]}
+    assert entries(json.dumps(feed | {"items": [{"id": 1, "title": "a &amp; b"}]})) == (
+        Entry("1", title="a & b", authors=("Ann",)),
     )
 
 
