@@ -1,10 +1,12 @@
-"""Millions of records through the end of a run: `python -m benchmarks.records FOLDER COUNT [URL]`.
+"""Millions of records through the end of a run.
 
-Two runs have COUNT records each, of which one in a hundred changed. Each step is a process of its own, and
-prints its seconds and its largest memory: publish (duplicates, changes, records.jsonl), then one export to
-each format. URL: a PostgreSQL database for the table.
+`python -m benchmarks.records FOLDER COUNT [--table URL] [STEP ...]`: two runs have COUNT records each, of
+which one in a hundred changed. Each step is a process of its own, and prints its seconds and its largest
+memory: fill, publish (repeats, changes, records.jsonl), then an export to each format. `lines` makes a
+records.jsonl without a store, for exports alone. URL: a PostgreSQL database.
 """
 
+import argparse
 import json
 import os
 import resource
@@ -81,6 +83,8 @@ def step(folder: Path, count: int, name: str, url: str) -> None:
             _publish(store, folder, count)
         store.leave()
         store.close()
+    elif name == "lines":
+        _lines(folder, count)
     else:
         target = url if name == "postgres" else str(folder / f"out.{name}")
         export(folder / Things.name / "records.jsonl", [sink_for(target, Layout((_KEY,)))])
@@ -104,16 +108,30 @@ def _publish(store: Store, folder: Path, count: int) -> None:
     files.close()
 
 
+def _lines(folder: Path, count: int) -> None:
+    (folder / Things.name).mkdir()
+    with (folder / Things.name / "records.jsonl").open("w", encoding="utf-8") as file:
+        for number in range(count):
+            file.write(f"{_record(number, 0).line}\n")
+
+
 def main() -> None:
     """Every step, one after the other."""
-    folder, count = Path(sys.argv[1]), int(sys.argv[2])
-    url = sys.argv[3] if len(sys.argv) > 3 else ""
-    if len(sys.argv) > 4:
-        return step(folder, count, sys.argv[4], url)
-    folder.mkdir(parents=True)
-    for name in ("fill", "publish", *_ENDINGS, *(["postgres"] if url else [])):
-        command = [sys.executable, "-m", "benchmarks.records", str(folder), str(count), url or "-", name]
-        subprocess.run(command, check=True, env=os.environ | {"TMPDIR": str(folder)})
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.records", description=__doc__)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("count", type=int)
+    parser.add_argument("steps", nargs="*", metavar="STEP")
+    parser.add_argument("--table", default="", metavar="URL")
+    parser.add_argument("--here", action="store_true", help=argparse.SUPPRESS)
+    given = parser.parse_intermixed_args()
+    if given.here:
+        return step(given.folder, given.count, given.steps[0], given.table)
+    given.folder.mkdir(parents=True, exist_ok=True)
+    table = ["--table", given.table] if given.table else []
+    for name in given.steps or ("fill", "publish", *_ENDINGS, *(["postgres"] if table else [])):
+        command = [sys.executable, "-m", "benchmarks.records", str(given.folder), str(given.count), *table]
+        environment = os.environ | {"TMPDIR": str(given.folder)}
+        subprocess.run([*command, "--here", name], check=True, env=environment)
 
 
 if __name__ == "__main__":

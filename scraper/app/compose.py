@@ -191,6 +191,7 @@ def plan_of(
         has_login=type(spider).login is not Spider.login,
         allowed_domains=allowed_domains,
         pages_per_domain=settings.pages_per_domain,
+        group_of=settings_of.grouping(settings),
         sockets=budget(most_sockets(), threads_of(settings))[1],
     )
 

@@ -166,11 +166,16 @@ class Engine:
         if self._listeners:
             self._tell(self._status(now))
         for name in self._store.heartbeat():
-            domain = self._leases.get(name)
-            if domain is not None and now - domain.leased_at >= HOLD:
-                domain.is_wanted = True
-                domain.end_batches()
-                self._let_go(domain)
+            group = self._leases.groups.give_way(name)
+            for each in (name,) if group is None else group:
+                self._hand_over(each, now)
+
+    def _hand_over(self, name: str, now: float) -> None:
+        domain = self._leases.get(name)
+        if domain is not None and now - domain.leased_at >= HOLD:
+            domain.is_wanted = True
+            domain.end_batches()
+            self._let_go(domain)
 
     def _status(self, now: float) -> Ticked:
         domains = sorted(self._leases, key=lambda domain: -domain.due)
@@ -235,8 +240,11 @@ class Engine:
             return self._let_go(domain)
         if domain.needs_login and domain.batches:
             return  # a login has its session to itself; the end of the other batch comes back here
+        if not self._leases.groups.begin(domain.name):
+            return  # the end of the other's batch comes back here
         batch = self._scheduler.next_batch(domain)
         if batch is None:
+            self._end_turn(domain)
             return self._run_dry(domain)
         # The batch is early; the rate limiter alone decides when it may send.
         domain.limiter.rest_until(domain.state.rest_until)
@@ -292,10 +300,17 @@ class Engine:
             if domain.session.has_login:
                 self._tell(Noted(f"{domain.name}: login form sent"))
         self._let_hops_pass(result)
+        self._end_turn(domain)
         self._leases.keep_connected(domain)
         self._leases.schedule(domain)
         if domain.is_wanted:
             self._let_go(domain)
+
+    def _end_turn(self, domain: Domain) -> None:
+        """Let those go on that wait for the domain, as they share a pace with it."""
+        for name in self._leases.groups.end(domain.name):
+            if (waiting := self._leases.get(name)) is not None:
+                self._leases.schedule(waiting)
 
     def _let_hops_pass(self, result: BatchResult) -> None:
         """A redirect hop is the next request of its domain, before what is in hand there."""

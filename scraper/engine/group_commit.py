@@ -59,7 +59,9 @@ class GroupCommit:
         if not visits:
             return False, []
         touched = [one for name in _domains(visits) if (one := self._leases.get(name)) is not None]
-        settled = self._store.settle(self._run, visits, [domain.update() for domain in touched])
+        updates = [domain.update() for domain in touched]
+        updates += self._leases.groups.updates(domain.name for domain in touched)
+        settled = self._store.settle(self._run, visits, updates)
         for name in settled.lost:
             self._leases.lose(name)
         for visit in visits:

@@ -7,6 +7,7 @@ from itertools import count
 
 from scraper.engine.batch import RobotsRequest
 from scraper.engine.domain import Domain, RefusalsSeen
+from scraper.engine.groups import LEFT_ALONE, Groups
 from scraper.engine.plan import Plan
 from scraper.engine.request_guard import ForeignRules, RequestGuard
 from scraper.engine.robots_cache import RobotsCache
@@ -15,7 +16,7 @@ from scraper.ops.clock import Clock
 from scraper.politeness import learned, throttle
 from scraper.politeness.rate_limiter import RateLimiter, RateLimiters
 from scraper.runs.events import DomainLeft, Listener, Noted, Postponed
-from scraper.store import Lease, Run, Store
+from scraper.store import DomainUpdate, Lease, Run, Store
 from scraper.urls import domain_of
 
 MOST_DOMAINS = 2000
@@ -50,7 +51,8 @@ class Leases:
         self._heap: list[tuple[float, int, Domain]] = []
         self._tickets = count(1)
         self._connected: dict[str, int] = {}
-        self._limiters = RateLimiters(clock, plan.delay, self._deadline)
+        self.groups = Groups(store, run, plan.group_of, clock, self._deadline)
+        self._limiters = RateLimiters(clock, plan.delay, self._deadline, self._group_limiter)
         self.left: dict[str, str] = {}
         self.foreign_rules = ForeignRules()
         self.robots_requests: dict[str, list[RobotsRequest]] = {}
@@ -59,6 +61,10 @@ class Leases:
 
     def _deadline(self) -> float:
         return self._store.deadline
+
+    def _group_limiter(self, domain: str) -> RateLimiter | None:
+        group = self.groups.of(domain)
+        return None if group is None else group.limiter
 
     def __iter__(self) -> Iterator[Domain]:
         return iter(self._domains.values())
@@ -74,12 +80,20 @@ class Leases:
     def take_more(self) -> list[Domain]:
         """Lease domains with pending URLs or robots requests; return those that are new."""
         leases = [self._store.lease_domain(self._run, name) for name in list(self.robots_requests)]
-        taken = [self._open(lease) for lease in leases if lease is not None]
+        taken = [self._open(lease) for lease in leases if lease is not None and self._may_open(lease)]
         room = min(MOST_AT_ONCE, MOST_DOMAINS - len(self._domains))
         if room > 0:
             before = self._clock.now() + self._plan.max_wait
-            taken += [self._open(lease) for lease in self._store.lease(self._run, room, before)]
+            more = self._store.lease(self._run, room, before)
+            taken += [self._open(lease) for lease in more if self._may_open(lease)]
         return taken
+
+    def _may_open(self, lease: Lease) -> bool:
+        """Whether the domain's group is ours; else the domain is given back for a while."""
+        if self.groups.join(lease.domain, self._plan.delay):
+            return True
+        self._store.release([DomainUpdate(lease, max(lease.due, self._clock.now() + LEFT_ALONE))])
+        return False
 
     def _open(self, lease: Lease) -> Domain:
         plan = self._plan
@@ -101,6 +115,7 @@ class Leases:
             concurrency=plan.concurrency,
             last_sent=state.sent_at,
             deadline=self._deadline,
+            group=self._group_limiter(lease.domain),
         )
         limiter.rest_until(state.rest_until)
         self._limiters.hold(lease.domain, limiter)
@@ -210,17 +225,26 @@ class Leases:
         if foreign:
             self.robots_requests[domain.name] = foreign
         self._store.release([domain.update()])
+        self._leave_group(domain.name)
         self._limiters.let_go(domain.name)
         self._disconnect(domain)
 
+    def _leave_group(self, name: str) -> None:
+        for waiting in map(self.get, self.groups.leave(name)):
+            if waiting is not None:
+                self.schedule(waiting)
+
     def lose(self, name: str) -> None:
-        """Forget a domain that belongs to another worker now."""
+        """Forget a domain, or all of a group, that belongs to another worker now."""
+        for member in self.groups.lost(name):
+            self.lose(member)
         domain = self._domains.pop(name, None)
         if domain is not None:
             self._limiters.let_go(name)
             self._disconnect(domain)
             domain.ticket = 0
             domain.end_batches()
+            self._leave_group(name)
             self._tell(Noted(f"{name} was taken over by another worker"))
 
     def give_all_back(self) -> None:
@@ -230,5 +254,6 @@ class Leases:
             if reason is not None:
                 for entry in self._store.take(self._run, domain.lease, MOST_NAMED):
                     self._tell(Postponed(entry.url, reason))
-        self._store.release([domain.update() for domain in self])
+        names = list(self._domains)
+        self._store.release([*(domain.update() for domain in self), *self.groups.updates(names)])
         self._domains.clear()

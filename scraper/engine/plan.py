@@ -1,6 +1,6 @@
 """What the crawl loop obeys, and why it ends."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import field
 from enum import StrEnum
 
@@ -24,6 +24,7 @@ class Plan:
     """The settings that the loop obeys; see DESIGN 3.5 for their meaning and units.
 
     `token` is our product token in robots.txt; `sockets` how many idle connections may be kept open;
+    `group_of` names the politeness group of a domain, or none;
     `is_again`: the run is gone on with after its end, and asks those again that refused it.
     """
 
@@ -45,3 +46,4 @@ class Plan:
     sockets: int = 1000
     is_again: bool = False
     pages_per_domain: Mapping[str, int] = field(default_factory=dict)
+    group_of: Callable[[str], str] = lambda domain: ""

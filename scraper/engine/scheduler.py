@@ -86,7 +86,7 @@ class Scheduler:
 
     def top_up(self, domain: Domain, batch: Batch) -> None:
         """Without a delay a thread goes from URL to URL: waking the owner costs more than a page."""
-        if domain.pace.delay > 0 or batch.is_over:
+        if domain.pace.delay > 0 or batch.is_over or self._plan.group_of(domain.name):
             return
         while (
             len(batch.entries) < IN_HAND and (entry := self._next_entry(domain, is_behind=True)) is not None

@@ -22,7 +22,8 @@ class RateLimiter:
     with more, starts are spaced by the delay. A slot is taken before anyone waits for it, so no two callers
     can get the same one; who woke late moves those behind. `due`: the next slot. `min_gap`: the smallest
     distance seen between two sends (s). `deadline`: nothing is let through later than this moment, which may
-    move on.
+    move on. `group`: the rate limiter of all domains that share a pace with this one: whatever passes here
+    passes there, and has there the delay of the domain that was asked last.
     """
 
     def __init__(
@@ -34,8 +35,10 @@ class RateLimiter:
         concurrency: int = 1,
         last_sent: float = 0.0,
         deadline: Callable[[], float] = for_ever,
+        group: "RateLimiter | None" = None,
     ) -> None:
         self.delay = delay
+        self.group = group
         self.last_sent = last_sent or -math.inf
         self.min_gap = math.inf
         self.sends = 0
@@ -50,7 +53,8 @@ class RateLimiter:
     @property
     def due(self) -> float:
         """The next slot: a delay after what it counts from, and not within a rest; never the sum of both."""
-        return max(self._counts_from + self.delay, self._rest)
+        own = max(self._counts_from + self.delay, self._rest)
+        return own if self.group is None else max(own, self.group.due)
 
     def wait(self, ahead: float = 0.0) -> bool:
         """Sleep until `ahead` seconds before the next slot, without taking it; whether that took any time."""
@@ -75,8 +79,17 @@ class RateLimiter:
                 if now > self._deadline():
                     # The domain may be another's: whether it is, the owner thread is about to learn.
                     slot = max(slot, now + LOOK_AGAIN)
-                if slot <= now:
+                is_free = slot <= now
+                if is_free and self.group is None:
                     return self._note(now)
+            if is_free and self.group is not None:
+                return self._enter_group(self.group)
+
+    def _enter_group(self, group: "RateLimiter") -> None:
+        group.enter()
+        with self._lock:
+            self._note(group.last_sent)
+            group.slow_to(self.delay)
 
     def _note(self, sent_at: float) -> None:
         gap = sent_at - self.last_sent
@@ -90,10 +103,14 @@ class RateLimiter:
         """Count the delay from this first byte."""
         if self._is_serial:
             self._count_from_now()
+        if self.group is not None:
+            self.group.answered()
 
     def failed(self) -> None:
         """Count the delay from the end of a failed exchange."""
         self._count_from_now()
+        if self.group is not None:
+            self.group.failed()
 
     def slow_to(self, delay: float) -> None:
         """Change the delay; a longer one counts from the last send already."""
@@ -117,10 +134,17 @@ class RateLimiters:
     processes do not see it.
     """
 
-    def __init__(self, clock: Clock, delay: float, deadline: Callable[[], float] = for_ever) -> None:
+    def __init__(
+        self,
+        clock: Clock,
+        delay: float,
+        deadline: Callable[[], float] = for_ever,
+        group_of: Callable[[str], RateLimiter | None] = lambda domain: None,
+    ) -> None:
         self._clock = clock
         self._delay = delay
         self._deadline = deadline
+        self._group_of = group_of
         self._held: dict[str, RateLimiter] = {}
         self._lent: dict[str, RateLimiter] = {}
         self._lock = threading.Lock()
@@ -132,7 +156,9 @@ class RateLimiters:
             if held is not None:
                 return held
             if domain not in self._lent:
-                self._lent[domain] = RateLimiter(self._clock, self._delay, deadline=self._deadline)
+                self._lent[domain] = RateLimiter(
+                    self._clock, self._delay, deadline=self._deadline, group=self._group_of(domain)
+                )
             return self._lent[domain]
 
     def hold(self, domain: str, limiter: RateLimiter) -> None:

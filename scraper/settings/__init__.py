@@ -1,7 +1,7 @@
 """Settings: few, typed, read from five sources, and every mistake told at once."""
 
 import re
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import field, fields
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
@@ -76,6 +76,7 @@ class Settings:
     csv_safe: bool = _setting(True, values.switch)
     robots_exempt: Mapping[str, str] = _setting({}, http_values.robots_exempt)
     legacy_tls: Mapping[str, str] = _setting({}, http_values.legacy_tls)
+    politeness_group: Mapping[str, str] = _setting({}, http_values.politeness_group)
     retention: int = _setting(30, values.at_least(1))
     notify: str | None = _setting(None, values.optional(http_values.notify), secret=True)
     notify_changes: bool = _setting(False, values.switch)
@@ -251,6 +252,19 @@ def for_domain(by_domain: Mapping[str, T], *hosts: str) -> T | None:
         if name in by_domain:
             return by_domain[name]
     return None
+
+
+def grouping(settings: Settings) -> Callable[[str], str]:
+    """The politeness group of a domain: by its own name, else by the longest pattern; empty for none."""
+    groups = settings.politeness_group
+
+    def group_of(domain: str) -> str:
+        names, rest = [domain], domain
+        while rest := rest.partition(".")[2]:
+            names.append(f"*.{rest}")
+        return next((groups[name] for name in names if name in groups), "")
+
+    return group_of if groups else lambda domain: ""
 
 
 def for_origin(by_origin: Mapping[str, T], origin: str, own: Collection[str]) -> T | None:

@@ -244,6 +244,19 @@ def robots_exempt(value: object) -> dict[str, str]:
     return _reasons(value, "domains by name: robots.txt cannot be switched off for all")
 
 
+def politeness_group(value: object) -> dict[str, str]:
+    """The group of a domain by its name or a pattern (`*.blogs.example`): domains that share a pace."""
+    read: dict[str, str] = {}
+    for given, group in values.table(value).items():
+        name = given.strip().lower().removeprefix("*.")
+        if not isinstance(group, str) or not group.strip() or not name or set(name) & set("*/: "):
+            raise ValueError(
+                'domains or "*.domain", each with the name of its group: {"*.blogs.example": "blogs"}'
+            )
+        read[given.strip().lower()] = group.strip()
+    return read
+
+
 def pages_per_domain(value: object) -> dict[str, int]:
     """The most pages of a run by domain, `*` for all others, or by domain and the beginning of a path."""
     if value is None or (isinstance(value, str) and value.strip().lower() == "none"):

@@ -22,6 +22,8 @@ from scraper.model import Entry, NewUrl, Refusal, Visit
 
 UNMET = "nothing that leads there could be read"
 LEFT_TO_OTHERS = 3.0
+GROUP = "group:"
+"""Begins the names of those domains that are clocks of politeness groups; they have no URLs."""
 MOST_REFUSED = 20_000
 
 
@@ -164,6 +166,8 @@ class Store(Protocol):
 
     def heartbeat(self) -> frozenset[str]:
         """Stay alive, free the domains of dead workers, and tell which of our domains others wait for.
+
+        Of the clock of a group only another run is told.
 
         Raises LeaseLost if this worker was taken for dead.
         """

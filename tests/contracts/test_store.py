@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from scraper.engine.groups import HOLD, LEFT_ALONE, Groups
 from scraper.errors import LeaseLost, StoreBusy, StoreError
 from scraper.model import (
     Deferred,
@@ -461,6 +462,37 @@ class TestOwnership:
         assert two.lease_domain(run, "a.example") is None
         one.release([DomainUpdate(lease, 0.0)])
         assert two.lease_domain(run, "a.example") is not None
+
+    def test_a_politeness_group_has_one_owner_and_its_clock_outlives_it(self, world: World) -> None:
+        one, two = world.worker("w1"), world.worker("w2")
+        news = one.start_run("news", "code")
+        blogs = two.start_run("blogs", "code")
+
+        def groups(store: Store, run: Run) -> Groups:
+            return Groups(store, run, {"a.example": "box", "b.example": "box"}.get, world.clock)  # type: ignore[arg-type]
+
+        first, second = groups(one, news), groups(two, blogs)
+        assert first.join("a.example", 2.0) and first.join("b.example", 2.0)
+        assert not second.join("b.example", 2.0), "one pace, one owner"
+        group = first.of("a.example")
+        assert group is not None
+        group.limiter.enter()
+        group.limiter.answered()
+        sent_at = world.clock.now()
+        one.settle(news, [], first.updates(["a.example"]))
+        assert one.heartbeat() == {"group:box"} and first.give_way("group:box") == frozenset(), "not at once"
+        world.clock.time += HOLD
+        assert first.give_way("group:box") == {"a.example", "b.example"}
+        first.leave("a.example"), first.leave("b.example")
+        assert not first.join("a.example", 2.0) and second.join("b.example", 2.0)
+        taken = second.of("b.example")
+        assert taken is not None and taken.limiter.due == sent_at + 2.0
+        two.close()
+        world.clock.time += LEFT_ALONE
+        one.heartbeat()
+        assert first.join("a.example", 2.0)
+        adopted = first.of("a.example")
+        assert adopted is not None and adopted.limiter.due == world.clock.now() + 2.0
 
     def test_a_domain_that_another_spider_waits_for_is_handed_over(self, world: World) -> None:
         one, two = world.worker("w1"), world.worker("w2")

@@ -1,5 +1,6 @@
 """Runs and their helpers on PostgreSQL, as real processes."""
 
+import json
 import signal
 import time
 from collections.abc import Callable, Iterator
@@ -73,6 +74,18 @@ def forget_locks(store: str) -> None:
     """As if every worker were on another machine than those who look."""
     with psycopg.connect(store, autocommit=True) as connection:
         connection.execute("UPDATE workers SET lock = ''")
+
+
+def clock_ahead(project: Project, seconds: float) -> dict[str, str]:
+    """The environment of a host whose clock is wrong, and that was started at another time."""
+    (project.root / "clock").mkdir()
+    (project.root / "clock" / "sitecustomize.py").write_text(
+        "import time\n"
+        "wall, ticks = time.time, time.clock_gettime\n"
+        f"time.time = lambda: wall() + {seconds}\n"
+        f"time.clock_gettime = lambda of: ticks(of) + {seconds} / 7\n"
+    )
+    return {"PYTHONPATH": str(project.root / "clock")}
 
 
 def until(condition: Callable[[], object], seconds: float = 30.0) -> None:
@@ -189,6 +202,27 @@ class TestFaults:
             check_whole(one, sites, 10, 0.2)
         finally:
             server.remove()
+
+    def test_a_host_whose_clock_is_an_hour_wrong_changes_nothing(self, store, started) -> None:  # type: ignore[no-untyped-def]
+        one, two, sites = started(4, 30, 0.2)
+        helper = two.start("work", "--store", store, "--stay", env=clock_ahead(two, -3600.0))
+        ended = one.run("run", "shop", "--store", store, "--json")
+        helper.signal(signal.SIGTERM)
+        assert (ended.code, helper.wait().code) == (0, 143), ended.text
+        check_whole(one, sites, 30, 0.2)
+        assert asked(store, "SELECT 1 FROM domains WHERE epoch > 2"), "none changed hands"
+
+    def test_sites_of_one_group_share_a_pace_across_hosts_whose_clocks_differ(self, store, started) -> None:  # type: ignore[no-untyped-def]
+        one, two, sites = started(4, 8, 0.1)
+        group = json.dumps({site.host: "box" for site in sites})
+        given = ("--store", store, "--set", f"politeness_group={group}")
+        helper = two.start("work", *given, "--stay", env=clock_ahead(two, 3600.0))
+        ended = one.run("run", "shop", *given, "--json")
+        helper.signal(signal.SIGTERM)
+        assert (ended.code, helper.wait().code) == (0, 143), ended.text
+        check_whole(one, sites, 8, 0.1)
+        times = sorted(arrival.at for site in sites for arrival in site.arrivals)
+        assert min(after - before for before, after in pairwise(times)) >= 0.1 - 0.001
 
 
 class TestTable:

@@ -8,6 +8,7 @@ from scraper import settings as settings_of
 from scraper.app.compose import reach_from, robots_via, session_opener, worker_name
 from scraper.app.project import PROBE
 from scraper.engine.batch import RobotsRequest
+from scraper.engine.groups import Groups
 from scraper.engine.robots_cache import RobotsCache, RobotsRules
 from scraper.errors import StoreBusy
 from scraper.frozen import frozen
@@ -69,6 +70,7 @@ class Probe:
         self._tell = tell
         self._clock = SystemClock(store.anchor())
         self._token = settings_of.token(settings)
+        self._groups = Groups(store, run, settings_of.grouping(settings), self._clock)
         self._robots_cache = RobotsCache(store, self._clock, settings.robots_exempt, robots_via(settings))
         self._origins: set[str] = set()
         self._hosts: set[str] = set()
@@ -156,12 +158,14 @@ class Probe:
         link = NewUrl(name, fingerprint("GET", canonical(url) or url), url)
         self._store.add(self._run, [link])
         give_up = self._clock.now() + PATIENCE
-        while (lease := self._store.lease_domain(self._run, name)) is None:
+        while True:
+            lease = self._store.lease_domain(self._run, name)
+            if lease is not None and self._groups.join(name, self._settings.delay):
+                return lease
             if self._clock.now() > give_up:
                 return None
             self._store.heartbeat()
             self._clock.sleep(LOOK_EVERY)
-        return lease
 
     def _open(self, lease: Lease) -> _Held:
         now = self._clock.now()
@@ -174,7 +178,10 @@ class Probe:
         if lease.crashes:
             # What the dead owner had in flight counts from now.
             due = max(due, now + delay)
-        limiter = RateLimiter(self._clock, delay, due, last_sent=state.sent_at)
+        group = self._groups.of(lease.domain)
+        limiter = RateLimiter(
+            self._clock, delay, due, last_sent=state.sent_at, group=group.limiter if group else None
+        )
         limiter.rest_until(state.rest_until)
         entries = self._store.take(self._run, lease, 1)
         entry = entries[0] if entries else None
@@ -231,7 +238,8 @@ class Probe:
         held.state = state
         held.limiter.rest_until(state.rest_until)
         visits = [] if held.entry is None else [Visit(held.entry, Denied(BY_HAND), answer.exchange)]
-        self._store.settle(self._run, visits, [self._update(held)])
+        updates = [self._update(held), *self._groups.updates([held.lease.domain])]
+        self._store.settle(self._run, visits, updates)
         held.entry = None
 
     def _update(self, held: _Held) -> DomainUpdate:
@@ -241,7 +249,8 @@ class Probe:
 
     def release(self) -> None:
         """Give the domains back with their clocks."""
-        self._store.release([self._update(held) for held in self._held.values()])
+        updates = [self._update(held) for held in self._held.values()]
+        self._store.release([*updates, *self._groups.updates(self._held)])
         for held in self._held.values():
             held.session.disconnect()
         self._held.clear()

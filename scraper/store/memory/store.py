@@ -14,6 +14,7 @@ from scraper.errors import LeaseLost, StoreBusy, StoreError
 from scraper.model import Entry, Failed, Fetched, Known, NewUrl, Redirected, Visit
 from scraper.ops.clock import Clock, offset
 from scraper.store import (
+    GROUP,
     LEFT_TO_OTHERS,
     START,
     Cursor,
@@ -62,7 +63,11 @@ class MemoryStore:
             if domain.owner == self._me
             and domain.wanted is not None
             and domain.wanted_until > now
-            and self._has_pending(domain.wanted, name)
+            and (
+                domain.wanted != self._data.workers[self._me]
+                if name.startswith(GROUP)
+                else self._has_pending(domain.wanted, name)
+            )
         )
 
     def leave(self) -> None:

@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 
 from scraper.errors import LeaseLost, StoreError
 from scraper.ops.clock import Clock, boot_id
+from scraper.store import GROUP
 from scraper.store.locks import Locks
 from scraper.store.postgres import ownership
 from scraper.store.postgres.database import Cursor, Database
@@ -37,9 +38,11 @@ _DEAD = f"""SELECT run FROM workers WHERE id = %(worker)s AND (%(is_gone)s OR {_
 _JOIN = f"""INSERT INTO workers VALUES (%s, %s, %s, %s, %s, %s, {_SERVER_NOW} + %s, NULL, 0)
     ON CONFLICT DO NOTHING"""
 _RENEW = f"UPDATE workers SET commits = %s, lease_until = {_SERVER_NOW} + %s WHERE id = %s"
-# A domain is asked of its owner while the run that waits for it still has work there.
-_ASKED = """SELECT d.name FROM domains d JOIN queues q ON q.domain = d.id AND q.run = d.wanted
-    WHERE d.owner = %s AND d.wanted_until > %s"""
+# A domain is asked of its owner while the run that waits for it still has work there; a group, which has no
+# URLs, only for another run.
+_ASKED = f"""SELECT d.name FROM domains d JOIN workers w ON w.id = d.owner
+    WHERE d.owner = %s AND d.wanted_until > %s AND CASE WHEN d.name LIKE '{GROUP}%%' THEN d.wanted <> w.run
+        ELSE EXISTS (SELECT 1 FROM queues q WHERE q.domain = d.id AND q.run = d.wanted) END"""
 _DIED_WITH = """UPDATE urls SET attempts = attempts + 1, crashes = crashes + 1, seq = nextval('tick'),
     reason = 'the process died while it was parsed' WHERE id = %s AND state = 0 AND run = %s"""
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from scraper.errors import LeaseLost, StoreError
 from scraper.ops.clock import Clock, boot_id
+from scraper.store import GROUP
 from scraper.store.locks import Locks
 from scraper.store.sqlite import ownership
 from scraper.store.sqlite.database import Database
@@ -15,9 +16,11 @@ from scraper.store.sqlite.database import Database
 TTL = 30.0
 
 _OTHERS = "SELECT id, host, boot, lease_until, run FROM workers WHERE id IS NOT ?"
-# A domain is asked of its owner while the run that waits for it still has work there.
-_ASKED = """SELECT d.name FROM domains d JOIN queues q ON q.domain = d.id AND q.run = d.wanted
-    WHERE d.owner = ? AND d.wanted_until > ?"""
+# A domain is asked of its owner while the run that waits for it still has work there; a group, which has no
+# URLs, only for another run.
+_ASKED = f"""SELECT d.name FROM domains d JOIN workers w ON w.id = d.owner
+    WHERE d.owner = ? AND d.wanted_until > ? AND CASE WHEN d.name LIKE '{GROUP}%' THEN d.wanted <> w.run
+        ELSE EXISTS (SELECT 1 FROM queues q WHERE q.domain = d.id AND q.run = d.wanted) END"""
 _HIGHWATER = """INSERT INTO meta VALUES ('highwater', ?)
     ON CONFLICT(k) DO UPDATE SET v = max(v, excluded.v)"""
 _DIED_WITH = """UPDATE urls SET attempts = attempts + 1, crashes = crashes + 1, seq = ?,
