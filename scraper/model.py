@@ -149,6 +149,12 @@ class Request:
             render=Render(**render) if isinstance(render, Mapping) else render,
         )
 
+    def at(self, url: str) -> "Request":
+        """The same request for another URL."""
+        made = object.__new__(type(self))
+        made.__dict__.update(self.__dict__, url=url)
+        return made
+
 
 SAVE = "save"
 """The callback of a request for a file."""

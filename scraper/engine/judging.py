@@ -158,8 +158,18 @@ class Judging:
         if page.saved:
             known = replace(known, files=json.dumps(page.saved))
         facts = page.facts(_robots_usage(page))
-        outcome = Fetched(known, found.records, found.links, found.refused, facts, found.filtered, is_emptied)
-        return replace(outcome, dropped=found.dropped, queries=queries), found.rejected
+        outcome = Fetched(
+            known,
+            found.records,
+            found.links,
+            found.refused,
+            facts,
+            found.filtered,
+            is_emptied,
+            dropped=found.dropped,
+            queries=queries,
+        )
+        return outcome, found.rejected
 
     def _raised(self, error: Exception, asked: Mapping[str, bool]) -> Failed:
         """A page whose callback raised."""

@@ -166,4 +166,5 @@ class Refusals:
         seen.retried.discard(url)
         seen.is_page = False
         seen.passes += 1
-        domain.state = replace(domain.state, limit=limit)
+        if limit is not domain.state.limit:
+            domain.state = replace(domain.state, limit=limit)

@@ -3,6 +3,7 @@
 from collections.abc import Collection, Mapping
 from functools import partial
 from math import isfinite
+from queue import Empty
 from types import SimpleNamespace
 from typing import Any
 
@@ -35,6 +36,14 @@ class _Idle:
     """A pool whose connections share what is known of how long they last unused."""
 
     idle: IdleLimit | None = None
+
+    def idle_or_new(self) -> Any:
+        """A connection for an exchange of ours, which looks itself whether it may serve before it sends."""
+        pool: Any = self
+        try:
+            return pool.pool.get(block=False) or self._new_conn()
+        except (Empty, AttributeError):  # none is left, or the pool is closed
+            return pool._get_conn()
 
     def _new_conn(self) -> Any:
         self.idle = self.idle or IdleLimit()

@@ -4,8 +4,6 @@ import ssl
 from collections.abc import Mapping
 from typing import Any
 
-from urllib3.connectionpool import HTTPConnectionPool
-
 from scraper.errors import BadAnswer, ConnectFailed
 from scraper.http.body import Body, codings_of
 from scraper.http.connection import STALE
@@ -27,9 +25,9 @@ class Http1Exchange:
     it has taken.
     """
 
-    def __init__(self, pool: HTTPConnectionPool) -> None:
+    def __init__(self, pool: Any) -> None:
         self._pool = pool
-        self._connection: Any = pool._get_conn()
+        self._connection: Any = pool.idle_or_new()
         self._parser = ResponseParser("")
         self._body: Body | FileBody | None = None
         self._download: Download | None = None

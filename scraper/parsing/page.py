@@ -76,6 +76,7 @@ class Page:
         self._root: Selector | None = None
         self._base: str | None = None
         self._directives: frozenset[str] | None = None
+        self._said: list[tuple[str, str]] | None = None
 
     def __repr__(self) -> str:
         return f"<Page {self.status} {self.url}>"
@@ -395,8 +396,8 @@ class Page:
             raise SpiderError(
                 f"follow_all() got {hrefs.name_of(targets)}", "give a CSS query or a list of links"
             )
-        name = callback or "parse"
-        return (Request(url, name, **request) for url in dict.fromkeys(hrefs.absolute(self.base, found)))
+        asked = Request("", callback or "parse", **request)
+        return map(asked.at, dict.fromkeys(hrefs.absolute(self.base, found)))
 
     @property
     def base(self) -> str:
@@ -535,10 +536,12 @@ class Page:
 
     def _metas(self, *names: str) -> list[tuple[str, str]]:
         """(name, content) of the meta elements, if one of them has one of `names`."""
-        metas = () if self._is_xml() else self._elements("meta", *names)
-        said = [(meta.get("name"), meta.get("content")) for meta in metas]
-        said = [(name, content) for name, content in said if name is not None and content is not None]
-        return said if any(name.strip().lower() in names for name, _ in said) else []
+        if self._is_xml() or (self._tree is None and not self._mentions(*names)):
+            return []
+        if self._said is None:
+            said = [(meta.get("name"), meta.get("content")) for meta in self.tree.iter("meta")]
+            self._said = [(name, text) for name, text in said if name is not None and text is not None]
+        return self._said if any(name.strip().lower() in names for name, _ in self._said) else []
 
 
 def _form_name(form: Any) -> str:

@@ -88,7 +88,9 @@ _WRONG: dict[str, Any] = {
     **{f"h{level}": _shape(f"//h{level}/*[{_HEADINGS}]") for level in range(1, 7)},
     **{name: _shape(f"//{name}{_NO_P}") for name in _BLOCKS_UNKNOWN_TO_LIBXML2},
 }
-_ASTRAY = _shape("/html/*[not(self::head or self::body or self::frameset)]|//head/*[self::div or self::p]")
+_ASTRAY = _shape(
+    "/html/*[not(self::head or self::body or self::frameset)]|/html/head/*[self::div or self::p]"
+)
 _CROWDED = _shape(f"//*[count(@*) > {_MOST_ATTRIBUTES}]")
 
 _local = threading.local()

@@ -201,7 +201,8 @@ def limited(
 def passed(state: State, count: int, sent_at: float) -> State:
     """Account for requests that were not refused, the last sent at a moment."""
     limit = learned.passed(state.limit, count, sent_at)
-    return rest(replace(state, limit=limit), learned.rested_until(limit), learned.told_of(limit))
+    noted, until = replace(state, limit=limit), learned.rested_until(limit)
+    return rest(noted, until, learned.told_of(limit)) if until else noted
 
 
 def recovered(state: State, now: float) -> State:

@@ -133,7 +133,7 @@ class Change:
 
         A redirect hop reopens what ended as a redirect itself.
         """
-        queue = self._queue(url.domain)
+        queue = self._queues.get(url.domain) or self._queue(url.domain)
         seen = self._seen.urls[queue]
         if not is_hop and (found := seen.get(url.fp)) is not None:
             self.filtered += 1
@@ -154,7 +154,7 @@ class Change:
         """Read what `meet` needs of many URLs at once."""
         keys: set[Key] = set()
         for url in urls:
-            queue = self._queue(url.domain)
+            queue = self._queues.get(url.domain) or self._queue(url.domain)
             if url.fp not in self._seen.urls[queue]:
                 keys.add((queue, url.fp[:STEM]))
         self._looked_up.update(dict.fromkeys(keys))
