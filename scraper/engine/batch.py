@@ -52,7 +52,8 @@ class Batch:
     """A domain's session and what to do with it, held by one thread at a time.
 
     The owner thread may append to `entries` while the thread takes from the other end (a deque allows that).
-    If it sets `is_over`, the batch ends after the request in flight.
+    If it sets `is_over`, the batch ends after the request in flight. `control`: a URL to be asked for, whose
+    answer nobody parses.
     """
 
     domain: str
@@ -60,6 +61,7 @@ class Batch:
     entries: deque[Entry] = field(default_factory=deque)
     robots_request: RobotsRequest | None = None
     login: bool = False
+    control: str = ""
     is_over: bool = False
 
 
@@ -87,14 +89,14 @@ class Work(Protocol):
         """Fetch and parse URLs one after the other, while it goes on."""
         ...
 
-    def robots_request(
+    def unparsed(
         self,
         session: DomainSession,
         url: str,
         headers: tuple[tuple[str, str], ...],
         goes_on: Callable[[], bool],
     ) -> Iterator[Answer | Wait]:
-        """Ask for one robots.txt, if it goes on."""
+        """Ask for one robots.txt, or for a control, if it goes on."""
         ...
 
     def login(self, session: DomainSession) -> Iterator[Wait]:
@@ -228,8 +230,10 @@ def _steps(batch: Batch, work: Work) -> Iterator[Visit | Answer | Parsing | Doma
 
     if batch.login:
         yield from work.login(batch.session)
-    if batch.robots_request is not None:
-        yield from work.robots_request(
+    if batch.control:
+        yield from work.unparsed(batch.session, batch.control, (), goes_on)
+    elif batch.robots_request is not None:
+        yield from work.unparsed(
             batch.session, batch.robots_request.url, batch.robots_request.headers, goes_on
         )
     else:

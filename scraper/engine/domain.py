@@ -14,15 +14,27 @@ from scraper.politeness import learned, throttle
 from scraper.politeness.learned import Limit
 from scraper.politeness.rate_limiter import RateLimiter
 from scraper.politeness.throttle import Pace, State
+from scraper.spider.identity import request_of
 from scraper.store import DomainUpdate, Lease
+
+LOOK_AT = 2  # refusals in a row, where some pages are known to fail
 
 
 @frozen
 class Doubt:
-    """A refusal that is a limit by rate, `limit`, if one of the URLs passes after the rest."""
+    """A refusal that may mean the page or our pace, until an experiment has shown it, see `refusals`.
+
+    `limit`: what it teaches if the pace was meant; `reason`: how the site refused; `url`: the one that was
+    refused, by its id, 0 if only the control is to be asked for; `rest`: seconds before the control, and
+    once more before the URL. `control`: the URL of the control; `is_passed`: it has passed.
+    """
 
     limit: Limit
-    urls: frozenset[int]
+    reason: str
+    url: int
+    rest: float
+    control: str
+    is_passed: bool = False
 
 
 @dataclass(slots=True)
@@ -30,25 +42,46 @@ class RefusalsSeen:
     """What a run remembers of refusals on a domain, see `refusals`; URLs by their ids.
 
     `passes`: answers that were none. `limited`: URLs refused by rate, with what was known of the limit
-    before, and `passes` then. `retried`: those given another try. `error`: the last URL, if it met an error.
-    `errors`: those asked again at once after one; `recovered_at`: `passes` when the last of them passed.
-    `is_page`: a 403 seemed to be the page's own. `is_outage`: errors in a row did not speak of our pace.
+    before, and `passes` then. `doubt`: the experiment under way; `doubts`: those about errors so far. `own`:
+    URLs that were shown to be refused for their own sake; `retried`: forbidden ones that get another try,
+    `vain` of which were in vain. `in_row`: refusals since something passed; at `look_at` of them the
+    control is asked for. `last`: what passed last, by callback. `is_soon`: the run
+    before was here within the last hour.
     """
 
     passes: int = 0
     limited: dict[int, tuple[Limit, int]] = field(default_factory=dict)
-    retried: set[int] = field(default_factory=set)
     doubt: Doubt | None = None
-    error: int = 0
-    errors: set[int] = field(default_factory=set)
-    recovered_at: int = 0
-    is_page: bool = False
-    is_outage: bool = False
+    doubts: int = 0
+    own: set[int] = field(default_factory=set)
+    retried: set[int] = field(default_factory=set)
+    vain: int = 0
+    in_row: int = 0
+    look_at: int = LOOK_AT
+    is_soon: bool = False
+    last: dict[str, Entry] = field(default_factory=dict)
 
     @property
     def is_worth_keeping(self) -> bool:
         """Whether anything was refused; of most domains there is nothing to know."""
-        return bool(self.limited or self.retried or self.doubt or self.errors or self.is_page)
+        return bool(self.limited or self.retried or self.doubt or self.doubts or self.own or self.vain)
+
+    def control_url(self, entry: Entry) -> str:
+        """A URL like that of an entry that has passed and can be asked for as it stands; empty without one.
+
+        Limits may be for a part of a site, so that it is one with the same callback, if there is any.
+        """
+        last = self.last.get(callback_of(entry)) or next(reversed(self.last.values()), None)
+        if last is None:
+            return ""
+        request = request_of(last)
+        is_bare = request.method == "GET" and not (request.headers or request.json or request.data)
+        return last.url if is_bare else ""
+
+
+def callback_of(entry: Entry) -> str:
+    """The name of the callback that parses an entry's page, as cheaply as it can be had for each page."""
+    return entry.request.partition('"callback":"')[2].partition('"')[0] if entry.request else ""
 
 
 class Domain:

@@ -287,6 +287,16 @@ class Engine:
         domain.buffer.extendleft(reversed(result.batch.entries))
         domain.buffer.extendleft(domain.again)
         domain.again.clear()
+        self._take_answer(domain, result)
+        self._let_hops_pass(result)
+        self._end_turn(domain)
+        self._leases.keep_connected(domain)
+        self._leases.schedule(domain)
+        if domain.is_wanted:
+            self._let_go(domain)
+
+    def _take_answer(self, domain: Domain, result: BatchResult) -> None:
+        """Learn from the end of a batch that had no pages to bring, or failed."""
         if result.error is not None:
             self._take_error(domain, result.error)
         elif result.batch.robots_request is not None and result.answer is None:
@@ -295,16 +305,15 @@ class Engine:
             )  # it was told to end before it could ask
         elif result.batch.robots_request is not None:
             self._take_robots(domain, result.batch.robots_request, result)
+        elif result.batch.control:
+            if result.answer is not None:
+                self._scheduler.spent += 1
+                self._throttling.controlled(domain, result.answer)
+                self._is_left(domain)
         elif result.batch.login:
             domain.logged_in()
             if domain.session.has_login:
                 self._tell(Noted(f"{domain.name}: login form sent"))
-        self._let_hops_pass(result)
-        self._end_turn(domain)
-        self._leases.keep_connected(domain)
-        self._leases.schedule(domain)
-        if domain.is_wanted:
-            self._let_go(domain)
 
     def _end_turn(self, domain: Domain) -> None:
         """Let those go on that wait for the domain, as they share a pace with it."""

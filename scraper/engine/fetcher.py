@@ -248,14 +248,14 @@ class Fetcher:
             outcome = Failed(f"{outcome.reason} in the archive", outcome.reason)
         return self._discretion.visit(None, Visit(entry, outcome, None, PLAIN, rejected))
 
-    def robots_request(
+    def unparsed(
         self,
         session: DomainSession,
         url: str,
         headers: tuple[tuple[str, str], ...],
         goes_on: Callable[[], bool],
     ) -> Iterator[Answer | Wait]:
-        """Ask for one robots.txt; what it means is decided where the rules are kept."""
+        """Ask for a robots.txt, or a control; what the answer means is for others to decide."""
         yield from clear(session, url, goes_on)
         if goes_on():
             asked = ask(session, "GET", url, dict(headers), most=robots.MAX_BODY + 1)

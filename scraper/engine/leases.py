@@ -120,7 +120,8 @@ class Leases:
         limiter.rest_until(state.rest_until)
         self._limiters.hold(lease.domain, limiter)
         domain = Domain(lease, self._open_session(lease, limiter), limiter, state, pace)
-        domain.refusals = self._refusals.pop(lease.domain, domain.refusals)
+        is_soon = state.limit.accepted > 0 and now - state.limit.last < learned.LONGEST
+        domain.refusals = self._refusals.pop(lease.domain, RefusalsSeen(is_soon=is_soon))
         self._let_out(domain)
         domain.leased_at = now
         domain.needs_login = plan.has_login and not domain.session.is_logged_in

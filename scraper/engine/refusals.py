@@ -1,22 +1,31 @@
-"""Refusals that may mean the page or the pace: which it was is shown by what passes later.
+"""Refusals that may mean the page or the pace: 403, 500 and 503 without a word.
 
-503 and 429 speak of the pace, until one URL alone meets them while others pass. 403, and 500 after pages that
-passed, speak of the page, until the same URL passes after a rest. No URL is given up before that is known.
+Which it was is found out by an experiment, see `Doubt`: the domain rests, then a page that has passed before,
+the control, is asked for. If it is refused too, our pace is meant, and no page. If it passes, the domain
+rests once more, and the URL itself is asked for again: it passes where the pace was meant, else the page is.
+No URL is given up before that is known.
 """
 
 from dataclasses import replace
 
-from scraper.engine.domain import Domain, Doubt
+from scraper.engine.domain import LOOK_AT, Domain, Doubt, callback_of
 from scraper.engine.plan import Plan
-from scraper.model import Failed, Reaction, Retry, Visit
+from scraper.model import Entry, Failed, Fetched, Outcome, Reaction, Retry, Unchanged, Visit
 from scraper.politeness import learned, throttle
 from scraper.politeness.blocks import AUTH_REFUSED, PROXY_REFUSED
-from scraper.politeness.learned import BURST, LONGEST, SHORT_GUESS
+from scraper.politeness.learned import MINUTE
+from scraper.politeness.retry import is_safe
+from scraper.spider.identity import request_of
 
 FORBIDDEN = "403 Forbidden"
+ERROR = "status 500"
 _CREDENTIALS = frozenset({AUTH_REFUSED, PROXY_REFUSED})
-SOON = 10  # pages within which errors that pass when asked again are no accident
+MOST_DOUBTS = 2  # of errors, in a run: a site whose pages fail now and then is not to rest for each
+MOST_VAIN = 10  # forbidden pages that are asked for twice: if it is in vain for them, it is for all
+MOST_RUNS = 3  # refusals in a row, each after a long rest, until it is no longer our pace
+ALL = 5  # refusals in a row, where hardly more have passed: the site refuses us, or is down
 SLOWER = 3.0
+SELDOM = 2  # lessons that a site may give by being in trouble
 
 
 def note_credentials(domain: Domain, refusal: str) -> None:
@@ -38,22 +47,41 @@ class Refusals:
 
     def judge(self, domain: Domain, visit: Visit, now: float, max_delay: float) -> tuple[Visit, bool]:
         seen = domain.refusals
-        status = visit.exchange.status if visit.exchange is not None else 0
-        is_error = status == 500 and isinstance(visit.outcome, Retry) and not visit.reaction.limited
-        suspect, seen.error = seen.error, visit.entry.id if is_error and not visit.entry.attempts else 0
         if not seen.passes:
             note_credentials(domain, visit.reaction.refusal)
+        if kind := _unclear(visit):
+            return self._unclear(domain, visit, kind, now, max_delay)
         if visit.reaction.limited:
             return self._limited(domain, visit), False
-        if visit.reaction.refusal == FORBIDDEN and isinstance(visit.outcome, Failed):
-            return self._forbidden(domain, visit, now, max_delay)
-        if is_error:
-            return self._error(domain, visit, suspect, now, max_delay)
         if isinstance(visit.outcome, Retry):
             return self._spare(visit), False
-        if status and not visit.reaction.refusal:
+        if visit.exchange is not None and visit.exchange.status and not visit.reaction.refusal:
             self._passed(domain, visit, now, max_delay)
         return visit, False
+
+    def controlled(self, domain: Domain, now: float, max_delay: float, *, is_refused: bool) -> None:
+        """Go on with the experiment after the answer to its control."""
+        seen, doubt = domain.refusals, domain.refusals.doubt
+        if doubt is None:
+            return
+        told = f"{doubt.reason} for all that is asked"
+        if is_refused and not doubt.url and domain.state.limit != doubt.limit:
+            domain.state = throttle.rest(replace(domain.state, limit=doubt.limit), now + doubt.rest, told)
+        elif is_refused:
+            is_sure = doubt.reason == FORBIDDEN or doubt.limit.lessons > SELDOM
+            # It passed before, so that this speaks of our pace, or of a site in trouble.
+            limit, rest = learned.refused(
+                doubt.limit, now, None, domain.pace.delay, max_delay, is_sure=is_sure
+            )
+            domain.state = throttle.rest(replace(domain.state, limit=limit), now + rest, told)
+            seen.doubt = replace(doubt, limit=limit, rest=max(doubt.rest, min(rest, MINUTE)))
+        elif doubt.url:
+            seen.doubt = replace(doubt, is_passed=True)
+            # A bucket that had a token for the control may have none for the URL yet.
+            reason = f"{doubt.reason}, which may mean our pace"
+            domain.state = throttle.rest(domain.state, now + doubt.rest, reason)
+        else:
+            seen.doubt, seen.look_at = None, 2 * seen.in_row
 
     def _spare(self, visit: Visit) -> Visit:
         """A kept connection that broke costs no attempt, but only once for each URL."""
@@ -75,96 +103,140 @@ class Refusals:
             kept = domain.state.limit
             limit = replace(limit, since=kept.since, last=kept.last, accepted=kept.accepted)
             domain.state = replace(domain.state, limit=limit)
+        return self._as_its_own(visit, visit.reaction.limited)
+
+    def _as_its_own(self, visit: Visit, reason: str, *, is_all: bool = False) -> Visit:
+        """A page that fails for a reason of its own: each try counts for it, and none for its domain."""
+        if reason == FORBIDDEN:
+            return replace(visit, reaction=replace(visit.reaction, hitch=1))
         attempts = visit.entry.attempts + 1
-        reaction = Reaction(hitch=attempts, rest=visit.reaction.rest)
-        told = visit.reaction.limited
+        outcome: Outcome = Retry(reason)
         if attempts >= self._plan.max_attempts:
-            failed = Failed(f"{told}, after {attempts} attempts, while other pages passed", told)
-            return replace(visit, outcome=failed, reaction=reaction)
-        return replace(visit, outcome=Retry(told), reaction=reaction)
+            outcome = Failed(f"{reason}, after {attempts} attempts, while other pages passed", reason)
+        reaction = Reaction(hitch=attempts, rest=visit.reaction.rest)
+        if is_all:
+            reaction = Reaction(is_failure=True)  # whatever passes, the pages that we want do not
+        return replace(visit, outcome=outcome, reaction=reaction)
 
-    def _forbidden(self, domain: Domain, visit: Visit, now: float, max_delay: float) -> tuple[Visit, bool]:
-        """Once more after a rest; where that shows it to be the page, once more when others were asked."""
-        seen, url, limit = domain.refusals, visit.entry.id, domain.state.limit
-        again = replace(visit, outcome=Retry(FORBIDDEN, counts=False))
-        if self._is_vain(domain, url):
-            seen.is_page = True
-            return replace(visit, outcome=Retry(FORBIDDEN)), False
-        if url in seen.retried:
-            # Its own refusal, which counts, but not as one of those in a row that end the domain.
-            return replace(visit, reaction=replace(visit.reaction, hitch=1)), False
-        if seen.is_page and limit.accepted >= BURST:
-            # Others too, where many passed: a limit that outlasted our rest, or much that is forbidden.
-            return self._postpone(domain, again, now), False
-        if not limit.accepted or (limit.in_row and not seen.is_page):
-            return visit, False
-        seen.retried.add(url)
-        if not (seen.is_page or limit.forbids):
-            return self._doubt(domain, again, now, max_delay, {url}), True
-        return again, False
-
-    def _error(
-        self, domain: Domain, visit: Visit, suspect: int, now: float, max_delay: float
+    def _unclear(
+        self, domain: Domain, visit: Visit, reason: str, now: float, max_delay: float
     ) -> tuple[Visit, bool]:
-        """At once again, the first time; a second URL in a row after pages that passed may be our pace."""
-        seen, url, limit = domain.refusals, visit.entry.id, domain.state.limit
-        again = replace(visit, outcome=Retry("status 500", counts=False))
-        if self._is_vain(domain, url):
-            seen.is_outage = True
-            return visit, False
-        is_burst = suspect not in (0, url) and not visit.entry.attempts and limit.accepted >= BURST
-        if is_burst and seen.is_outage and limit.in_row:
-            return self._postpone(domain, again, now), False
-        if is_burst and not (seen.doubt or seen.is_outage):
-            return self._doubt(domain, again, now, max_delay, {url, suspect}), True
-        if visit.entry.attempts or url in seen.errors or not seen.passes:
-            return visit, False
-        seen.errors.add(url)
+        """An answer that may mean the page or the pace."""
+        seen, limit, url = domain.refusals, domain.state.limit, visit.entry.id
+        if seen.doubt is not None and not (seen.doubt.url == url and seen.doubt.is_passed):
+            return _once_more(visit, reason), False  # it was on its way when the doubt began
+        seen.in_row += 1
+        if seen.doubt is not None:
+            seen.doubt = None
+            seen.own.add(url)
+            domain.state = replace(domain.state, limit=replace(limit, forbids=bool(seen.passes)))
+        if not seen.passes and not _may_be_pace(domain, reason):
+            return self._at_first(domain, visit, reason), False
+        if url in seen.own and reason != FORBIDDEN:
+            return self._as_its_own(visit, reason, is_all=seen.in_row > ALL >= seen.passes), False
+        is_known = limit.forbids or bool(seen.own) or (reason != FORBIDDEN and seen.doubts >= MOST_DOUBTS)
+        if is_known and seen.passes:
+            return self._suspected(domain, visit, reason, now, max_delay)
+        self._doubt(domain, reason, visit.entry, now, max_delay)
         domain.again.append(visit.entry)
-        return again, True
+        return _once_more(visit, reason), True
 
-    def _doubt(self, domain: Domain, visit: Visit, now: float, max_delay: float, urls: set[int]) -> Visit:
-        limit, rest = learned.refused(domain.state.limit, now, None, domain.pace.delay, max_delay)
-        if not domain.refusals.passes:
-            rest = min(rest, max(SHORT_GUESS, 4 * domain.pace.delay))  # most likely it is not our pace
-        domain.refusals.doubt = Doubt(limit, frozenset(urls))
-        reason = getattr(visit.outcome, "reason", "")
-        domain.state = throttle.rest(domain.state, now + rest, f"{reason}, which may mean our pace")
-        domain.again.append(visit.entry)
-        return replace(visit, reaction=Reaction(is_doubted=True))
+    def _at_first(self, domain: Domain, visit: Visit, reason: str) -> Visit:
+        """Where nothing has passed there is nothing that a limit could be known by."""
+        return visit if reason in (FORBIDDEN, ERROR) else self._limited(domain, visit)
 
-    def _postpone(self, domain: Domain, visit: Visit, now: float) -> Visit:
-        reason = f"{getattr(visit.outcome, 'reason', '')} for all that is asked, after pages that passed"
-        domain.state = throttle.rest(domain.state, now + LONGEST, reason)
-        return replace(visit, reaction=Reaction(is_doubted=True))
+    def _suspected(
+        self, domain: Domain, visit: Visit, reason: str, now: float, max_delay: float
+    ) -> tuple[Visit, bool]:
+        """A page of a site of which some pages are known to fail by themselves: no rest, but more care.
 
-    def _is_vain(self, domain: Domain, url: int) -> bool:
-        """Whether a URL did not pass after the rest that was to show what its refusal means."""
+        Many in a row make the control be asked for, at longer and longer distances.
+        """
+        seen, url = domain.refusals, visit.entry.id
+        if seen.in_row >= seen.look_at:
+            self._doubt(domain, reason, visit.entry, now, max_delay, is_about_url=False)
+        if reason != FORBIDDEN:
+            return self._as_its_own(visit, reason, is_all=seen.in_row > ALL >= seen.passes), False
+        if seen.in_row > ALL >= seen.passes:
+            return visit, False  # counts as a refusal of the domain: three of them close it
+        if url in seen.retried or seen.vain + len(seen.retried) >= MOST_VAIN:
+            seen.vain += url in seen.retried
+            seen.retried.discard(url)
+            return self._as_its_own(visit, reason), False
+        seen.retried.add(url)
+        return replace(_once_more(visit, reason), reaction=Reaction(hitch=1)), False
+
+    def _doubt(
+        self,
+        domain: Domain,
+        reason: str,
+        entry: Entry,
+        now: float,
+        max_delay: float,
+        *,
+        is_about_url: bool = True,
+    ) -> None:
+        """Begin the experiment, or ask for the control alone, at once."""
         seen, limit = domain.refusals, domain.state.limit
-        if seen.doubt is None or url not in seen.doubt.urls:
-            return False
-        seen.doubt = None
-        domain.state = replace(
-            domain.state, limit=replace(limit, in_row=1, burst=limit.burst or limit.accepted)
+        # The first of some errors may be an accident, and those that come at any pace say nothing of it.
+        is_sure = reason == FORBIDDEN or limit.lessons == 1
+        taught, rest = learned.refused(
+            limit, now, None, domain.pace.delay, max_delay, is_sure=is_sure, longest=MINUTE
         )
-        return True
+        if limit.in_row and not seen.passes:
+            # Refused after a long rest, as the first of a run: nothing is left that could be a control.
+            domain.state = replace(domain.state, limit=taught)
+        if reason == ERROR and not limit.lessons:
+            taught = learned.suspected(limit, now)
+        seen.doubts += is_about_url
+        control = seen.control_url(entry)
+        url = entry.id if is_about_url else 0
+        seen.doubt = Doubt(taught, reason, url, rest, control, is_passed=not control)
+        if is_about_url:
+            domain.state = throttle.rest(domain.state, now + rest, f"{reason}, which may mean our pace")
 
     def _passed(self, domain: Domain, visit: Visit, now: float, max_delay: float) -> None:
         seen, url, limit = domain.refusals, visit.entry.id, domain.state.limit
-        slower = min(max_delay, SLOWER * max(limit.interval, domain.pace.delay))
-        if seen.doubt is not None and url in seen.doubt.urls:
+        if seen.doubt is not None and seen.doubt.url == url:
             limit, seen.doubt = seen.doubt.limit, None
         elif url in seen.retried:
-            # It was the pace after all, of a limit that outlasted the rest.
-            limit = replace(limit, interval=slower, refused_at=now, forbids=False)
-        elif seen.is_page:
-            limit = replace(limit, forbids=True)
-        elif url in seen.errors:
-            if seen.recovered_at and seen.passes - seen.recovered_at <= SOON:
-                limit = replace(limit, interval=slower, refused_at=now)
-            seen.recovered_at = seen.passes
+            # It was the pace after all, of a limit that a mere distance between two requests keeps.
+            slower = min(max_delay, SLOWER * max(limit.interval, domain.pace.delay))
+            limit, seen.vain = replace(limit, interval=slower, refused_at=now, forbids=False), 0
         seen.retried.discard(url)
-        seen.is_page = False
         seen.passes += 1
+        seen.in_row, seen.look_at = 0, LOOK_AT
+        if isinstance(visit.outcome, Fetched | Unchanged):
+            seen.last[callback_of(visit.entry)] = visit.entry
         if limit is not domain.state.limit:
             domain.state = replace(domain.state, limit=limit)
+
+
+def _unclear(visit: Visit) -> str:
+    """What an answer says that may mean the page or the pace; empty for any other."""
+    outcome, reaction = visit.outcome, visit.reaction
+    if not isinstance(outcome, Retry | Failed) or visit.exchange is None or reaction.rest is not None:
+        return ""
+    reason = ""
+    if reaction.refusal == FORBIDDEN and not reaction.budgets:
+        reason = FORBIDDEN
+    elif visit.exchange.status == 500 and not (reaction.refusal or getattr(outcome, "is_parse", False)):
+        reason = ERROR
+    elif reaction.limited.startswith("status 5"):
+        reason = reaction.limited
+    return reason if reason and is_safe(request_of(visit.entry).method) else ""
+
+
+def _may_be_pace(domain: Domain, reason: str) -> bool:
+    """Whether a refusal before any page has passed in this run may be our pace all the same."""
+    seen, limit = domain.refusals, domain.state.limit
+    if seen.own:
+        return False
+    if limit.in_row:
+        return limit.in_row < MOST_RUNS
+    return seen.is_soon or (reason == FORBIDDEN and limit.accepted > 0)
+
+
+def _once_more(visit: Visit, reason: str) -> Visit:
+    """A visit that is neither a success nor a failure, as long as it is not known what was meant."""
+    return replace(visit, outcome=Retry(reason, counts=False), reaction=Reaction(is_doubted=True))

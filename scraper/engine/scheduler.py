@@ -70,6 +70,11 @@ class Scheduler:
     def next_batch(self, domain: Domain) -> Batch | None:
         """The domain's next batch; None where there is nothing to do now."""
         is_behind = bool(domain.batches)
+        doubt = domain.refusals.doubt
+        if doubt is not None and not doubt.is_passed:
+            # Its answer is to be compared with that before it: nothing else is asked for meanwhile.
+            is_now = self.has_room and not is_behind
+            return Batch(domain.name, domain.session, control=doubt.control) if is_now else None
         entry = None if domain.robots_requests else self._next_entry(domain, is_behind=is_behind)
         if domain.robots_requests:
             return Batch(domain.name, domain.session, robots_request=domain.robots_requests.popleft())

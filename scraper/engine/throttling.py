@@ -9,6 +9,7 @@ from scraper.engine.domain import Domain
 from scraper.engine.plan import Plan
 from scraper.engine.refusals import Refusals
 from scraper.engine.robots_cache import RobotsRules
+from scraper.http.exchange import Answer
 from scraper.model import Deferred, Reaction, Visit
 from scraper.ops.clock import Clock, second_of_day
 from scraper.politeness import retry, robots, throttle
@@ -94,6 +95,18 @@ class Throttling:
     def fair(self, domain: Domain, visit: Visit) -> tuple[Visit, bool]:
         """The visit as it is to be settled, and whether its URL stays in hand and comes first."""
         return self._refusals.judge(domain, visit, self._clock.now(), self.max_delay)
+
+    def controlled(self, domain: Domain, answer: Answer) -> None:
+        """Account for a control, see `refusals`: whether it was refused as a page before it was."""
+        status = answer.exchange.status
+        is_refused = answer.response is None or status in (403, 429) or status >= 500
+        delay, before = domain.pace.delay, domain.state.rest_until
+        domain.state = throttle.after(domain.state, answer.exchange, delay, self._plan.concurrency)
+        sends = domain.sends_since() - is_refused
+        domain.state = throttle.passed(domain.state, sends, domain.limiter.last_sent)
+        self._refusals.controlled(domain, self._clock.now(), self.max_delay, is_refused=is_refused)
+        self.set_pace(domain)
+        self._tell_rest(domain, before)
 
     def react(self, domain: Domain, visit: Visit) -> None:
         """Account for an exchange and for what its answer means for the whole domain."""

@@ -12,9 +12,11 @@ from dataclasses import replace
 
 from scraper.frozen import frozen
 
-LONGEST = 3600.0  # seconds: no window is believed to be longer
+DAY = 86400.0
+LONGEST = 3600.0  # seconds: no window is believed to be longer, until it has shown to be
 MARGIN = 1.1
 GUESSED = 1.6  # where a window may have begun anew while we guessed
+
 MINUTE = 60.0
 SHORT_GUESS, LONG_GUESS = 2.0, 300.0
 GAP = 300.0  # seconds without a request after which what was accepted before says nothing more
@@ -22,8 +24,9 @@ ENOUGH = 2  # lessons that a site may give which may be in trouble
 BURST = 4  # from so many requests on, what passed before a refusal is a budget
 OUTAGE = 4  # delays are enough for a site that may have been down when we came
 FEW = 2  # a burst below it is a distance between two requests, not a budget
-KEPT_FOR = 7 * 86400.0
+KEPT_FOR = 7 * DAY
 EASED_A_DAY = 0.9
+DOUBTED_FOR = 20 * 3600.0
 
 
 @frozen
@@ -33,8 +36,8 @@ class Limit:
     `interval`: seconds a request, 0 while nothing was learned. `allowance`: so many requests, then `window`
     seconds of rest; 0: spread evenly. `spent`: how many of them. `since`, `last`, `accepted`: the requests
     let pass since the last refusal. `refused_at`: that refusal; `in_row`: refusals since one passed.
-    `burst`: what passed before the first refusal; `lessons`: all refusals. `forbids`: 403 is the site's
-    answer for single pages.
+    `burst`: what passed before the first refusal; `lessons`: all refusals. `forbids`: some pages of
+    the site fail by themselves. `is_doubted`: what it taught may have been a site in trouble.
     """
 
     interval: float = 0.0
@@ -49,6 +52,7 @@ class Limit:
     burst: int = 0
     lessons: int = 0
     forbids: bool = False
+    is_doubted: bool = False
 
     @property
     def is_learned(self) -> bool:
@@ -77,40 +81,56 @@ def rested_until(limit: Limit) -> float:
 
 
 def refused(
-    limit: Limit, now: float, told: float | None, delay: float, max_delay: float, *, is_sure: bool = True
+    limit: Limit,
+    now: float,
+    told: float | None,
+    delay: float,
+    max_delay: float,
+    *,
+    is_sure: bool = True,
+    longest: float = LONG_GUESS,
 ) -> tuple[Limit, float]:
     """What a refusal teaches, and for how long to rest (s). `told`: the wait that came with it.
 
     `delay`: the one in force; what is concluded is slower. One that is longer than `max_delay` becomes an
     allowance, so that a run of few pages need not wait. `is_sure`: it speaks of our rate and of nothing else.
+    `longest`: seconds that a first rest may be guessed to last.
     """
-    rest = _rest(limit, now, told, is_sure)
+    rest = _rest(limit, now, told, longest)
     noted = replace(
         limit,
         refused_at=now,
         in_row=limit.in_row + 1,
         burst=limit.burst or limit.accepted,
         lessons=limit.lessons + 1,
+        is_doubted=False,
     )
     if not limit.accepted:
         return noted, rest  # who was refused at once knows nothing of what would have passed
-    # What is refused at any pace says less of it each time.
-    step = 1.0 if not is_sure and limit.lessons >= ENOUGH and not limit.in_row else 1.25
-    interval = _interval(limit, now, told, rest, step)
+    if not is_sure and limit.lessons >= ENOUGH and limit.is_learned and not limit.in_row:
+        return noted, rest  # what is refused at any pace does not speak of it
+    interval = _interval(limit, now, told, rest)
     if interval is None and max(limit.accepted, limit.burst) < BURST:
         return noted, rest  # of a few that passed nothing is known, and the site may have been down
     if interval is None:
-        return _allow(noted, limit.allowance or noted.burst, LONGEST), max(rest, LONGEST)
+        rest = max(rest, LONGEST)
+        return replace(_allow(noted, limit.allowance or noted.burst, rest), is_doubted=not is_sure), rest
     slower = max(delay, limit.interval)
     if _is_vague(limit, now, told, is_sure):
         interval = min(interval, 2 * slower if not limit.in_row else OUTAGE * max(slower, 1.0))
-    interval = max(interval, step * slower)
+    interval = max(interval, 1.25 * slower)
     if interval > max_delay:
         # Until all of it is over, and not only the first request of it.
         return _allow(noted, limit.accepted, limit.accepted * interval), rest + (
             now - limit.since if told else 0.0
         )
     return replace(noted, interval=interval, allowance=0, window=0.0, spent=0), rest
+
+
+def suspected(limit: Limit, now: float) -> Limit:
+    """An error after pages that passed: noted, but no reason to go slower yet, since many sites fail so."""
+    burst = limit.burst or limit.accepted
+    return replace(limit, burst=burst, lessons=limit.lessons + 1, refused_at=now, in_row=limit.in_row + 1)
 
 
 def _is_vague(limit: Limit, now: float, told: float | None, is_sure: bool) -> bool:
@@ -129,14 +149,15 @@ def _allow(limit: Limit, count: int, window: float) -> Limit:
     )
 
 
-def _rest(limit: Limit, now: float, told: float | None, is_sure: bool) -> float:
-    """Longer each time: as told or guessed, then a minute or as told, then as long as any window."""
-    is_budget = is_sure and limit.accepted >= BURST
+def _rest(limit: Limit, now: float, told: float | None, longest: float) -> float:
+    """Longer each time: as told or guessed, then a minute or as told, then an hour, then a day."""
+    is_budget = limit.accepted >= BURST or limit.burst >= BURST
     if limit.in_row == 0:
-        return told if told is not None else _guess(limit, now, is_budget)
+        return told if told is not None else min(longest, _guess(limit, now, is_budget))
     if limit.in_row == 1 and (told is not None or not is_budget):
         return max(told or 0.0, MINUTE)
-    return max(told or 0.0, LONGEST)
+    is_by_day = told is None and limit.in_row > 1 and now - limit.refused_at >= LONGEST
+    return max(told or 0.0, DAY if is_by_day else LONGEST)
 
 
 def _guess(limit: Limit, now: float, is_budget: bool) -> float:
@@ -147,7 +168,7 @@ def _guess(limit: Limit, now: float, is_budget: bool) -> float:
     return MINUTE if is_budget else min(MINUTE, max(SHORT_GUESS, 12 * took))
 
 
-def _interval(limit: Limit, now: float, told: float | None, rest: float, step: float) -> float | None:
+def _interval(limit: Limit, now: float, told: float | None, rest: float) -> float | None:
     """Seconds a request that no limiter refuses which did what was seen; None where only a window is sure."""
     took, n = now - limit.since, limit.accepted
     by_window = MARGIN * (took + rest) / n
@@ -158,22 +179,32 @@ def _interval(limit: Limit, now: float, told: float | None, rest: float, step: f
     if told is not None:
         # Of a few it matters that we rested a little longer than a bucket needed.
         return by_window if is_first or n >= BURST else max(by_window, MARGIN * (between + rest) / n)
+    if not limit.is_learned and limit.lessons:
+        return max(by_window, MARGIN * between / n)  # whatever kind it is: between the two it gave so many
     if is_first:
         # The first refusal of a site that bears no burst: its rate is nearer to ours than to the guess.
         return math.sqrt(max(took, 0.5) * by_window) if n < FEW else by_window
     if n >= FEW:
         by_bucket = between / (n - 1)
-        return max(2 * MARGIN * limit.interval, GUESSED * by_bucket) if step > 1 else MARGIN * by_bucket
+        return max(2 * MARGIN * limit.interval, GUESSED * by_bucket)
     return max(2 * MARGIN * limit.interval, 1.5 * between) if limit.burst < BURST else None
 
 
 def eased(limit: Limit, now: float) -> Limit:
-    """The limit as it is kept at a moment: from a week after the last refusal on, a tenth faster each day."""
-    days = (now - limit.refused_at - KEPT_FOR) / 86400
+    """The limit as it is kept at a moment: from a week after the last refusal on, a tenth faster each day.
+
+    What may have been a site in trouble is forgotten before the next night, but for that it happened.
+    """
+    if limit.is_doubted and now - limit.refused_at > DOUBTED_FOR:
+        return replace(limit, interval=0.0, allowance=0, window=0.0, spent=0, is_doubted=False)
+    days = (now - limit.refused_at - KEPT_FOR) / DAY
     if days <= 0 or not limit.is_learned:
         return limit
     ease = EASED_A_DAY**days
-    return replace(limit, interval=limit.interval * ease, window=limit.window * ease)
+    # The next days count from now on: what is eased is kept, and eased again.
+    return replace(
+        limit, interval=limit.interval * ease, window=limit.window * ease, refused_at=now - KEPT_FOR
+    )
 
 
 def told_of(limit: Limit) -> str:

@@ -59,10 +59,11 @@ def told(status: int, headers: Headers, wall: float) -> Told:
     now = server_time(headers, wall)
     left = budgets(headers, now)
     rest = asked_wait(status, headers, now)
-    if status not in _LIMITED and not (rest and (status == 403 or status >= 500)):
+    empty = max((reset for remaining, reset in left if not remaining), default=None)
+    if status not in _LIMITED and not ((rest or empty) and (status == 403 or status >= 500)):
         # A wait that is over already is none.
         return Told(rest or None, left)
-    empty = max((reset for remaining, reset in left if not remaining), default=lone_reset(headers, now))
+    empty = lone_reset(headers, now) if empty is None else empty
     if empty is not None and (rest is None or abs(empty - rest) <= SAME):
         rest = max(empty, rest or 0.0)
     return Told(None if rest is None else rest + ROUNDED, tuple(budget for budget in left if budget[0]), True)

@@ -90,12 +90,15 @@ def test_a_page_that_alone_is_refused_fails_and_slows_nothing_down() -> None:
     assert result.summary["by_domain"]["a.test"]["learned"] == ""
 
 
-def test_a_page_that_is_forbidden_is_asked_for_once_more_and_costs_one_rest() -> None:
+def test_a_page_that_is_forbidden_is_no_limit_and_only_the_first_costs_a_rest() -> None:
     web = FakeWeb({A: links(*NAMES), **{A + name: links() for name in NAMES}, A + "3": 403, A + "9": 403})
     result = crawl(Walk, web)
     assert result.failed == {A + "3": "403 Forbidden", A + "9": "403 Forbidden"}
     assert result.verdict is Verdict.OK
-    assert len([gap for gap in web.gaps("a.test") if gap > 10]) == 1
+    assert [gap for gap in web.gaps("a.test") if gap > 10] == [60.0, 60.0]
+    asked = len(web.requests)
+    crawl(Walk, web, store=result.store)
+    assert max(web.gaps("a.test")[asked:]) < 10, "known from then on"
 
 
 def budget(remaining: int, reset: int) -> dict[str, str]:
