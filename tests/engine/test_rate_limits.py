@@ -35,8 +35,8 @@ class Gate:
 
         return answer
 
-    def crawl(self, before: CrawlResult | None = None) -> CrawlResult:
-        return crawl(Walk, self.web, store=before.store if before else None)
+    def crawl(self, before: CrawlResult | None = None, **settings: Any) -> CrawlResult:
+        return crawl(Walk, self.web, store=before.store if before else None, **settings)
 
 
 def without_a_word(status: int) -> Refusing:

@@ -1,0 +1,137 @@
+"""Limiters of many kinds, and sites that only look like one, as they see a crawl of the real engine."""
+
+import math
+from collections.abc import Iterator
+from itertools import pairwise, product
+from typing import Any
+
+import pytest
+
+from scraper.engine.plan import Stop
+from scraper.model import Verdict
+from scraper.testing import FakeWeb, crawl
+from scraper.testing.web import Scripted
+from tests.engine.test_engine import A, Walk, links
+from tests.engine.test_rate_limits import Gate, Refusing, without_a_word
+from tests.politeness.test_learned import KINDS
+
+HOUR, DAY = 3600, 86400
+# Requests in seconds, and how many pages there are: some more than the limit lets pass at once.
+LIMITS = [(5, 1, 25), (5, 10, 25), (10, 30, 25), (60, 60, 90), (20, 300, 45), (100, 600, 130), (30, HOUR, 45)]
+
+
+def _reset(status: int) -> Refusing:
+    return lambda wait: (status, {"RateLimit-Remaining": "0", "RateLimit-Reset": str(math.ceil(wait))})
+
+
+def _retry_after(status: int) -> Refusing:
+    return lambda wait: (status, {"Retry-After": str(math.ceil(wait))})
+
+
+FORMS = {"silent": without_a_word, "Retry-After": _retry_after, "RateLimit": _reset}
+
+
+def _grid() -> Iterator[tuple[str, int, int, int, int, str, float]]:
+    """Some of all there are, so that each value of each meets each other; all of them passed once."""
+    kinds = ["fixed window", "sliding window", "token bucket", "leaky bucket"]
+    every = product(kinds, LIMITS, (429, 503, 403, 500), FORMS, (1.0, 0.2))
+    for number, (kind, (count, seconds, pages), status, form, delay) in enumerate(every):
+        if number % 41 == 0 or (form == "silent" and number % 9 == 0):
+            yield kind, count, seconds, pages, status, form, delay
+
+
+@pytest.mark.parametrize(("kind", "count", "seconds", "pages", "status", "form", "delay"), list(_grid()))
+def test_a_limiter_refuses_twice_at_most_until_all_is_here(
+    kind: str, count: int, seconds: int, pages: int, status: int, form: str, delay: float
+) -> None:
+    site = Gate(KINDS[kind](count, seconds), FORMS[form](status), [str(number) for number in range(pages)])
+    result, got = None, 0
+    for _ in range(9):
+        result = site.crawl(result, delay=delay)
+        got += len(result.pages)
+        assert not result.failed
+        if result.summary["exit_code"] == 0:
+            break
+        assert result.summary["exit_code"] == 75
+        site.web.clock.sleep(HOUR)
+    assert got == pages + 1
+    assert site.refusals <= 2
+
+
+@pytest.mark.parametrize("status", [429, 503, 403, 500])
+def test_a_limit_by_the_day_that_says_nothing_loses_no_page(status: int) -> None:
+    site = Gate(KINDS["fixed window"](40, DAY), without_a_word(status), [str(n) for n in range(60)])
+    result, got, refusals = None, 0, [0]
+    for _ in range(9):
+        result = site.crawl(result)
+        got += len(result.pages)
+        refusals.append(site.refusals)
+        if result.summary["exit_code"] == 0:
+            break
+        site.web.clock.sleep(DAY)
+    assert (got, result and result.failed) == (61, {})
+    assert max(after - before for before, after in pairwise(refusals)) <= 2
+
+
+NAMES = [str(number) for number in range(30)]
+
+
+def _site(**others: Scripted) -> FakeWeb:
+    return FakeWeb(
+        {A: links(*NAMES), **{A + name: links() for name in NAMES}}
+        | {A + name: answer for name, answer in others.items()}
+    )
+
+
+@pytest.mark.parametrize("status", [403, 500, 503])
+@pytest.mark.parametrize("bad", [("15",), ("0",), ("29",), NAMES[8:23], NAMES[2::3]], ids=str)
+def test_pages_that_fail_by_themselves_slow_nothing_down(status: int, bad: list[str]) -> None:
+    web = _site(**dict.fromkeys(bad, status))
+    result = crawl(Walk, web)
+    assert (result.stop, set(result.failed)) == (Stop.DONE, {A + name for name in bad})
+    assert result.summary["by_domain"]["a.test"]["learned"] == ""
+    assert len([gap for gap in web.gaps("a.test") if gap > 10]) == 2, "one experiment"
+    assert len(web.requests) < 35 + (2 if status == 403 else 6) * len(bad)
+
+
+@pytest.mark.parametrize("status", [403, 500, 503])
+def test_an_error_that_passes_when_asked_again_loses_nothing(status: int) -> None:
+    result = crawl(Walk, _site(**{"15": [status, links()]}))
+    assert (len(result.pages), result.failed) == (31, {})
+
+
+def test_an_accident_among_errors_teaches_nothing() -> None:
+    result = crawl(Walk, _site(**{"15": [500, links()]}))
+    assert result.summary["by_domain"]["a.test"]["learned"] == ""
+
+
+def test_a_site_in_trouble_is_asked_at_its_old_pace_the_next_night() -> None:
+    web = _site()
+    began = web.clock.now()
+
+    def at_work(page: Scripted) -> Any:
+        return lambda asked: 503 if 10 < asked.at - began < 600 else page
+
+    web.pages = {url: at_work(page) for url, page in web.pages.items()}
+    first = crawl(Walk, web)
+    assert (first.summary["exit_code"], first.failed) == (75, {})
+    web.clock.sleep(DAY)
+    second = crawl(Walk, web, store=first.store)
+    assert (second.summary["exit_code"], len(first.pages) + len(second.pages)) == (0, 31)
+    assert max(web.gaps("a.test")[-10:]) == 1.0
+
+
+def test_a_site_that_closes_for_good_in_the_middle_of_a_run_is_blocked_at_last() -> None:
+    web = _site(**dict.fromkeys(NAMES[10:], 403))
+    began = web.clock.now()
+    web.pages = {url: _closing(page, began + 10) for url, page in web.pages.items()}
+    verdicts, result = [], None
+    for _ in range(4):
+        result = crawl(Walk, web, store=result.store if result else None)
+        verdicts.append(result.verdict)
+        web.clock.sleep(DAY)
+    assert verdicts[0] is Verdict.INCOMPLETE and verdicts[-1] is Verdict.BLOCKED
+
+
+def _closing(page: Scripted, at: float) -> Any:
+    return lambda asked: page if asked.at < at else 403
