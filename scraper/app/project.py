@@ -13,6 +13,11 @@ from scraper.store import Run, Store
 PROBE = "(fetch)"
 """The spider's name under which requests sent by hand stand in the store."""
 
+SERVICE = "(service)"
+"""The same for requests that the service sends for its callers."""
+
+NO_SPIDERS = (PROBE, SERVICE)
+
 
 def store_url(url: str | None) -> str | None:
     """The store that the command line names, or the settings of the project."""
@@ -38,8 +43,8 @@ def needed_store(data: Path, url: str | None = None) -> Store:
 
 def runs_of(store: Store, spider: str | None, limit: int) -> list[Run]:
     """The last runs of spiders, newest first."""
-    found = store.runs(spider, limit if spider else limit + 10)
-    return [run for run in found if run.spider != PROBE][:limit]
+    found = store.runs(spider, limit if spider else limit + 20)
+    return [run for run in found if run.spider not in NO_SPIDERS][:limit]
 
 
 def facts_of_run(store: Store, run: Run) -> dict[str, Any]:

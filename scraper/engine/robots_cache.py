@@ -47,6 +47,17 @@ class RobotsRules:
             return None
         return f"robots.txt line {rule.line}: Disallow: {rule.pattern[:100]} (for {rule.agent})"
 
+    def told(self, token: str, url: str) -> str:
+        """What allows a URL that may be fetched, for people."""
+        if self.exempt:
+            return f"not asked for: robots_exempt says: {self.exempt}"
+        rule = self.robots.rule(token, url)
+        if rule is not None:
+            return f"robots.txt line {rule.line}: Allow: {rule.pattern[:100]} (for {rule.agent})"
+        if self.status is not None and self.status >= 400:
+            return f"there is no robots.txt (status {self.status}): all is allowed"
+        return "no line of robots.txt speaks of it: allowed"
+
 
 class RobotsCache:
     """The rules of this run by origin; the store keeps them across runs and for other spiders."""

@@ -164,17 +164,18 @@ class Adapter(HTTPAdapter):
 
     def _new_pool(self, origin: str, verify: Verify, cert: Cert) -> HTTPConnectionPool:
         place = urllib3.util.parse_url(origin)
-        host = place.host or ""
+        # Without a port http.client would take the last group of an IPv6 address for it.
+        host, port = place.host or "", place.port or (443 if place.scheme == "https" else 80)
         if place.scheme == "https":
             _check_files(origin, verify, cert)
             return _TlsPool(
                 host,
-                place.port,
+                port,
                 maxsize=self.connections,
                 ssl_context=tls_context(verify, cert, host in self.legacy),
                 cert_reqs="CERT_NONE" if verify is False else "CERT_REQUIRED",
             )
-        return _Pool(host, place.port, maxsize=self.connections)
+        return _Pool(host, port, maxsize=self.connections)
 
     def get_connection_with_tls_context(
         self, request: Any, verify: Any, proxies: Any = None, cert: Any = None

@@ -1,5 +1,6 @@
 """A service from its options: which parts it is made of, and what must hold before it listens."""
 
+import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -15,7 +16,10 @@ from scraper.service.access import Access, is_loopback
 from scraper.service.api import Api
 from scraper.service.application import Gate, application
 from scraper.service.events import Events
+from scraper.service.fetch import FetchApi, wall
+from scraper.service.fetching import Fetches
 from scraper.service.project import Project, check_folder
+from scraper.service.quotas import Quotas
 from scraper.service.reading import Reader
 from scraper.service.runs import Runs
 from scraper.service.server import listen, serve
@@ -48,6 +52,8 @@ class Service:
         self.project = Project(options.root, options.data, options.store)
         self.runs = Runs(self.reader, self.project)
         self.events = Events(self.reader, options.data)
+        self.fetches = Fetches(self.open_store, options.settings)
+        self.fetch = FetchApi(self.fetches, Quotas(self.reader, wall), wall)
         self.gate = Gate(self.reader, access)
 
     def open_store(self) -> Store:
@@ -58,11 +64,13 @@ class Service:
     def application(self) -> Starlette:
         """The ASGI application."""
         api = Api(self.reader, self.project, self.runs, self.events, self.options.settings)
-        return application(self.gate, api.operations(), lifespan=self._lifespan)
+        known = [*api.operations(), *self.fetch.operations()]
+        return application(self.gate, known, lifespan=self._lifespan)
 
     @asynccontextmanager
     async def _lifespan(self, app: Any) -> AsyncIterator[None]:
         yield
+        await asyncio.to_thread(self.fetches.close)
         self.reader.close()
 
     def end(self) -> None:

@@ -444,3 +444,9 @@ def test_a_tunnel_is_kept_and_built_again_where_it_was_closed(
     assert ask("/last") == b"last"
     assert b"far" in ask("/3") and len(accepted) == 2
     assert min(far.gaps()) >= 0.05
+
+
+def test_an_ipv6_address_without_a_port_keeps_its_last_group() -> None:
+    with DomainSession("fd00::1") as session:
+        connection = session.adapter.pool("http://[fd00::1]", True, None)._new_conn()
+    assert (connection.host, connection.port) == ("fd00::1", 80)

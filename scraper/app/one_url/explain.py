@@ -85,19 +85,8 @@ def _robots(url: str, asker: Asker, robots_rules: RobotsRules | None) -> Check:
     if robots_rules is None:
         told = f"not known yet: a run asks for {origin}/robots.txt first (--fetch-robots does it now)"
         return Check("robots", told)
-    if robots_rules.exempt:
-        return Check("robots", f"not asked for: robots_exempt says: {robots_rules.exempt}", True)
-    reason = robots_rules.refusal(token, url)
-    if reason is not None:
-        return Check("robots", reason, False)
-    rule = robots_rules.robots.rule(token, url)
-    if rule is not None:
-        return Check(
-            "robots", f"robots.txt line {rule.line}: Allow: {rule.pattern[:100]} (for {rule.agent})", True
-        )
-    if robots_rules.status is not None and robots_rules.status >= 400:
-        return Check("robots", f"there is no robots.txt (status {robots_rules.status}): all is allowed", True)
-    return Check("robots", "no line of robots.txt speaks of it: allowed", True)
+    reason = None if robots_rules.exempt else robots_rules.refusal(token, url)
+    return Check("robots", reason or robots_rules.told(token, url), reason is None)
 
 
 def _seen(url: str, asker: Asker, store: Store | None) -> Iterator[Check]:

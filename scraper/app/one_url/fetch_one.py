@@ -1,5 +1,6 @@
 """One request by hand, under the rules of a run: lease, robots.txt, rate limit, hop by hop."""
 
+import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -10,7 +11,7 @@ from scraper.app.project import PROBE
 from scraper.engine.batch import RobotsRequest
 from scraper.engine.groups import Groups
 from scraper.engine.robots_cache import RobotsCache, RobotsRules
-from scraper.errors import StoreBusy
+from scraper.errors import FetchError, OutOfReach, StoreBusy
 from scraper.frozen import frozen
 from scraper.http import redirects
 from scraper.http.exchange import Answer, exchange
@@ -33,7 +34,12 @@ BY_HAND = "asked for by hand"
 
 @frozen
 class Step:
-    """One hop: its URL and what came of it. `refusal`: why nothing was sent; `is_later`: it may be later."""
+    """One hop: its URL and what came of it. `refusal`: why nothing was sent; `is_later`: it may be later.
+
+    `wait`: in how many seconds, as far as that is known. `fault`: the error behind `error`. `blocked`: what
+    the answer is recognised as, where it means "not you". `sent_at`: when it was sent (0: it was not), on the
+    clock's line. `pace`: which rule sets the distance to the next request. `robots`: what robots.txt says.
+    """
 
     url: str
     response: Response | None = None
@@ -41,6 +47,12 @@ class Step:
     error: str = ""
     is_later: bool = False
     next_url: str = ""
+    wait: float = 0.0
+    fault: FetchError | None = None
+    blocked: str = ""
+    sent_at: float = 0.0
+    pace: Pace | None = None
+    robots: str = ""
 
     @property
     def is_ok(self) -> bool:
@@ -61,9 +73,20 @@ class _Held:
 
 
 class Probe:
-    """Asks for single URLs. Use it as `with probing(...) as probe`; `tell` hears of each wait."""
+    """Asks for single URLs. Use it as `with probing(...) as probe`; `tell` hears of each wait.
 
-    def __init__(self, store: Store, run: Run, settings: Settings, tell: Callable[[str], None]) -> None:
+    `is_meant`: a person typed the URL, and so means its host, wherever that is.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        run: Run,
+        settings: Settings,
+        tell: Callable[[str], None],
+        *,
+        is_meant: bool = True,
+    ) -> None:
         self._store = store
         self._run = run
         self._settings = settings
@@ -77,6 +100,26 @@ class Probe:
         reach = reach_from(settings, self._hosts)
         self._open_session = session_opener(settings, self._clock, self._origins, reach=reach)
         self._held: dict[str, _Held] = {}
+        self._is_meant = is_meant
+        self._until = math.inf
+        self._is_wanted: Callable[[], bool] = lambda: True
+
+    def step(self, url: str, until: float, is_wanted: Callable[[], bool]) -> Step:
+        """One hop for a caller who waits until a moment of the clock, or leaves before."""
+        self._until, self._is_wanted = until, is_wanted
+        self._mean(url)
+        return self._step(url)
+
+    @property
+    def held(self) -> tuple[str, ...]:
+        """The domains that are ours now."""
+        return tuple(self._held)
+
+    def next_slot(self, name: str) -> tuple[float, str]:
+        """When a domain that is ours may be asked next, on the clock's line, and the rule that says so."""
+        held = self._held[name]
+        due, rest = held.limiter.due, held.state.rest_until
+        return max(due, rest), held.state.reason if rest >= due and held.state.reason else held.pace.source
 
     def fetch(self, url: str) -> Iterator[Step]:
         """Each hop from a URL to its page, or to the first that may not be asked for."""
@@ -90,6 +133,8 @@ class Probe:
 
     def _mean(self, url: str) -> None:
         """Who types a URL means its host: its credentials go there, and it may be on this machine."""
+        if not self._is_meant:
+            return
         self._origins.add(origin_of(url))
         self._hosts.add(host_of(url))
 
@@ -101,18 +146,24 @@ class Probe:
     def _rules(self, url: str) -> RobotsRules | Step:
         origin = origin_of(url)
         while (found := self._robots_cache.find(origin)) is None:
-            learned: RobotsRules | RobotsRequest | None = self._robots_cache.robots_request(origin)
+            learned: RobotsRules | RobotsRequest | Step | None = self._robots_cache.robots_request(origin)
             while isinstance(learned, RobotsRequest):
                 held = self._hold(learned.url)
                 if isinstance(held, Step):
                     return held
                 learned = self._ask_robots(held, learned)
+                if isinstance(learned, Step):
+                    return learned
         return found
 
-    def _ask_robots(self, held: _Held, robots_request: RobotsRequest) -> RobotsRules | RobotsRequest | None:
+    def _ask_robots(
+        self, held: _Held, robots_request: RobotsRequest
+    ) -> RobotsRules | RobotsRequest | Step | None:
         answer = exchange(
             held.session, "GET", robots_request.url, dict(robots_request.headers), most=robots.MAX_BODY + 1
         )
+        if isinstance(answer.error, OutOfReach):
+            return _unanswered(robots_request.url, answer.error)
         self._account(held, answer)
         return self._robots_cache.learn(robots_request, answer, is_last=True)
 
@@ -127,10 +178,20 @@ class Probe:
         if isinstance(held, Step):
             return held
         answer = exchange(held.session, "GET", url)
-        self._account(held, answer)
+        if isinstance(answer.error, OutOfReach):
+            return _unanswered(url, answer.error)
+        blocked = self._account(held, answer)
         if answer.response is None:
-            return Step(url, error=answer.error.message if answer.error else "no answer")
-        return Step(url, answer.response, next_url=self._target(url, answer.response))
+            return replace(_unanswered(url, answer.error), pace=held.pace)
+        return Step(
+            url,
+            answer.response,
+            next_url=self._target(url, answer.response),
+            blocked=blocked or "",
+            sent_at=answer.exchange.sent_at,
+            pace=held.pace,
+            robots=robots_rules.told(self._token, url),
+        )
 
     def _target(self, url: str, response: Response) -> str:
         if not redirects.is_redirect(response.status):
@@ -157,12 +218,12 @@ class Probe:
         """Own a domain. A run that holds it gives way, because we have a URL pending there."""
         link = NewUrl(name, fingerprint("GET", canonical(url) or url), url)
         self._store.add(self._run, [link])
-        give_up = self._clock.now() + PATIENCE
+        give_up = min(self._clock.now() + PATIENCE, self._until)
         while True:
             lease = self._store.lease_domain(self._run, name)
             if lease is not None and self._groups.join(name, self._settings.delay):
                 return lease
-            if self._clock.now() > give_up:
+            if self._clock.now() > give_up or not self._is_wanted():
                 return None
             self._store.heartbeat()
             self._clock.sleep(LOOK_EVERY)
@@ -193,30 +254,38 @@ class Probe:
         hours = (found.active_hours,) if found.active_hours else ()
         closed = throttle.until_open(hours, second_of_day(self._clock.wall()))
         if closed:
-            return Step(url, refusal="outside the hours for visits (active_hours)", is_later=True)
+            return Step(
+                url, refusal="outside the hours for visits (active_hours)", is_later=True, wait=closed
+            )
         state, slot = held.state, held.limiter.due
         if slot > state.rest_until:
             state = replace(state, due=max(state.due, slot))
         wait = throttle.decide(state, held.pace, now, max(found.max_delay, found.delay), found.max_wait)
         if isinstance(wait, Deferred):
-            return Step(url, refusal=wait.reason, is_later=True)
+            ahead = max(0.0, max(state.due, state.rest_until) - now)
+            return Step(url, refusal=wait.reason, is_later=True, wait=ahead, pace=held.pace)
         held.limiter.rest_until(held.state.rest_until)
+        cause = state.reason if state.rest_until > state.due else held.pace.source
+        if now + wait > self._until:
+            return Step(url, refusal=cause, is_later=True, wait=wait, pace=held.pace)
         if wait >= 1:
-            cause = state.reason if state.rest_until > state.due else held.pace.source
             self._tell(f"waits {wait:.1f} s for {held.lease.domain}: {cause}")
         # Here and not in the rate limiter: what is slept there counts as the site's response time.
         self._sleep(held.limiter.due - now)
-        return None
+        return None if self._is_wanted() else Step(url, refusal="the caller has left", is_later=True)
 
     def _sleep(self, wait: float) -> None:
         """Wait, and stay alive for the store meanwhile."""
         until = self._clock.now() + wait
-        while (left := until - self._clock.now()) > 0:
+        while (left := until - self._clock.now()) > 0 and self._is_wanted():
             self._clock.sleep(min(left, 1.0))
             self._store.heartbeat()
 
-    def _account(self, held: _Held, answer: Answer) -> None:
-        """What an answer means for the domain, as in a run; kept at once, for it outlives us."""
+    def _account(self, held: _Held, answer: Answer) -> str | None:
+        """What an answer means for the domain, as in a run; kept at once, for it outlives us.
+
+        Gives what a refusal was recognised as.
+        """
         now, wall = self._clock.now(), self._clock.wall()
         state, response = throttle.after(held.state, answer.exchange, held.pace.delay), answer.response
         refused, told = None, Told()
@@ -241,19 +310,26 @@ class Probe:
         updates = [self._update(held), *self._groups.updates([held.lease.domain])]
         self._store.settle(self._run, visits, updates)
         held.entry = None
+        return refused
 
     def _update(self, held: _Held) -> DomainUpdate:
         state = replace(held.state, delay=held.pace.delay)
         due = max(held.limiter.due, state.rest_until)
         return DomainUpdate(held.lease, due, throttle.to_json(state), held.session.dump_changes())
 
-    def release(self) -> None:
-        """Give the domains back with their clocks."""
-        updates = [self._update(held) for held in self._held.values()]
-        self._store.release([*updates, *self._groups.updates(self._held)])
-        for held in self._held.values():
+    def release(self, is_kept: Callable[[str], bool] = lambda name: False) -> None:
+        """Give the domains back with their clocks, all but those that are kept."""
+        gone = [held for name, held in self._held.items() if not is_kept(name)]
+        if gone:
+            self._store.release([self._update(held) for held in gone])
+        for held in gone:
+            self._groups.leave(held.lease.domain)
             held.session.disconnect()
-        self._held.clear()
+            del self._held[held.lease.domain]
+
+
+def _unanswered(url: str, error: FetchError | None) -> Step:
+    return Step(url, error=error.message if error is not None else "no answer", fault=error)
 
 
 def pace_of(settings: Settings, token: str, robots_rules: RobotsRules | None, state: State) -> Pace:

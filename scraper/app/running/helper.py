@@ -11,7 +11,7 @@ from typing import Any
 
 from scraper.app.compose import compose, worker_name
 from scraper.app.options import Options, Prepared, inputs_of, open_store, prepare
-from scraper.app.project import PROBE
+from scraper.app.project import NO_SPIDERS
 from scraper.app.running.run_output import LogFile
 from scraper.engine.engine import Engine
 from scraper.engine.plan import Stop
@@ -84,7 +84,9 @@ class Helper:
         store = open_store(told.options.data, told.store)
         try:
             runs = [
-                run for run in store.runs(told.spider, 100) if run.state == "running" and run.spider != PROBE
+                run
+                for run in store.runs(told.spider, 100)
+                if run.state == "running" and run.spider not in NO_SPIDERS
             ]
             return next((run for run in reversed(runs) if store.is_led(run)), None)
         finally:

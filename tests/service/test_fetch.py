@@ -1,0 +1,257 @@
+"""`GET /fetch`: the page of a URL with one call, as politely as a run."""
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+import requests
+
+from scraper.service.fetching import MOST_QUEUED
+from tests.project import Project
+from tests.service.serving import SLOW, Served, new_project, serving
+from tests.site import Reply, Site, page, redirect
+
+ROBOTS = "User-agent: *\nDisallow: /private\nCrawl-delay: 1\n"
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    project = new_project(tmp_path_factory.mktemp("fetch"))
+    (project.root / "scraper.toml").write_text('delay = 0.1\nreach = ["127.0.0.0/8"]\nmax_attempts = 1\n')
+    with serving(project) as found:
+        yield found
+        assert not any("Traceback" in line for line in found.lines), "".join(found.lines)
+
+
+_hosts = iter(range(20, 250))
+
+
+@pytest.fixture
+def shop(new_site: Callable[..., Site]) -> Site:
+    """A site on a host that no other test asks."""
+    return new_site({"/": page("/a", title="Käse")}, host=f"127.0.0.{next(_hosts)}")
+
+
+def fetch(served: Served, url: str, **params: object) -> requests.Response:
+    return served.get("/fetch", params={"url": url, **params})  # type: ignore[arg-type]
+
+
+def test_the_site_s_status_and_body_come_with_what_it_cost(served: Served, shop: Site) -> None:
+    shop["/gone"] = Reply(410, "away", {"Content-Type": "text/plain", "Set-Cookie": "a=b"})
+    first = fetch(served, shop.url("/"))
+    assert (first.status_code, "<h1>Käse</h1>" in first.text) == (200, True)
+    assert first.headers["Scraper-Cache"] == "miss" and first.headers["Scraper-Final-Url"] == shop.url("/")
+    assert "no robots.txt" in first.headers["Scraper-Robots"]
+    gone = fetch(served, shop.url("/gone"))
+    assert (gone.status_code, gone.text) == (410, "away") and "Set-Cookie" not in gone.headers
+    assert float(gone.headers["Scraper-Waited"]) > 0.05 and "delay" in gone.headers["Scraper-Rule"]
+    assert "sandbox" in gone.headers["Content-Security-Policy"]
+    assert min(shop.gaps()) > 0.099
+
+
+def test_a_page_comes_as_text_markdown_or_json(served: Served, shop: Site) -> None:
+    url = shop.url("/")
+    assert "Käse" in fetch(served, url, format="text", max_age=60).text.splitlines()
+    markdown = fetch(served, url, format="markdown", max_age=60)
+    assert "# Käse" in markdown.text and "[/a](/a)" in markdown.text
+    told = fetch(served, url, format="json", max_age=60).json()
+    assert (told["status"], told["encoding"], told["url"]) == (200, "utf-8", url) and "Käse" in told["text"]
+    assert shop.paths() == ["/"]
+
+
+def test_a_copy_that_is_young_enough_is_not_asked_for_again(served: Served, shop: Site) -> None:
+    shop["/secret"] = Reply(200, "mine", {"Cache-Control": "no-store"})
+    url = shop.url("/")
+    assert fetch(served, url, max_age=60).headers["Scraper-Cache"] == "miss"
+    again = fetch(served, url, max_age=60)
+    assert again.headers["Scraper-Cache"] == "hit; age=0" and again.headers["Scraper-Waited"] == "0.000"
+    assert fetch(served, url).headers["Scraper-Cache"] == "miss"
+    for _ in range(2):
+        assert fetch(served, shop.url("/secret"), max_age=60).headers["Scraper-Cache"] == "miss"
+    assert shop.paths() == ["/", "/", "/secret", "/secret"]
+
+
+def test_a_url_that_robots_txt_denies_is_403_with_the_line(served: Served, shop: Site) -> None:
+    shop["/robots.txt"] = ROBOTS
+    denied = fetch(served, shop.url("/private/x"))
+    assert denied.status_code == 403 and denied.headers["Content-Type"] == "application/problem+json"
+    assert "robots.txt line 2: Disallow: /private" in denied.json()["detail"]
+    assert shop.paths() == []
+
+
+def test_a_wait_that_is_too_long_is_503_with_its_rule_and_when_to_come_again(
+    served: Served, shop: Site
+) -> None:
+    shop["/robots.txt"] = ROBOTS.replace("1", "3")
+    first = fetch(served, shop.url("/"), timeout=20)
+    assert first.headers["Scraper-Rule"].startswith("robots Crawl-delay 3")
+    began = time.monotonic()
+    early = fetch(served, shop.url("/"), timeout=1)
+    assert time.monotonic() - began < 1, "it is known at once"
+    assert early.status_code == 503 and 2 <= int(early.headers["Retry-After"]) <= 4
+    assert early.json()["rule"].startswith("robots Crawl-delay 3") and early.json()["hint"]
+
+
+def test_what_a_site_asks_for_with_retry_after_is_obeyed(served: Served, shop: Site) -> None:
+    shop["/busy"] = Reply(503, "later", {"Retry-After": "30"})
+    assert fetch(served, shop.url("/busy")).status_code == 503
+    resting = fetch(served, shop.url("/"), timeout=3)
+    assert resting.status_code == 503 and "Retry-After" in resting.json()["detail"]
+    assert 25 <= int(resting.headers["Retry-After"]) <= 32 and shop.paths() == ["/busy"]
+
+
+def test_a_block_is_502_with_what_was_recognised(served: Served, shop: Site) -> None:
+    shop["/"] = Reply(403, "<title>Just a moment...</title>", {"cf-mitigated": "challenge"})
+    blocked = fetch(served, shop.url("/"))
+    told = blocked.json()
+    assert (blocked.status_code, told["site_status"]) == (502, 403) and "Cloudflare" in told["blocked"]
+
+
+def test_redirects_are_followed_hop_by_hop_on_each_domain_s_clock(
+    served: Served, shop: Site, new_site: Callable[..., Site]
+) -> None:
+    other = new_site({"/robots.txt": ROBOTS, "/": "there"}, host=f"127.0.0.{next(_hosts)}")
+    shop["/go"] = redirect(other.url("/"))
+    shop["/no"] = redirect(other.url("/private"))
+    shop["/round"] = redirect("/round")
+    assert fetch(served, shop.url("/go")).headers["Scraper-Final-Url"] == other.url("/")
+    assert fetch(served, shop.url("/no")).status_code == 403
+    assert fetch(served, shop.url("/round"), timeout=60).status_code == 502
+    assert min(shop.gaps()) > 0.099 and other.paths() == ["/"]
+
+
+def test_callers_of_one_domain_stand_in_one_fair_queue_that_is_bounded(served: Served, shop: Site) -> None:
+    shop["*"] = Reply(200, "page")
+    fetch(served, shop.url("/first"))
+    callers, began = MOST_QUEUED + 12, threading.Barrier(MOST_QUEUED + 12)
+
+    def call(n: int) -> requests.Response:
+        began.wait(20)
+        url = f"{served.url}/fetch"
+        return requests.get(url, params={"url": shop.url(f"/{n}"), "timeout": 60}, timeout=60)
+
+    with ThreadPoolExecutor(callers) as pool:
+        done = list(pool.map(call, range(callers)))
+    statuses = [one.status_code for one in done]
+    full = [one for one in done if one.status_code == 429]
+    assert 8 <= len(full) <= 12 and statuses.count(200) == callers - len(full)
+    assert all(int(one.headers["Retry-After"]) >= 5 for one in full)
+    assert min(shop.gaps()) > 0.099
+
+
+def test_a_slow_domain_holds_no_other_up(served: Served, shop: Site, new_site: Callable[..., Site]) -> None:
+    release = threading.Event()
+
+    def hold(arrival: object) -> Reply:
+        release.wait(20)
+        return Reply(200, "late")
+
+    shop["/slow"] = hold
+    quick = new_site({"/": "quick"}, host=f"127.0.0.{next(_hosts)}")
+    with ThreadPoolExecutor(1) as pool:
+        slow = pool.submit(fetch, served, shop.url("/slow"))
+        assert fetch(served, quick.url("/")).text == "quick" and not slow.done()
+        release.set()
+        assert slow.result().text == "late"
+
+
+def test_a_run_and_a_fetch_share_the_clock_of_a_domain(served: Served, shop: Site) -> None:
+    for n in range(6):
+        shop[f"/{n}"] = page(title=f"{n}")
+    shop["/"] = page(*[f"/{n}" for n in range(6)])
+    served.project.spider("shop", SLOW.format(name="Shop", url=shop.url("/"), delay=0.3))
+    begun = served.post("/runs", {"spider": "shop"})
+    assert begun.status_code == 201, begun.text
+    assert fetch(served, shop.url("/5"), timeout=30).status_code == 200
+    with served.get(f"/runs/{begun.json()['run_id']}/events", stream=True) as events:
+        assert '"verdict": "OK"' in events.text.splitlines()[-2]
+    assert min(shop.gaps()) > 0.099 and len(shop.paths()) == 8
+
+
+@pytest.mark.parametrize(
+    ("url", "kind"),
+    [
+        ("http://127.0.0.1:1/", "loopback"),
+        ("http://localhost:1/", "loopback"),
+        ("http://[::1]:1/", "loopback"),
+        ("http://10.0.0.1/", "private"),
+        ("http://192.168.1.1/", "private"),
+        ("http://[fd00::1]/", "private"),
+        ("http://169.254.1.1/", "link-local"),
+        ("http://169.254.169.254/latest/meta-data/", "metadata"),
+        ("http://100.64.0.1/", "carrier-grade"),
+        ("http://224.0.0.1/", "multicast"),
+        ("http://[::ffff:127.0.0.1]/", "loopback"),
+        ("http://[64:ff9b::7f00:1]/", "loopback"),
+        ("http://0.0.0.0/", "this host"),
+        ("http://2130706433/", "loopback"),
+        ("http://0x7f.1/", "loopback"),
+    ],
+)
+def test_no_address_of_this_machine_or_its_networks_is_reached(bare: Served, url: str, kind: str) -> None:
+    refused = fetch(bare, url, timeout=5)
+    assert refused.status_code == 403, refused.text
+    assert kind in refused.json()["detail"] and refused.json()["reach"] is True
+
+
+@pytest.fixture(scope="module")
+def bare(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    with serving(new_project(tmp_path_factory.mktemp("bare"))) as found:
+        yield found
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "",
+        "x",
+        "ftp://a.example/",
+        "file:///etc/passwd",
+        "http://",
+        "http://a b/",
+        "javascript:1",
+        "//a.example",
+    ],
+)
+def test_what_is_no_web_address_is_400(bare: Served, url: str) -> None:
+    assert fetch(bare, url).status_code in (400, 403, 502)
+
+
+def test_a_token_fetches_its_own_domains_up_to_its_quota(
+    project: Project, shop: Site, new_site: Callable[..., Site]
+) -> None:
+    (project.root / "scraper.toml").write_text('delay = 0\nreach = ["127.0.0.0/8"]\n')
+    other = new_site({"/": "other"}, host=f"127.0.0.{next(_hosts)}")
+    shop["/away"] = redirect(other.url("/"))
+    made = project.run("token", "add", "desk", "--scope", "fetch", "--domain", shop.host, "--quota", "3")
+    headers = {"Authorization": f"Bearer {made.out.strip()}"}
+    with serving(project, "--require-token") as served:
+        served.session.headers.update(headers)
+        assert fetch(served, shop.url("/")).status_code == 200
+        refused = fetch(served, other.url("/"))
+        assert refused.status_code == 403 and refused.json()["domain"] == other.host
+        assert fetch(served, shop.url("/away")).status_code == 403 and other.arrivals == []
+        assert fetch(served, shop.url("/")).status_code == 200
+        over = fetch(served, shop.url("/"))
+        assert over.status_code == 429 and 0 < int(over.headers["Retry-After"]) <= 86_400
+        assert served.get("/runs").status_code == 403
+        threading.Event().wait(1.3)
+    with serving(project, "--require-token") as again:
+        again.session.headers.update(headers)
+        assert fetch(again, shop.url("/")).status_code == 429, "the quota outlives the service"
+
+
+def test_no_other_page_can_make_a_browser_fetch(served: Served, shop: Site) -> None:
+    answer = served.get("/fetch", params={"url": shop.url("/")}, headers={"Sec-Fetch-Site": "cross-site"})
+    assert answer.status_code == 403 and shop.arrivals == []
+
+
+def test_the_command_and_the_service_fetch_side_by_side(served: Served, shop: Site, tmp_path: Path) -> None:
+    shop["/x"] = "x"
+    assert fetch(served, shop.url("/")).status_code == 200
+    ended = served.project.run("fetch", shop.url("/x"), "--body")
+    assert (ended.code, ended.out) == (0, "x"), ended.text
+    assert min(shop.gaps()) > 0.099
