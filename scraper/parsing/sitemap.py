@@ -17,6 +17,7 @@ from lxml import etree
 
 from scraper.frozen import frozen
 from scraper.parsing.encoding import decode, encoding_of
+from scraper.parsing.xml_text import mended
 from scraper.patterns import pattern
 from scraper.urls import join
 
@@ -27,10 +28,6 @@ _MOST_MEMBERS = 16  # of one gzip, each of which costs a copy of the rest
 _MOST_ELEMENTS = 1_000_000  # of one unit: a tree takes thirty times the bytes of its smallest elements
 _MOST_LINES = 2 * MOST_URLS
 _LINE = pattern(r"[^\r\n]+")
-# An ampersand that begins no reference that every XML parser knows, outside of CDATA.
-_AMPERSAND = pattern(
-    r"(<!\[CDATA\[(?:[^\]]++|\](?!\]>))*+)|&(?!(?:#[0-9]{1,7}|#x[0-9A-Fa-f]{1,6}|amp|lt|gt|quot|apos);)"
-)
 _INVISIBLE = "\ufeff\u200b"
 _JSON_FEED = pattern(rb"(?:\xef\xbb\xbf)?\s*\{.*?\"https?:\\?/\\?/jsonfeed\.org\\?/version\\?/", re.DOTALL)
 _ROOT = pattern(
@@ -177,8 +174,7 @@ def units(
 
     They are read one by one and are gone after their turn; raises Cut where there are too many elements.
     """
-    if "&" in text:
-        text = _AMPERSAND.sub(lambda found: found[1] or "&amp;", text)
+    text = mended(text)
     # The body is bounded already, so no single text of it need be.
     elements = etree.iterparse(
         BytesIO(text.encode()),

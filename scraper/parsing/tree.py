@@ -14,6 +14,8 @@ from typing import Any
 
 from lxml import etree, html
 
+from scraper.parsing.xml_text import mended
+
 _LIMIT = "ERR_RESOURCE_LIMIT"  # libxml2 stops: nested too deep, or a text of more than 10 MB
 _HARMLESS = frozenset({"DTD_ID_REDEFINED", "HTML_UNKNOWN_TAG"})
 # Above these the Standard's own algorithm takes time by the square or the cube of a page's size.
@@ -121,7 +123,7 @@ def parse_xml(text: str) -> tuple[Any, str]:
     """The root element of an XML document, as far as it is sound, and what of it is lost."""
     # No entities, no DTD, no network: a feed can hold a bomb.
     parser = etree.XMLParser(encoding="utf-8", recover=True, resolve_entities=False, no_network=True)
-    root = _lxml(text.replace("\x00", "").strip(), parser)
+    root = _lxml(mended(text.replace("\x00", "").strip()), parser)
     lost = next((error for error in parser.error_log if error.type_name == _LIMIT), None)
     note = f"the XML is cut at line {lost.line}: {_reason(lost.message)}" if lost else ""
     return (html.Element("html") if root is None else root), note

@@ -60,6 +60,8 @@ def test_an_index_lists_sitemaps_and_no_pages() -> None:
         (b"<loc></loc><loc>mailto:x@a.example</loc><loc>http://[</loc>", []),
         (b"<image><loc>https://a.example/1.png</loc></image>", []),
         (b"<loc>https://a.example/1", ["https://a.example/1"]),
+        (b"</b><!-- a--b --><loc>https://a.example/?a=1&amp;b=&lt;</loc>", ["https://a.example/?a=1&b=%3C"]),
+        (b"<x>1 < 2 <![CDATA[ < & ]]></x></url><url><loc>https://a.example/1</loc>", ["https://a.example/1"]),
     ],
 )
 def test_broken_markup_is_read_as_far_as_it_goes(inside: bytes, urls: list[str]) -> None:

@@ -99,6 +99,14 @@ def test_xhtml_that_is_not_well_formed_is_read_as_html() -> None:
     assert broken.css("p")
 
 
+def test_what_follows_an_error_in_xml_keeps_its_references() -> None:
+    got = page(
+        "<r><x a=1/><t>a &lt;b&gt; &amp;amp; &quot; &#65;&nbsp; 1 < 2 <![CDATA[&lt;]]></t></r>",
+        kind="text/xml",
+    )
+    assert got.xpath("string(//t)").get() == 'a <b> &amp; " A&nbsp; 1 < 2 &lt;'
+
+
 def test_a_text_of_more_than_ten_megabytes_ends_an_xml_document_and_the_page_says_so() -> None:
     feed = f"<r><a>1</a><b>{'x' * 10_100_000}</b><a>2</a></r>"
     got = page(feed, kind="application/xml")
