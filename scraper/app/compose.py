@@ -8,6 +8,7 @@ import socket
 import sys
 import uuid
 from collections.abc import Callable, Collection, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from hashlib import blake2b
 from ipaddress import ip_network
@@ -15,6 +16,7 @@ from urllib.request import getproxies
 
 from scraper import settings as settings_of
 from scraper.app.archived.crawl_archive import Kept, Offline
+from scraper.app.archived.processes import parse_pool
 from scraper.app.options import Prepared, account_of, inputs_of, may_render
 from scraper.engine.downloader import ThreadedDownloader
 from scraper.engine.engine import Engine
@@ -141,27 +143,47 @@ def compose_offline(
 ) -> Offline:
     """Connect the parts of a run that sends no request."""
     settings = prepared.settings
-    token = settings_of.token(settings)
-    inputs = inputs_of(prepared, found.code)
-    options = FetchOptions(found.number, token, inputs, parse_timeout=settings.parse_timeout)
     folders = run_folders(prepared.options.data / found.spider)
+    pool = None
+    if prepared.options.workers > 1:
+        orders = {"work": "visit", "version": found.number, "code": found.code}
+        pool = parse_pool(prepared, rules, orders)
     return Offline(
         prepared.answers or Kept(Archives(folders, settings.max_body)),
-        Fetcher(
-            prepared.spider,
-            rules,
-            options,
-            clock,
-            in_hand=store.in_hand,
-            redaction=prepared.redaction,
-            files=saved_files_of(prepared, found.spider),
-        ),
-        token,
+        offline_fetcher(prepared, rules, clock, found.number, found.code, store.in_hand),
+        settings_of.token(settings),
         store,
         found,
         clock,
         listeners,
         settings.max_pages,
+        pool,
+    )
+
+
+def offline_fetcher(
+    prepared: Prepared,
+    rules: Rules,
+    clock: Clock,
+    version: int,
+    code: str | None = None,
+    in_hand: Callable[[int], AbstractContextManager[object]] = nullcontext,
+) -> Fetcher:
+    """What parses archived pages. `version`: the run's number; `code`: what its parses depend on."""
+    settings = prepared.settings
+    return Fetcher(
+        prepared.spider,
+        rules,
+        FetchOptions(
+            version,
+            settings_of.token(settings),
+            inputs_of(prepared, code),
+            parse_timeout=settings.parse_timeout,
+        ),
+        clock,
+        in_hand=in_hand,
+        redaction=prepared.redaction,
+        files=saved_files_of(prepared, prepared.loaded.name),
     )
 
 

@@ -175,7 +175,8 @@ def command_of(prepared: Prepared) -> list[str]:
     elif options.is_offline:
         words = ["reparse", options.spider, "--fresh"]
     else:
-        words = ["run", options.spider, *(("--workers", str(options.workers)) if options.workers > 1 else ())]
+        words = ["run", options.spider]
+    words += ["--workers", str(options.workers)] if options.workers > 1 else []
     for override in options.overrides:
         name, _, value = override.partition("=")
         if name == "store" and "@" not in value:

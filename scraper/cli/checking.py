@@ -16,7 +16,14 @@ from scraper.app.options import Options, Prepared, open_store, prepare
 from scraper.app.project import needed_store
 from scraper.cli import failures, text
 from scraper.cli.getting import get, sets_option
-from scraper.cli.options import caller, command_line, data_options, json_option, read_params
+from scraper.cli.options import (
+    caller,
+    command_line,
+    data_options,
+    json_option,
+    parse_workers_option,
+    read_params,
+)
 from scraper.errors import UsageError
 from scraper.model import Request
 from scraper.ops.printable import json_text, printable
@@ -35,6 +42,7 @@ _MOST_CHANGES = 5  # of one page
 @click.option(
     "--param", "params", metavar="NAME=VALUE", multiple=True, help="A value for the spider's params."
 )
+@parse_workers_option
 @click.option("--save", is_flag=True, help="Fetch the URLs and keep them with their records.")
 @click.option("--callback", metavar="NAME", default="parse", show_default=True, help="What parses the URLs.")
 @click.option("--update", is_flag=True, help="Take over the records that the saved pages give now.")
@@ -45,6 +53,7 @@ def check_command(
     store: str | None,
     sets: tuple[str, ...],
     params: tuple[str, ...],
+    workers: int,
     save: bool,
     callback: str,
     update: bool,
@@ -65,7 +74,14 @@ def check_command(
     if urls and not save:
         raise click.UsageError("a URL is given without --save", click.get_current_context())
     overrides = (*sets, *([f"store={store}"] if store is not None else []))
-    asked = Options(spider or "", data, overrides=overrides, params=read_params(params), is_offline=True)
+    asked = Options(
+        spider or "",
+        data,
+        overrides=overrides,
+        params=read_params(params),
+        workers=workers,
+        is_offline=True,
+    )
     if save:
         if not urls:
             raise click.UsageError("--save needs a URL", click.get_current_context())

@@ -111,6 +111,18 @@ def read_overrides(
     return (*overrides, "archive=true") if archive else tuple(overrides)
 
 
+def parse_workers_option(function: Function) -> Function:
+    """`--workers` where pages are only parsed."""
+    option = click.option(
+        "--workers",
+        type=click.IntRange(min=1),
+        default=1,
+        show_default=True,
+        help="Processes that parse, for more cores.",
+    )
+    return option(function)
+
+
 def json_option(help: str) -> Callable[[Function], Function]:
     """`--json`."""
     return click.option("--json", "as_json", is_flag=True, help=help)

@@ -6,7 +6,13 @@ import click
 
 from scraper.app.archived.reparse import reparse
 from scraper.app.options import Options, prepare
-from scraper.cli.options import data_options, hidden_params, json_option, read_params
+from scraper.cli.options import (
+    data_options,
+    hidden_params,
+    json_option,
+    parse_workers_option,
+    read_params,
+)
 from scraper.cli.running import Manner, run_watched
 
 set_option = click.option(
@@ -22,6 +28,7 @@ param_option = click.option(
 @data_options
 @set_option
 @param_option
+@parse_workers_option
 @click.option("--fresh", is_flag=True, help="Give up an unfinished run first.")
 @click.option("--quiet", is_flag=True, help="Say nothing unless something needs a person.")
 @json_option("Print the summary as one JSON object, last line of standard output.")
@@ -31,6 +38,7 @@ def reparse_command(
     store: str | None,
     sets: tuple[str, ...],
     params: tuple[str, ...],
+    workers: int,
     fresh: bool,
     quiet: bool,
     as_json: bool,
@@ -41,6 +49,7 @@ def reparse_command(
 
     \b
     python -m scraper reparse shop
+    python -m scraper reparse shop --workers 4
     """
     overrides = (*sets, *([f"store={store}"] if store is not None else []))
     options = Options(
@@ -49,6 +58,7 @@ def reparse_command(
         overrides=overrides,
         params=read_params(params),
         hidden=hidden_params(params),
+        workers=workers,
         fresh=fresh,
         is_offline=True,
     )

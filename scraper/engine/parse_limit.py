@@ -42,9 +42,12 @@ def too_long(seconds: float) -> Failed:
 
 def deadly(entry: Entry) -> Failed | None:
     """What becomes of a page that was being parsed each time that the process died; None where it may be."""
-    if entry.crashes < MOST_CRASHES:
-        return None
-    return Failed(f"the process died {entry.crashes} times while it was parsed: out of memory?", DEADLY)
+    return died(entry.crashes) if entry.crashes >= MOST_CRASHES else None
+
+
+def died(times: int) -> Failed:
+    """What becomes of a page whose process died so often while it was parsed."""
+    return Failed(f"the process died {times} times while it was parsed: out of memory?", DEADLY)
 
 
 def end_thread(thread: int) -> None:

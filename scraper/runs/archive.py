@@ -68,6 +68,15 @@ class Damage:
     offset: int
 
 
+@frozen
+class Place:
+    """Where a record begins, and how many bytes it may have once unpacked."""
+
+    file: Path
+    offset: int
+    most: int
+
+
 # writing ----------------------------------------------------------------------------------------------------
 class Archive:
     """Writes every response that a visit brings along to one file, which belongs to this process alone.
@@ -243,8 +252,12 @@ def _seen(lines: Sequence[warc.Line]) -> Iterator[warc.Line]:
 class Answers(Protocol):
     """What answers requests where there is no network."""
 
-    def answer(self, entry: Entry) -> ArchivedPage | None:
-        """The answer to a request; None where there is none."""
+    def find(self, entry: Entry) -> Place | ArchivedPage | None:
+        """Where the answer to a request is, or the answer itself; None where there is none."""
+        ...
+
+    def note(self, damage: Damage) -> None:
+        """Note a record that could not be read."""
         ...
 
     def notes(self) -> Iterable[str]:
@@ -296,6 +309,22 @@ class Archives:
             return None
         page = self._page(self._places[at])
         return page if page is not None and page.fp == fp else None
+
+    def place(self, fp: bytes) -> Place | None:
+        """Where the last response to a request is, for whoever reads it elsewhere."""
+        keys, key = self._index(), _key(fp)
+        at = bisect_left(keys, key)
+        return self._place(self._places[at]) if at < len(keys) and keys[at] == key else None
+
+    def places(self) -> Iterator[Place]:
+        """Where the last response of every request is, oldest first."""
+        self._index()
+        return map(self._place, sorted(self._places))
+
+    def note(self, damage: Damage) -> None:
+        """Note a record that could not be read; once."""
+        if damage not in self.damaged:
+            self.damaged.append(damage)
 
     def has(self, fp: bytes) -> bool:
         """Whether a response to a request is here; what was archived since the first use does not count."""
@@ -368,16 +397,16 @@ class Archives:
         self._files.clear()
         self._keys = None
 
+    def _place(self, place: int) -> Place:
+        file = self._files[place >> _PLACES]
+        return Place(Path(str(file.name)), place & _OFFSET, self._most)
+
     def _page(self, place: int) -> ArchivedPage | None:
         file, offset = self._files[place >> _PLACES], place & _OFFSET
         page = _read(file.fileno(), offset, gzip_members.size_at(file.fileno(), offset) or 0, self._most)
         if page is None:
-            self._note(Damage(Path(str(file.name)), offset))
+            self.note(Damage(Path(str(file.name)), offset))
         return page
-
-    def _note(self, damage: Damage) -> None:
-        if damage not in self.damaged:
-            self.damaged.append(damage)
 
     def _index(self) -> "array[int]":
         with self._lock:
@@ -404,12 +433,28 @@ class Archives:
         damaged: list[int] = []
         for offset, _ in gzip_members.listed(opened.fileno(), file, damaged):
             while damaged:
-                self._note(Damage(file, damaged.pop(0)))
+                self.note(Damage(file, damaged.pop(0)))
             fields = gzip_members.head(opened.fileno(), offset)
             if not fields:
-                self._note(Damage(file, offset))
+                self.note(Damage(file, offset))
             if fp := _fp_of(fields):
                 yield fields.get("warc-date", ""), _key(fp), number | offset
+
+
+class Reader:
+    """Reads records by their places; keeps the files open that it has met."""
+
+    def __init__(self) -> None:
+        self._files: dict[Path, io.FileIO] = {}
+
+    def read(self, place: Place) -> ArchivedPage | Damage:
+        """The response at a place."""
+        file = self._files.get(place.file)
+        if file is None:
+            file = self._files[place.file] = _opened(place.file)
+        size = gzip_members.size_at(file.fileno(), place.offset) or 0
+        page = _read(file.fileno(), place.offset, size, place.most)
+        return page if page is not None else Damage(place.file, place.offset)
 
 
 def run_folders(home: Path) -> list[Path]:

@@ -1,10 +1,12 @@
 """The records of one page while it is parsed: a few in memory, very many in a file that has no name."""
 
 import os
+import shutil
 import struct
 import tempfile
 from collections.abc import Collection, Iterator
-from typing import IO
+from pathlib import Path
+from typing import IO, Any
 
 from scraper.model import RecordLine
 
@@ -46,6 +48,22 @@ class RecordSpool:
             yield from _records(self._file)
         yield from self._kept
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """To another process: through a file, which that one takes the name from."""
+        self._spill()
+        assert self._file is not None
+        self._file.seek(0)
+        with tempfile.NamedTemporaryFile(prefix="scraper-records-", delete=False) as copy:
+            shutil.copyfileobj(self._file, copy)
+        return _taken_over, (copy.name, self._count)
+
+    @classmethod
+    def of_file(cls, file: IO[bytes], count: int) -> "RecordSpool":
+        """The records in a file, so many."""
+        spool = cls()
+        spool._file, spool._count = file, count
+        return spool
+
     def _spill(self) -> None:
         if self._file is None:
             self._file = tempfile.TemporaryFile(prefix="scraper-records-")  # noqa: SIM115 - lives as long as we
@@ -57,6 +75,12 @@ class RecordSpool:
             self._file.write(b"".join((_LENGTHS.pack(*map(len, texts)), *texts)))
         self._file.flush()
         self._kept, self._room = [], IN_MEMORY
+
+
+def _taken_over(name: str, count: int) -> RecordSpool:
+    file = open(name, "rb")  # noqa: SIM115 - lives as long as the spool
+    Path(name).unlink()
+    return RecordSpool.of_file(file, count)
 
 
 def _records(file: IO[bytes]) -> Iterator[RecordLine]:

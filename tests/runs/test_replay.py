@@ -65,7 +65,7 @@ def entry(request: Request | str = URL) -> Entry:
 
 
 def body(web: Replayed, request: Request | str = URL) -> bytes | None:
-    found = web.answer(entry(request))
+    found = web.find(entry(request))
     return found.response.content if found else None
 
 
@@ -108,7 +108,7 @@ def test_a_resource_is_a_page_and_what_is_no_web_is_left_out(web: Web) -> None:
         record("metadata", b"x: y"),
     )
     found = web.open()
-    page = found.answer(entry())
+    page = found.find(entry())
     assert page is not None and (page.response.status, page.response.headers["content-type"]) == (
         200,
         "text/html",
@@ -171,7 +171,7 @@ def test_a_revisit_has_the_body_of_the_record_that_it_names_in_any_file(
     )
     for one in (revisit, original) if is_first else (original, revisit):
         web.file(one)
-    page = web.open().answer(entry())
+    page = web.open().find(entry())
     assert page is not None
     assert (page.url, page.response.url, page.response.content) == ("http://a.example/old", URL, b"body")
     assert (page.response.status, page.response.headers["x-own"]) == (203, "1")
@@ -225,6 +225,6 @@ def test_an_archive_of_ours_is_replayed_with_what_the_spider_saw(web: Web) -> No
     with writing(web.folder, True) as (archive,):
         archive.add(asked, Response(URL, 200, Headers(fields), PAGE, 1e9))
     web.files.append(archive.path)
-    page = web.open().answer(asked)
+    page = web.open().find(asked)
     assert page is not None and page.response.headers["x-tab"] == "a\tb"
     assert page.response.headers["content-length"] == "3"

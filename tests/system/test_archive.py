@@ -273,17 +273,27 @@ def test_what_lies_beyond_a_declared_limit_is_no_failure(project: Project, shop:
     assert project.records("shop") == before
 
 
-def test_a_reparse_that_was_killed_can_be_begun_anew_or_finished_online(project: Project, shop: Site) -> None:
+def test_a_reparse_that_was_killed_goes_on_and_by_other_code_is_begun_anew(
+    project: Project, shop: Site
+) -> None:
     assert project.run("run", "shop", "--archive").code == 0
     before = project.records("shop")
     source = SPIDER.format(url=shop.url(), query="title::text")
     die = 'page.url.endswith("/b") and __import__("os").kill(__import__("os").getpid(), 9); yield {'
     project.spider("shop", source.replace("yield {", die))
     assert project.run("reparse", "shop").code == -signal.SIGKILL
+    (file,) = project.data("shop").glob("runs/*/pages.warc.gz")
+    other = project.run("run", "shop", "--replay", file)
+    assert other.code == 2 and "--fresh gives it up" in other.err
+    assert project.run("reparse", "shop").code == -signal.SIGKILL
+    ended = project.run("reparse", "shop", "--json")
+    assert (ended.summary["resumed"], ended.summary["errors"]) == (True, {"killed the process": 1}), (
+        ended.text
+    )
+    assert project.run("reparse", "shop", "--fresh").code == -signal.SIGKILL
     write_spider(project, shop)
-    refused = project.run("reparse", "shop")
-    assert refused.code == 2 and "--fresh gives it up" in refused.err
-    assert project.run("reparse", "shop", "--fresh").code == 0
+    ended = project.run("reparse", "shop", "--json")
+    assert (ended.code, ended.summary["resumed"]) == (0, False), ended.text
     assert project.records("shop") == before
 
 

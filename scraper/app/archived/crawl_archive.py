@@ -4,19 +4,23 @@ No engine: it is about delays, robots.txt and connections, and there are none he
 sessions stay as they are.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import closing
+from functools import partial
+from typing import Any
 
 from scraper.engine.domain_stats import DomainStats
 from scraper.engine.engine import BEAT_EVERY
 from scraper.engine.fetcher import Fetcher
 from scraper.engine.group_commit import SETTLE_EVERY
-from scraper.engine.parse_limit import deadly
+from scraper.engine.parse_limit import deadly, died
+from scraper.engine.parse_pool import Died, ParsePool, in_order
 from scraper.engine.plan import Stop
 from scraper.engine.robots_cache import RobotsRules, robots_rules_of
 from scraper.engine.scheduler import IN_HAND
 from scraper.model import Denied, Entry, Failed, Fetched, Outcome, Visit
 from scraper.ops.clock import Clock
-from scraper.runs.archive import Answers, ArchivedPage, Archives
+from scraper.runs.archive import Answers, ArchivedPage, Archives, Damage, Place, Reader
 from scraper.runs.events import Event, Listener, Noted, Settled, Ticked, Visited
 from scraper.spider.identity import archived_as
 from scraper.store import DomainUpdate, Lease, Run, Store
@@ -25,20 +29,54 @@ from scraper.urls import origin_of
 MISSING = "not in the archive"
 
 
+Asked = tuple[Entry, Place | ArchivedPage | None]
+"""A request, and its answer or where that is."""
+
+
 class Kept:
     """The archives of a spider as the web."""
 
     def __init__(self, archives: Archives) -> None:
         self._archives = archives
-        self.notes, self.close = archives.notes, archives.close
+        self.notes, self.note, self.close = archives.notes, archives.note, archives.close
 
-    def answer(self, entry: Entry) -> ArchivedPage | None:
-        """The last answer to a request."""
-        return self._archives.get(archived_as(entry))
+    def find(self, entry: Entry) -> Place | None:
+        """Where the last answer to a request is."""
+        return self._archives.place(archived_as(entry))
+
+
+class ArchiveParser:
+    """Parses archived answers; holds nothing but open files, so that any process can do it."""
+
+    def __init__(self, fetcher: Fetcher) -> None:
+        self._fetcher = fetcher
+        self._reader = Reader()
+
+    def visit(self, asked: Asked) -> Visit | Damage | None:
+        """The visit that an answer makes; None where there is none."""
+        entry, found = asked
+        if (failed := deadly(entry)) is not None:
+            return self._fetcher.give_up(Visit(entry, failed))
+        page = self._reader.read(found) if isinstance(found, Place) else found
+        if isinstance(page, Damage):
+            return page
+        # The index goes by a part of the fingerprint.
+        is_it = page is not None and (not isinstance(found, Place) or page.fp == archived_as(entry))
+        response = page.response if page is not None and is_it else self._fetcher.saved(entry)
+        return self._fetcher.give_up(self._fetcher.read(entry, response)) if response is not None else None
+
+
+def one_by_one(
+    work: Callable[[Any], Any], source: Callable[[], Sequence[Any]]
+) -> Generator[tuple[Any, Any], None, None]:
+    """Each item of a source with its result, got in this process; as `in_order` does it in others."""
+    while items := source():
+        for item in items:
+            yield item, work(item)
 
 
 class Offline:
-    """Parses a run's frontier from the archive, one domain after the other.
+    """Parses a run's frontier from the archive, one domain after the other, here or in a `pool`.
 
     `most`: pages after which the work is done, where the spider declares it; what such a run did not reach
     is no failure.
@@ -54,9 +92,13 @@ class Offline:
         clock: Clock,
         listeners: Sequence[Listener] = (),
         most: int | None = None,
+        pool: ParsePool | None = None,
     ) -> None:
         self._answers = answers
         self._fetcher = fetcher
+        self._pool = pool
+        here = partial(one_by_one, ArchiveParser(fetcher).visit)
+        self._parse = partial(in_order, pool) if pool is not None else here
         self._token = token
         self._store = store
         self._run = run
@@ -71,27 +113,35 @@ class Offline:
     def run(self) -> Stop:
         """Parse until nothing is pending, the declared size is reached or somebody stops it."""
         try:
-            while True:
-                if self._is_stopped:
-                    return Stop.SIGNAL
-                if self._is_full():
-                    return Stop.PAGES
-                self._beat()
-                leases = self._store.lease(self._run, 1, float("inf"))
-                for lease in leases:
-                    self._work(lease)
-                if not leases and not self._store.progress(self._run).pending:
-                    return Stop.DONE
-                if not leases:
-                    self._clock.sleep(SETTLE_EVERY)  # another spider's run holds the domain
+            while (stop := self._next()) is None:
+                pass
+            return stop
         finally:
             for note in self._answers.notes():
                 self._tell(Noted(note))
             self._answers.close()
+            if self._pool is not None:
+                self._pool.close()
 
     def stop(self) -> None:
         """Ask it to end; callable from a signal handler."""
         self._is_stopped = True
+
+    def _next(self) -> Stop | None:
+        """Parse one domain, or wait for one; why it ends, if it does."""
+        if self._is_stopped:
+            return Stop.SIGNAL
+        if self._is_full():
+            return Stop.PAGES
+        self._beat()
+        leases = self._store.lease(self._run, 1, float("inf"))
+        for lease in leases:
+            self._work(lease)
+        if not leases and not self._store.progress(self._run).pending:
+            return Stop.DONE
+        if not leases:
+            self._clock.sleep(SETTLE_EVERY)  # another spider's run holds the domain
+        return None
 
     def _is_full(self) -> bool:
         return self._most is not None and self._pages >= self._most
@@ -99,30 +149,52 @@ class Offline:
     def _work(self, lease: Lease) -> None:
         """Parse what a domain has, until it runs dry or others wait for it."""
         stats = DomainStats.from_json(lease.stats)
-        is_wanted = False
-        while not (is_wanted or self._is_stopped or self._is_full()):
-            visits: list[Visit] = []
-            settle_by = self._clock.now() + BEAT_EVERY
-            for entry in self._store.take(self._run, lease, IN_HAND):
-                visits.append(self._visit(entry))
-                stats.count(visits[-1])
-                is_wanted |= self._beat() >= {lease.domain}
-                if self._is_stopped or self._is_full() or self._clock.now() >= settle_by:
-                    break
-            if not visits:
-                break
-            self._store.settle(self._run, visits, [DomainUpdate(lease, lease.due, stats=stats.to_json())])
-            self._tell(Settled(len(visits)))
+        is_wanted, is_more = False, True
+        while is_more and not (is_wanted or self._is_stopped or self._is_full()):
+            is_more = False
+            taking = _Taking(self._store, self._run, lease, self._answers)
+            with closing(self._parse(taking.more)) as parsed:
+                for visits in self._groups(parsed, stats):
+                    self._store.settle(
+                        self._run, visits, [DomainUpdate(lease, lease.due, stats=stats.to_json())]
+                    )
+                    taking.held.difference_update(visit.entry.id for visit in visits)
+                    self._tell(Settled(len(visits)))
+                    is_more = True
+                    is_wanted |= self._beat() >= {lease.domain}
+                    if is_wanted:
+                        break
         self._store.release([DomainUpdate(lease, lease.due, stats=stats.to_json())])
 
-    def _visit(self, entry: Entry) -> Visit:
-        page = self._answers.answer(entry)
-        response = page.response if page else self._fetcher.saved(entry)
-        if (failed := deadly(entry)) is not None:
-            visit = Visit(entry, failed)
-        else:
-            visit = self._fetcher.read(entry, response) if response else Visit(entry, self._missing(entry))
-        visit = self._fetcher.give_up(visit)
+    def _groups(
+        self, parsed: Iterator[tuple[Asked, Any] | None], stats: DomainStats
+    ) -> Iterator[list[Visit]]:
+        """The visits as they come, in groups that are settled together."""
+        visits: list[Visit] = []
+        settle_by = self._clock.now() + BEAT_EVERY
+        for one in parsed:
+            if one is not None:
+                (entry, _), result = one
+                visits.append(self._visit(entry, result))
+                stats.count(visits[-1])
+            is_over = self._is_stopped or self._is_full()
+            if visits and (is_over or len(visits) >= IN_HAND or self._clock.now() >= settle_by):
+                yield visits
+                visits, settle_by = [], self._clock.now() + BEAT_EVERY
+            elif one is None:
+                self._beat()
+            if is_over:
+                return
+        if visits:
+            yield visits
+
+    def _visit(self, entry: Entry, result: Visit | Damage | Died | None) -> Visit:
+        if isinstance(result, Damage):
+            self._answers.note(result)
+            result = None
+        if isinstance(result, Died):
+            result = Visit(entry, died(result.times))
+        visit = result or self._fetcher.give_up(Visit(entry, self._missing(entry)))
         self._pages += isinstance(visit.outcome, Fetched)
         self._failed += isinstance(visit.outcome, Failed)
         self._records += len(visit.outcome.records) if isinstance(visit.outcome, Fetched | Failed) else 0
@@ -164,3 +236,17 @@ class Offline:
     def _tell(self, event: Event) -> None:
         for listener in self._listeners:
             listener(event)
+
+
+class _Taking:
+    """What a domain has to parse next: each URL once, as long as it is not settled. `held`: their ids."""
+
+    def __init__(self, store: Store, run: Run, lease: Lease, answers: Answers) -> None:
+        self._store, self._run, self._lease, self._answers = store, run, lease, answers
+        self.held: set[int] = set()
+
+    def more(self) -> list[Asked]:
+        """The next URLs, with their answers or where these are."""
+        entries = self._store.take(self._run, self._lease, IN_HAND, tuple(self.held))
+        self.held.update(entry.id for entry in entries)
+        return [(entry, self._answers.find(entry)) for entry in entries]

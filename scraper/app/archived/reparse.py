@@ -1,22 +1,28 @@
 """Archived pages parsed once more: as a run of their own, or only to compare with the records that stand."""
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from functools import partial
+from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-from scraper import settings as settings_of
-from scraper.app.options import Prepared, inputs_of, with_params
-from scraper.app.running.start_run import run
-from scraper.engine.fetcher import Fetcher, FetchOptions
+from scraper.app.archived.crawl_archive import one_by_one
+from scraper.app.archived.processes import parse_pool
+from scraper.app.compose import offline_fetcher
+from scraper.app.options import Prepared, with_params
+from scraper.app.running.start_run import files_of, run
+from scraper.engine.parse_limit import died
+from scraper.engine.parse_pool import Died, in_order
+from scraper.engine.scheduler import IN_HAND
 from scraper.errors import UsageError
 from scraper.frozen import frozen
 from scraper.model import Entry, Failed, Fetched, Visit
 from scraper.ops.clock import SystemClock
 from scraper.runs import archive
-from scraper.runs.archive import ArchivedPage, Archives
+from scraper.runs.archive import ArchivedPage, Archives, Damage, Place, Reader
 from scraper.runs.changes import Change, diff
 from scraper.runs.events import Listener
-from scraper.spider import rules_of
+from scraper.spider import Rules, rules_of
 from scraper.spider.identity import request_of
 from scraper.store import Run, Store
 from scraper.urls import with_callback
@@ -42,14 +48,19 @@ def reparse(prepared: Prepared, store: Store, listeners: Sequence[Listener] = ()
     """Run a spider on its archived pages; the summary. `prepared.options.is_offline` has to be set."""
     spider = prepared.loaded.name
     Archives(archives_of(prepared.options.data, spider)).check()  # before a run begins that could not go on
-    return run(as_last_run(prepared, last_ended(prepared, store)), store, listeners)
+    return run(as_last_run(prepared, last_offline(prepared, store)), store, listeners)
 
 
-def last_ended(prepared: Prepared, store: Store) -> Run | None:
-    """The spider's last run; UsageError where it has not ended: half of it would be from the network."""
-    spider = prepared.loaded.name
+def last_offline(prepared: Prepared, store: Store) -> Run | None:
+    """The spider's last run: ended, or one of the same pages to go on with.
+
+    UsageError for any other: half of it would be from the network.
+    """
+    spider, options = prepared.loaded.name, prepared.options
     last = next(iter(store.runs(spider, 1)), None)
-    if last is not None and last.state != "ended" and not prepared.options.fresh:
+    if last is None or last.state == "ended" or options.fresh:
+        return last
+    if files_of(prepared, last).source() != [str(file) for file in options.replay]:
         raise UsageError(
             f"run {last.id} of {spider} has not ended",
             "`run` goes on with it; --fresh gives it up and parses what is archived",
@@ -86,57 +97,90 @@ def check(prepared: Prepared, store: Store) -> Iterator[Checked]:
     if not folders:
         raise UsageError(f"no run of {spider} that is archived has been accepted")
     base = max((one.number for one in accepted if one.is_whole), default=0)
+    prepared = as_last_run(prepared, accepted[0])
+    rules = _rules(prepared)
     archives = Archives(folders, prepared.settings.max_body)
+    checker = PageChecker(prepared, rules, store, accepted[0].number, base)
+    pool = None
+    if prepared.options.workers > 1:
+        orders = {"work": "check", "version": accepted[0].number, "base": base}
+        pool = parse_pool(prepared, rules, orders)
+    source = partial(_next_of, archives.places())
     try:
-        visits = _visits(
-            as_last_run(prepared, accepted[0]), store, archives, _Known(spider, accepted[0], base)
-        )
-        yield from _compared(visits, _saved(store, spider))
+        checked = in_order(pool, source) if pool is not None else one_by_one(checker.check, source)
+        yield from _compared((one for one in checked if one is not None), _saved(store, spider), archives)
         yield from (Checked(file, error=reason) for file, reason in archives.told_damage())
     finally:
         archives.close()
+        if pool is not None:
+            pool.close()
 
 
-@frozen
-class _Known:
-    """Whose pages are checked; `base`: the run from which on the current records count."""
-
-    spider: str
-    last: Run
-    base: int
-
-
-def _visits(prepared: Prepared, store: Store, archives: Archives, known: _Known) -> Iterator[Visit]:
+def _rules(prepared: Prepared) -> Rules:
     settings = prepared.settings
-    rules = rules_of(
+    return rules_of(
         prepared.spider,
         allowed_domains=settings.allowed_domains,
         max_depth=settings.max_depth,
         obey_nofollow=settings.obey_nofollow,
         max_links=settings.max_links,
     )
-    options = FetchOptions(
-        known.last.number,
-        settings_of.token(settings),
-        inputs_of(prepared),
-        parse_timeout=settings.parse_timeout,
-    )
-    fetcher = Fetcher(prepared.spider, rules, options, SystemClock())
-    for page in archives.pages():
-        for entry in _entries(page, store, known, rules.callbacks):
-            if not (
-                200 <= page.response.status < 300 or fetcher.handles(request_of(entry), page.response.status)
-            ):
+
+
+def _next_of(places: Iterator[Place]) -> list[Place]:
+    return list(islice(places, IN_HAND))
+
+
+class PageChecker:
+    """Parses archived pages of a spider, as they are asked for in its run of that `version` (number).
+
+    `base`: the run from which on the current records count.
+    """
+
+    def __init__(self, prepared: Prepared, rules: Rules, store: Store, version: int, base: int) -> None:
+        self._spider = prepared.loaded.name
+        self._callbacks = rules.callbacks
+        self._store = store
+        self._base = base
+        self._fetcher = offline_fetcher(prepared, rules, SystemClock(), version)
+        self._reader = Reader()
+
+    def check(self, place: Place) -> "list[Found] | Damage | Died":
+        """What each request behind an archived page brings."""
+        page = self._reader.read(place)
+        if isinstance(page, Damage):
+            return page
+        visits = [self._fetcher.read(entry, page.response) for entry in self._entries(page)]
+        return [found for visit in visits if (found := _found(visit)) is not None]
+
+    def _entries(self, page: ArchivedPage) -> Iterator[Entry]:
+        """The requests behind a page that are parsed; none where it is no longer one of the spider's."""
+        status = page.response.status
+        for fp in dict.fromkeys(with_callback(page.fp, callback) for callback in ("parse", *self._callbacks)):
+            row = self._store.lookup(self._spider, fp)
+            if row is None or row["run_number"] < self._base:
                 continue
-            yield fetcher.read(entry, page.response)
+            entry = Entry(0, "", fp, row["url"], row["request"], row["depth"])
+            if 200 <= status < 300 or self._fetcher.handles(request_of(entry), status):
+                yield entry
 
 
-def _entries(page: ArchivedPage, store: Store, known: _Known, callbacks: Collection[str]) -> Iterator[Entry]:
-    """The requests behind an archived page; none where the page is no longer one of the spider's."""
-    for fp in dict.fromkeys(with_callback(page.fp, callback) for callback in ("parse", *callbacks)):
-        row = store.lookup(known.spider, fp)
-        if row is not None and row["run_number"] >= known.base:
-            yield Entry(0, "", fp, row["url"], row["request"], row["depth"])
+class Found(NamedTuple):
+    """The records that a page gives now by key, or why it gives none."""
+
+    url: str
+    pairs: tuple[tuple[str, str], ...] = ()
+    error: str = ""
+
+
+def _found(visit: Visit) -> Found | None:
+    url = visit.entry.url
+    match visit.outcome:
+        case Fetched(records=records):
+            return Found(url, tuple((record.key, record.line) for record in records))
+        case Failed(reason=reason):
+            return Found(url, error=reason)
+    return None
 
 
 def _saved(store: Store, spider: str) -> dict[str, Pairs]:
@@ -146,16 +190,24 @@ def _saved(store: Store, spider: str) -> dict[str, Pairs]:
     return saved
 
 
-def _compared(visits: Iterator[Visit], saved: dict[str, Pairs]) -> Iterator[Checked]:
-    found: dict[str, Pairs] = {}
-    for visit in visits:
-        url = visit.entry.url
-        match visit.outcome:
-            case Fetched(records=records):
-                # A form posted twice is two pages of one URL, whose saved records cannot be told apart.
-                found.setdefault(url, []).extend((record.key, record.line) for record in records)
-            case Failed(reason=reason):
-                yield Checked(url, error=reason)
-    for url, pairs in found.items():
+def _compared(
+    checked: "Iterable[tuple[Place, list[Found] | Damage | Died]]",
+    saved: dict[str, Pairs],
+    archives: Archives,
+) -> Iterator[Checked]:
+    now: dict[str, Pairs] = {}
+    for place, result in checked:
+        if isinstance(result, Damage):
+            archives.note(result)
+        elif isinstance(result, Died):
+            yield Checked(f"{place.file}, byte {place.offset}", error=died(result.times).reason)
+        else:
+            for found in result:
+                if found.error:
+                    yield Checked(found.url, error=found.error)
+                else:
+                    # A form posted twice is two pages of one URL, whose saved records cannot be told apart.
+                    now.setdefault(found.url, []).extend(found.pairs)
+    for url, pairs in now.items():
         before = saved.get(url, [])
         yield Checked(url, () if before == pairs else tuple(diff(before, pairs)))

@@ -8,14 +8,14 @@ from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
 from urllib.parse import parse_qsl, urlencode
 
-from scraper.app.archived.reparse import last_ended
+from scraper.app.archived.reparse import last_offline
 from scraper.app.options import Prepared
 from scraper.app.running.start_run import run
 from scraper.errors import UsageError
 from scraper.http.request_body import body_of
 from scraper.model import Entry, Headers, Response
 from scraper.runs import warc, warc_bodies
-from scraper.runs.archive import Archive, ArchivedPage, Archives, writing
+from scraper.runs.archive import Archive, ArchivedPage, Archives, Damage, writing
 from scraper.runs.events import Listener
 from scraper.runs.warc import Message, Record
 from scraper.runs.warc_files import Reading, records
@@ -32,7 +32,7 @@ _IDENTITY = "scraper-fingerprint"
 
 def replay(prepared: Prepared, store: Store, listeners: Sequence[Listener] = ()) -> dict[str, Any]:
     """Run a spider on `prepared.options.replay`, without a request; the summary."""
-    last_ended(prepared, store)
+    last_offline(prepared, store)
     with TemporaryDirectory(prefix="scraper-replay-") as folder:
         answers = Replayed(prepared.options.replay, Path(folder), prepared.settings.max_body)
         return run(replace(prepared, answers=answers), store, listeners)
@@ -112,7 +112,7 @@ class Replayed:
     def __len__(self) -> int:
         return len(self._answers)
 
-    def answer(self, entry: Entry) -> ArchivedPage | None:
+    def find(self, entry: Entry) -> ArchivedPage | None:
         """The answer to a request."""
         request = request_of(entry)
         body, headers = body_of(request)
@@ -128,6 +128,10 @@ class Replayed:
         if (head := found[1]) is not None:
             response = replace(response, status=head.status, headers=Headers(_lines(head)))
         return replace(page, response=response)
+
+    def note(self, damage: Damage) -> None:
+        """Note a record that could not be read."""
+        self._archives.note(damage)
 
     def notes(self) -> Iterator[str]:
         """What was passed over."""

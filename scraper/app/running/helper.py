@@ -88,6 +88,7 @@ class Helper:
                 for run in store.runs(told.spider, 100)
                 if run.state == "running" and run.spider not in NO_SPIDERS
             ]
+            runs = [run for run in runs if RunFiles(told.options.data, run.spider, run.id).source() is None]
             return next((run for run in reversed(runs) if store.is_led(run)), None)
         finally:
             store.close()

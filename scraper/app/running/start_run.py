@@ -46,6 +46,8 @@ def run(prepared: Prepared, store: Store, listeners: Sequence[Listener] = ()) ->
         files = files_of(prepared, found)
         try:
             files.open()
+            if prepared.options.is_offline:
+                files.keep_source([str(file) for file in prepared.options.replay])
             for sink in prepared.sinks:
                 sink.open(examples(files.home))
             noted = [Noted(text) for text in (note, _clock_note(store, found, clock.wall())) if text]

@@ -40,7 +40,12 @@ class Watchdog:
             faulthandler.unregister(signal.SIGVTALRM)
 
     def __call__(self, event: Event) -> None:
-        if self._is_armed and isinstance(event, Ticked):
+        if isinstance(event, Ticked):
+            self.reset()
+
+    def reset(self) -> None:
+        """Count anew."""
+        if self._is_armed:
             self._set(self._limit)
 
     @staticmethod

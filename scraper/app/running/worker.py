@@ -42,7 +42,7 @@ class _Reporter:
         tell({"tick": asdict(event)})
 
 
-def _die_with_parent() -> None:
+def die_with_parent() -> None:
     """A parent that is killed takes us along, so that the same command can start again at once (Linux)."""
     try:
         ctypes.CDLL(None).prctl(1, signal.SIGKILL)
@@ -60,7 +60,7 @@ def tell(report: Mapping[str, Any]) -> None:
 
 def main() -> None:
     """Crawl for a run until it has nothing left for us."""
-    _die_with_parent()
+    die_with_parent()
     orders = json.loads(sys.stdin.readline())
     given = orders["options"]
     options = Options(**{**given, "data": Path(given["data"]), "outputs": ()})
