@@ -58,9 +58,11 @@ def fetch_command(
             _tell_step(step)
     if step is None or step.response is None:
         return failures.LATER if step is not None and step.is_later else failures.UNHEALTHY
-    if css is not None:
-        return _tell_found(Page(Request(address), step.response), css) if step.is_ok else failures.UNHEALTHY
-    if body:
+    if css is not None and not step.is_ok:
+        tell_wait(f"{step.response.url}: status {step.response.status}: nothing was looked for")
+    elif css is not None:
+        return _tell_found(Page(Request(address), step.response), css)
+    elif body:
         sys.stdout.buffer.write(step.response.content)
     else:
         for line in _shown(step.response):

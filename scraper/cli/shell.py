@@ -20,7 +20,6 @@ from scraper.cli.getting import Got, get, sets_option, settings_for
 from scraper.cli.options import data_options
 from scraper.errors import ScraperError, UsageError
 from scraper.model import Headers, Request, Response
-from scraper.ops.disk import explained
 from scraper.ops.printable import printable
 from scraper.parsing.page import Page
 from scraper.runs.archive import Archives, run_folders
@@ -95,8 +94,12 @@ def _saved(file: Path) -> Page:
     if file.suffix == ".json" and "fixtures" in file.resolve().parts:
         for page in saved_pages.saved_pages(file.parent, file.name):
             return page.page()
-    with explained(file):
+    try:
         content = file.read_bytes()
+    except OSError as error:
+        raise UsageError(
+            f"{file} cannot be read: {error.strerror}", "give a URL with https://, or a saved page"
+        ) from None
     kind = {".json": "application/json", ".xml": "application/xml"}.get(file.suffix, "text/html")
     url = file.resolve().as_uri()
     return Page(Request(url), Response(url, 200, Headers([("Content-Type", kind)]), content))

@@ -105,7 +105,7 @@ def test_a_page_that_is_not_there_gives_a_reason_and_no_prompt(project: Project,
     said = project.run("shell", site.url("/none"), "--set", "delay=0", "-c", CODE)
     assert (said.code, said.out) == (1, "") and "status 404" in said.err
     said = project.run("shell", "no/such.html", "-c", CODE)
-    assert said.code == 2 and "no/such.html" in said.err and said.err.count("\n") == 1
+    assert said.code == 2 and "no/such.html cannot be read" in said.err and said.err.count("\n") == 1
     said = project.run("shell", site.url("/"), "--set", "delay=0", "-c", "fetch('/none')")
     assert said.code == 1 and "status 404" in said.err and "Traceback" not in said.err
     said = project.run("shell", site.url("/"), "--set", "delay=0", "-c", "page.nothing")
@@ -127,6 +127,8 @@ def test_fetch_prints_what_a_query_finds_a_line_each(project: Project, site: Sit
     assert project.run(*words, "li").out.startswith("<li>one two</li>")
     said = project.run(*words, "h7")
     assert (said.code, said.out) == (1, "") and "matched nothing" in said.err
+    said = project.run("fetch", site.url("/none"), "--set", "delay=0", "--css", "li")
+    assert (said.code, said.out) == (1, "") and "status 404" in said.err
     asked = len(site.arrivals)
     for query in ("li[", "li::nothing", "::"):
         said = project.run(*words, query)
