@@ -346,6 +346,14 @@ class TestTables:
         ]
 
 
+@kinds(".csv", ".parquet", ".sqlite")
+def test_a_name_with_a_line_break_becomes_one_line_and_a_note(place: Target) -> None:
+    sink = sink_for(place.name)
+    put(sink, [{"a\n\x00b": "1", "a b": "2"}])
+    assert place.columns() == ["a b", "a b_2"]
+    assert "its name does not fit" in sink.notes[0]
+
+
 @kinds(".parquet", ".sqlite", POSTGRES)
 class TestTypes:
     def test_text_with_a_number_in_it_is_text_as_it_is(self, place: Target) -> None:
