@@ -204,11 +204,11 @@ class Page:
 
     def css(self, query: str) -> SelectorList[Selector]:
         """Selectors of what a CSS query finds; `::text` and `::attr(name)` give strings."""
-        return self._selector().css(query)
+        return self.selector.css(query)
 
     def xpath(self, query: str, **variables: Any) -> SelectorList[Selector]:
         """Selectors of what an XPath query finds; `$name` in it stands for a keyword argument."""
-        return self._selector().xpath(query, **variables)
+        return self.selector.xpath(query, **variables)
 
     @property
     def soup(self) -> Any:
@@ -237,7 +237,9 @@ class Page:
             self._has_xml = (is_typed and not is_xhtml(self.text)) or is_listing(self.content)
         return self._has_xml
 
-    def _selector(self) -> Selector:
+    @property
+    def selector(self) -> Selector:
+        """The page as one Selector of parsel, which can more, such as `remove_namespaces()`."""
         if self._root is None:
             self._root = WatchedSelector(root=self.tree, type="xml" if self._is_xml() else "html")
         return self._root

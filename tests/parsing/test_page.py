@@ -394,3 +394,14 @@ def test_a_sitemap_that_is_too_large_is_cut_aloud() -> None:
     got = page("https://example.org/a\n" * 500_001, kind="text/plain")
     assert got.links() == ["https://example.org/a"]
     assert got.notes == ("the sitemap is cut after 500,000 URLs: no more than 500,000 and 50 MB are read",)
+
+
+def test_xml_with_namespaces_is_selected_by_prefix_or_without_them() -> None:
+    entry = "<entry><id>1</id><x:n>2</x:n></entry>"
+    text = f'<feed xmlns="http://www.w3.org/2005/Atom" xmlns:x="urn:x">{entry}</feed>'
+    got = page(text, kind="application/xml")
+    atom = {"a": "http://www.w3.org/2005/Atom", "y": "urn:x"}
+    assert got.xpath("//a:id/text() | //y:n/text()", namespaces=atom).getall() == ["1", "2"]
+    assert got.css("entry id::text").get() is None
+    got.selector.remove_namespaces()
+    assert got.css("entry id::text, n::text").getall() == ["1", "2"]
