@@ -96,6 +96,15 @@ class Pace:
     source: str
 
 
+def unfinished(event: RunBegan) -> str:
+    """What runs that were killed could not say themselves."""
+    since, runs = event.since[:16].replace("T", " "), text.count(event.unfinished, "run")
+    return (
+        f"{event.spider}: INCOMPLETE since {since} UTC: {runs} before this one did not get to the end, "
+        f"{event.killed} of them killed"
+    )
+
+
 class Narrator:
     """Says what a person wants to know of a run: each thing once, the first few of a kind."""
 
@@ -147,6 +156,8 @@ class Narrator:
     def _begin(self, event: RunBegan) -> None:
         does = "goes on with" if event.is_resumed else "begins"
         self._say(f"{event.spider}: {does} run {event.run_id}")
+        if event.killed:
+            self._say(unfinished(event))
         for domain, reason in self._exempt.items():
             self._say(f"{domain}: robots.txt is not asked for: {reason}")
 

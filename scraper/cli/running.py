@@ -12,6 +12,7 @@ import click
 from scraper.app.options import Options, Prepared, open_store, prepare
 from scraper.app.project import told_worker
 from scraper.app.running.start_run import run
+from scraper.app.running.summary import MOST_TRIES
 from scraper.cli import ending, text
 from scraper.cli.options import (
     DataLocation,
@@ -23,13 +24,13 @@ from scraper.cli.options import (
     read_params,
     run_options,
 )
-from scraper.cli.progress import Counts, Milestones, Narrator, Pace
+from scraper.cli.progress import Counts, Milestones, Narrator, Pace, unfinished
 from scraper.errors import StoreBusy
 from scraper.frozen import frozen
 from scraper.ops.clock import SystemClock
 from scraper.ops.cron_log import trim_log
 from scraper.ops.printable import json_text, printable
-from scraper.runs.events import Event, Listener, Ticked, Visited
+from scraper.runs.events import Event, Listener, RunBegan, Ticked, Visited
 from scraper.settings import DEFAULT
 from scraper.sinks import STDOUT
 from scraper.store import Store
@@ -160,7 +161,7 @@ def _watched(prepared: Prepared, manner: Manner) -> Iterator[Sequence[Listener]]
     """The listeners of a run: none that speaks, lines, or the live view."""
     found, counts = prepared.settings, Counts(prepared.loaded.name)
     if manner.is_quiet:
-        yield (_note_fetching,)
+        yield (_note_fetching, _note_killed)
         return
     limits = (found.max_pages, found.max_time)
     # Where records are printed on the same terminal, a view would stand in their way.
@@ -194,6 +195,13 @@ def _note_fetching(event: Event) -> None:
             caller().has_fetched = True
         case Ticked(pages=pages, failed=failed) if pages or failed:
             caller().has_fetched = True
+
+
+def _note_killed(event: Event) -> None:
+    """Say, also in cron, what is no longer an accident; at once, since this run may be killed too."""
+    if isinstance(event, RunBegan) and event.killed and event.unfinished + 1 >= MOST_TRIES:
+        with suppress(OSError):
+            click.echo(printable(unfinished(event)), err=True)
 
 
 def _log(line: str) -> None:

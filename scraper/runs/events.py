@@ -8,11 +8,16 @@ from scraper.model import Visit
 
 @frozen
 class RunBegan:
-    """A run starts or goes on."""
+    """A run starts or goes on. `unfinished`: how many runs in a row before it did not come to their end, since
+    when (`since`, ISO 8601); `killed`: how many of these could not say so.
+    """
 
     spider: str
     run_id: str
     is_resumed: bool
+    unfinished: int = 0
+    killed: int = 0
+    since: str = ""
 
 
 @frozen

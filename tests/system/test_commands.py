@@ -71,11 +71,18 @@ def test_a_request_by_hand_waits_for_the_run_that_has_the_domain(project: Projec
 
 def test_a_killed_run_is_called_so_and_the_same_command_goes_on(project: Project, site: Site) -> None:
     shop(project, site, delay=0.05)
-    first = project.start("run", "shop", "--quiet")
-    while len(site.paths()) < 5:
-        assert first.process.poll() is None
-    first.kill()
+    for pages in (5, 10):
+        killed = project.start("run", "shop", "--quiet")
+        while len(site.paths()) < pages:
+            assert killed.process.poll() is None
+        assert killed.kill().err == "", "once is an accident"
     assert "killed" in project.run("runs").out and "killed" in project.run("list").out
+    quiet = project.run("run", "shop", "--quiet", "--max-pages", "1")
+    assert re.fullmatch(
+        r"shop: INCOMPLETE since [0-9-]{10} [0-9:]{5} UTC: 2 runs before this one did not get to the end, "
+        r"2 of them killed\n",
+        quiet.err,
+    )
     again = project.run("run", "shop", "--json")
     assert again.code == 0 and again.summary["resumed"] is True and "goes on with" in again.err
     assert len(project.records("shop")) == 31

@@ -215,8 +215,10 @@ def _crawl(
             *keepers,
             *listeners,
         )
+        tries, since = _unfinished(store, found)
+        began_run = RunBegan(found.spider, found.id, found.is_resumed, tries - 1, found.kills, since)
         for watcher in watchers:
-            watcher(RunBegan(found.spider, found.id, found.is_resumed))
+            watcher(began_run)
             for note in noted:
                 watcher(note)
             for name in _strays(type(prepared.spider)):
@@ -234,7 +236,8 @@ def _crawl(
         clock.now() - began,
         clock.wall(),
         _is_pause(stop, prepared),
-        *_unfinished(store, found),
+        tries,
+        since,
     )
     return conclude(prepared, store, found, files, exporter, timeline, end)
 
