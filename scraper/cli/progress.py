@@ -199,9 +199,9 @@ class Narrator:
                         self._say(line)
             case Denied(reason=reason):
                 self._say_some(f"denied: {reason}", f"denied {url}: {reason}")
-            case Retry(reason=reason):
-                tries = f"attempt {visit.entry.attempts + 1} of {self._attempts}, tried again later"
-                self._say_some(f"retry: {reason}", f"retry {url}: {reason} ({tries})")
+            case Retry(reason=reason, counts=counts):
+                tries = f"attempt {visit.entry.attempts + 1} of {self._attempts}, " if counts else ""
+                self._say_some(f"retry: {reason}", f"retry {url}: {reason} ({tries}tried again later)")
         for reason, _ in visit.rejected[:1]:
             self._say_some(f"rejected: {reason}", f"record of {url} not kept: {reason}")
 

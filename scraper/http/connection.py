@@ -4,10 +4,13 @@ urllib3 offers no way to hand an exchange's own limits down to its socket, so th
 is local to the thread that does the exchange.
 """
 
+import fcntl
 import http.client
 import math
 import socket
 import ssl
+import struct
+import termios
 import threading
 import warnings
 from collections.abc import Iterable, Mapping
@@ -20,7 +23,7 @@ import urllib3
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.util.ssl_ import create_urllib3_context
 
-from scraper.errors import ConnectFailed, FetchError
+from scraper.errors import BadAnswer, ConnectFailed, FetchError
 from scraper.http.framing import LengthConflict
 from scraper.http.idle_limit import IdleLimit
 from scraper.http.reach import Reach, resolve
@@ -34,6 +37,7 @@ Verify = bool | str
 Cert = str | tuple[str, str] | None
 AUTHORITIES = certifi.where()
 STALE = "closed while idle (status 408)"
+PREMATURE = "an answer came before the request can have arrived: it belongs to no request of ours"
 _IDLE_TOO_LONG = 408
 CONNECT_AHEAD = 0.5  # seconds before its slot that a connection is opened; servers close what waits longer
 _OLD_RENEGOTIATION = 0x4  # SSL_OP_LEGACY_SERVER_CONNECT, which `ssl` names since Python 3.12
@@ -174,6 +178,7 @@ class LimitedConnection(HTTPConnection):
     _was_idle = 0.0
     _stream: ResponseStream | None = None
     _asked: tuple[str, str, dict[str, bool]] = ("", "", {})
+    _sent = 0
     is_judged = True  # behind a SOCKS proxy it is the proxy that resolves
 
     def _new_conn(self) -> socket.socket:
@@ -296,13 +301,16 @@ class LimitedConnection(HTTPConnection):
 
     def _send(self, head: bytes, pieces: Iterable[bytes]) -> None:
         sock: Any = self.sock
+        self._sent = 0
         try:
             for piece in pieces:
                 if head:
                     piece, head = head + piece, b""
                 sock.sendall(piece)
+                self._sent += len(piece)
             if head:
                 sock.sendall(head)
+                self._sent += len(head)
         except BrokenPipeError:
             raise  # the answer may be here already; urllib3 looks for it
         except BaseException:
@@ -324,6 +332,9 @@ class LimitedConnection(HTTPConnection):
             if isinstance(error, FetchError):
                 raise urllib3.exceptions.ProtocolError(str(error), error) from error
             raise
+        if self.is_premature:
+            self.close()
+            raise urllib3.exceptions.ProtocolError(PREMATURE, BadAnswer(PREMATURE))
         if self.is_stale(head):
             self.broke()
             self.close()
@@ -340,6 +351,15 @@ class LimitedConnection(HTTPConnection):
         """
         return head.status == _IDLE_TOO_LONG and self.serves > 0 and "retry-after" not in head.headers
 
+    @property
+    def is_premature(self) -> bool:
+        """Whether what comes over a kept connection was sent before anything of our request arrived.
+
+        An answer acknowledges the request that it answers (RFC 9293 3.4): as long as nothing of it is
+        acknowledged, what comes is left over from an earlier answer.
+        """
+        return 0 < self._sent <= unacknowledged(self.sock) if self.serves else False
+
     def broke(self) -> None:
         """Note that no answer came: a kept connection was closed under the request."""
         if self.serves and self.idle is not None:
@@ -351,6 +371,14 @@ class LimitedConnection(HTTPConnection):
         self.used_at = monotonic()
         if keep_alive and self.idle is not None:
             self.idle.told(keep_alive)
+
+
+def unacknowledged(sock: Any) -> int:
+    """Bytes sent over a socket that the other side's system has not acknowledged; 0 where nobody can tell."""
+    try:
+        return int(struct.unpack("i", fcntl.ioctl(sock.fileno(), termios.TIOCOUTQ, b"\0" * 4))[0])
+    except (OSError, ValueError, AttributeError):
+        return 0  # TLS within TLS has no socket of its own; other systems than Linux do not count
 
 
 class LimitedTlsConnection(LimitedConnection, HTTPSConnection):

@@ -6,7 +6,7 @@ from typing import Any
 
 from scraper.errors import BadAnswer, ConnectFailed
 from scraper.http.body import Body, codings_of
-from scraper.http.connection import STALE
+from scraper.http.connection import PREMATURE, STALE
 from scraper.http.download import Download, FileBody
 from scraper.http.fair_share import FairShare
 from scraper.http.framing import ResponseParser
@@ -102,7 +102,10 @@ class Http1Exchange:
                 if self._parser.has_more:
                     self._parser.feed(b"")
                 else:
-                    take_in(self._parser, self._connection.sock.pull())
+                    data, is_first = self._connection.sock.pull(), not self._parser.has_begun
+                    if is_first and data and self._connection.is_premature:
+                        raise BadAnswer(PREMATURE)
+                    take_in(self._parser, data)
                 self._take_body()
         except (ssl.SSLWantReadError, ssl.SSLWantWriteError, BlockingIOError):
             pass
@@ -114,8 +117,10 @@ class Http1Exchange:
         """Read until it is over; `timeout` (s) is for each read, `deadline` (monotonic) for all."""
         while not self.is_over:
             try:
-                until = deadline + self.grace
+                until, is_first = deadline + self.grace, not self._parser.has_begun
                 receive(self._connection.sock, self._parser, self.share, self.patience(timeout), until)
+                if is_first and self._connection.is_premature:
+                    raise BadAnswer(PREMATURE)
                 self._take_body()
             except Exception as error:
                 self._fail(error)

@@ -21,9 +21,8 @@ _LINE_ENDS = re.compile("[\x85\u2028\u2029]")
 def explain(error: OSError, path: Path) -> ScraperError:
     """The error to raise for what the system said about writing `path`."""
     if error.errno in _FULL:
-        return StoreFull(
-            f"cannot write {path}: the disk is full", "free some space; the same command goes on"
-        )
+        # Whether the same command goes on is for those to say who know whether the run has ended.
+        return StoreFull(f"cannot write {path}: the disk is full", "free some space")
     if error.errno in _CLOSED:
         reason = "the disk is read-only" if error.errno == errno.EROFS else "no permission"
         return StoreFull(f"cannot write {path}: {reason}", "write elsewhere, or change who may write there")

@@ -8,7 +8,7 @@ from scraper.model import Visit
 
 @frozen
 class RunBegan:
-    """A run starts or goes on. `unfinished`: how many runs in a row before it did not come to their end, since
+    """A run starts or goes on. `unfinished`: how many runs in a row before it did not come to an end, since
     when (`since`, ISO 8601); `killed`: how many of these could not say so.
     """
 

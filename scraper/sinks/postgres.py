@@ -286,7 +286,7 @@ def _explain(error: Any, name: str) -> ScraperError:
     lines: Sequence[str] = str(error).strip().splitlines() or [type(error).__name__]
     told = f"cannot write {name}: {lines[0]}"
     if error.sqlstate == "53100":
-        return StoreFull(told, "free some space on the server; the same command goes on")
+        return StoreFull(told, "free some space on the server")
     if error.sqlstate == "55P03":
         return UsageError(f"cannot write {name}: another program holds the table", "end that and try again")
     if error.sqlstate is None:

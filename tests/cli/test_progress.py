@@ -96,6 +96,8 @@ def test_failures_of_another_kind_are_still_shown() -> None:
 def test_a_retry_tells_cause_and_tries() -> None:
     line = said([visited(Retry("status 503"))])[-1]
     assert line == "retry https://shop.test/a: status 503 (attempt 1 of 4, tried again later)"
+    line = said([visited(Retry("refused by rate: status 429", counts=False))])[-1]
+    assert line == "retry https://shop.test/a: refused by rate: status 429 (tried again later)"
 
 
 def test_rests_and_domains_left_are_told_with_their_reason() -> None:

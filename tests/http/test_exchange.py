@@ -16,6 +16,8 @@ import requests
 from backports import zstd
 
 from scraper.errors import BadAnswer, FetchError, Unsendable
+from scraper.http import connection
+from scraper.http.connection import unacknowledged
 from scraper.http.exchange import exchange
 from scraper.http.idle_limit import IdleLimit
 from scraper.http.session import DomainSession
@@ -125,6 +127,32 @@ def test_a_second_answer_to_one_request_is_nobodys(
     session = session_of(delay=0.08)
     assert [ask(session, way, server.url(f"/{n}")) for n in range(4)] == [f"/{n}" for n in range(4)]
     assert [number for number, _ in server.seen] == [1, 2, 3, 4]
+
+
+def test_what_the_other_side_has_not_received_is_counted() -> None:
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        ours.sendall(b"GET / HTTP/1.1\r\n\r\n")
+        assert unacknowledged(ours) >= 18
+        theirs.recv(100)
+        assert unacknowledged(ours) == 0
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_what_came_before_the_request_was_received_answers_nothing(
+    raw_server: Callable[..., RawServer], way: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server, session = raw_server(lambda path: [(0.0, ok(path))]), session_of()
+    ask(session, way, server.url("/a"))
+    with monkeypatch.context() as patch:
+        patch.setattr(connection, "unacknowledged", lambda sock: 10_000)
+        if way == "get":  # asked again at once
+            assert ask(session, way, server.url("/b")) == "/b"
+        else:
+            with pytest.raises(BadAnswer, match="belongs to no request"):
+                ask(session, way, server.url("/b"))
+    assert ask(session, way, server.url("/c")) == "/c"
+    assert [number for number, _ in server.seen][:3] == [1, 1, 2], "the next goes over a new connection"
 
 
 @pytest.mark.parametrize("way", WAYS)
