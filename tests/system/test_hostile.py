@@ -1,7 +1,6 @@
 """Twenty good sites beside one hostile site of each kind, in one run of the real command."""
 
 import json
-import statistics
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -12,8 +11,8 @@ from tests.hostile import KINDS
 from tests.project import ROOT, Project
 from tests.site import Site, page
 
-DELAY = 0.25
-PAGES = 12
+DELAY = 0.1
+PAGES = 6
 GOOD = 20
 
 
@@ -38,21 +37,24 @@ def good() -> Iterator[list[Site]]:
         site.stop()
 
 
-def rate_of(site: Site) -> float:
-    """What part of its polite rate a site was visited at."""
-    times = [arrival.at for arrival in site.arrivals if arrival.path != "/robots.txt"]
-    return (len(times) - 1) * DELAY / (times[-1] - times[0])
-
-
-def test_good_sites_keep_their_rate_beside_twelve_hostile_ones(
+def test_good_sites_get_all_their_visits_beside_twelve_hostile_ones(
     project: Project, good: list[Site], hostile: dict[str, str]
 ) -> None:
+    """The rate is for `python -m benchmarks.hostile`, what bounds it for tests/http/test_fair_share.py."""
     assert len(hostile) == len(KINDS) == 12
+    project.spider("hostile", spider_of(good, hostile))
+    settings = (f"delay={DELAY}", "delay_factor=0", "timeout=1", "max_attempts=1", "max_wait=1")
+    arguments = [part for setting in settings for part in ("--set", setting)]
+    ended = project.run("run", "hostile", "--json", "--max-time", "60", *arguments)
+    assert "bug" not in ended.err, ended.text
+    assert [sorted(site.paths()) for site in good] == [sorted(f"/{n}" for n in range(PAGES))] * GOOD
+    assert ended.summary["by_domain"]["127.0.3.1"]["pages"] == 0
+
+
+def spider_of(good: list[Site], hostile: dict[str, str]) -> str:
     urls = [site.url(f"/{number}") for number in range(PAGES) for site in good]
-    urls += [f"{url}{number}" for url in hostile.values() for number in range(3)]
-    project.spider(
-        "hostile",
-        f"""
+    urls += [f"{url}{number}" for url in hostile.values() for number in range(1)]
+    return f"""
         from scraper import Spider
 
         class Hostile(Spider):
@@ -60,18 +62,4 @@ def test_good_sites_keep_their_rate_beside_twelve_hostile_ones(
 
             def parse(self, page):
                 yield {{"url": page.url, "title": page.css("title::text").get()}}
-        """,
-    )
-    rates = [0.0]
-    for _ in range(2):  # the machine that tests may be busy
-        for site in good:
-            site.arrivals.clear()
-        settings = (f"delay={DELAY}", "delay_factor=0", "timeout=1", "max_attempts=1", "max_wait=1")
-        arguments = [part for setting in settings for part in ("--set", setting)]
-        ended = project.run("run", "hostile", "--fresh", "--json", "--max-time", "7", *arguments)
-        assert "bug" not in ended.err, ended.text
-        assert [sorted(site.paths()) for site in good] == [sorted(f"/{n}" for n in range(PAGES))] * GOOD
-        rates.append(statistics.mean(rate_of(site) for site in good))
-        if rates[-1] > 0.95:
-            break
-    assert max(rates) > 0.9, rates
+        """
