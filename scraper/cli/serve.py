@@ -33,7 +33,7 @@ def serve_command(
     store: str | None,
     sets: tuple[str, ...],
 ) -> int:
-    """Serve the project over HTTP: spiders, runs, records, changes, reports.
+    """Serve the project over HTTP: a dashboard, spiders, runs, records, polite fetches.
 
     On loopback everybody on this machine may; any other address asks for a token (see `token`). A run that
     is begun here is a process of its own: it goes on when the service ends.

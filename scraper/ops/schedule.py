@@ -43,6 +43,9 @@ _FIELDS = (
 )
 
 
+MOST_DAYS = 8 * 366 + 1  # from one 29 February to the next, over a year that has none
+
+
 @frozen
 class Schedule:
     """A schedule as written in `text`, and the numbers that each field stands for; none for @reboot.
@@ -171,6 +174,21 @@ def calendar_of_gaps(
             found += _end_of_gap(schedule, day, wall)
         day = tomorrow
     return _pattern(found) or [f"{moment:%Y-%m-%d %H:%M}:00" for moment in found[:10]]
+
+
+def next_time(schedule: Schedule, after: datetime) -> datetime | None:
+    """When cron starts it next, in local time; None for @reboot and for days that no calendar has."""
+    moment = after.replace(second=0, microsecond=0) + timedelta(minutes=1)
+    for n in range(MOST_DAYS if schedule.minutes else 0):
+        day = moment.date() + timedelta(days=n)
+        if not _fires_on(schedule, day):
+            continue
+        for hour in schedule.hours:
+            for minute in schedule.minutes:
+                found = datetime(day.year, day.month, day.day, hour, minute)
+                if found >= moment:
+                    return found
+    return None
 
 
 def _fires_on(schedule: Schedule, day: date) -> bool:

@@ -14,11 +14,11 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from scraper.app.admin.tokens import Token, listed
+from scraper.app.admin.tokens import Token, listed, matching
 from scraper.errors import ScraperError
 from scraper.ops.clock import monotonic
 from scraper.ops.secrets import Redaction
-from scraper.service.access import COOKIE, Access, Caller, check_origin, unauthorized
+from scraper.service.access import COOKIE, LONGEST_TOKEN, Access, Caller, check_origin, unauthorized
 from scraper.service.openapi import document
 from scraper.service.operations import PUBLIC, Call, Operation, json_response
 from scraper.service.problems import Problem, problem_of
@@ -40,15 +40,12 @@ Shown = Callable[[Request, Problem], Response]
 
 
 class Gate:
-    """Lets requests through to operations, and turns what goes wrong into problems.
+    """Lets requests through to operations, and turns what goes wrong into problems."""
 
-    `as_page` shows a problem to a browser, where a page was asked for.
-    """
-
-    def __init__(self, reader: Reader, access: Access, as_page: Shown | None = None) -> None:
+    def __init__(self, reader: Reader, access: Access) -> None:
         self._reader = reader
         self._access = access
-        self._as_page = as_page
+        self._as_page: Shown | None = None
         self._tokens: Mapping[str, Token] = {}
         self._read_at = float("-inf")
 
@@ -85,6 +82,16 @@ class Gate:
             await self._refresh()
         return self._access.caller_of(request, self._tokens)
 
+    async def is_valid(self, text: str) -> bool:
+        """Whether a text is a token of ours."""
+        self._read_at = float("-inf")
+        await self._refresh()
+        return matching(self._tokens, text[:LONGEST_TOKEN]) is not None
+
+    def show_as(self, as_page: Shown) -> None:
+        """Show problems to browsers by way of `as_page`."""
+        self._as_page = as_page
+
     async def _refresh(self) -> None:
         now = monotonic()
         if now >= self._read_at + TOKENS_FOR:
@@ -96,6 +103,8 @@ class Gate:
         caller = Caller(frozenset())
         if operation.scope != PUBLIC:
             caller = self._allowed(operation, await self.caller_of(request))
+        elif operation.is_effective:
+            caller = Caller(frozenset(), is_cookie=True)
         if operation.is_effective:
             check_origin(request, caller)
         operation.check_path(request.path_params)

@@ -16,11 +16,13 @@ from typing import Any
 
 from scraper.errors import ScraperError, UsageError
 from scraper.ops import cron
+from scraper.ops.clock import monotonic
 from scraper.service.problems import Problem
 from scraper.spider.discovery import FOLDER
 
 LISTING = 60.0  # seconds that a project's spiders may take to load
 COMMAND = 60.0
+CRONTAB = 60.0  # seconds that a crontab is believed
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +50,8 @@ class Project:
         self._known: dict[str, dict[str, Any]] = {}
         self._seen: object = None
         self._loading = asyncio.Lock()
+        self._scheduled: dict[str, str] = {}
+        self._scheduled_at = float("-inf")
 
     def words(self, *command: str) -> list[str]:
         """A command of ours on this project, as words."""
@@ -107,7 +111,11 @@ class Project:
 
     async def schedules(self) -> dict[str, str]:
         """The lines of the user's crontab for this project: their schedules, by spider."""
-        return await asyncio.to_thread(self._schedules)
+        now = monotonic()
+        if now >= self._scheduled_at + CRONTAB:
+            self._scheduled_at = now
+            self._scheduled = await asyncio.to_thread(self._schedules)
+        return self._scheduled
 
     def _schedules(self) -> dict[str, str]:
         try:

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,13 +11,15 @@ from starlette.applications import Starlette
 
 from scraper.app.admin.tokens import listed
 from scraper.app.options import open_store
-from scraper.errors import UsageError
+from scraper.errors import ScraperError, UsageError
 from scraper.service.access import Access, is_loopback
 from scraper.service.api import Api
 from scraper.service.application import Gate, application
 from scraper.service.events import Events
 from scraper.service.fetch import FetchApi, wall
 from scraper.service.fetching import Fetches
+from scraper.service.pages import Pages
+from scraper.service.problems import Problem
 from scraper.service.project import Project, check_folder
 from scraper.service.quotas import Quotas
 from scraper.service.reading import Reader
@@ -55,6 +57,7 @@ class Service:
         self.fetches = Fetches(self.open_store, options.settings)
         self.fetch = FetchApi(self.fetches, Quotas(self.reader, wall), wall)
         self.gate = Gate(self.reader, access)
+        self._pages: Pages | None = None
 
     def open_store(self) -> Store:
         """A store of its own for the thread that calls."""
@@ -64,14 +67,26 @@ class Service:
     def application(self) -> Starlette:
         """The ASGI application."""
         api = Api(self.reader, self.project, self.runs, self.events, self.options.settings)
-        known = [*api.operations(), *self.fetch.operations()]
+        pages = Pages(api, self.gate)
+        self.gate.show_as(pages.as_page)
+        self._pages = pages
+        known = [*api.operations(), *self.fetch.operations(), *pages.operations()]
         return application(self.gate, known, lifespan=self._lifespan)
 
     @asynccontextmanager
     async def _lifespan(self, app: Any) -> AsyncIterator[None]:
+        warming = asyncio.create_task(self._warm())
         yield
+        warming.cancel()
+        if self._pages is not None:
+            self._pages.close()
         await asyncio.to_thread(self.fetches.close)
         self.reader.close()
+
+    async def _warm(self) -> None:
+        with suppress(Problem, ScraperError):
+            if self._pages is not None:
+                await self._pages.warm()
 
     def end(self) -> None:
         """Let go of everybody who listens."""
