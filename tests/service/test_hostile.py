@@ -108,7 +108,9 @@ def test_wrong_parameters_are_problems_that_say_what_is_expected(served: Served,
 )
 def test_what_is_no_request_for_us_is_refused(served: Served, head: bytes) -> None:
     status = raw(served, head, wait=3).split(b"\r\n")[0]
-    assert any(code in status for code in (b" 400 ", b" 421 ", b" 401 ", b" 404 ", b" 431 ")), status
+    # A connection that is closed while we still send loses its answer.
+    expected = (b" 400 ", b" 421 ", b" 401 ", b" 404 ", b" 431 ")
+    assert any(code in status for code in expected) or (not status and len(head) > 65_536), status
 
 
 def test_a_caller_that_sends_its_request_slowly_holds_nobody_up(served: Served) -> None:
@@ -170,7 +172,7 @@ def _check(operation, served: Served) -> None:  # type: ignore[no-untyped-def]
         return  # a stream has no end while the run goes on; test_runs reads it
 
     # No schema describes what a URL is, or which of its own cursors a server takes for another run.
-    by_text = any(name in operation.path for name in ("/explain", "/changes", "/records"))
+    by_text = any(name in operation.path for name in ("/explain", "/changes", "/records", "/fetch"))
     excluded = [positive_data_acceptance] if by_text else []
 
     @given(case=operation.as_strategy())
