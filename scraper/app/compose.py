@@ -300,10 +300,11 @@ def host_settings_for(settings: Settings, origin: str, own: Collection[str] = fr
 
 def robots_via(settings: Settings, own: Collection[str] = frozenset()) -> Callable[[str], str]:
     """Who asks for an origin's robots.txt: a hash of the proxy and the credentials; empty without."""
+    of_environment = getproxies()
 
     def via(origin: str) -> str:
         found = host_settings_for(settings, origin, own)
-        proxy = found.proxy or getproxies().get(origin.partition(":")[0], "")
+        proxy = found.proxy or of_environment.get(origin.partition(":")[0], "")
         digest = found.auth if found.auth is not None and found.auth.kind == "digest" else None
         words = [proxy, found.lines().get("Authorization", ""), digest.password if digest else ""]
         return blake2b("\n".join(words).encode(), digest_size=8).hexdigest() if any(words) else ""

@@ -143,7 +143,8 @@ class Domain:
         # The second word tells rules apart; the figure behind it may change with every answer.
         is_news = pace.source.split()[:2] != self.pace.source.split()[:2]
         self.pace = pace
-        self.state = replace(self.state, delay=pace.delay)
+        if self.state.delay != pace.delay:
+            self.state = replace(self.state, delay=pace.delay)
         self.stats.delay_s = pace.delay
         told = learned.told_of(self.state.limit)
         self.stats.learned = told

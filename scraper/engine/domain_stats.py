@@ -5,6 +5,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields, replace
+from operator import attrgetter
 from typing import Any, assert_never
 
 from scraper.model import (
@@ -179,8 +180,9 @@ class DomainStats:
         return replace(self, **changed | {"errors": kept, "examples": examples})
 
     def to_json(self) -> str:
-        """The counts as text for the store."""
-        return json.dumps({name: getattr(self, name) for name in _NAMES}, separators=(",", ":"))
+        """The counts as text for the store; what is not said is as in new ones."""
+        counts = zip(_NAMES, _values(self), _FRESH, strict=True)
+        return _as_json({name: value for name, value, fresh in counts if value != fresh})
 
     @classmethod
     def from_json(cls, text: str) -> "DomainStats":
@@ -190,6 +192,9 @@ class DomainStats:
 
 
 _NAMES = tuple(one.name for one in fields(DomainStats))
+_values = attrgetter(*_NAMES)
+_FRESH = _values(DomainStats())
+_as_json = json.JSONEncoder(separators=(",", ":")).encode  # `dumps` would make one for each text
 
 
 def total(domain_stats: list[DomainStats]) -> DomainStats:

@@ -39,6 +39,7 @@ class Guests:
         self._tell = tell
         self._waiting: list[_Waiting] = []
         self._told: set[str] = set()
+        self._hosts: dict[Batch, list[Domain]] = {}
 
     def __bool__(self) -> bool:
         return bool(self._waiting)
@@ -71,6 +72,7 @@ class Guests:
             one.wanted.answer(f"{name} is being visited by another worker", is_busy=True)
         else:
             domain.guests.add(one.batch)
+            self._hosts.setdefault(one.batch, []).append(domain)
             for origin in one.wanted.origins:
                 if (rules := self._robots_cache.find(origin)) is not None:
                     self._obey(domain, rules)
@@ -79,8 +81,8 @@ class Guests:
 
     def end(self, batch: Batch) -> None:
         """A page is done with the domains that it was a guest of."""
-        for domain in list(self._leases):
-            if batch in domain.guests:
+        for domain in self._hosts.pop(batch, ()):
+            if batch in domain.guests and self._leases.get(domain.name) is domain:
                 domain.guests.discard(batch)
                 self._learn(domain)
                 self._leases.schedule(domain)

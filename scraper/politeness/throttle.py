@@ -70,6 +70,7 @@ class State:
 
 _FRESH = {name: value for name, value in asdict(State()).items() if name != "limit"}
 _FRESH_LIMIT = asdict(Limit())
+_as_json = json.JSONEncoder(separators=(",", ":")).encode  # `dumps` would make one for each text
 
 
 def pace(
@@ -241,10 +242,10 @@ def shifted(state: State, seconds: float) -> State:
 
 def to_json(state: State) -> str:
     """The state as text for the store."""
-    kept: dict[str, object] = {name: getattr(state, name) for name in _FRESH}
+    kept: dict[str, object] = {name: value for name in _FRESH if (value := getattr(state, name))}
     if state.limit.last:
-        kept["limit"] = {name: getattr(state.limit, name) for name in _FRESH_LIMIT}
-    return json.dumps(kept, separators=(",", ":"))
+        kept["limit"] = {name: value for name in _FRESH_LIMIT if (value := getattr(state.limit, name))}
+    return _as_json(kept)
 
 
 def from_json(text: str) -> State:
