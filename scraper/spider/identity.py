@@ -88,6 +88,8 @@ def request_of(entry: Entry) -> Request:
 # identity ---------------------------------------------------------------------------------------------------
 def exchange_identity(request: Request, canonical_url: str) -> bytes:
     """What is asked of the server: the fingerprint of method, URL, body, header fields set and rendering."""
+    if is_plain(request):
+        return fingerprint("GET", canonical_url)
     return fingerprint(
         request.method, canonical_url, _body(request), _header_lines(request) + _drawn(request)
     )
