@@ -5,6 +5,7 @@ its cookies. A step of a batch (see `Fetcher.visits`) waits for the browser as i
 thread stands still meanwhile.
 """
 
+from collections import Counter
 from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -38,6 +39,8 @@ from scraper.urls import domain_of, host_of, origin_of
 NEVER, ALWAYS, AUTO = "never", "always", "auto"
 MOST_LOADS = 300  # requests of one page
 MOST_DOCUMENTS = 10  # that one page leads to by itself
+MOST_POLLS = 5  # times that one page asks for the same
+MOST_BROWSERS = 2  # tries of a page with which the browser fails
 _ENDLESS = {"socket": "a WebSocket is not opened", "events": "an EventSource is an answer without end"}
 _HTML = frozenset({"", "text/html", "application/xhtml+xml"})
 # The session says who we are and what coding we read; the rest tells nothing that a server needs.
@@ -86,7 +89,7 @@ class _State:
     loads: list[Loaded] = field(default_factory=list)
     leased: set[str] = field(default_factory=set)
     documents: int = 0
-    last_document: Loaded | None = None
+    polls: Counter[tuple[str, str, bytes | None]] = field(default_factory=Counter)
     trouble: Picture | None = None
     doubt: Picture | None = None
 
@@ -100,7 +103,8 @@ class Rendering:
         self._options = options
         self._kinds = frozenset(KINDS) | options.kinds
         self._cache = LoadCache()
-        self._refused: dict[tuple[str, str], Response] = {}
+        self._refused: dict[tuple[str, str], Response | None] = {}
+        self._failing: set[str] = set()
 
     def wants(self, request: Request) -> bool:
         """Whether the page of a request is to be rendered, if it is one."""
@@ -156,9 +160,10 @@ class Rendering:
         if loaded is None:
             loaded = yield from self._asked(state, wanted)
         state.loads.append(loaded)
-        if wanted.kind == "document":
-            state.documents += 1
-            state.last_document = loaded if loaded.status else state.last_document
+        state.documents += wanted.kind == "document"
+        if state.documents > MOST_DOCUMENTS:
+            outcome = Failed(f"rendering: the page led on {MOST_DOCUMENTS} times by itself", "redirect loop")
+            state.trouble = Picture(outcome=outcome)
         return Given(loaded.status, loaded.headers, loaded.content, loaded.reason)
 
     def _unasked(self, state: _State, wanted: Wanted) -> Loaded | None:
@@ -166,7 +171,10 @@ class Rendering:
         reason = self._refusal(state, wanted)
         if reason:
             return Loaded(wanted.url, wanted.kind, wanted.method, reason=reason)
-        kept = self._refused.get((wanted.method, wanted.url))
+        key = wanted.method, wanted.url
+        kept = self._refused.get(key)
+        if kept is None and key in self._refused:
+            return Loaded(wanted.url, wanted.kind, wanted.method, reason="it failed before in this run")
         if kept is None and wanted.method == "GET":
             kept = self._cache.fresh(state.session.domain, wanted, state.session.clock.wall())
         return _loaded(wanted, kept, is_cached=True) if kept is not None else None
@@ -181,11 +189,13 @@ class Rendering:
             return "not a URL that is fetched"
         if len(state.loads) >= MOST_LOADS:
             return f"more than {MOST_LOADS} requests of one page"
+        asked = wanted.method, wanted.url, wanted.body
+        state.polls[asked] += 1
+        if state.polls[asked] > MOST_POLLS and wanted.kind != "document":
+            return f"asked for more than {MOST_POLLS} times by one page"
         host = host_of(wanted.url)
         is_inside_crawl = is_inside(host, self._options.allowed_domains)
         if wanted.kind == "document":
-            if state.documents >= MOST_DOCUMENTS:
-                return f"the page led on {MOST_DOCUMENTS} times by itself"
             return "" if is_inside_crawl else f"outside allowed_domains: {host[:100]}"
         near = is_inside_crawl or domain_of(wanted.url) == state.session.domain
         if near or self._options.domains is None or is_inside(host, self._options.domains):
@@ -226,7 +236,7 @@ class Rendering:
             error = answer.error
             reason = error.message if error is not None else "no answer"
             if error is not None and error.is_transient and not isinstance(error, OutOfReach):
-                self._doubt(state, wanted, reason, Reaction(is_failure=True))
+                self._doubt(state, wanted, reason, Reaction(hitch=state.entry.attempts + 1))
             return Loaded(wanted.url, wanted.kind, wanted.method, reason=reason, sent_at=sent_at)
         if (
             response.status == 304
@@ -259,13 +269,16 @@ class Rendering:
         elif retry.is_retryable_status(response.status):
             self._doubt(state, wanted, f"status {response.status}", reaction)
 
-    @staticmethod
-    def _doubt(state: _State, wanted: Wanted, reason: str, reaction: Reaction) -> None:
-        if domain_of(wanted.url) != state.session.domain:
-            reaction = PLAIN
-        state.doubt = state.doubt or Picture(
-            outcome=Retry(f"{wanted.url[:200]}: {reason}"), reaction=reaction
-        )
+    def _doubt(self, state: _State, wanted: Wanted, reason: str, reaction: Reaction) -> None:
+        """Have the page tried once more, unless this fails for other pages too: it is broken, or far away."""
+        place = wanted.url.partition("?")[0]
+        is_home = domain_of(wanted.url) == state.session.domain
+        if is_home and place not in self._failing and not state.entry.attempts:
+            picture = Picture(outcome=Retry(f"{wanted.url[:200]}: {reason}"), reaction=reaction)
+            state.doubt = state.doubt or picture
+        self._failing.add(place)
+        if not is_home:
+            self._refused[wanted.method, wanted.url] = None
 
     # the end ---------------------------------------------------------------------------------------------
     def _picture(self, state: _State, drawn: Drawn, response: Response) -> Picture:
@@ -275,8 +288,8 @@ class Rendering:
             return state.doubt
         if drawn.error:
             # What the page did to the browser it may do again, but a crash has many fathers.
-            is_ours = drawn.is_ours
-            outcome = Retry(drawn.error) if is_ours else Failed(f"rendering: {drawn.error}", "not rendered")
+            is_again = drawn.is_ours and state.entry.attempts + 1 < MOST_BROWSERS
+            outcome = Retry(drawn.error) if is_again else Failed(f"rendering: {drawn.error}", "not rendered")
             return Picture(outcome=outcome)
         content = drawn.html.encode("utf-8", "replace")
         if len(content) > state.session.max_body:
@@ -332,13 +345,15 @@ def _loaded(wanted: Wanted, response: Response, *, is_cached: bool = False) -> L
 
 def _rendered(state: _State, drawn: Drawn, response: Response, content: bytes) -> Response:
     """The page in the place of its plain answer: its document is not the one that was sent."""
-    last = state.last_document
+    url = drawn.url.partition("#")[0]
+    shown = [one for one in state.loads if one.kind == "document" and one.status]
+    last = next((one for one in reversed(shown) if one.url == url), None)
     headers = last.headers if last is not None else response.headers
     lines = [line for line in headers.items_all() if line[0].lower() not in _OF_THE_SOURCE]
     source = last.content if last is not None else response.content
     return replace(
         response,
-        url=drawn.url.partition("#")[0] or response.url,
+        url=url or response.url,
         headers=Headers([*lines, ("Content-Type", "text/html; charset=utf-8")]),
         content=content,
         rendered=Rendered(source, headers, tuple(state.loads), drawn.screenshot),

@@ -104,18 +104,19 @@ class Browser:
         tab = await profile.take(running.cdp)
         tabs.append(tab)
         running.tabs.append(tab)
-        is_sound = False
+        drawn = Drawn(url=task.url, error="given up", is_ours=True)
         try:
             await profile.seed(task.cookies, task.url)
             drawn = await tab.draw(task, drawing)
             notes, running.notes = running.notes, []
             drawn = replace(drawn, cookies=await profile.cookies(), notes=(*notes, *drawn.notes))
-            is_sound = not drawn.error and tab.is_sound
-            return drawn
         finally:
             running.tabs.remove(tab)
+            is_sound = not drawn.error and tab.is_sound
             if not await profile.give_back(tab, is_sound=is_sound):
                 await self._replace(running)
+                drawn = replace(drawn, is_ours=bool(drawn.error))
+        return drawn
 
     async def _started(self) -> "_Running":
         assert self._starting is not None

@@ -16,7 +16,7 @@ from scraper.render.tasks import Drawing, Drawn, Given, Task, Wanted
 
 IDLE = 500  # virtual milliseconds without a request after which a page is as it stays
 SLICE = 100  # virtual milliseconds between two looks for what is waited for
-LONGEST_SETTLING = 10_000  # virtual milliseconds: some pages never rest
+LONGEST_SETTLING = 5_000  # virtual milliseconds: some pages never rest
 STUCK_AFTER = 10.0  # seconds that a page may keep its process busy at a stretch
 STEP = 10.0  # seconds that one step of the browser may take
 AT_ONCE = 0.05  # seconds that something takes for which no time of the page has to pass
@@ -117,6 +117,9 @@ class Tab:
         if is_main and not self._is_given:
             self._is_given = True
             return await self._fulfil(event, Given(task.status, task.headers, task.content))
+        await self._hand_out(event, drawing, is_main=is_main)
+
+    async def _hand_out(self, event: Mapping[str, Any], drawing: Drawing, *, is_main: bool) -> None:
         request = event["request"]
         wanted = Wanted(
             event["requestId"],
@@ -127,12 +130,15 @@ class Tab:
             "document" if is_main else kind_of(event),
             self.page.url,
         )
-        self._requests += 1
         future = self._futures[wanted.id] = asyncio.get_running_loop().create_future()
         self._quiet.clear()
         drawing.put(wanted)
         try:
-            await self._fulfil(event, await future)
+            given = await future
+            self._requests += bool(given.status)  # what is refused at once is no sign of life
+            if given.reason and is_main:
+                given = Given(204)  # the page stays as it is, where an error would be a page of the browser's
+            await self._fulfil(event, given)
         finally:
             self._futures.pop(wanted.id, None)
             if not self._futures:
@@ -183,6 +189,8 @@ class Tab:
             await self._act(task)
             html = await self._do(self.page.content(), "the document", STEP)
             picture = await self._picture() if task.render.screenshot else b""
+            if not self.page.url.startswith(("https://", "http://")):
+                raise PageFailed(f"it led to {self.page.url[:100]}")
             return Drawn(html, self.page.url, notes=tuple(self._notes), screenshot=picture)
         except PageFailed as error:
             picture = await self._last_picture()
@@ -283,7 +291,7 @@ class Tab:
             await self._first(self._expired.wait(), 0.25)
             busy = 0.0 if self._futures else busy + asyncio.get_running_loop().time() - before
             if busy > STUCK_AFTER:
-                raise BrowserFailed(f"the page kept its process busy for {STUCK_AFTER:g} s")
+                raise self._stuck(f"the page kept its process busy for {STUCK_AFTER:g} s")
         self._virtual += milliseconds
 
     async def _rest(self) -> None:
@@ -297,10 +305,16 @@ class Tab:
         try:
             while not await self._first(asyncio.shield(doing), STEP):
                 if not self._futures:
-                    raise BrowserFailed(f"the browser did not answer for {STEP:g} s")
+                    raise self._stuck(f"the page did not answer for {STEP:g} s")
             return doing.result()
         finally:
             doing.cancel()
+
+    def _stuck(self, reason: str) -> PageFailed:
+        """The end of this tab, for all pages; whether it was the browser shows when it is closed."""
+        failed = PageFailed(reason)
+        self.end(failed)
+        return failed
 
     async def _first(self, waited: Awaitable[Any], timeout: float) -> bool:
         """Wait for something, or for the end of this tab, which raises; False: neither came in time."""
