@@ -114,7 +114,9 @@ def expected() -> dict[str, list[str]]:
     found["Request"] = list(arguments(scraper.Request))
     found["Render"] = list(fields_of(scraper.Render))
     found["File"] = list(arguments(scraper.File))
-    found["Session"] = [f"submit{signature(DomainSession.submit, 1)}"]
+    found["Session"] = [
+        f"{one.__name__}{signature(one, 1)}" for one in (DomainSession.submit, DomainSession.render)
+    ]
     found["Retry and Drop"] = called({"Retry": scraper.Retry, "Drop": scraper.Drop})
     helpers = {name: one for name, one in vars(fields).items() if inspect.isfunction(one) and name[0] != "_"}
     found["Field helpers"] = called(helpers)

@@ -96,7 +96,6 @@ class Fetcher:
         self.may_stand = self._known_pages.may_stand
         self.saved = self._known_pages.saved
         self.give_up = self._failed.give_up
-        self.login = self._logins.login
 
     def visits(
         self, session: DomainSession, entries: deque[Entry], goes_on: Callable[[], bool]
@@ -106,6 +105,7 @@ class Fetcher:
         Where there are several (without a delay), the next request is sent as soon as an answer is here whole
         and shows no failure: the server works on it while we parse. Still only one is ever in flight.
         """
+        self._lend(session)
         sent: _Sent | Visit | None = None
         is_raising = False
         while sent is not None or (entries and goes_on()):
@@ -132,7 +132,7 @@ class Fetcher:
                 visit = yield from self._parsed(session, sent, answer, reaction, following)
             # The batch ends where the spider asks for a rest; what was sent ahead is asked for after it.
             sent = following if visit.reaction.is_plain else _taken_back(session, entries, following)
-            yield self._discretion.visit(session, visit)
+            yield self._discretion.visit(session, _with_loads(session, visit))
             is_raising = isinstance(visit.outcome, Failed) and visit.outcome.is_parse
             if is_raising and sent is None:
                 return  # whoever counts errors decides whether more is asked
@@ -180,6 +180,16 @@ class Fetcher:
         """End the browser, if there is one."""
         if self._rendering is not None:
             self._rendering.close()
+
+    def login(self, session: DomainSession) -> Iterator[Wait]:
+        """Log in with the spider's own method; raises LoginFailed whatever went wrong."""
+        self._lend(session)
+        return self._logins.login(session)
+
+    def _lend(self, session: DomainSession) -> None:
+        """Let logins and callbacks render pages."""
+        if self._rendering is not None:
+            session.renderer = self._rendering.page
 
     def _send_ahead(self, session: DomainSession, entries: deque[Entry]) -> "_Sent | Visit | None":
         return None if hindrance(session, entries[0].url) else self._send(session, entries.popleft())
@@ -261,6 +271,14 @@ class Fetcher:
             asked = ask(session, "GET", url, dict(headers), most=robots.MAX_BODY + 1)
             yield asked
             yield hear(session, asked)
+
+
+def _with_loads(session: DomainSession, visit: Visit) -> Visit:
+    """A visit, and what pages asked for that were rendered before it by a login or within its callback."""
+    if not session.loads:
+        return visit
+    loads, session.loads = session.loads, []
+    return replace(visit, loads=(*loads, *visit.loads))
 
 
 def _taken_back(

@@ -8,14 +8,15 @@ thread stands still meanwhile.
 from collections import Counter
 from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from threading import Event, get_ident
 from typing import Any
 
 from scraper.engine.batch import DomainWanted
 from scraper.engine.load_cache import LoadCache
 from scraper.engine.reactions import Reactions
-from scraper.errors import OutOfReach, RequestDenied
+from scraper.errors import FetchError, OutOfReach, RequestDenied
 from scraper.frozen import frozen
-from scraper.http.exchange import BLOCKS, Answer, Later, Wait, ask, clear, hear
+from scraper.http.exchange import BLOCKS, Answer, Later, Until, Wait, ask, clear, hear
 from scraper.http.session import DomainSession
 from scraper.model import (
     PLAIN,
@@ -31,6 +32,8 @@ from scraper.model import (
     Response,
     Retry,
 )
+from scraper.ops.clock import Clock
+from scraper.parsing.page import Page
 from scraper.politeness import retry
 from scraper.politeness.scope import LONGEST_URL, is_inside
 from scraper.render.tasks import KINDS, Drawing, Drawn, Given, Renderer, Task, Wanted
@@ -103,7 +106,7 @@ class Rendering:
         self._options = options
         self._kinds = frozenset(KINDS) | options.kinds
         self._cache = LoadCache()
-        self._refused: dict[tuple[str, str], Response | None] = {}
+        self._refused: dict[tuple[str, ...], Response | None] = {}
         self._failing: set[str] = set()
 
     def wants(self, request: Request) -> bool:
@@ -113,6 +116,23 @@ class Rendering:
     def close(self) -> None:
         """End the browser."""
         self._renderer.close()
+
+    def page(self, session: DomainSession, response: Response, render: Render) -> Page:
+        """Render the page of a plain answer on the thread that waits for it: a login, a callback."""
+        request = Request(response.url, render=render)
+        steps = self.draw(
+            session, Entry(0, session.domain, b"", response.url), request, response, lambda: True
+        )
+        session.callers.add(get_ident())
+        try:
+            picture = _at_once(steps, session.clock)
+        finally:
+            session.callers.discard(get_ident())
+        session.loads += picture.loads
+        if picture.response is None:
+            reason = picture.outcome.reason if isinstance(picture.outcome, Failed | Retry) else "not rendered"
+            raise FetchError(reason)
+        return Page(request, picture.response, session=session)
 
     def draw(
         self,
@@ -137,6 +157,8 @@ class Rendering:
         else:
             if drawn.cookies is not None:
                 session.cookies.mirror(drawn.cookies, before)
+            if drawn.storage is not None:
+                session.storage.put(origin_of(drawn.url), drawn.storage)
             picture = self._picture(state, drawn, response)
         return replace(picture, loads=tuple(state.loads), notes=drawn.notes if drawn else ())
 
@@ -171,7 +193,7 @@ class Rendering:
         reason = self._refusal(state, wanted)
         if reason:
             return Loaded(wanted.url, wanted.kind, wanted.method, reason=reason)
-        key = wanted.method, wanted.url
+        key = _asked(wanted)
         kept = self._refused.get(key)
         if kept is None and key in self._refused:
             return Loaded(wanted.url, wanted.kind, wanted.method, reason="it failed before in this run")
@@ -244,8 +266,8 @@ class Rendering:
         ):
             response = kept
         self._heed(state, wanted, response)
-        if response.status in _REFUSED:
-            self._refused[wanted.method, wanted.url] = response
+        if response.status in _REFUSED and wanted.method == "GET":
+            self._refused[_asked(wanted)] = response
         if wanted.method == "GET":
             self._cache.keep(session.domain, wanted, response)
         return replace(_loaded(wanted, response), sent_at=sent_at)
@@ -278,7 +300,7 @@ class Rendering:
             state.doubt = state.doubt or picture
         self._failing.add(place)
         if not is_home:
-            self._refused[wanted.method, wanted.url] = None
+            self._refused[_asked(wanted)] = None
 
     # the end ---------------------------------------------------------------------------------------------
     def _picture(self, state: _State, drawn: Drawn, response: Response) -> Picture:
@@ -295,6 +317,23 @@ class Rendering:
         if len(content) > state.session.max_body:
             return Picture(outcome=Failed("rendering: the document is larger than max_body", "not rendered"))
         return Picture(_rendered(state, drawn, response, content))
+
+
+def _at_once(steps: Generator[DomainWanted | Wait, None, Picture], clock: Clock) -> Picture:
+    """Take all steps on this thread."""
+    try:
+        while True:
+            wait = next(steps)
+            if isinstance(wait, Until):
+                clock.sleep(max(0.0, wait.moment - clock.now()))
+            elif isinstance(wait, Later):
+                told = Event()
+                wait.tell(told.set)
+                told.wait()
+            # Another domain is not leased here; its rate limiter is this process's, as for a login host.
+    except StopIteration as end:
+        picture: Picture = end.value
+        return picture
 
 
 def is_page(response: Response) -> bool:
@@ -319,6 +358,7 @@ def _task(
         session.domain,
         str(session.headers.get("User-Agent", "")),
         cookies,
+        session.storage.items,
     )
 
 
@@ -329,6 +369,12 @@ def _headers(wanted: Wanted) -> dict[str, str]:
         for name, value in wanted.headers.items()
         if name.lower() not in _NOT_SENT and not name.lower().startswith(("sec-", "proxy-", ":"))
     }
+
+
+def _asked(wanted: Wanted) -> tuple[str, ...]:
+    """A request and who asks: after a login it is another."""
+    sent = {name.lower(): value for name, value in wanted.headers.items()}
+    return wanted.method, wanted.url, sent.get("cookie", ""), sent.get("authorization", "")
 
 
 def _loaded(wanted: Wanted, response: Response, *, is_cached: bool = False) -> Loaded:

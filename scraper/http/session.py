@@ -11,7 +11,7 @@ import requests
 from requests.adapters import BaseAdapter, HTTPAdapter
 from requests.cookies import cookiejar_from_dict, merge_cookies
 
-from scraper.errors import LoginFailed, RequestDenied
+from scraper.errors import LoginFailed, RequestDenied, SpiderError
 from scraper.http import connection, redirects
 from scraper.http.adapter import MOST_POOLS, Adapter, LimitedAdapter, put_behind_limiter
 from scraper.http.cookies import Jar
@@ -32,7 +32,8 @@ from scraper.http.origin_settings import (
     without_session_params,
 )
 from scraper.http.reach import Reach
-from scraper.model import Headers
+from scraper.http.web_storage import WebStorage
+from scraper.model import Headers, Loaded, Render, Response
 from scraper.ops.clock import Clock, SystemClock
 from scraper.ops.secrets import Redaction, is_secret_name, may_leave, names_secret
 from scraper.parsing.page import Page
@@ -53,6 +54,10 @@ class LoadRules(Protocol):
     def check(self, url: str) -> None:
         """Raise RequestDenied for a URL that may not be asked for now."""
         ...
+
+
+PageRenderer = Callable[["DomainSession", Response, Render], Page]
+"""Renders the page of a plain answer; raises FetchError where nothing comes of it."""
 
 
 class DomainSession(requests.Session):
@@ -93,6 +98,9 @@ class DomainSession(requests.Session):
         self.check = check
         self.usage: Callable[[str], str | None] | None = None
         self.load_rules: LoadRules | None = None
+        self.storage = WebStorage()
+        self.renderer: PageRenderer | None = None
+        self.loads: list[Loaded] = []  # what pages rendered here asked for, until it is logged
         self.host_settings = host_settings
         self.origins = origins
         self.reach = reach
@@ -113,7 +121,7 @@ class DomainSession(requests.Session):
         self._login_pages: frozenset[str] = frozenset()
         self._host_settings: dict[str, HostSettings] = {}
         self._origin_settings: dict[str, OriginSettings] = {}
-        self._dumped: tuple[Any, ...] = (0, False, frozenset(), ())
+        self._dumped: tuple[Any, ...] = (0, 0, False, frozenset(), ())
         if headers:
             self.headers.update(headers)
         # What says who we are goes wherever a login leads; all that is added later stays with the domain.
@@ -197,10 +205,12 @@ class DomainSession(requests.Session):
     @property
     def redaction(self) -> Redaction:
         """Takes out of a text what of this session is secret: passwords, credentials, cookies."""
-        belongings = (len(self.secrets), self.cookies.changes, str(self.headers), repr(self.auth))
+        changes = self.cookies.changes, self.storage.changes
+        belongings = (len(self.secrets), changes, str(self.headers), repr(self.auth))
         if self._redacted is None or self._redacted[0] != belongings:
             found = Redaction(self.secrets)
             found.add(self.cookies.secrets())
+            found.add(self.storage.secrets())
             found.add(str(value) for name, value in self.headers.items() if not may_leave(name))
             if isinstance(self.auth, tuple):
                 found.add((str(self.auth[1]), ":".join(map(str, self.auth))))
@@ -343,6 +353,25 @@ class DomainSession(requests.Session):
             self._login.came_back = has_form_again(answer, found)
         return answer
 
+    def render(self, url: str, **how: Any) -> Page:
+        """Have a browser render the page at a URL; the keywords are those of `Render`.
+
+        What is filled in, clicked and waited for may log in: its cookies and what its scripts keep stay with
+        the session. SpiderError without a browser, FetchError where the page fails.
+        """
+        if self.renderer is None:
+            raise SpiderError("session.render() needs a run that has a browser", "see docs/rendering.md")
+        given = Render(**how)
+        self.secrets.update(text for query, text in given.fill.items() if is_secret_name(query))
+        page = self.renderer(self, self._page(url).response, given)
+        if self._login is not None and page.response.rendered is not None:
+            posted = [one for one in page.response.rendered.loads if one.method != "GET" and one.status]
+            self._login.status = posted[-1].status if posted else self._login.status
+            self._login.pages |= {page_key(one.url) for one in posted} | (
+                {page_key(url)} if posted else set()
+            )
+        return page
+
     def _check_target(self, page: str, url: str) -> None:
         """A password goes over plain http only to what the spider itself wrote as http."""
         is_meant = origin_of(page) == origin_of(url) if self.origins is None else self.is_own(url)
@@ -453,11 +482,13 @@ class DomainSession(requests.Session):
         """What outlives the process, as JSON; None if nothing changed since the last call."""
         is_kept = self.is_logged_in and self.has_login and self._is_portable
         idle = self.adapter.known_idle_limits()
-        state = (self.cookies.changes, is_kept, self._login_pages, idle)
+        state = (self.cookies.changes, self.storage.changes, is_kept, self._login_pages, idle)
         if state == self._dumped:
             return None
         self._dumped = state
         kept = {"cookies": self.cookies.dump(), "is_logged_in": is_kept, "account": self.account or ""}
+        if self.storage.items:
+            kept["storage"] = self.storage.items
         if self._login_pages:
             kept["login_pages"] = sorted(self._login_pages)
         if idle:
@@ -472,11 +503,12 @@ class DomainSession(requests.Session):
             if is_other and kept.get("is_logged_in"):
                 return  # somebody else's login: what it opens is not ours
             self.cookies.load(kept.get("cookies", ()))
+            self.storage.load(kept.get("storage"))
             self.is_logged_in = self.has_login = bool(kept.get("is_logged_in"))
             self._login_pages = frozenset(kept.get("login_pages", ()))
             self.adapter.load_idle_limits(kept.get("idle_limits", {}))
             idle = self.adapter.known_idle_limits()
-            self._dumped = (self.cookies.changes, self.is_logged_in, self._login_pages, idle)
+            self._dumped = (self.cookies.changes, 0, self.is_logged_in, self._login_pages, idle)
 
     @property
     def open_connections(self) -> int:

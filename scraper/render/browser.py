@@ -106,6 +106,10 @@ class Browser:
         running.tabs.append(tab)
         drawn = Drawn(url=task.url, error="given up", is_ours=True)
         try:
+            if profile.is_new:
+                for origin, items in task.storage.items():
+                    await tab.plant(origin, items)
+            profile.is_new = False
             await profile.seed(task.cookies, task.url)
             drawn = await tab.draw(task, drawing)
             notes, running.notes = running.notes, []

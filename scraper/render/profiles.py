@@ -18,6 +18,7 @@ class Profile:
         self._context = context
         self._idle: list[Tab] = []
         self._in_use = 0
+        self.is_new = True
         self._seeded: dict[tuple[str, str, str], str] = {}
 
     @property

@@ -7,10 +7,12 @@ asked for is on its way, so that a wait for a slot is no wait to the page, and a
 import asyncio
 import base64
 import contextlib
+import json
 from collections.abc import Awaitable, Mapping
 from typing import Any, TypeVar
 
 from scraper.errors import ScraperError
+from scraper.model import Headers, Render
 from scraper.render.requests import body_of, kind_of
 from scraper.render.tasks import Drawing, Drawn, Given, Task, Wanted
 
@@ -34,6 +36,8 @@ _NOT_PASSED_ON = frozenset(
         "alt-svc",
     )
 )
+
+_STORED = "(() => { try { return JSON.stringify({...localStorage}) } catch { return '' } })()"
 
 T = TypeVar("T")
 
@@ -95,6 +99,8 @@ class Tab:
             self._notes.append(text)
 
     async def _dismiss(self, dialog: Any) -> None:
+        if dialog.type == "beforeunload":
+            return await dialog.accept()  # it may not hold us up
         self._note(f"{dialog.type} dismissed: {dialog.message[:200]}")
         await dialog.dismiss()
 
@@ -191,7 +197,8 @@ class Tab:
             picture = await self._picture() if task.render.screenshot else b""
             if not self.page.url.startswith(("https://", "http://")):
                 raise PageFailed(f"it led to {self.page.url[:100]}")
-            return Drawn(html, self.page.url, notes=tuple(self._notes), screenshot=picture)
+            kept = await self._kept()
+            return Drawn(html, self.page.url, notes=tuple(self._notes), screenshot=picture, storage=kept)
         except PageFailed as error:
             picture = await self._last_picture()
             return Drawn(url=task.url, error=error.message, notes=tuple(self._notes), screenshot=picture)
@@ -200,6 +207,20 @@ class Tab:
             for future in self._futures.values():
                 if not future.done():
                     future.set_result(Given(reason="the page is closed"))
+
+    async def plant(self, origin: str, items: Mapping[str, str]) -> None:
+        """Let scripts of an origin find what they kept; a profile that is new has nothing."""
+        words = json.dumps(dict(items))
+        render = Render(script=f"for (const [k, v] of Object.entries({words})) localStorage.setItem(k, v)")
+        html = Headers([("Content-Type", "text/html")])
+        await self.draw(Task(f"{origin}/", 200, html, b"<!doctype html>", render, ""), _Deaf(self))
+
+    async def _kept(self) -> dict[str, str] | None:
+        try:
+            kept = json.loads(await self._do(self.page.evaluate(_STORED), "what it keeps", STEP))
+        except (PageFailed, ValueError):
+            return None
+        return {str(name): str(value) for name, value in kept.items()} if isinstance(kept, dict) else None
 
     async def _navigate(self, url: str) -> None:
         await self._step(self._cdp.send("Emulation.setVirtualTimePolicy", {"policy": "pause"}))
@@ -319,14 +340,13 @@ class Tab:
     async def _first(self, waited: Awaitable[Any], timeout: float) -> bool:
         """Wait for something, or for the end of this tab, which raises; False: neither came in time."""
         waiting = asyncio.ensure_future(waited)
-        await asyncio.wait([waiting, self._over], timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
-        if self._over.done():
+        try:
+            await asyncio.wait([waiting, self._over], timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
+            if self._over.done():
+                raise self._over.result()
+            return waiting.done()
+        finally:
             waiting.cancel()
-            raise self._over.result()
-        if not waiting.done():
-            waiting.cancel()
-            return False
-        return True
 
     async def _picture(self) -> bytes:
         # Its frames are drawn in the page's time.
@@ -342,6 +362,17 @@ class Tab:
     async def leave(self) -> None:
         """Show nothing: what still runs on the page ends."""
         await self._step(self._cdp.send("Page.navigate", {"url": "about:blank"}))
+
+
+class _Deaf(Drawing):
+    """Gives a page nothing but itself."""
+
+    def __init__(self, tab: Tab) -> None:
+        super().__init__(tab.answer, lambda: None)
+
+    def put(self, event: Wanted | Drawn) -> None:
+        if isinstance(event, Wanted):
+            asyncio.get_running_loop().call_soon(self.answer, event, Given(reason="nothing is asked for"))
 
 
 _tasks: set[asyncio.Future[Any]] = set()

@@ -19,7 +19,8 @@ MORE_KINDS = ("image", "media", "font", "beacon", "other")
 class Task:
     """A page to render: the answer to its plain request, which the browser gets instead of asking itself.
 
-    `profile` names the browser's storage that it uses, one for each domain; `cookies` are rows of `Jar.dump`.
+    `profile` names the browser's storage that it uses, one for each domain; `cookies` are rows of `Jar.dump`;
+    `storage`: what scripts kept, by origin, for a profile that is new.
     """
 
     url: str
@@ -30,6 +31,7 @@ class Task:
     profile: str
     user_agent: str = ""
     cookies: Sequence[Mapping[str, Any]] = ()
+    storage: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
 
 @frozen
@@ -63,7 +65,8 @@ class Drawn:
     """The end of a rendering: the document as text, and its address; or why there is none, in `error`.
 
     `is_ours`: the browser failed, not the page. `cookies`: all that the profile has now, as rows for
-    `Jar.load`; None: unknown. `notes`: what went wrong in the page without ending it.
+    `Jar.load`, `storage` what scripts keep at the origin of `url`; None: unknown. `notes`: what went wrong in
+    the page without ending it.
     """
 
     html: str = ""
@@ -73,6 +76,7 @@ class Drawn:
     cookies: Sequence[Mapping[str, Any]] | None = None
     notes: tuple[str, ...] = ()
     screenshot: bytes = b""
+    storage: Mapping[str, str] | None = None
 
 
 class Drawing:

@@ -10,8 +10,8 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from tests.project import Project
-from tests.site import Reply, Site
+from tests.project import Project, read_jsonl
+from tests.site import Arrival, Reply, Site
 
 pytestmark = pytest.mark.debian
 
@@ -251,3 +251,106 @@ def _descendants(pid: int) -> set[int]:
         found.update(children)
         waiting += children
     return found
+
+
+LOGIN_APP = """
+    const token = localStorage.getItem('token');
+    if (location.pathname == '/login') {
+        document.body.innerHTML = '<input id=user><input id=password type=password><button>Enter</button>';
+        document.querySelector('button').onclick = async () => {
+            const body = JSON.stringify({user: user.value, password: password.value});
+            const answer = await fetch('/api/login', {method: 'POST', body});
+            if (!answer.ok) { document.body.append('wrong'); return; }
+            localStorage.setItem('token', (await answer.json()).token);
+            document.cookie = 'seen=' + document.cookie.includes('sid') + '; path=/';
+            history.pushState(0, '', '/home'); document.body.innerHTML = '<p class=welcome>hello</p>';
+        };
+    } else {
+        fetch('/api/secret', {headers: {Authorization: 'Bearer ' + token}})
+            .then(answer => answer.text()).then(text => app.textContent = text);
+    }
+"""
+LOGIN_SPIDER = """
+    from scraper import Request, Spider
+
+    class Club(Spider):
+        start_urls = ["{url}"]
+        settings = {{"delay": 0}}
+
+        def login(self, session):
+            session.render(
+                "{url}login", fill={{"#user": "ann", "#password": self.params.get("word", "sesame-street")}},
+                click=["button"], wait_for=".welcome",
+            )
+
+        def parse(self, page):
+            yield {{"url": page.url, "app": page.css("#app::text").get()}}
+            if page.url == "{url}":
+                yield Request("{url}app", render=True)
+"""
+
+
+def test_a_login_by_script_is_rendered_once_and_its_cookies_and_storage_serve_all_later_pages(
+    project: Project, site: Site
+) -> None:
+    def secret(arrival: Arrival) -> Reply:
+        return Reply(
+            body="inside" if arrival.headers.get("authorization") == "Bearer tok-123456789" else "outside"
+        )
+
+    site["/"] = lambda arrival: f"<p id=app>{arrival.headers.get('cookie', '')}</p>"
+    site["/login"] = site["/app"] = SHELL
+    site["/app.js"] = Reply(body=LOGIN_APP, headers=SCRIPT)
+    cookie = {"Set-Cookie": "sid=s3cret-session; HttpOnly; Path=/; Max-Age=9000"}
+    site["/api/login"] = Reply(body='{"token": "tok-123456789"}', headers={**JSON, **cookie})
+    site["/api/secret"] = secret
+    project.spider("club", LOGIN_SPIDER.format(url=site.url("/")))
+    for _ in range(2):
+        ended = project.run("run", "club", "--fresh")
+        assert ended.code == 0, ended.text
+        records = {record["url"]: record["app"] for record in project.records("club")}
+        assert records[site.url("/app")] == "inside"
+        assert set(records[site.url("/")].split("; ")) == {"sid=s3cret-session", "seen=false"}
+    assert site.paths().count("/api/login") == 1  # the second run is still logged in
+    [posted] = [one for one in site.arrivals if one.path == "/api/login"]
+    assert posted.body == b'{"user":"ann","password":"sesame-street"}'
+    shown = project.data("club").rglob("*.json*")
+    assert "tok-123456789" not in "".join(path.read_text("utf-8") for path in shown)
+
+
+def test_a_login_that_the_site_refuses_ends_the_run_as_one(project: Project, site: Site) -> None:
+    site["/login"] = SHELL
+    site["/app.js"] = Reply(body=LOGIN_APP.replace(".ok", ".ok || 1"), headers=SCRIPT)
+    site["/api/login"] = Reply(401, "no", JSON)
+    project.spider("club", LOGIN_SPIDER.format(url=site.url("/")))
+    ended = project.run("run", "club", "--param", "word=not-this-one")
+    assert ended.code == 77 and "not-this-one" not in ended.text, ended.text
+
+
+def test_hostile_pages_end_and_leave_the_next_one_alone(project: Project, site: Site) -> None:
+    endless = {
+        "/busy": "while (true);",
+        "/loop": "location.reload()",
+        "/away": "location = 'http://127.0.0.9/'",
+        "/talks": "alert(1); confirm(2); open('/popup'); onbeforeunload = event => event.preventDefault()",
+        "/polls": "setInterval(() => fetch('/api'), 10)",
+        "/grows": "setInterval(() => document.body.append(document.createElement('i')), 1)",
+        "/file": "location = '/download'",
+    }
+    for path, script in endless.items():
+        site[path] = f"<title>{path}</title><script>{script}</script>"
+    site["/download"] = Reply(body="x", headers={"Content-Disposition": "attachment; filename=a.txt"})
+    site["/last"] = "<title>/last</title>"
+    urls = [site.url(path) for path in (*endless, "/last")]
+    source = SPIDER.format(url="x", delay=0, more="").replace('["x"]', repr(urls))
+    project.spider("shop", source)
+    ended = project.run("run", "shop", "--json")
+    records = project.runs("shop")[-1]
+    assert (records["pages"], records["failed"]) == (6, 2), ended.text
+    titles = {
+        line.get("title") for line in read_jsonl(next(project.data("shop", "runs").glob("*/records.jsonl")))
+    }
+    assert titles == {"/away", "/talks", "/polls", "/grows", "/file", "/last"}
+    reasons = " ".join(line.get("reason", "") for line in project.log("shop"))
+    assert "did not answer for 10 s" in reasons and "led on 10 times by itself" in reasons
+    assert site.paths().count("/api") == 5 and "/popup" not in site.paths()
