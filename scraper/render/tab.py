@@ -100,9 +100,10 @@ class Tab:
 
     async def _dismiss(self, dialog: Any) -> None:
         if dialog.type == "beforeunload":
-            return await dialog.accept()  # it may not hold us up
-        self._note(f"{dialog.type} dismissed: {dialog.message[:200]}")
-        await dialog.dismiss()
+            await dialog.accept()  # it may not hold us up
+        else:
+            self._note(f"{dialog.type} dismissed: {dialog.message[:200]}")
+            await dialog.dismiss()
 
     async def _close_popup(self, popup: Any) -> None:
         self._note(f"popup closed: {popup.url[:200]}")
