@@ -15,6 +15,7 @@ from ipaddress import ip_network
 from urllib.request import getproxies
 
 from scraper import settings as settings_of
+from scraper.app.archived.archive_home import archive_home_of
 from scraper.app.archived.crawl_archive import Kept, Offline
 from scraper.app.archived.processes import parse_pool
 from scraper.app.options import Prepared, account_of, inputs_of, may_render
@@ -34,7 +35,8 @@ from scraper.http.session import DomainSession
 from scraper.ops.clock import Clock
 from scraper.politeness.rate_limiter import RateLimiter
 from scraper.render.tasks import Renderer
-from scraper.runs.archive import Archives, run_folders
+from scraper.runs.archive import Archives
+from scraper.runs.depot import FolderDepot, depot_of
 from scraper.runs.events import Listener
 from scraper.settings import Settings
 from scraper.spider import Rules, Spider
@@ -60,7 +62,7 @@ def compose(
     options = FetchOptions(
         found.number, token, inputs, settings.max_attempts, settings.archive, settings.parse_timeout
     )
-    archives = Archives(run_folders(prepared.options.data / found.spider), settings.max_body)
+    archives = Archives(archive_home_of(prepared).folders, settings.max_body)
     files = saved_files_of(prepared, found.spider)
     fetcher = Fetcher(
         prepared.spider,
@@ -125,7 +127,18 @@ def rendering_of(prepared: Prepared, rules: Rules) -> tuple[Renderer, RenderOpti
 def saved_files_of(prepared: Prepared, spider: str) -> SavedFiles:
     """The files that a spider saves."""
     data, found = prepared.options.data, prepared.settings
-    return SavedFiles(data / spider, data, most=found.max_file, types=found.file_types, is_shared=found.share)
+    depot = depot_of(found.files_to) if found.files_to else None
+    if isinstance(depot, FolderDepot):
+        # Parts are there too: whole files get their names by a rename.
+        data, depot = depot.folder, None
+    return SavedFiles(
+        data / spider,
+        data,
+        most=found.max_file,
+        types=found.file_types,
+        is_shared=found.share,
+        depot=depot,
+    )
 
 
 def threads_of(settings: Settings) -> int:
@@ -143,13 +156,12 @@ def compose_offline(
 ) -> Offline:
     """Connect the parts of a run that sends no request."""
     settings = prepared.settings
-    folders = run_folders(prepared.options.data / found.spider)
     pool = None
     if prepared.options.workers > 1:
         orders = {"work": "visit", "version": found.number, "code": found.code}
         pool = parse_pool(prepared, rules, orders)
     return Offline(
-        prepared.answers or Kept(Archives(folders, settings.max_body)),
+        prepared.answers or Kept(Archives(archive_home_of(prepared).folders, settings.max_body)),
         offline_fetcher(prepared, rules, clock, found.number, found.code, store.in_hand),
         settings_of.token(settings),
         store,

@@ -23,7 +23,7 @@ from scraper.engine.rendering import Rendering, RenderOptions, is_page
 from scraper.frozen import frozen
 from scraper.http import redirects
 from scraper.http.download import Download
-from scraper.http.exchange import Answer, Asked, Wait, ask, clear, hear, hindrance
+from scraper.http.exchange import BLOCKS, Answer, Asked, Wait, ask, clear, hear, hindrance
 from scraper.http.request_body import body_of
 from scraper.http.saved_files import SavedFiles
 from scraper.http.session import DomainSession
@@ -118,8 +118,7 @@ class Fetcher:
                 yield sent
                 sent = None
                 continue
-            yield sent.asked
-            answer = with_file(sent.download, hear(session, sent.asked))
+            answer = yield from self._heard(session, sent)
             reaction = self._reactions.to(session, sent.entry, answer.response) if answer.response else None
             following = None
             is_page = reaction is PLAIN and not redirects.is_redirect(answer.exchange.status)
@@ -136,6 +135,13 @@ class Fetcher:
             is_raising = isinstance(visit.outcome, Failed) and visit.outcome.is_parse
             if is_raising and sent is None:
                 return  # whoever counts errors decides whether more is asked
+
+    def _heard(self, session: DomainSession, sent: _Sent) -> Generator[Wait, None, Answer]:
+        """The answer to a request, with its file in its place."""
+        yield sent.asked
+        if sent.download is not None and self._saved.is_slow:
+            yield BLOCKS
+        return with_file(sent.download, hear(session, sent.asked))
 
     def _parsed(
         self,

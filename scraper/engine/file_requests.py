@@ -25,6 +25,11 @@ class FileRequests:
         self._files = files
         self.keep: Keeper = files.keep_content if files is not None else facts_of_content
 
+    @property
+    def is_slow(self) -> bool:
+        """Whether to keep a file means to send it somewhere."""
+        return self._files is not None and self._files.is_slow
+
     def is_for_file(self, entry: Entry) -> bool:
         """Whether an answer goes to disk."""
         return entry.request is not None and saves(self._spider, request_of(entry).callback)

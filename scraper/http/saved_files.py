@@ -19,6 +19,7 @@ from scraper.errors import BadAnswer
 from scraper.frozen import frozen
 from scraper.ops.disk import create, explained, make_folder, open_regular, sync_folder
 from scraper.parsing.file_facts import FOLDER, facts_of
+from scraper.runs.depot import Depot
 
 _PARTS = "parts"
 _LONGEST_VALIDATOR = 140  # bytes; it stands in the name of a part, as Base64
@@ -37,7 +38,8 @@ class SavedFiles:
     """The files of one spider, in the folder `home` of the folder `data`. Raises StoreFull or UsageError.
 
     `most`: bytes of one file. `types`: media types that are taken, with "*" behind the slash for all; all
-    where there are none. No link that stands in the folder is followed.
+    where there are none. No link that stands in the folder is followed. `depot`: where whole files go; here
+    are only parts then, and to ask for a file `is_slow`.
     """
 
     def __init__(
@@ -48,12 +50,20 @@ class SavedFiles:
         most: int = 2**30,
         types: Collection[str] = (),
         is_shared: bool = False,
+        depot: Depot | None = None,
     ) -> None:
         self.most = most
+        self._depot = depot
+        self._there: dict[str, dict[str, int]] = {}
         self._types = frozenset(types)
         self._home, self._data = home, data or home
         self._is_shared = is_shared
         self._mode = 0o664 if is_shared else 0o644
+
+    @property
+    def is_slow(self) -> bool:
+        """Whether to keep a file means to send it somewhere."""
+        return self._depot is not None
 
     def takes(self, kind: str) -> bool:
         """Whether a media type is taken."""
@@ -128,6 +138,8 @@ class SavedFiles:
                     part.unlink()
                     return facts | {"path": path}
                 os.fsync(file.fileno())
+            if self._depot is not None:
+                return self._sent(self._depot, part, facts)
             target = self._home / facts["path"]
             make_folder(target.parent, self._data, is_shared=self._is_shared)
             part.replace(target)
@@ -146,6 +158,9 @@ class SavedFiles:
 
     def has(self, facts: Mapping[str, Any]) -> bool:
         """Whether a saved file is still there, and whole."""
+        if self._depot is not None:
+            path = str(facts["path"])
+            return self._listed(self._depot, path).get(path) == int(facts["size"])
         try:
             found = (self._home / str(facts["path"])).lstat()
         except OSError:
@@ -154,11 +169,33 @@ class SavedFiles:
 
     def _found(self, digest: str, size: int) -> str | None:
         """The path of a content that is here already, whatever extension it came with."""
+        if self._depot is not None:
+            listed = self._listed(self._depot, f"{FOLDER}/{digest[:2]}/")
+            names = (name for name, there in sorted(listed.items()) if there == size)
+            return next((name for name in names if name.startswith(f"{FOLDER}/{digest[:2]}/{digest}")), None)
         for path in sorted((self._home / FOLDER / digest[:2]).glob(f"{digest}*")):
             relative = path.relative_to(self._home).as_posix()
             if self.has({"path": relative, "size": size}):
                 return relative
         return None
+
+    # elsewhere ---------------------------------------------------------------------------------------------
+    def _sent(self, depot: Depot, part: Path, facts: dict[str, Any]) -> dict[str, Any]:
+        """Send a whole part to where files go; it is saved when it is there."""
+        path = facts["path"]
+        depot.put(part, f"{self._home.name}/{path}")
+        self._listed(depot, path)[path] = facts["size"]
+        part.unlink()
+        return facts
+
+    def _listed(self, depot: Depot, path: str) -> dict[str, int]:
+        """The whole files there that share two digits with a path: asked for once a run."""
+        folder = path.rpartition("/")[0]
+        if folder not in self._there:
+            start = f"{self._home.name}/"
+            found = depot.sizes(f"{start}{folder}")
+            self._there[folder] = {name.removeprefix(start): size for name, size in found.items()}
+        return self._there[folder]
 
 
 def _decoded(validator: str) -> str:

@@ -9,6 +9,7 @@ and lengths stand under names of ours, and are given their own back when a page 
 change leaves a revisit record, so that the files of one run are a whole picture for other tools.
 """
 
+import fcntl
 import heapq
 import io
 import json
@@ -30,7 +31,6 @@ from scraper.ops.clock import SystemClock
 from scraper.ops.disk import PRIVATE, explained, open_regular
 from scraper.runs import gzip_members, rendered_pages, warc
 from scraper.runs.events import Event, Visited
-from scraper.runs.files import RunFiles
 from scraper.urls import canonical, fingerprint
 
 IDENTITY = "Scraper-Fingerprint"
@@ -85,7 +85,11 @@ class Archive:
     """
 
     def __init__(
-        self, folder: Path, worker: int | None = None, before: "Archives | None" = None, mode: int = PRIVATE
+        self,
+        folder: Path,
+        worker: int | str | None = None,
+        before: "Archives | None" = None,
+        mode: int = PRIVATE,
     ) -> None:
         self.path = folder / ("pages.warc.gz" if worker is None else f"pages-{worker}.warc.gz")
         self._before = before
@@ -97,6 +101,8 @@ class Archive:
         """Open the file; what a crash tore is cut off first."""
         with explained(self.path):
             self._descriptor = open_regular(self.path, os.O_RDWR | os.O_APPEND, self._mode)
+            with suppress(OSError):  # so that nobody takes it away under us; not every file system has locks
+                fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             self._size = gzip_members.whole(self._descriptor, self.path)
             os.ftruncate(self._descriptor, self._size)
         if not self._size:
@@ -191,7 +197,7 @@ class Archive:
 def writing(
     folder: Path,
     is_wanted: bool,
-    worker: int | None = None,
+    worker: int | str | None = None,
     before: "Archives | None" = None,
     mode: int = PRIVATE,
 ) -> Iterator[tuple[Archive, ...]]:
@@ -283,11 +289,15 @@ def pages(folder: Path, max_body: int = MAX_BODY) -> Iterator[ArchivedPage]:
 class Archives:
     """The archives of several runs (folders, oldest first) as one: the last response of a request counts.
 
+    The folders may be a function, which is called at first use: to ask for them may take long.
+
     The index is made at first use and costs 16 bytes a response. Threads may share one object. `max_body`:
     bytes, once unpacked. `damaged`: the records that could not be read so far; each is passed over.
     """
 
-    def __init__(self, folders: Sequence[Path], max_body: int = MAX_BODY) -> None:
+    def __init__(
+        self, folders: Sequence[Path] | Callable[[], Sequence[Path]], max_body: int = MAX_BODY
+    ) -> None:
         self.damaged: list[Damage] = []
         self._most = max_body + _HEADS
         self._folders = folders
@@ -344,7 +354,7 @@ class Archives:
 
     def check(self) -> None:
         """Raise UsageError where a file cannot be read at all."""
-        for folder in self._folders:
+        for folder in self._found():
             for file in _files(folder):
                 _opened(file).close()
 
@@ -397,6 +407,9 @@ class Archives:
         self._files.clear()
         self._keys = None
 
+    def _found(self) -> Sequence[Path]:
+        return self._folders() if callable(self._folders) else self._folders
+
     def _place(self, place: int) -> Place:
         file = self._files[place >> _PLACES]
         return Place(Path(str(file.name)), place & _OFFSET, self._most)
@@ -416,7 +429,7 @@ class Archives:
 
     def _gathered(self) -> "tuple[array[int], array[int]]":
         keys, places = array("Q"), array("Q")
-        for folder in self._folders:
+        for folder in self._found():
             # A domain may go from one process to another within a run, so its files are one by date.
             for _, key, place in heapq.merge(*map(self._heads, _files(folder))):
                 keys.append(key)
@@ -457,15 +470,14 @@ class Reader:
         return page if page is not None else Damage(place.file, place.offset)
 
 
-def run_folders(home: Path) -> list[Path]:
-    """The folders of a spider's runs that hold an archive, oldest first (a run's id ends with its number)."""
-    found = {file.parent for file in home.glob("runs/*/pages*.warc.gz")}
-    return sorted(found, key=lambda folder: int("0" + re.sub(r".*?(\d*)$", r"\1", folder.name)))
+def run_folders(home: Path, runs: str = "runs/*") -> list[Path]:
+    """The folders of a spider's runs that hold an archive, oldest first."""
+    return oldest_first({file.parent for file in home.glob(f"{runs}/pages*.warc.gz")})
 
 
-def before(run: RunFiles) -> Archives:
-    """The archives of a spider's other runs."""
-    return Archives([folder for folder in run_folders(run.home) if folder != run.folder])
+def oldest_first(folders: Collection[Path]) -> list[Path]:
+    """Folders of runs by age: a run's id ends with its number."""
+    return sorted(folders, key=lambda folder: int("0" + re.sub(r".*?(\d*)$", r"\1", folder.name)))
 
 
 def _files(folder: Path) -> list[Path]:

@@ -68,6 +68,8 @@ class Settings:
     active_hours: tuple[int, int] | None = _setting(None, values.optional(values.hours))
     obey_nofollow: bool = _setting(True, values.switch)
     archive: bool = _setting(False, values.switch)
+    archive_to: str | None = _setting(None, values.optional(values.text), secret=True)
+    files_to: str | None = _setting(None, values.optional(values.text), secret=True)
     render: str = _setting("never", values.one_of("never", "always"))
     render_load: tuple[str, ...] = _setting((), values.some_of("image", "media", "font", "beacon", "other"))
     render_domains: tuple[str, ...] | None = _setting(None, values.optional(http_values.domains))

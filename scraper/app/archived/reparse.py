@@ -6,6 +6,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from scraper.app.archived.archive_home import archive_home_of
 from scraper.app.archived.crawl_archive import one_by_one
 from scraper.app.archived.processes import parse_pool
 from scraper.app.compose import offline_fetcher
@@ -18,7 +19,6 @@ from scraper.errors import UsageError
 from scraper.frozen import frozen
 from scraper.model import Entry, Failed, Fetched, Visit
 from scraper.ops.clock import SystemClock
-from scraper.runs import archive
 from scraper.runs.archive import ArchivedPage, Archives, Damage, Place, Reader
 from scraper.runs.changes import Change, diff
 from scraper.runs.events import Listener
@@ -46,8 +46,7 @@ class Checked:
 
 def reparse(prepared: Prepared, store: Store, listeners: Sequence[Listener] = ()) -> dict[str, Any]:
     """Run a spider on its archived pages; the summary. `prepared.options.is_offline` has to be set."""
-    spider = prepared.loaded.name
-    Archives(archives_of(prepared.options.data, spider)).check()  # before a run begins that could not go on
+    Archives(archives_of(prepared)).check()  # before a run begins that could not go on
     return run(as_last_run(prepared, last_offline(prepared, store)), store, listeners)
 
 
@@ -75,11 +74,14 @@ def as_last_run(prepared: Prepared, last: Run | None) -> Prepared:
     return with_params(prepared, known | dict(prepared.options.params))
 
 
-def archives_of(data: Path, spider: str) -> list[Path]:
+def archives_of(prepared: Prepared) -> list[Path]:
     """The folders of a spider's runs that hold pages, oldest first; UsageError where there is none."""
-    folders = archive.run_folders(data / spider)
+    folders = archive_home_of(prepared).folders()
     if not folders:
-        raise UsageError(f"{spider} has no archived pages in {data}/", "run it with --archive first")
+        place = prepared.settings.archive_to or f"{prepared.options.data}/"
+        raise UsageError(
+            f"{prepared.loaded.name} has no archived pages in {place}", "run it with --archive first"
+        )
     return folders
 
 
@@ -93,7 +95,7 @@ def check(prepared: Prepared, store: Store) -> Iterator[Checked]:
     accepted = [one for one in runs if one.is_accepted]
     # Also of runs that were not accepted: a reparse that was may have parsed their pages.
     named = {one.id for one in runs if accepted and one.number <= accepted[0].number}
-    folders = [one for one in archives_of(prepared.options.data, spider) if one.name in named]
+    folders = [one for one in archives_of(prepared) if one.name in named]
     if not folders:
         raise UsageError(f"no run of {spider} that is archived has been accepted")
     base = max((one.number for one in accepted if one.is_whole), default=0)

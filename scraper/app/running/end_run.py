@@ -6,6 +6,7 @@ from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
+from scraper.app.archived.archive_home import ArchiveHome, archive_home_of, send_archive
 from scraper.app.compose import saved_files_of
 from scraper.app.options import Prepared, command_of, open_params
 from scraper.app.running.outputs import write_outputs
@@ -19,7 +20,7 @@ from scraper.errors import ScraperError
 from scraper.model import Verdict
 from scraper.ops.disk import encode
 from scraper.ops.disk import replace as replace_file
-from scraper.runs.archive import Archives, run_folders
+from scraper.runs.archive import Archives
 from scraper.runs.files import RunFiles
 from scraper.runs.health import Facts
 from scraper.settings import Settings
@@ -195,26 +196,38 @@ def _forget_old_runs(prepared: Prepared, store: Store, files: RunFiles, found: R
     keep = prepared.settings.retention
     if len(store.runs(found.spider, keep + 1)) <= keep:
         return
-    old = [files.folder.parent / run_id for run_id in store.prune(found.spider, keep)]
-    _carry_pages(store, files, prepared, old)
-    for folder in old:
-        shutil.rmtree(folder, ignore_errors=True)
+    old = store.prune(found.spider, keep)
+    archive_home = archive_home_of(prepared)
+    if _carry_pages(store, files, prepared, archive_home, old):
+        send_archive(archive_home, files, store)
+    try:
+        archive_home.forget(old)
+    except ScraperError as error:
+        files.log({"event": "note", "text": f"old archives were not removed: {error}"})
+    for run_id in old:
+        shutil.rmtree(files.folder.parent / run_id, ignore_errors=True)
 
 
-def _carry_pages(store: Store, files: RunFiles, prepared: Prepared, old: list[Path]) -> None:
-    """Save what an archive that is about to go has of pages that did not change since."""
+def _carry_pages(
+    store: Store, files: RunFiles, prepared: Prepared, archive_home: ArchiveHome, old: list[str]
+) -> bool:
+    """Save what an archive that is about to go has of pages that did not change since; whether it had any."""
 
     def is_needed(fp: bytes) -> bool:
         named = (with_callback(fp, callback) for callback in ("parse", *callbacks(prepared.spider)))
         return any(store.lookup(prepared.loaded.name, one) is not None for one in named)
 
-    folders = run_folders(files.home)
-    if not set(old) & set(folders):
-        return
-    archives = Archives(folders)
+    archives = None
     try:
-        archives.carry(old, files.folder, is_needed, files.mode)
+        folders = archive_home.folders()
+        going = [folder for folder in folders if folder.name in old]
+        if not going:
+            return False
+        archives = Archives(folders)
+        return bool(archives.carry(going, files.folder, is_needed, files.mode))
     except ScraperError as error:
         files.log({"event": "note", "text": f"archived pages were not carried over: {error}"})
+        return False
     finally:
-        archives.close()
+        if archives is not None:
+            archives.close()

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
+from scraper.app.archived.archive_home import archive_home_of, send_archive
 from scraper.app.compose import compose, worker_name
 from scraper.app.options import Options, Prepared, inputs_of, open_store, prepare
 from scraper.app.project import NO_SPIDERS
@@ -18,7 +19,6 @@ from scraper.engine.plan import Stop
 from scraper.errors import LeaseLost, UsageError
 from scraper.frozen import frozen
 from scraper.ops.clock import SystemClock, sleep
-from scraper.runs.archive import before, writing
 from scraper.runs.events import Event, Listener, Ticked
 from scraper.runs.files import RunFiles
 from scraper.spider import Rules, rules_of, seeds, starting_from
@@ -118,7 +118,8 @@ class Helper:
         )
         files.open(repair=False)
         try:
-            with writing(files.folder, settings.archive, os.getpid(), before(files), files.mode) as keepers:
+            archive_home = archive_home_of(prepared)
+            with archive_home.writing(files, settings.archive, os.getpid(), worker_name()) as keepers:
                 listeners: tuple[Listener, ...] = (
                     LogFile(files, clock),
                     *keepers,
@@ -130,6 +131,8 @@ class Helper:
                 self._tell(f"helps run {run.id} of {run.spider}")
                 stop = self._engine.run()
                 self._tell(f"leaves run {run.id} of {run.spider}: {_TOLD.get(stop, 'it has ended')}")
+            if settings.archive:
+                send_archive(archive_home, files, store)
         except LeaseLost:
             if store.is_led(run):
                 raise  # we were taken for dead

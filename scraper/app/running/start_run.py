@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
+from scraper.app.archived.archive_home import archive_home_of, send_archive
 from scraper.app.compose import compose, compose_offline, worker_name
 from scraper.app.options import Options, Prepared, inputs_of, kept_params, open_params, with_params
 from scraper.app.project import find_run
@@ -21,7 +22,6 @@ from scraper.errors import StoreError, UsageError
 from scraper.http.caching import CLOCK_ERROR
 from scraper.ops.clock import Clock, SystemClock
 from scraper.ops.secrets import Redaction
-from scraper.runs.archive import before, writing
 from scraper.runs.events import Listener, Noted, RunBegan
 from scraper.runs.files import RunFiles, examples
 from scraper.settings import COMMAND_LINE
@@ -204,7 +204,8 @@ def _crawl(
     streaming = Streaming(prepared, store, found, guard.lose_reader)
     is_archived = prepared.settings.archive and not prepared.options.is_offline
     is_kept = is_archived and prepared.options.workers == 1
-    with writing(files.folder, is_kept, before=before(files), mode=files.mode) as keepers:
+    archive_home = archive_home_of(prepared)
+    with archive_home.writing(files, is_kept, None, worker_name()) as keepers:
         watchdog = Watchdog(prepared.settings.parse_timeout, is_armed=not prepared.options.is_embedded)
         watchers: tuple[Listener, ...] = (
             watchdog,
@@ -226,6 +227,8 @@ def _crawl(
         crawler = crawler_of(prepared, rules, store, found, clock, watchers)
         with watchdog:
             stop = guard.run(crawler)
+    if is_archived:
+        send_archive(archive_home, files, store)
     exporter.export()
     streaming.export()
     pending = store.progress(found).pending

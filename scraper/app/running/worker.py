@@ -15,13 +15,13 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+from scraper.app.archived.archive_home import archive_home_of, send_archive
 from scraper.app.compose import compose, worker_name
 from scraper.app.options import Options, open_store, prepare
 from scraper.app.running.run_output import LogFile
 from scraper.app.running.watchdog import Watchdog
 from scraper.engine.engine import Engine
 from scraper.ops.clock import SystemClock
-from scraper.runs.archive import before, writing
 from scraper.runs.events import Event, Listener, Ticked
 from scraper.runs.files import RunFiles
 from scraper.spider import rules_of
@@ -83,8 +83,8 @@ def main() -> None:
         )
         rules = replace(rules, origins=frozenset(orders["origins"]))
         reporter = _Reporter()
-        archived = prepared.settings.archive
-        with writing(files.folder, archived, orders["number"], before(files), files.mode) as keepers:
+        archive_home, is_archived = archive_home_of(prepared), prepared.settings.archive
+        with archive_home.writing(files, is_archived, orders["number"], worker_name()) as keepers:
             watchdog = Watchdog(prepared.settings.parse_timeout)
             listeners: tuple[Listener, ...] = (watchdog, LogFile(files, clock), *keepers, reporter)
             engine = compose(prepared, rules, store, run, clock, listeners)
@@ -96,6 +96,8 @@ def main() -> None:
             sys.stdin.readline()
             with watchdog:
                 stop = engine.run()
+        if is_archived:
+            send_archive(archive_home, files, store)
         files.close()
         tell({"stop": stop.value})
     finally:
