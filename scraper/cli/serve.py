@@ -1,6 +1,9 @@
 """`serve`: the service."""
 
 import importlib.util
+import os
+import stat
+import sys
 from pathlib import Path
 
 import click
@@ -21,6 +24,7 @@ from scraper.errors import UsageError
     help="0: any free one.",
 )
 @click.option("--allow-host", "names", metavar="NAME", multiple=True, help="A name of this host. Repeatable.")
+@click.option("--mcp", is_flag=True, help="Serve assistants too (MCP): /mcp, or standard input and output.")
 @click.option("--require-token", is_flag=True, help="Ask for a token on loopback too.")
 @data_options
 @sets_option
@@ -28,6 +32,7 @@ def serve_command(
     host: str,
     port: int,
     names: tuple[str, ...],
+    mcp: bool,
     require_token: bool,
     data: Path,
     store: str | None,
@@ -38,16 +43,18 @@ def serve_command(
     On loopback everybody on this machine may; any other address asks for a token (see `token`). A run that
     is begun here is a process of its own: it goes on when the service ends.
 
+    With --mcp assistants find read-only tools at /mcp. A client that starts the command itself, with a pipe
+    as its standard input and without --host and --port, is spoken to there instead.
+
     \b
     python -m scraper serve
+    python -m scraper serve --mcp
     python -m scraper token add phone --scope read
     python -m scraper serve --host 192.0.2.7 --port 8080 --allow-host scraper.example
     """
-    for name in ("starlette", "uvicorn"):
-        if importlib.util.find_spec(name) is None:
-            raise UsageError(f"serve needs {name}", "pip install 'scraper[service]'")
+    _check_packages(mcp)
     # Imported here: an extra, which no other command needs.
-    from scraper.service.start import ServiceOptions, run
+    from scraper.service.start import ServiceOptions, run, speak
 
     settings = settings_for(sets, store)
     options = ServiceOptions(
@@ -59,5 +66,28 @@ def serve_command(
         port=port,
         names=names,
         needs_token=require_token,
+        has_mcp=mcp,
     )
+    if mcp and _is_started_by_client():
+        return speak(options)
     return run(options, lambda line: click.echo(line, err=True))
+
+
+def _check_packages(has_mcp: bool) -> None:
+    wanted = {"starlette": "service", "uvicorn": "service", "jinja2": "service", "markdownify": "service"}
+    for name, extra in (wanted | ({"mcp": "mcp"} if has_mcp else {})).items():
+        if importlib.util.find_spec(name) is None:
+            raise UsageError(f"serve needs {name}", f"pip install 'scraper[{extra}]'")
+
+
+def _is_started_by_client() -> bool:
+    """Whether an MCP client has started us: it speaks through a pipe, and says nothing of an address."""
+    context = click.get_current_context()
+    typed = click.core.ParameterSource.DEFAULT
+    if any(context.get_parameter_source(name) is not typed for name in ("host", "port")):
+        return False
+    try:
+        mode = os.fstat(sys.stdin.fileno()).st_mode
+    except (OSError, ValueError):
+        return False
+    return stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode)

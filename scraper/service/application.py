@@ -136,7 +136,7 @@ def application(
 ) -> Starlette:
     """The ASGI application of a table of operations, and its OpenAPI document."""
     known = list(operations)
-    described = [one for one in known if not one.is_page]
+    described = [one for one in known if not (one.is_page or one.is_foreign)]
     openapi = Operation(
         "GET",
         "/openapi.json",

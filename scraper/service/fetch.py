@@ -18,6 +18,7 @@ from scraper.model import Request
 from scraper.ops.clock import SystemClock
 from scraper.parsing.encoding import decode, encoding_of
 from scraper.parsing.page import Page
+from scraper.service.access import Caller
 from scraper.service.api import check_address
 from scraper.service.fetching import Cached, Fetches, too_long
 from scraper.service.operations import Call, Operation, Param
@@ -121,62 +122,60 @@ class FetchApi:
 
     async def handle(self, call: Call) -> Response:
         """Answer one call."""
-        got = await self.get(call)
+        query = call.query
+        got = await self.page(call.caller, query["url"], query["max_age"], query["timeout"])
         self.served["fetched" if got.age is None else "cached"] += 1
         wanted = call.query["format"]
         assert got.step.response is not None
         if wanted == "html":
             return _as_is(got)
-        async with self._parsing:
-            return await asyncio.to_thread(_RENDERED[wanted], got)
+        return await self.rendered(got, wanted)
 
-    async def get(self, call: Call) -> Got:
-        """The page of a call's URL; a Problem where there is none for this caller."""
-        url, max_age = call.query["url"], call.query["max_age"]
-        if max_age and (known := self._known(call, url, max_age)) is not None:
+    async def page(self, caller: Caller, given: str, max_age: float, timeout: float) -> Got:
+        """The page of a URL; a Problem where there is none for this caller."""
+        if max_age and (known := self._known(caller, given, max_age)) is not None:
             return known
-        url = check_address(url)
-        _check_domain(call, url)
-        await self._quotas.take(call.caller.token)
+        url = check_address(given)
+        _check_domain(caller, url)
+        await self._quotas.take(caller.token)
         try:
-            return await self._fetched(call, url, max_age)
+            return await self._fetched(caller, given, url, max_age, timeout)
         except Problem:
             self.served["refused"] += 1
             raise
 
-    def _known(self, call: Call, url: str, max_age: float) -> Got | None:
+    async def rendered(self, got: Got, wanted: str) -> Response:
+        """A page as text, markdown or json."""
+        async with self._parsing:
+            return await asyncio.to_thread(_RENDERED[wanted], got)
+
+    def _known(self, caller: Caller, given: str, max_age: float) -> Got | None:
         now = self._wall()
-        found = self._cache.find(url, max_age, now)
+        found = self._cache.find(given, max_age, now)
         if found is None:
             return None
-        _check_domain(call, found.step.url)
-        _check_domain(call, url)
+        for url in (given, found.step.url):
+            _check_domain(caller, url)
         return Got(found.step, 0.0, max(0.0, now - found.at))
 
-    async def _fetched(self, call: Call, url: str, max_age: float) -> Got:
-        fetches, key = self._fetches, call.query["url"]
-        await fetches.open()
-        began = fetches.clock.now()
-        until = began + call.query["timeout"]
-        sent_at = 0.0
+    async def _fetched(self, caller: Caller, given: str, url: str, max_age: float, timeout: float) -> Got:
+        await self._fetches.open()
+        began = self._fetches.clock.now()
 
         def is_fresh() -> Step | None:
-            found = self._cache.find(key, max_age, self._wall()) if max_age else None
+            found = self._cache.find(given, max_age, self._wall()) if max_age else None
             return found.step if found is not None else None
 
         for _ in range(redirects.MAX_HOPS + 1):
-            _check_domain(call, url)
-            step = checked(await fetches.hop(url, until, is_fresh))
-            if (known := self._known(call, key, max_age)) is not None and known.step is step:
+            _check_domain(caller, url)
+            step = checked(await self._fetches.hop(url, began + timeout, is_fresh))
+            if (known := self._known(caller, given, max_age)) is not None and known.step is step:
                 return known
-            sent_at = step.sent_at
             if not step.next_url:
-                self._cache.keep(key, step, self._wall())
-                return Got(step, max(0.0, sent_at - began))
+                self._cache.keep(given, step, self._wall())
+                return Got(step, max(0.0, step.sent_at - began))
             url = step.next_url
-        raise Problem(
-            502, f"{key[:200]} redirects more than {redirects.MAX_HOPS} times", "ask for where it leads"
-        )
+        raise Problem(502, f"{given[:200]} redirects more than {redirects.MAX_HOPS} times", "ask for its end")
 
 
 def checked(step: Step) -> Step:
@@ -200,8 +199,8 @@ def checked(step: Step) -> Step:
     return step
 
 
-def _check_domain(call: Call, url: str) -> None:
-    token = call.caller.token
+def _check_domain(caller: Caller, url: str) -> None:
+    token = caller.token
     if token is None or not token.domains:
         return
     name = domain_of(url)

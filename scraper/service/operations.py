@@ -92,7 +92,7 @@ class Operation:
 
     `scope`: what a token must allow. `body`: the JSON Schema of what is sent. `is_effective`: it changes
     something or sends requests, so that no other web page may have a browser call it. `is_page`: a browser
-    asks for it, and gets its errors as pages.
+    asks for it, and gets its errors as pages. `is_foreign`: what it speaks is described elsewhere.
     """
 
     method: str
@@ -105,6 +105,7 @@ class Operation:
     body: Mapping[str, Any] | None = None
     is_effective: bool = False
     is_page: bool = False
+    is_foreign: bool = False
     path_params: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
     def read_query(self, request: Request) -> dict[str, Any]:

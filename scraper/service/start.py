@@ -2,17 +2,17 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from starlette.applications import Starlette
 
-from scraper.app.admin.tokens import listed
+from scraper.app.admin.tokens import SCOPES, listed
 from scraper.app.options import open_store
 from scraper.errors import ScraperError, UsageError
-from scraper.service.access import Access, is_loopback
+from scraper.service.access import Access, Caller, is_loopback
 from scraper.service.api import Api
 from scraper.service.application import Gate, application
 from scraper.service.events import Events
@@ -57,7 +57,9 @@ class Service:
         self.fetches = Fetches(self.open_store, options.settings)
         self.fetch = FetchApi(self.fetches, Quotas(self.reader, wall), wall)
         self.gate = Gate(self.reader, access)
+        self._api = Api(self.reader, self.project, self.runs, self.events, options.settings)
         self._pages: Pages | None = None
+        self._mcp: Any = None
 
     def open_store(self) -> Store:
         """A store of its own for the thread that calls."""
@@ -66,22 +68,33 @@ class Service:
 
     def application(self) -> Starlette:
         """The ASGI application."""
-        api = Api(self.reader, self.project, self.runs, self.events, self.options.settings)
+        api = self._api
         pages = Pages(api, self.gate)
         self.gate.show_as(pages.as_page)
         self._pages = pages
         known = [*api.operations(), *self.fetch.operations(), *pages.operations()]
+        if self.options.has_mcp:
+            self._mcp = self.mcp_server()
+            known += self._mcp.operations()
         return application(self.gate, known, lifespan=self._lifespan)
 
     @asynccontextmanager
     async def _lifespan(self, app: Any) -> AsyncIterator[None]:
         warming = asyncio.create_task(self._warm())
-        yield
+        async with self._mcp.running() if self._mcp is not None else nullcontext():
+            yield
         warming.cancel()
         if self._pages is not None:
             self._pages.close()
         await asyncio.to_thread(self.fetches.close)
         self.reader.close()
+
+    def mcp_server(self) -> Any:
+        """The tools for assistants; who speaks to us without a gate is on this machine."""
+        # Imported here: an extra of its own, and slow to load.
+        from scraper.service.mcp_server import McpServer
+
+        return McpServer(self._api, self.fetch, Caller(frozenset(SCOPES)))
 
     async def _warm(self) -> None:
         with suppress(Problem, ScraperError):
@@ -103,6 +116,20 @@ def run(options: ServiceOptions, tell: Callable[[str], None]) -> int:
     shown = f"[{host}]" if ":" in host else host
     tell(f"serving {options.root} at http://{shown}:{port}/")
     return serve(service.application(), opened, service.end)
+
+
+def speak(options: ServiceOptions) -> int:
+    """Speak MCP on standard input and output until the client ends; the exit code."""
+    check_folder(options.root)
+    service = Service(options)
+    try:
+        asyncio.run(service.mcp_server().speak())
+    except KeyboardInterrupt:
+        pass
+    finally:
+        service.fetches.close()
+        service.reader.close()
+    return 0
 
 
 def _check_access(service: Service, options: ServiceOptions) -> None:
