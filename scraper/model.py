@@ -311,8 +311,8 @@ class Fetched:
     """A page was parsed. `facts` are what its site says about its use (noindex, AI preferences).
 
     `queries`: whether each query of the callback found something. `filtered`: requests that repeat one of the
-    same page. `is_emptied`: it brings nothing where its last
-    version brought something, also when asked again. `dropped`: why the spider wants nothing of it.
+    same page, `other_meta`: the URLs of those that do so with another `meta`. `is_emptied`: it brings nothing
+    where its last version brought something, also when asked again. `dropped`: why the spider wants none.
     """
 
     known: Known
@@ -324,6 +324,7 @@ class Fetched:
     is_emptied: bool = False
     dropped: str = ""
     queries: Mapping[str, bool] = field(default_factory=dict)
+    other_meta: tuple[str, ...] = ()
 
 
 @frozen

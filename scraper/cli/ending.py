@@ -7,7 +7,7 @@ from typing import Any
 from scraper.cli import text
 from scraper.cli.failures import PIPE_CLOSED
 from scraper.cli.options import DataLocation, command_line
-from scraper.engine.domain_stats import REJECTED
+from scraper.engine.domain_stats import OTHER_META, REJECTED
 from scraper.model import Verdict
 from scraper.ops.printable import printable_value
 from scraper.runs.files import ERRORS
@@ -96,6 +96,9 @@ def _figures(summary: Summary) -> Iterator[tuple[str, str]]:
         if summary.get(name):
             told.append(f"{summary[name]:,} {word}")
     yield "pages", ", ".join(told)
+    if summary.get("other_meta"):
+        example = text.cut(summary.get("examples", {}).get(OTHER_META, ""), 160)
+        yield "", f"{summary['other_meta']:,} duplicates had another meta, the first stands: {example}"
     denials: Mapping[str, int] = summary.get("denials", {})
     if denials:
         kinds = [f"{number:,} {text.cut(kind, 60)}" for kind, number in list(denials.items())[:MOST_CAUSES]]

@@ -3,7 +3,7 @@
 import json
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from operator import attrgetter
 from typing import Any, assert_never
@@ -26,6 +26,7 @@ MOST_QUERIES = 100
 _FIGURES = re.compile(r" (?:line )?[0-9]+")
 REJECTED = "rejected record"
 EMPTIED = "brings nothing where it did"
+OTHER_META = "linked again with another meta"
 _OF_FAILURES = (
     *("failed", "gone", "parse_errors", "refusals", "raised", "refused"),
     *("left", "closed", "login", "is_refused"),
@@ -50,6 +51,7 @@ class DomainStats:
     dropped: int = 0
     retries: int = 0
     filtered: int = 0
+    other_meta: int = 0
     refusals: int = 0
     limited: int = 0
     rendered: int = 0
@@ -105,6 +107,7 @@ class DomainStats:
     def _count_outcome(self, url: str, outcome: Outcome) -> None:
         match outcome:
             case Fetched(records=records, dropped=dropped):
+                self.count_other_meta(outcome.other_meta)
                 self.pages += 1
                 self.records += len(records)
                 self.dropped += bool(dropped)
@@ -164,6 +167,12 @@ class DomainStats:
         for refusal in refused:
             self.deny(refusal.reason, refusal.url, refusal.links)
         self.filtered += filtered
+
+    def count_other_meta(self, urls: Sequence[str]) -> None:
+        """Count requests that were not made because the same was, though with another `meta`."""
+        self.other_meta += len(urls)
+        if urls:
+            self.examples.setdefault(OTHER_META, urls[0][:500])
 
     def note(self, kind: str, example: str) -> None:
         """Count a kind of failure and keep its first example."""

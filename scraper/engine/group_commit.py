@@ -72,6 +72,7 @@ class GroupCommit:
         if touched:
             # Links that are not followed belong to no leased domain; they are counted where they were found.
             touched[0].stats.count_unfollowed(settled.refused, settled.filtered)
+            touched[0].stats.count_other_meta(settled.other_meta)
         for refusal in filter(_has_name, settled.refused):
             self._tell(Refused(refusal.url, refusal.reason, refusal.links))
         self._tell(Settled(len(visits)))

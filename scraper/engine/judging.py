@@ -168,6 +168,7 @@ class Judging:
             is_emptied,
             dropped=found.dropped,
             queries=queries,
+            other_meta=found.other_meta,
         )
         return outcome, found.rejected
 

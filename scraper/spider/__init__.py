@@ -16,6 +16,7 @@ from scraper.runs.record_spool import RecordSpool
 from scraper.runs.record_types import schema_of
 from scraper.runs.records import Schema, is_record, key_fields, line_of
 from scraper.spider.identity import identity_of, is_plain, request_text
+from scraper.store.other_meta import has_other_meta
 from scraper.urls import (
     canonical,
     domain_of,
@@ -117,7 +118,8 @@ class Rules:
 class ParseResult:
     """What a callback got out of one page. `rejected`: why records were not kept.
 
-    `filtered`: Requests that repeat one of the same page. `dropped`: why the spider wants nothing of it.
+    `filtered`: Requests that repeat one of the same page, `other_meta`: the URLs of some that do so with
+    another `meta`. `dropped`: why the spider wants nothing of it.
     """
 
     records: Collection[RecordLine] = ()
@@ -126,6 +128,7 @@ class ParseResult:
     rejected: tuple[Rejection, ...] = ()
     filtered: int = 0
     dropped: str = ""
+    other_meta: tuple[str, ...] = ()
 
 
 def rules_of(
@@ -271,6 +274,7 @@ class _Basket:
         self._more: Counter[str] = Counter()
         self._rejected: list[Rejection] = []
         self._filtered = 0
+        self._other_meta: list[str] = []
         self._repeats = Repeats()
 
     def put(self, thing: Any, name: str) -> None:
@@ -306,6 +310,10 @@ class _Basket:
             link = self._repeats.named(link, self._parent)
         if link.fp in self._links:
             self._filtered += 1
+            if len(self._other_meta) < _MOST_EXAMPLES and has_other_meta(
+                link.request, self._links[link.fp].request
+            ):
+                self._other_meta.append(link.url)
         else:
             self._links[link.fp] = link
             self._link_text += len(link.url) + len(link.request or "")
@@ -357,7 +365,8 @@ class _Basket:
             for kind, count in self._more.items()
         )
         refused, rejected = (*self._refused.values(), *more), tuple(self._rejected)
-        return ParseResult(self._records.taken(), links, refused, rejected, self._filtered)
+        found = ParseResult(self._records.taken(), links, refused, rejected, self._filtered)
+        return replace(found, other_meta=tuple(self._other_meta)) if self._other_meta else found
 
     def _without_nofollow(self, links: tuple[NewUrl, ...]) -> tuple[NewUrl, ...]:
         if self._page.nofollow:

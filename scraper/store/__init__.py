@@ -90,13 +90,15 @@ class DomainUpdate:
 @frozen
 class Settled:
     """What a settlement came to: URLs made pending, domains no longer ours, links refused for the first time
-    in this run, and requests that were not made because this run has made the same. Of refused links a run
-    names MOST_REFUSED; those beyond come without a URL."""
+    in this run, and requests that were not made because this run has made the same; `other_meta`: URLs of
+    those of them that have another `meta`, as far as they were compared. Of refused links a run names
+    MOST_REFUSED; those beyond come without a URL."""
 
     new: int = 0
     lost: frozenset[str] = frozenset()
     refused: tuple[Refusal, ...] = ()
     filtered: int = 0
+    other_meta: tuple[str, ...] = ()
 
 
 @frozen

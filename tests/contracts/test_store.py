@@ -213,6 +213,16 @@ class TestSettlement:
         settled = settle(store, run, lease, (two, Redirected(url("1", hops=1))))
         assert (settled.new, settled.filtered) == (0, 1)
 
+    def test_requests_that_repeat_one_with_another_meta_are_named(self, world: World) -> None:
+        store = world.worker("w1")
+        run = store.start_run("news", "code")
+        store.add(run, [url("1"), url("2")])
+        lease = lease_all(store, run)["a.example"]
+        one, two = store.take(run, lease, 2)
+        red, blue = (url("3", request=f'{{"meta":{{"shelf":"{shelf}"}}}}') for shelf in ("red", "blue"))
+        assert settle(store, run, lease, (one, page("one", links=(red, red, blue)))).other_meta == (blue.url,)
+        assert settle(store, run, lease, (two, page("two", links=(red, blue)))).other_meta == (blue.url,)
+
     def test_pages_done_and_records_agree(self, world: World) -> None:
         store = world.worker("w1")
         run = store.start_run("news", "code")

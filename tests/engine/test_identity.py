@@ -179,3 +179,22 @@ def test_a_page_that_answers_its_own_redirect_is_no_other_request() -> None:
     web = FakeWeb({A: gate})
     assert [record["text"] for record in crawl(Walk, web).records] == ["in"]
     assert web.urls() == [A, A]
+
+
+def test_an_item_that_is_linked_with_another_meta_stands_as_first_met_and_is_counted() -> None:
+    class Shelves(Spider):
+        start_urls = [A + "red", A + "blue"]
+
+        def parse(self, page: Page) -> Any:
+            shelf = page.url[len(A) :]
+            for item in ("1", "2"):
+                yield page.follow(item, self.parse_item, meta={"shelf": shelf})
+            yield page.follow("1", self.parse_item, meta={"shelf": "none"})
+
+        def parse_item(self, page: Page) -> Any:
+            yield {"url": page.url, "shelf": page.meta["shelf"]}
+
+    result = crawl(Shelves, FakeWeb({A + name: "<p>" for name in ("red", "blue", "1", "2")}))
+    assert [record["shelf"] for record in result.records] == ["red", "red"]
+    assert (result.summary["filtered"], result.summary["other_meta"]) == (4, 4)
+    assert result.summary["examples"]["linked again with another meta"] == A + "1"

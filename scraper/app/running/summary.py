@@ -143,6 +143,7 @@ def summary_of(
         "pending": end.pending,
         "retries": whole.retries,
         "filtered": whole.filtered,
+        "other_meta": whole.other_meta,
         "redirected": whole.redirected,
         "rendered": whole.rendered,
         "loads": whole.loads,

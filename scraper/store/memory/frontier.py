@@ -20,6 +20,7 @@ from scraper.model import (
 )
 from scraper.store import MOST_REFUSED, UNMET, Kept, Run
 from scraper.store.memory.tables import Domain, Look, Page, Tables, Url
+from scraper.store.other_meta import has_other_meta
 
 
 class Frontier:
@@ -27,6 +28,7 @@ class Frontier:
 
     def __init__(self, data: Tables) -> None:
         self._data = data
+        self.other_meta: list[str] = []
 
     def meet(self, run: Run, new: NewUrl, *, is_hop: bool = False) -> tuple[int, bool]:
         """The URL's id, and whether it became pending."""
@@ -39,6 +41,8 @@ class Frontier:
         found = data.places[place]
         url = data.urls[found]
         if url.run == run.number and not (is_hop and url.state == "redirected"):
+            if has_other_meta(new.request, url.new.request):
+                self.other_meta.append(new.url)
             return found, False
         data.urls[found] = Url(found, run.spider, new, run.number, data.next(), new.hops)
         return found, True

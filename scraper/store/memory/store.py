@@ -268,7 +268,9 @@ class MemoryStore:
             self._data.domains[visit.entry.domain].crashes = 0
         for update in domains:
             self._update(run, update)
-        return Settled(new, frozenset(named - ours), tuple(refused), filtered)
+        other_meta = tuple(self._frontier.other_meta)
+        self._frontier.other_meta.clear()
+        return Settled(new, frozenset(named - ours), tuple(refused), filtered, other_meta)
 
     def known_pending(self, run: Run) -> int:
         met = (url for url in self._data.urls.values() if (url.spider, url.run) == (run.spider, run.number))

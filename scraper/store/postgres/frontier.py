@@ -11,6 +11,7 @@ from typing import Any
 
 from scraper.model import NewUrl
 from scraper.store import Run
+from scraper.store.other_meta import OtherMeta
 from scraper.store.postgres import runs
 from scraper.store.postgres.database import Cursor, columns, storable
 
@@ -93,6 +94,9 @@ def find_queues(cursor: Cursor, spider: str, domains: Iterable[str]) -> dict[str
     return found
 
 
+_REQUESTS = "SELECT id, request FROM urls WHERE id = ANY(%s)"
+
+
 class Change:
     """One transaction's changes to the URLs of a run.
 
@@ -104,6 +108,7 @@ class Change:
     def __init__(self, cursor: Cursor, run: Run, seen: Seen, queues: dict[str, int]) -> None:
         self.cursor, self.run = cursor, run.number
         self.new = self.finished = self.filtered = self.reopened = 0
+        self.other_meta = OtherMeta[Key]()
         self.redirected: set[int] = set()  # what this transaction ends as a redirect
         self._spider, self._seen, self._queues = run.spider, seen, queues
         self._ticks = 0
@@ -152,8 +157,7 @@ class Change:
         """
         key = self.key(url)
         if key in self._met or (not is_hop and key in self._seen.urls):
-            self.filtered += 1
-            return key
+            return self._repeat(key, url)
         if key not in self._found:
             self._inserts[key] = (self.tick(), url)
             self._opened(key)
@@ -166,7 +170,12 @@ class Change:
             self.reopened += is_ended
             self._opened(key)
         else:
-            self.filtered += 1
+            self._repeat(key, url)
+        return key
+
+    def _repeat(self, key: Key, url: NewUrl) -> Key:
+        self.filtered += 1
+        self.other_meta.note(key, url)
         return key
 
     def meet_again(self, ids: Iterable[int]) -> None:
@@ -200,6 +209,13 @@ class Change:
             self.cursor.execute(_OPEN, columns(opens, 8))
         if again := [(found, self._place(found, place)) for found, place in self._again.items()]:
             self.cursor.execute(_OPEN_AS_IT_WAS, (self.run, *columns(again, 2)))
+
+    def compare(self) -> None:
+        """Hold what repeats a request of the run against it; after `open`."""
+        ids = {self.id(key): key for key in self.other_meta.keys}
+        if ids:
+            rows = self.cursor.execute(_REQUESTS, (list(ids),)).fetchall()
+            self.other_meta.compare({ids[found]: request for found, request in rows})
 
     def remember(self) -> None:
         """Know what was met from now on; only after the commit."""

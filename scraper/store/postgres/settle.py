@@ -113,6 +113,7 @@ class Settlement:
         self._change.insert([visit.entry.id for visit in current])
         self._write_own()
         self._change.open()
+        self._change.compare()
         self._write_pages()
 
     def count(self) -> None:

@@ -252,7 +252,8 @@ class PostgresStore:
         for visit in visits:
             self._taken.get(visit.entry.domain, {}).pop(visit.entry.id, None)
         named = worked | {update.lease.domain for update in domains}
-        return Settled(change.new, frozenset(named - ours.keys()), tuple(settlement.refused), change.filtered)
+        lost, refused = frozenset(named - ours.keys()), tuple(settlement.refused)
+        return Settled(change.new, lost, refused, change.filtered, tuple(change.other_meta.urls))
 
     def known_pending(self, run: Run) -> int:
         row = self._database.row(_KNOWN_PENDING, (run.number, run.spider))

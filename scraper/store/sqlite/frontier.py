@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 
 from scraper.errors import LeaseLost
 from scraper.model import NewUrl
+from scraper.store.other_meta import OtherMeta
 from scraper.store.sqlite import fingerprint_index, runs
 from scraper.store.sqlite.bloom import BloomFilter
 from scraper.store.sqlite.database import many, storable
@@ -27,6 +28,7 @@ _STATE = "SELECT state FROM urls WHERE id = ?"
 IS_KNOWN = """SELECT 1 FROM visits v JOIN runs r ON r.number = v.run
     WHERE v.url = ?1 AND r.accepted AND v.run = coalesce(nullif(?2, 0), v.run) LIMIT 1"""
 _FIND_BY_ID = "SELECT queue, fp, run FROM urls WHERE id = ?"
+_REQUEST = "SELECT request FROM urls WHERE id = ?"
 _INSERT = """INSERT OR ROLLBACK INTO urls(id, queue, fp, url, request, prio, depth, hops, run, seq)
     VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"""
 _OPEN = """UPDATE urls SET url = ?, request = ?, prio = ?, depth = ?, hops = ?, run = ?, seq = ?,
@@ -110,6 +112,7 @@ class Change:
         seen.turn_to(run)
         self.connection, self.run = connection, run
         self.new = self.finished = self.filtered = 0
+        self.other_meta = OtherMeta[int]()
         self._spider, self._seen = spider, seen
         self._good: int | None = None
         self._tick = int(connection.execute("SELECT v FROM meta WHERE k = 'tick'").fetchone()[0])
@@ -136,12 +139,10 @@ class Change:
         queue = self._queues.get(url.domain) or self._queue(url.domain)
         seen = self._seen.urls[queue]
         if not is_hop and (found := seen.get(url.fp)) is not None:
-            self.filtered += 1
-            return found
+            return self._repeat(found, url)
         key = (queue, url.fp[:STEM])
         if (found := self._fresh.get(key)) is not None:
-            self.filtered += 1
-            return found
+            return self._repeat(found, url)
         if key not in self._looked_up:
             self._looked_up[key] = fingerprint_index.find(self.connection, self._seen.bloom.sift([key])).get(
                 key
@@ -177,6 +178,12 @@ class Change:
         """Write what was gathered, wake the queues, and keep the run's counts."""
         many(self.connection, _INSERT, self._inserts)
         many(self.connection, _OPEN, self._opens)
+        self.other_meta.compare(
+            {
+                found: self.connection.execute(_REQUEST, (found,)).fetchone()[0]
+                for found in self.other_meta.keys
+            }
+        )
         fingerprint_index.note(self.connection, self._met)
         self._seen.bloom.advance(self._tick)
         many(self.connection, _WAKE, [(self.run, queue) for queue in self._woken])
@@ -207,7 +214,12 @@ class Change:
             self._open(key, found, url)
             self._reopened += is_ended
         else:
-            self.filtered += 1
+            self._repeat(found, url)
+        return found
+
+    def _repeat(self, found: int, url: NewUrl) -> int:
+        self.filtered += 1
+        self.other_meta.note(found, url)
         return found
 
     def _is_redirected(self, found: int) -> bool:

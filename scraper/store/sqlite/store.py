@@ -247,7 +247,7 @@ class SqliteStore:
             self._taken.get(visit.entry.domain, {}).pop(visit.entry.id, None)
         named = {visit.entry.domain for visit in visits} | {update.lease.domain for update in domains}
         lost, refused = frozenset(named - ours.keys()), tuple(settlement.refused)
-        return Settled(change.new, lost, refused, change.filtered)
+        return Settled(change.new, lost, refused, change.filtered, tuple(change.other_meta.urls))
 
     def known_pending(self, run: Run) -> int:
         row = self._database.row(_KNOWN_PENDING, run.spider, run.number)
