@@ -23,6 +23,7 @@ _EXCESS = pattern(
     r'("(?:[^"\\]++|\\.)*+(?:"|\Z))|<!--|-->|/\*(?:[^*]++|\*(?!/))*+(?:\*/|\Z)|//[^\r\n]*|,(?=\s*[}\]])',
     re.DOTALL,
 )
+_MOST_ATTRIBUTES = 2_000
 _MOST_DEPTH = 10
 _BETWEEN = pattern(r"[\s;\ufeff]*")
 
@@ -93,8 +94,9 @@ def by_extruct(root: Any, url: str, syntax: str) -> list[Any]:
         import extruct
     except ImportError:
         raise SpiderError(f"page.{syntax} needs extruct", "pip install 'scraper[extract]'") from None
-    text = etree.tostring(root, encoding="unicode", method="html")
-    found: list[Any] = extruct.extract(text, base_url=url, syntaxes=[syntax], errors="ignore").get(syntax, [])
+    found: list[Any] = extruct.extract(_markup(root), base_url=url, syntaxes=[syntax], errors="ignore").get(
+        syntax, []
+    )
     return found
 
 
@@ -104,4 +106,12 @@ def main_text(root: Any) -> str:
         import trafilatura
     except ImportError:
         raise SpiderError("page.text_content() needs trafilatura", "pip install 'scraper[extract]'") from None
-    return trafilatura.extract(etree.tostring(root, encoding="unicode", method="html")) or ""
+    return trafilatura.extract(_markup(root)) or ""
+
+
+def _markup(root: Any) -> str:
+    """A page for a library that parses it again, which takes the square of an element's attributes."""
+    if any(len(element.attrib) > _MOST_ATTRIBUTES for element in root.iter(etree.Element)):
+        raise SpiderError(f"an element of the page has more than {_MOST_ATTRIBUTES:,} attributes")
+    text: str = etree.tostring(root, encoding="unicode", method="html")
+    return text

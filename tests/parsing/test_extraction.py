@@ -154,3 +154,10 @@ def test_microdata_and_rdfa_are_read_where_extruct_is_installed(name: str) -> No
     got = page('<div itemscope itemtype="http://schema.org/Book"><b itemprop="name">a</b></div>'
                '<p vocab="http://schema.org/" typeof="Book"><i property="name">b</i></p>')  # fmt: skip
     assert "Book" in str(getattr(got, name))
+
+
+def test_a_library_that_parses_again_gets_no_element_of_thousands_of_attributes() -> None:
+    pytest.importorskip("extruct")
+    got = page("<p " + " ".join(f"a{n}" for n in range(2_001)) + ">x")
+    with pytest.raises(SpiderError, match="more than 2,000 attributes"):
+        _ = got.microdata
