@@ -453,7 +453,8 @@ class Visit:
     """One request's end, as a worker hands it back and the store settles it.
 
     `rejected`: why records were not kept; `response` only where it is to be archived, under `archived_as`;
-    `notes`: what of the page could not be read; `loads`: what it asked for while it was rendered.
+    `notes`: what of the page could not be read; `loads`: what it asked for while it was rendered;
+    `rendered`: why it was.
     """
 
     entry: Entry
@@ -465,4 +466,4 @@ class Visit:
     archived_as: bytes = b""
     notes: tuple[str, ...] = ()
     loads: tuple[Loaded, ...] = ()
-    is_rendered: bool = False
+    rendered: str = ""

@@ -75,6 +75,14 @@ def _changes(summary: Summary) -> str:
     return f"{summary['added']:,} added, {summary['changed']:,} changed, {summary['removed']:,} removed"
 
 
+def _rendered(summary: Summary) -> Iterator[tuple[str, str]]:
+    """How many pages a browser rendered, and why."""
+    if summary.get("rendered"):
+        reasons = [f"{number:,} {text.cut(why, 60)}" for why, number in summary["rendered_for"].items()]
+        sent = text.count(summary["loads"], "request")
+        yield "rendered", f"{summary['rendered']:,}, which sent {sent}: {', '.join(reasons[:MOST_CAUSES])}"
+
+
 def _figures(summary: Summary) -> Iterator[tuple[str, str]]:
     rejected = f"; {summary['rejected']:,} not kept" if summary.get("rejected") else ""
     yield "records", f"{summary['records']:,}: {_changes(summary)}{rejected}"
@@ -90,7 +98,6 @@ def _figures(summary: Summary) -> Iterator[tuple[str, str]]:
         ("denied", "denied"),
         ("dropped", "dropped"),
         ("filtered", "duplicate requests filtered"),
-        ("rendered", "rendered"),
         ("pending", "pending"),
     ):
         if summary.get(name):
@@ -99,6 +106,7 @@ def _figures(summary: Summary) -> Iterator[tuple[str, str]]:
     if summary.get("other_meta"):
         example = text.cut(summary.get("examples", {}).get(OTHER_META, ""), 160)
         yield "", f"{summary['other_meta']:,} duplicates had another meta, the first stands: {example}"
+    yield from _rendered(summary)
     denials: Mapping[str, int] = summary.get("denials", {})
     if denials:
         kinds = [f"{number:,} {text.cut(kind, 60)}" for kind, number in list(denials.items())[:MOST_CAUSES]]

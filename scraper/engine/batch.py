@@ -206,6 +206,7 @@ class BatchSteps:
             elif isinstance(step, Answer):
                 answer = step
             else:
+                self._end()  # what is waited for is no part of a parse
                 return step
         self.results.append(BatchResult(self.batch, tuple(self._visits), answer))
         return None

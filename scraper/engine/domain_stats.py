@@ -56,6 +56,7 @@ class DomainStats:
     limited: int = 0
     rendered: int = 0
     loads: int = 0
+    rendered_for: dict[str, int] = field(default_factory=dict)
     bytes: int = 0
     connections: int = 0
     logins: int = 0
@@ -129,7 +130,9 @@ class DomainStats:
     def _count_loads(self, visit: Visit) -> None:
         """Count a rendered page, and the requests that it sent (also those to other domains)."""
         sent = [loaded for loaded in visit.loads if loaded.sent_at]
-        self.rendered += isinstance(visit.outcome, Fetched | Unchanged) and visit.is_rendered
+        if visit.rendered and isinstance(visit.outcome, Fetched | Unchanged):
+            self.rendered += 1
+            self.rendered_for[visit.rendered] = self.rendered_for.get(visit.rendered, 0) + 1
         self.loads += len(sent)
         self.bytes += sum(len(loaded.content) for loaded in sent)
 
@@ -222,6 +225,8 @@ def total(domain_stats: list[DomainStats]) -> DomainStats:
         raised.update(stats.raised)
         refused.update(stats.refused)
         denials.update(stats.denials)
+        for why, count in stats.rendered_for.items():
+            whole.rendered_for[why] = whole.rendered_for.get(why, 0) + count
         for query, (pages, found) in stats.queries.items():
             before = whole.queries.get(query, (0, 0))
             whole.queries[query] = (before[0] + pages, before[1] + found)

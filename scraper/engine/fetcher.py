@@ -10,6 +10,7 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 
 from scraper.engine.archiving import to_archive
+from scraper.engine.auto_rendering import AutoRendering
 from scraper.engine.batch import DomainWanted
 from scraper.engine.discretion import Discretion
 from scraper.engine.failed_hook import FailedHook
@@ -86,6 +87,7 @@ class Fetcher:
         self._judging = Judging(spider, rules, self._known_pages, self._saved, options.max_attempts)
         self._reactions = Reactions(clock, options.max_attempts)
         self._discretion = Discretion(redaction)
+        self._auto = AutoRendering(spider)
         self._rendering = Rendering(rendering[0], self._reactions, rendering[1]) if rendering else None
         self._logins = LoginSteps(spider, self._discretion)
         self._failed = FailedHook(spider, rules, options.parse_timeout)
@@ -122,9 +124,9 @@ class Fetcher:
             reaction = self._reactions.to(session, sent.entry, answer.response) if answer.response else None
             following = None
             is_page = reaction is PLAIN and not redirects.is_redirect(answer.exchange.status)
-            if is_page and self._is_to_render(sent, answer.response):
+            if is_page and self._may_render(sent, answer.response):
                 # Nothing is sent ahead: the page has the session to itself.
-                visit = yield from self._rendered(session, sent, answer, goes_on)
+                visit = yield from self._rendered_or_not(session, sent, answer, goes_on)
             else:
                 if is_page and entries and not (session.has_login or is_raising) and goes_on():
                     following = self._send_ahead(session, entries)
@@ -157,15 +159,35 @@ class Fetcher:
         with self._in_hand(sent.entry.id):
             return self._conclude(session, sent, answer, reaction)
 
-    def _is_to_render(self, sent: _Sent, response: Response | None) -> bool:
+    def _may_render(self, sent: _Sent, response: Response | None) -> bool:
         rendering = self._rendering
-        if rendering is None or response is None or not rendering.wants(sent.request):
+        if rendering is None or response is None or sent.request.render is False:
+            return False
+        if not (rendering.is_auto or rendering.wants(sent.request)):
             return False
         is_wanted = 200 <= response.status < 300 or self.handles(sent.request, response.status)
         return is_wanted and is_page(response)
 
-    def _rendered(
+    def _rendered_or_not(
         self, session: DomainSession, sent: _Sent, answer: Answer, goes_on: Callable[[], bool]
+    ) -> Generator[Parsing | DomainWanted | Wait, None, Visit]:
+        """Render a page before it is parsed, or, if that is left to the page, after nothing came of it."""
+        assert self._rendering is not None and answer.response is not None
+        if why := self._rendering.wants(sent.request):
+            return (yield from self._rendered(session, sent, answer, goes_on, why))
+        page = Page(sent.request, answer.response, depth=sent.entry.depth, token=self._options.token)
+        why = self._auto.reason(page)
+        if not why:
+            visit = yield from self._parsed(session, sent, answer, PLAIN)
+            why = self._auto.second_thought(visit, page)
+            if not why:
+                return visit
+        visit = yield from self._rendered(session, sent, answer, goes_on, why)
+        self._auto.learn(page, why, visit)
+        return visit
+
+    def _rendered(
+        self, session: DomainSession, sent: _Sent, answer: Answer, goes_on: Callable[[], bool], why: str
     ) -> Generator[Parsing | DomainWanted | Wait, None, Visit]:
         """Have a page rendered, and parse what came of that."""
         assert self._rendering is not None and answer.response is not None
@@ -180,7 +202,7 @@ class Fetcher:
                 outcome = self._reactions.again(entry, request, outcome)
             assert outcome is not None
             visit = Visit(entry, outcome, answer.exchange, picture.reaction)
-        return replace(visit, notes=(*visit.notes, *picture.notes), loads=picture.loads, is_rendered=True)
+        return replace(visit, notes=(*visit.notes, *picture.notes), loads=picture.loads, rendered=why)
 
     def close(self) -> None:
         """End the browser, if there is one."""

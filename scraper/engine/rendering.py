@@ -109,9 +109,16 @@ class Rendering:
         self._refused: dict[tuple[str, ...], Response | None] = {}
         self._failing: set[str] = set()
 
-    def wants(self, request: Request) -> bool:
-        """Whether the page of a request is to be rendered, if it is one."""
-        return bool(self._options.mode == ALWAYS if request.render is None else request.render)
+    def wants(self, request: Request) -> str:
+        """Why the page of a request is to be rendered, if it is one; empty where nobody says so."""
+        if request.render is None:
+            return "by the setting render" if self._options.mode == ALWAYS else ""
+        return "by their requests" if request.render else ""
+
+    @property
+    def is_auto(self) -> bool:
+        """Whether each page decides."""
+        return self._options.mode == AUTO
 
     def close(self) -> None:
         """End the browser."""

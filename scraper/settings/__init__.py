@@ -70,7 +70,7 @@ class Settings:
     archive: bool = _setting(False, values.switch)
     archive_to: str | None = _setting(None, values.optional(values.text), secret=True)
     files_to: str | None = _setting(None, values.optional(values.text), secret=True)
-    render: str = _setting("never", values.one_of("never", "always"))
+    render: str = _setting("never", values.one_of("never", "always", "auto"))
     render_load: tuple[str, ...] = _setting((), values.some_of("image", "media", "font", "beacon", "other"))
     render_domains: tuple[str, ...] | None = _setting(None, values.optional(http_values.domains))
     browser: str | None = _setting(None, values.optional(values.text))

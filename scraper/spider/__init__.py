@@ -81,6 +81,12 @@ class Spider:
         """Whether a page shows that the login is gone."""
         return False
 
+    def needs_render(self, page: Page) -> bool:
+        """Whether a page is only a shell that scripts fill; asked with the setting `render = "auto"`."""
+        from scraper.parsing.shells import shell_of
+
+        return bool(shell_of(page))
+
     def opened(self) -> None:
         """Called before a run."""
 

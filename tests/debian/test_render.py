@@ -354,3 +354,49 @@ def test_hostile_pages_end_and_leave_the_next_one_alone(project: Project, site: 
     reasons = " ".join(line.get("reason", "") for line in project.log("shop"))
     assert "did not answer for 10 s" in reasons and "led on 10 times by itself" in reasons
     assert site.paths().count("/api") == 5 and "/popup" not in site.paths()
+
+
+def test_auto_renders_only_where_a_page_is_a_shell_or_nothing_came_of_it(
+    project: Project, site: Site
+) -> None:
+    links = "".join(
+        f'<a href="/{path}">x</a>' for path in ("plain/1", "shell/1", "late/1", "late/2", "empty/1")
+    )
+    note = "<p>" + "A page of a shop with a long notice about itself. " * 6 + "</p>"
+    plain = f"<title>plain</title>{note}<b class=item>p</b><script src=/app.js></script>"
+    site["/"] = f"<title>home</title>{note}{links}<script src=/app.js></script>"
+    site["/plain/1"] = plain
+    site["/shell/1"] = SHELL
+    site["/late/1"] = site["/late/2"] = f"{note}<div class=list></div><script src=/app.js></script>"
+    site["/empty/1"] = f"{note}<script src=/none.js></script>"
+    site["/app.js"] = Reply(
+        body="(document.querySelector('.list') || app).innerHTML = '<b class=item>' + location.pathname",
+        headers=SCRIPT,
+    )
+    site["/none.js"] = Reply(body="1", headers=SCRIPT)
+    project.spider(
+        "mixed",
+        f"""
+        from scraper import Spider
+
+        class Mixed(Spider):
+            start_urls = ["{site.url("/")}"]
+            settings = {{"delay": 0, "render": "auto"}}
+
+            def parse(self, page):
+                for item in page.css(".item::text").getall():
+                    yield {{"item": item}}
+                yield from page.follow_all("a")
+        """,
+    )
+    ended = project.run("run", "mixed", "--json")
+    assert ended.code == 0, ended.text
+    assert sorted(one["item"] for one in project.records("mixed")) == ["/late/1", "/late/2", "/shell/1", "p"]
+    why = ended.summary["rendered_for"]
+    assert why == {
+        "an empty #app": 1,
+        "nothing in it without its scripts": 2,
+        "others like it need their scripts": 1,
+    }
+    assert "rendered  4, which sent 2 requests" in ended.err
+    assert site.paths().count("/late/1") == 1

@@ -146,6 +146,7 @@ def summary_of(
         "other_meta": whole.other_meta,
         "redirected": whole.redirected,
         "rendered": whole.rendered,
+        "rendered_for": whole.rendered_for,
         "loads": whole.loads,
         "requests": whole.requests,
         "bytes": whole.bytes,
