@@ -16,8 +16,6 @@ from urllib.request import getproxies
 
 from scraper import settings as settings_of
 from scraper.app.archived.archive_home import archive_home_of
-from scraper.app.archived.crawl_archive import Kept, Offline
-from scraper.app.archived.processes import parse_pool
 from scraper.app.options import Prepared, account_of, inputs_of, may_render
 from scraper.engine.downloader import ThreadedDownloader
 from scraper.engine.engine import Engine
@@ -144,33 +142,6 @@ def saved_files_of(prepared: Prepared, spider: str) -> SavedFiles:
 def threads_of(settings: Settings) -> int:
     """The setting, unless the system lets us open too few connections for it."""
     return max(1, min(settings.threads, most_sockets() // 2))
-
-
-def compose_offline(
-    prepared: Prepared,
-    rules: Rules,
-    store: Store,
-    found: Run,
-    clock: Clock,
-    listeners: Sequence[Listener],
-) -> Offline:
-    """Connect the parts of a run that sends no request."""
-    settings = prepared.settings
-    pool = None
-    if prepared.options.workers > 1:
-        orders = {"work": "visit", "version": found.number, "code": found.code}
-        pool = parse_pool(prepared, rules, orders)
-    return Offline(
-        prepared.answers or Kept(Archives(archive_home_of(prepared).folders, settings.max_body)),
-        offline_fetcher(prepared, rules, clock, found.number, found.code, store.in_hand),
-        settings_of.token(settings),
-        store,
-        found,
-        clock,
-        listeners,
-        settings.max_pages,
-        pool,
-    )
 
 
 def offline_fetcher(

@@ -82,7 +82,7 @@ class Blocks:
     """What comes next may take long: a connection to open, a login, an answer that cannot be watched."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Later:
     """Something outside has to happen first: `tell` calls back once it has, now or on any thread."""
 

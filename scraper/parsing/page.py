@@ -16,10 +16,8 @@ from scraper.parsing.file_facts import Keeper, facts_of_content, name_of, safe_n
 from scraper.parsing.forms import Form
 from scraper.parsing.queries import WatchedSelector
 from scraper.parsing.refresh import Refresh
-from scraper.parsing.script_json import json_in_scripts
 from scraper.parsing.sitemap import Sitemap, is_listing, is_url_list
 from scraper.parsing.sitemap import parse as read_sitemap
-from scraper.parsing.tables import tables
 from scraper.parsing.tree import is_xhtml, parse_html, parse_xhtml, parse_xml
 from scraper.politeness.page_directives import content_usage, is_nofollow, robots_directives, tdm_reservation
 from scraper.urls import join, origin_of
@@ -194,6 +192,9 @@ class Page:
         what the rest of the path leads to: `page.json("__NEXT_DATA__.props.pageProps")`.
         """
         if path:
+            # Imported on first use, as are tables: few spiders need them.
+            from scraper.parsing.script_json import json_in_scripts
+
             return json_in_scripts(self.tree, path)
         if "charset" not in self._content_type():
             try:
@@ -295,6 +296,8 @@ class Page:
 
     def tables(self, query: str = "table") -> list[list[dict[str, str]]]:
         """The tables that a CSS query selects: each its rows by column names, spanning cells in each."""
+        from scraper.parsing.tables import tables
+
         return tables(one.root for one in self.css(query))
 
     def text_content(self) -> str:

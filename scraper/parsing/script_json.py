@@ -12,16 +12,17 @@ from urllib.parse import unquote
 from lxml import etree
 
 from scraper.errors import SpiderError
+from scraper.patterns import pattern
 
 _SCRIPTS: Any = etree.XPath("//script[not(@src)]")
-_COMMENT = re.compile(r"\A\s*<!--|-->\s*\Z")
+_COMMENT = pattern(r"\A\s*<!--|-->\s*\Z")
 _SPACE = r"(?:\s|/\*.{0,200}?\*/)*+"
-_OR = re.compile(r"[\w$.\[\]\"']{1,200}\s*(?:\|\||\?\?)\s*")  # S = window.S || {...}
-_PARSE = re.compile(r"JSON\.parse\(\s*(?:(?:window\.)?(decodeURIComponent|unescape|atob)\(\s*)?(?=[\"'`])")
-_LITERAL = re.compile(
+_OR = pattern(r"[\w$.\[\]\"']{1,200}\s*(?:\|\||\?\?)\s*")  # S = window.S || {...}
+_PARSE = pattern(r"JSON\.parse\(\s*(?:(?:window\.)?(decodeURIComponent|unescape|atob)\(\s*)?(?=[\"'`])")
+_LITERAL = pattern(
     r""""((?:[^\\"\r\n]++|\\.)*+)"|'((?:[^\\'\r\n]++|\\.)*+)'|`((?:[^\\`$]++|\\.|\$(?!\{))*+)`""", re.DOTALL
 )
-_ESCAPE = re.compile(r"\\(?:u\{([0-9a-fA-F]{1,6})\}|u([0-9a-fA-F]{4})|x([0-9a-fA-F]{2})|(\r\n|.))", re.DOTALL)
+_ESCAPE = pattern(r"\\(?:u\{([0-9a-fA-F]{1,6})\}|u([0-9a-fA-F]{4})|x([0-9a-fA-F]{2})|(\r\n|.))", re.DOTALL)
 _LETTERS = {"n": "\n", "t": "\t", "r": "\r", "b": "\b", "f": "\f", "v": "\v", "0": "\0"}
 _LINE_ENDS = ("\n", "\r", "\r\n", "\u2028", "\u2029")
 _MOST_PLACES = 100  # of a page that set a variable

@@ -6,8 +6,10 @@ those by number stay: so all are written by number. What begins no such referenc
 
 import re
 
+from scraper.patterns import pattern
+
 _NUMBERS = {"amp": "&#38;", "lt": "&#60;", "gt": "&#62;", "quot": "&#34;", "apos": "&#39;"}
-_MARK = re.compile(
+_MARK = pattern(
     r"(<!\[CDATA\[(?:[^\]]++|\](?!\]>))*+)|&(?!#[0-9]{1,7};|#x[0-9A-Fa-f]{1,6};)(?:(amp|lt|gt|quot|apos);)?"
     r"|<(?![A-Za-z_:/!?\u0080-\U0010FFFF])"
 )

@@ -10,11 +10,12 @@
 
 import ipaddress
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from starlette.requests import Request
 
 from scraper.app.admin.tokens import SCOPES, Token, matching
+from scraper.frozen import frozen
 from scraper.service.problems import Problem
 
 COOKIE = "scraper_token"
@@ -22,7 +23,7 @@ LONGEST_TOKEN = 200
 _PASSED_ON = ("forwarded", "x-forwarded-for", "x-real-ip", "via")
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Caller:
     """Who asks: `token` None on loopback without one. `is_cookie`: the proof is one that a browser adds."""
 
@@ -36,7 +37,7 @@ class Caller:
         return self.token.id if self.token is not None else "local"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Access:
     """The rules of one service. `host` is the address that it listens on, `names` further ones of it.
 

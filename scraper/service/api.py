@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import Any
 
 from starlette.responses import FileResponse, Response
@@ -13,6 +13,7 @@ from scraper.app.one_url.explain import Asker, answer_to, explain
 from scraper.app.project import runs_of, state_of
 from scraper.app.running.end_run import last_of_each
 from scraper.errors import ScraperError, UsageError
+from scraper.frozen import frozen
 from scraper.ops.clock import SystemClock
 from scraper.runs import metrics
 from scraper.runs.files import RunFiles
@@ -50,7 +51,7 @@ _IN_LISTS = (
 )
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Api:
     """What the operations work with."""
 

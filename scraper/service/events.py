@@ -7,7 +7,6 @@ import asyncio
 import json
 import os
 from collections.abc import AsyncIterator, Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +14,7 @@ from starlette.responses import Response, StreamingResponse
 
 from scraper.app.project import facts_of_run
 from scraper.engine.domain_stats import DomainStats, total
+from scraper.frozen import frozen
 from scraper.ops.clock import SystemClock
 from scraper.politeness import throttle
 from scraper.service.problems import Problem
@@ -28,7 +28,7 @@ BACKLOG = 64 * 1024  # bytes of the log that a new listener gets
 EVERY = 1.0
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Look:
     """What one look saw: `progress`, log lines with the offset behind each, and whether the run goes on."""
 

@@ -5,12 +5,13 @@ OpenAPI document are made of it, so that none of them can differ from the others
 import json
 import re
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 from starlette.requests import Request
 from starlette.responses import Response
 
+from scraper.frozen import frozen
 from scraper.service.access import Caller
 from scraper.service.problems import Problem
 from scraper.settings import values
@@ -21,7 +22,7 @@ PUBLIC = ""
 _TRUE, _FALSE = ("true", "1"), ("false", "0")
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Param:
     """A parameter of the query, or a header field; `schema` (JSON Schema) says what it may be."""
 
@@ -75,7 +76,7 @@ class Param:
         return Problem(400, f"{self.name}: expected {expected}", self.told, parameter=self.name)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Call:
     """One request to an operation: `path` and `query` by name, `body` where the operation takes one."""
 
@@ -86,7 +87,7 @@ class Call:
     body: Any = None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Operation:
     """A method of a path. `answers`: its statuses, each with its media types and what it means.
 

@@ -10,11 +10,11 @@ import json
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from scraper.errors import ScraperError, UsageError
+from scraper.frozen import frozen
 from scraper.ops import cron
 from scraper.ops.clock import monotonic
 from scraper.service.problems import Problem
@@ -25,7 +25,7 @@ COMMAND = 60.0
 CRONTAB = 60.0  # seconds that a crontab is believed
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Done:
     """What a command left."""
 

@@ -6,7 +6,6 @@ import os
 import re
 import tempfile
 from collections.abc import AsyncIterator, Iterable
-from dataclasses import dataclass
 from hashlib import blake2b
 from itertools import islice
 from pathlib import Path
@@ -15,6 +14,7 @@ from typing import Any
 from starlette.responses import Response, StreamingResponse
 
 from scraper.app.admin.current_records import offered_changes
+from scraper.frozen import frozen
 from scraper.service.operations import Call, json_response
 from scraper.service.problems import Problem
 from scraper.service.reading import Reader
@@ -27,7 +27,7 @@ FORMATS = {"json": JSON, "jsonl": LINES, "csv": CSV}
 _CURSOR = re.compile(r"([0-9]{1,18})-([0-9]{1,9})", re.ASCII)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Part:
     """Some lines in their order, and the cursor of those behind them; empty where there are none."""
 

@@ -11,13 +11,13 @@ import signal
 import subprocess
 import threading
 from collections.abc import Mapping
-from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
 from scraper.app.project import facts_of_run
 from scraper.app.running.summary import moment
+from scraper.frozen import frozen
 from scraper.ops.cron_log import trim_log
 from scraper.ops.secrets import is_secret_name
 from scraper.service.problems import Problem
@@ -58,7 +58,7 @@ BODY: Mapping[str, Any] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Order:
     """A run that somebody asks for."""
 

@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, nullcontext, suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +11,7 @@ from starlette.applications import Starlette
 from scraper.app.admin.tokens import SCOPES, listed
 from scraper.app.options import open_store
 from scraper.errors import ScraperError, UsageError
+from scraper.frozen import frozen
 from scraper.service.access import Access, Caller, is_loopback
 from scraper.service.api import Api
 from scraper.service.application import Gate, application
@@ -29,7 +29,7 @@ from scraper.settings import Settings
 from scraper.store import Store
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class ServiceOptions:
     """Where to listen, and what to serve. `store`: as typed; `names`: further hosts that are ours."""
 

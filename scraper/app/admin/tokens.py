@@ -7,11 +7,12 @@ import hmac
 import json
 import secrets
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from hashlib import sha256
 from typing import Any
 
 from scraper.errors import UsageError
+from scraper.frozen import frozen
 from scraper.store import Store
 
 KIND = "token"
@@ -20,7 +21,7 @@ LONGEST_LABEL = 60
 _PREFIX = "scr"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Token:
     """What a token is known by and what it allows.
 

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from typing import Any, Protocol
 
 from scraper.app.archived.archive_home import archive_home_of, send_archive
-from scraper.app.compose import compose, compose_offline, worker_name
+from scraper.app.compose import compose, worker_name
 from scraper.app.options import Options, Prepared, inputs_of, kept_params, open_params, with_params
 from scraper.app.project import find_run
 from scraper.app.running.end_run import conclude
@@ -282,9 +282,11 @@ def crawler_of(
 ) -> Crawler:
     """The engine, with `--workers` the processes that each run one, or what parses the archive."""
     if prepared.options.is_offline:
+        # Imported on first use, as are the workers: each module costs the start of all other runs.
+        from scraper.app.archived.compose_offline import compose_offline
+
         return compose_offline(prepared, rules, store, found, clock, listeners)
     if prepared.options.workers > 1:
-        # Imported on first use: each module costs the start of all other runs.
         from scraper.app.running.worker_pool import Workers
 
         return Workers(prepared, rules, store, found, clock, listeners)
