@@ -49,8 +49,10 @@ def compose(
     found: Run,
     clock: Clock,
     listeners: Sequence[Listener],
+    *,
+    leads: bool = False,
 ) -> Engine:
-    """Connect the parts of one run."""
+    """Connect the parts of one run. `leads`: this process holds the run, and its limits are the run's."""
     settings = prepared.settings
     token = settings_of.token(settings)
     check_proxies(settings)
@@ -84,6 +86,7 @@ def compose(
         replace(
             plan_of(settings, token, prepared.spider, rules.allowed_domains, prepared.options.limit),
             is_again=bool(prepared.options.failed),
+            leads=leads,
         ),
         clock,
         listeners,

@@ -21,7 +21,7 @@ from scraper.engine.robots_cache import RobotsCache, RobotsRules, challenge_in
 from scraper.engine.scheduler import Scheduler
 from scraper.engine.throttling import Throttling
 from scraper.errors import LoginFailed, OutOfFiles, OutOfReach
-from scraper.model import Denied, Entry, Failed, Fetched, Reaction, Redirected, Unchanged, Visit
+from scraper.model import Entry, Failed, Fetched, Reaction, Redirected, Unchanged, Visit
 from scraper.ops.clock import Clock
 from scraper.politeness import retry
 from scraper.politeness.learned import BURST
@@ -106,7 +106,7 @@ class Engine:
         plan = self._plan
         if plan.max_time is not None and self._clock.now() - self._began >= plan.max_time:
             return Stop.TIME
-        if plan.max_pages is not None and self._scheduler.spent >= plan.max_pages:
+        if not self._scheduler.is_within_pages:
             return Stop.PAGES
         if plan.max_records is not None and self._scheduler.records >= plan.max_records:
             return Stop.RECORDS
@@ -124,8 +124,10 @@ class Engine:
             return Stop.DONE
         if progress.next_due is None:
             # What is left because it refuses us is not worth another run; it is no longer waited for.
+            if not self._leases or (self._plan.leads and self._store.is_helped(self._run)):
+                return None
             is_for_good = all(domain.is_left_for_good for domain in self._leases)
-            return (Stop.DONE if is_for_good else Stop.DEFERRED) if self._leases else None
+            return Stop.DONE if is_for_good else Stop.DEFERRED
         return Stop.DEFERRED if progress.next_due > self._clock.now() + self._plan.max_wait else None
 
     def _patience(self) -> float:
@@ -163,6 +165,8 @@ class Engine:
         if now < self._beat_at:
             return
         self._beat_at = now + BEAT_EVERY
+        if self._plan.leads and self._plan.max_pages is not None:
+            self._scheduler.count_helpers()
         if self._listeners:
             self._tell(self._status(now))
         for name in self._store.heartbeat():
@@ -361,7 +365,7 @@ class Engine:
             domain.login_state.shown(visit.entry.id)
             self._scheduler.pages += 1
             self._scheduler.records += _records_of(visit)
-        self._scheduler.spent += visit.exchange is not None or not isinstance(visit.outcome, Denied)
+        self._scheduler.count(visit)
         self._count_errors(visit)
         domain.stats.count(visit)
         self._throttling.react(domain, visit)

@@ -24,6 +24,7 @@ class Plan:
     """The settings that the loop obeys; see DESIGN 3.5 for their meaning and units.
 
     `token` is our product token in robots.txt; `sockets` how many idle connections may be kept open;
+    `leads`: the run is ours, and ends when neither we nor its helpers go on; max_pages counts theirs too.
     `group_of` names the politeness group of a domain, or none;
     `is_again`: the run is gone on with after its end, and asks those again that refused it.
     """
@@ -46,4 +47,5 @@ class Plan:
     sockets: int = 1000
     is_again: bool = False
     pages_per_domain: Mapping[str, int] = field(default_factory=dict)
+    leads: bool = False
     group_of: Callable[[str], str] = lambda domain: ""

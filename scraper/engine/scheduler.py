@@ -10,7 +10,7 @@ from scraper.engine.parse_limit import deadly
 from scraper.engine.plan import Plan
 from scraper.engine.robots_cache import RobotsCache, RobotsRules
 from scraper.http import caching
-from scraper.model import Denied, Entry, Known, Outcome, Unchanged, Visit
+from scraper.model import Deferred, Denied, Entry, Known, Outcome, Retry, Unchanged, Visit
 from scraper.ops.clock import Clock
 from scraper.spider.identity import request_of
 from scraper.store import Run, Store
@@ -53,13 +53,32 @@ class Scheduler:
         self.handed_out = 0
         self.pages = 0
         self.spent = 0
+        self._ended = 0
+        self._ended_before = store.progress(run).done if plan.leads and plan.max_pages is not None else 0
+        self._by_helpers = 0
         self.records = 0
 
     @property
     def has_room(self) -> bool:
         """Whether max_pages allows another request."""
         most = self._plan.max_pages
-        return most is None or self.spent + self.handed_out < most
+        return most is None or self.spent + self._by_helpers + self.handed_out < most
+
+    @property
+    def is_within_pages(self) -> bool:
+        """Whether max_pages is not reached yet."""
+        most = self._plan.max_pages
+        return most is None or self.spent + self._by_helpers < most
+
+    def count(self, visit: Visit) -> None:
+        """Count a visit against max_pages."""
+        self.spent += visit.exchange is not None or not isinstance(visit.outcome, Denied)
+        self._ended += not isinstance(visit.outcome, Retry | Deferred)
+
+    def count_helpers(self) -> None:
+        """Count what other workers of the run have ended, as far as it is settled."""
+        ended = self._store.progress(self._run).done - self._ended_before
+        self._by_helpers = max(self._by_helpers, ended - self._ended)
 
     def pending(self, domain: Domain) -> int:
         """How many URLs of a domain are still to be asked for, as far as known; never too few."""

@@ -238,6 +238,10 @@ class Store(Protocol):
         """Whether a live worker holds this run; those who only work on it do not count."""
         ...
 
+    def is_helped(self, run: Run) -> bool:
+        """Whether another live worker holds domains for this run."""
+        ...
+
     def prune(self, spider: str, keep: int) -> list[str]:
         """Forget all but the last `keep` runs and what only they need; the ids of the runs forgotten.
 

@@ -762,6 +762,20 @@ class TestRuns:
         one.close()
         assert not two.is_led(run)
 
+    def test_a_run_is_helped_while_another_worker_holds_domains_for_it(self, world: World) -> None:
+        one, two = world.worker("w1"), world.worker("w2")
+        run = one.start_run("news", "code")
+        one.add(run, [url("1"), url("1", "b.example")])
+        two.join_run(run.id)
+        assert one.lease(run, 1, FOREVER) and not one.is_helped(run)
+        (lease,) = two.lease(run, 1, FOREVER)
+        assert one.is_helped(run)
+        two.release([DomainUpdate(lease, 0.0)])
+        assert not one.is_helped(run)
+        assert two.lease(run, 1, FOREVER) and one.is_helped(run)
+        two.close()
+        assert not one.is_helped(run), "the dead help nobody"
+
     def test_a_paused_run_is_resumed_with_all_that_was_pending(self, world: World) -> None:
         store = world.worker("w1")
         run = store.start_run("news", "code")

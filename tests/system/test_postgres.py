@@ -7,7 +7,7 @@ import psycopg
 
 from tests.hosts import SPIDER, asked, check_whole, pages, spider, until
 from tests.project import Project
-from tests.site import Site
+from tests.site import Reply, Site
 
 
 class TestHelping:
@@ -37,6 +37,31 @@ class TestHelping:
         _, two, _ = started(1, 1, 0.0)
         ended = two.run("work", "shop", "--store", store)
         assert (ended.code, "no run of shop is under way" in ended.err) == (75, True), ended.text
+
+    def test_pages_of_helpers_count_against_max_pages(self, store, started) -> None:  # type: ignore[no-untyped-def]
+        one, two, sites = started(4, 60, 0.2)
+        helper = two.start("work", "--store", store, "--stay")
+        ended = one.run("run", "shop", "--store", store, "--max-pages", 60, "--json")
+        helper.signal(signal.SIGTERM)
+        assert helper.wait().code == 143
+        pages = sum(len(site.paths()) for site in sites)
+        assert ended.code == 0 and 60 <= pages <= 90, (pages, ended.text)
+
+    def test_a_run_that_left_its_own_domains_waits_for_its_helpers(self, store, started) -> None:  # type: ignore[no-untyped-def]
+        one, two, sites = started(4, 60, 0.2)
+        run = one.start("run", "shop", "--store", store, "--json")
+        until(lambda: all(len(site.arrivals) > 2 for site in sites))
+        helper = two.start("work", "--store", store)
+        until(lambda: len(asked(store, "SELECT DISTINCT owner FROM domains WHERE owner IS NOT NULL")) == 2)
+        mine = asked(store, "SELECT d.name FROM domains d JOIN runs r ON r.owner = d.owner")
+        for site in sites:
+            if (site.host,) in mine:
+                for n in range(60):
+                    site[f"/{n}"] = Reply(429, headers={"Retry-After": "3600"})
+        ended, helped = run.wait(), helper.wait()
+        assert (ended.code, helped.code) == (75, 0), f"{ended.text}{helped.text}"
+        whole = [site for site in sites if (site.host,) not in mine]
+        assert whole and all(len(set(site.paths())) == 61 for site in whole)
 
 
 class TestTable:

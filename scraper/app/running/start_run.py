@@ -290,7 +290,7 @@ def crawler_of(
         from scraper.app.running.worker_pool import Workers
 
         return Workers(prepared, rules, store, found, clock, listeners)
-    return compose(prepared, rules, store, found, clock, listeners)
+    return compose(prepared, rules, store, found, clock, listeners, leads=True)
 
 
 class _Guard:

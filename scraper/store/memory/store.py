@@ -171,6 +171,12 @@ class MemoryStore:
         self._reap()
         return run.number in self._data.held
 
+    def is_helped(self, run: Run) -> bool:
+        self._reap()
+        owners = {domain.owner for domain in self._data.domains.values()}
+        others = {name for name, at in self._data.workers.items() if at == run.number and name != self._me}
+        return bool(owners & others)
+
     def prune(self, spider: str, keep: int) -> list[str]:
         data, runs = self._data, self.runs(spider, limit=1_000_000)
         base = max((run.number for run in runs if run.is_accepted and run.is_whole), default=0)

@@ -178,6 +178,12 @@ class PostgresStore:
         row = self._database.row("SELECT owner FROM runs WHERE number = %s", (run.number,))
         return row is not None and row[0] is not None
 
+    def is_helped(self, run: Run) -> bool:
+        self._workers.reap()
+        sql = """SELECT 1 FROM workers w JOIN domains d ON d.owner = w.id
+            WHERE w.run = %s AND w.id <> %s LIMIT 1"""
+        return self._database.row(sql, (run.number, self._workers.me)) is not None
+
     def prune(self, spider: str, keep: int) -> list[str]:
         return self._database.write(lambda cursor: runs.prune(cursor, spider, keep))
 

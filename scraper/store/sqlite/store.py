@@ -181,6 +181,12 @@ class SqliteStore:
         row = self._database.row("SELECT owner FROM runs WHERE number = ?", run.number)
         return row is not None and row[0] is not None
 
+    def is_helped(self, run: Run) -> bool:
+        self._workers.reap_now()
+        sql = """SELECT 1 FROM workers w JOIN domains d ON d.owner = w.id
+            WHERE w.run = ? AND w.id <> ? LIMIT 1"""
+        return self._database.row(sql, run.number, self._workers.me) is not None
+
     def prune(self, spider: str, keep: int) -> list[str]:
         with self._database.write() as connection:
             return runs.prune(connection, spider, keep)
