@@ -23,7 +23,7 @@ from scraper.model import (
     Visit,
 )
 from scraper.store import MOST_REFUSED, Run
-from scraper.store.postgres.database import Cursor, columns, storable
+from scraper.store.postgres.database import Cursor, columns, integers, storable
 from scraper.store.postgres.frontier import (
     DENIED,
     DONE,
@@ -52,7 +52,11 @@ _KEEP = """UPDATE urls SET attempts = w.attempts, hops = w.hops, reason = w.reas
         AS w(id, attempts, hops, reason, seq) WHERE urls.id = w.id"""
 _DEFER = """UPDATE urls SET reason = w.reason
     FROM unnest(%s::bigint[], %s::text[]) AS w(id, reason) WHERE urls.id = w.id"""
-_PAGE = """INSERT INTO pages VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)
+_PAGE = """INSERT INTO pages SELECT w.url, w.version, w.run, w.checked, w.inputs, w.etag, w.last_modified,
+        w.fresh_until, w.body_hash, w.fetched_at, w.links::bigint[], w.facts, w.files
+    FROM unnest(%s::bigint[], %s::bigint[], %s::bigint[], %s::bigint[], %s::text[], %s::text[], %s::text[],
+        %s::float8[], %s::bytea[], %s::float8[], %s::text[], %s::text[], %s::text[]) AS w(url, version, run,
+        checked, inputs, etag, last_modified, fresh_until, body_hash, fetched_at, links, facts, files)
     ON CONFLICT (url) DO UPDATE SET version = excluded.version, run = excluded.run,
     checked = excluded.checked, inputs = excluded.inputs, etag = excluded.etag,
     last_modified = excluded.last_modified, fresh_until = excluded.fresh_until,
@@ -285,14 +289,14 @@ class Settlement:
             (
                 *(visit.entry.id, change.number(version), change.run, change.run, page.known.inputs),
                 *_validators(page.known),
-                list(dict.fromkeys(map(change.id, links))),
+                integers(dict.fromkeys(map(change.id, links))),
                 json.dumps(page.facts) if page.facts else "",
                 storable(page.known.files),
             )
             for visit, page, version, links in self._pages
         ]
         if pages:
-            self._cursor.executemany(_PAGE, pages)
+            execute(_PAGE, columns(pages, 13))
         rows = self._record_rows()
         while some := list(islice(rows, _AT_ONCE)):
             execute(_RECORDS, columns(some, 4))
