@@ -37,6 +37,9 @@ _KNOWN = {
     "http://purl.org/rss/1.0/modules/content/": "content",
 }
 _PREFIXES = frozenset(_KNOWN.values())
+_TYPES = frozenset(
+    f"application/{kind}" for kind in ("rss+xml", "atom+xml", "feed+json", "rdf+xml")
+)  # by which pages name feeds
 _ATOM = frozenset(("http://www.w3.org/2005/Atom", "http://purl.org/atom/ns#"))
 _XHTML = "{http://www.w3.org/1999/xhtml}div"
 _XML_BASE = "{http://www.w3.org/XML/1998/namespace}base"
@@ -88,6 +91,18 @@ def parse(body: bytes, url: str, content_type: str | None = None) -> Feed | None
     if text.startswith("{"):
         return _of_json(text, url)
     return _of_xml(text, url, is_cut) if text.startswith("<") else None
+
+
+def advertised(root: Any, base: str) -> list[str]:
+    """URLs of the feeds that a page names by its alternate links (HTML 4.6.7.1), each once."""
+    found: dict[str, None] = {}
+    for link in root.iter("link"):
+        kind = (link.get("type") or "").partition(";")[0].strip().lower()
+        rel = (link.get("rel") or "").lower().split()
+        if "feed" in rel or ("alternate" in rel and kind in _TYPES):
+            url = absolute(base, link.get("href") or "")
+            found |= {url: None} if url else {}
+    return list(found)
 
 
 # XML --------------------------------------------------------------------------------------------------------

@@ -34,7 +34,6 @@ _ABOUT_THE_SITE = frozenset(
         "Corporation",
     }
 )
-_FEED_TYPES = "application/rss+xml", "application/atom+xml", "application/feed+json", "application/rdf+xml"
 _NEXT = (
     "next page",
     "next",
@@ -141,7 +140,7 @@ def outline(page: Page) -> Outline:
         return Outline("feed" if is_feed else "sitemap")
     if "json" in page.headers.get("content-type", "").lower():
         return Outline("page", items=_json_items(page))
-    return Outline("page", find_block(page), _json_ld(page), _next_link(page), tuple(_feeds(page)))
+    return Outline("page", find_block(page), _json_ld(page), _next_link(page), _feeds(page))
 
 
 def _json_items(page: Page) -> JsonItems | None:
@@ -175,14 +174,8 @@ def _lists(value: Any, path: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...],
                 yield from _lists(inner, (*path, name))
 
 
-def _feeds(page: Page) -> Iterator[str]:
-    hrefs = [
-        link.attrib.get("href")
-        for link in page.css("link[rel~=alternate][href]")
-        if link.attrib.get("type", "").strip().lower() in _FEED_TYPES
-    ]
-    urls = dict.fromkeys(absolute(page.base, hrefs))
-    yield from [url for url in urls if len(url) <= LONGEST_URL][:3]
+def _feeds(page: Page) -> tuple[str, ...]:
+    return tuple(url for url in feed.advertised(page.tree, page.base) if len(url) <= LONGEST_URL)[:3]
 
 
 def _json_ld(page: Page) -> JsonLd | None:

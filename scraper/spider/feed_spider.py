@@ -10,9 +10,6 @@ from scraper.parsing.feed import Entry
 from scraper.parsing.page import Page
 from scraper.spider import Spider, each
 
-_TYPES = "application/rss+xml", "application/atom+xml", "application/feed+json", "application/rdf+xml"
-_ADVERTISED = ",".join(f"link[rel~=alternate][type='{kind}']" for kind in _TYPES)
-
 
 class FeedSpider(Spider):
     """Reads feeds (RSS, Atom, JSON Feed): each entry is a record.
@@ -31,10 +28,10 @@ class FeedSpider(Spider):
         """What `parse_entry` makes of each entry of a feed; of a page, the feed that it names first."""
         found = feed.parse(page.content, page.url, page.headers.get("content-type"))
         if found is None:
-            links = page.css(_ADVERTISED)[:1]
-            if not links:
+            named = feed.advertised(page.tree, page.base)
+            if not named:
                 raise Drop("it is no feed, and names none")
-            yield page.follow(links[0], self.parse_feed)
+            yield Request(named[0], self.parse_feed)
             return
         for entry in found.entries:
             yield from each(self.parse_entry(entry), "parse_entry")

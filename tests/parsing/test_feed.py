@@ -2,7 +2,8 @@ import json
 
 import pytest
 
-from scraper.parsing.feed import Enclosure, Entry, Feed, parse
+from scraper.parsing.feed import Enclosure, Entry, Feed, advertised, parse
+from scraper.parsing.tree import parse_html
 
 URL = "https://a.example/blog/feed"
 SPACES = (
@@ -155,3 +156,11 @@ def test_a_broken_feed_is_read_as_far_as_it_goes_and_nothing_else_is_loaded() ->
 
 def test_an_empty_feed_is_a_feed() -> None:
     assert parse(b"<rss><channel/></rss>", URL) == Feed()
+
+
+def test_a_page_names_its_feeds_in_any_case_and_with_parameters() -> None:
+    markup = (
+        '<LINK REL="Alternate" TYPE="application/RSS+XML; charset=utf-8" HREF="/a"><link rel="feed" href="b">'
+        '<link rel="alternate" type="application/atom+xml"><link rel="alternate" type="text/html" href="/c">'
+    )
+    assert advertised(parse_html(markup)[0], URL) == ["https://a.example/a", "https://a.example/blog/b"]
