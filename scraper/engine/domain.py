@@ -26,7 +26,7 @@ class Doubt:
 
     `limit`: what it teaches if the pace was meant; `reason`: how the site refused; `url`: the one that was
     refused, by its id, 0 if only the control is to be asked for; `rest`: seconds before the control, and
-    once more before the URL. `control`: the URL of the control; `is_passed`: it has passed.
+    half of them before the URL. `control`: the URL of the control; `is_passed`: it has passed.
     """
 
     limit: Limit

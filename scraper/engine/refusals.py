@@ -2,8 +2,8 @@
 
 Which it was is found out by an experiment, see `Doubt`: the domain rests, then a page that has passed before,
 the control, is asked for. If it is refused too, our pace is meant, and no page. If it passes, the domain
-rests once more, and the URL itself is asked for again: it passes where the pace was meant, else the page is.
-No URL is given up before that is known.
+rests half as long, and the URL itself is asked for again: it passes where the pace was meant, else the page
+is. No URL is given up before that is known.
 """
 
 from dataclasses import replace
@@ -79,7 +79,7 @@ class Refusals:
             seen.doubt = replace(doubt, is_passed=True)
             # A bucket that had a token for the control may have none for the URL yet.
             reason = f"{doubt.reason}, which may mean our pace"
-            domain.state = throttle.rest(domain.state, now + doubt.rest, reason)
+            domain.state = throttle.rest(domain.state, now + doubt.rest / 2, reason)
         else:
             seen.doubt, seen.look_at = None, 2 * seen.in_row
 
@@ -181,7 +181,13 @@ class Refusals:
         # The first of some errors may be an accident, and those that come at any pace say nothing of it.
         is_sure = reason == FORBIDDEN or limit.lessons == 1
         taught, rest = learned.refused(
-            limit, now, None, domain.pace.delay, max_delay, is_sure=is_sure, longest=MINUTE
+            limit,
+            now,
+            None,
+            domain.pace.delay,
+            max_delay,
+            is_sure=is_sure,
+            longest=min(MINUTE, self._plan.max_wait),
         )
         if limit.in_row and not seen.passes:
             # Refused after a long rest, as the first of a run: nothing is left that could be a control.

@@ -95,6 +95,12 @@ def test_pages_that_fail_by_themselves_slow_nothing_down(status: int, bad: list[
 
 
 @pytest.mark.parametrize("status", [403, 500, 503])
+def test_a_run_that_hardly_waits_still_tells_a_page_from_the_pace(status: int) -> None:
+    result = crawl(Walk, _site(**{"15": status}), max_wait=10)
+    assert (result.stop, set(result.failed)) == (Stop.DONE, {A + "15"})
+
+
+@pytest.mark.parametrize("status", [403, 500, 503])
 def test_an_error_that_passes_when_asked_again_loses_nothing(status: int) -> None:
     result = crawl(Walk, _site(**{"15": [status, links()]}))
     assert (len(result.pages), result.failed) == (31, {})
