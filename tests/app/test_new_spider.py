@@ -159,10 +159,19 @@ def test_what_a_page_says_is_never_code(evil: str) -> None:
     nodes = list(ast.walk(ast.parse(found.source)))
     names = {node.id for node in nodes if isinstance(node, ast.Name)}
     assert names <= set(
-        "Iterator Page Spider block page item isinstance dict entry thing object start_urls key feeds".split()
+        "Iterator Page Spider block page href item isinstance dict entry thing object start_urls key"
+        " feeds".split()
     )
     calls = {ast.unparse(node.func).rpartition(".")[2] for node in nodes if isinstance(node, ast.Call)}
     assert calls <= set("isinstance css xpath get getall urljoin follow_all".split())
+
+
+def test_a_block_without_a_link_has_no_address(tmp_path: Path) -> None:
+    body = page(
+        "<ul>" + "".join(f'<li><a href="/{n}">Name {n}</a> of it</li>' for n in range(5)) + "<li>Old one</ul>"
+    )
+    found = crawl(made(tmp_path, draft("Made", page_of(body)).source), FakeWeb({URL: body}))
+    assert [record["url"] for record in found.records] == [*(f"{URL}{n}" for n in range(5)), None]
 
 
 def test_a_literal_is_read_as_what_it_stands_for() -> None:

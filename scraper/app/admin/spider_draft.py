@@ -138,7 +138,8 @@ def _expression(field: Field) -> str:
         case "texts":
             return f'{found}.xpath("normalize-space()").getall()'
         case "url":
-            return f'page.urljoin({found}.get(""))'
+            # What has no link has no address: that of the page would be a wrong one.
+            return f"page.urljoin(href) if (href := {found}.get()) else None"
         case _:
             return f"{found}.get()"
 
@@ -231,7 +232,7 @@ def _values(page: Page, block: Any, fields: Sequence[Field]) -> dict[str, Any]:
         if field.form == "text" and not field.is_xpath:
             selected = selected.xpath("normalize-space()")
         if field.form == "url":
-            found[field.name] = page.urljoin(selected.get(""))
+            found[field.name] = page.urljoin(href) if (href := selected.get()) else None
         elif field.form != "texts":
             found[field.name] = selected.get()
     return found
