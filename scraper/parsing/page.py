@@ -374,7 +374,11 @@ class Page:
         return None
 
     def urljoin(self, href: str) -> str:
-        """`href` as an absolute URL, seen from this page."""
+        """`href` as an absolute URL, seen from this page; SpiderError for what is none."""
+        if not isinstance(href, str):
+            raise SpiderError(
+                f"urljoin() got {hrefs.name_of(href)}, which is no link", "ask first whether the page has it"
+            )
         url = join(self.base, href)
         if url is None:
             raise SpiderError(f"{href[:200]!r} is no URL")

@@ -268,6 +268,8 @@ def test_follow_all_of_something_else_says_what_it_takes(target: Any) -> None:
 def test_urljoin_of_no_url_is_an_error() -> None:
     with pytest.raises(SpiderError, match="is no URL"):
         page("").urljoin("http://[")
+    with pytest.raises(SpiderError, match=r"urljoin\(\) got None"):
+        page("<p>").urljoin(page("<p>").css("a::attr(href)").get())
 
 
 def test_robots_directives_of_header_and_document_are_summed() -> None:
