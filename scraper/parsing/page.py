@@ -188,20 +188,28 @@ class Page:
     def json(self, path: str = "") -> Any:
         """The body as JSON (UTF-8 unless it says otherwise); ValueError where it is none.
 
-        `path`: of a page, the JSON of the script with that id, or of the variable that a script sets, and
-        what the rest of the path leads to: `page.json("__NEXT_DATA__.props.pageProps")`.
+        `path`: what it leads to in the body, `page.json("data.items.0")`; of any other page, the JSON of the
+        script with that id, or of the variable that a script sets, and what the rest of the path leads to:
+        `page.json("__NEXT_DATA__.props.pageProps")`.
         """
-        if path:
-            # Imported on first use, as are tables: few spiders need them.
-            from scraper.parsing.script_json import json_in_scripts
+        if not path:
+            return self._json()
+        # Imported on first use, as are tables: few spiders need them.
+        from scraper.parsing.script_json import json_in_scripts, walk
 
-            return json_in_scripts(self.tree, path)
-        if "charset" not in self._content_type():
-            try:
-                return json.loads(self.content)
-            except UnicodeDecodeError:
-                pass
-        return json.loads(self.text)
+        is_json = "json" in self._content_type()
+        return walk(self._json(), path, path) if is_json else json_in_scripts(self.tree, path)
+
+    def _json(self) -> Any:
+        try:
+            if "charset" not in self._content_type():
+                try:
+                    return json.loads(self.content)
+                except UnicodeDecodeError:
+                    pass
+            return json.loads(self.text)
+        except RecursionError:
+            raise ValueError("the JSON is nested too deep") from None
 
     def css(self, query: str) -> SelectorList[Selector]:
         """Selectors of what a CSS query finds; `::text` and `::attr(name)` give strings."""

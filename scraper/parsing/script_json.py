@@ -45,7 +45,7 @@ def json_in_scripts(root: Any, path: str) -> Any:
     nothing: list[Any] = []
     for read, text, name, rest in _places(scripts, wanted):
         try:
-            value = _walk(read(text), rest, path)
+            value = walk(read(text), rest, path)
         except _None:
             why = why or SpiderError(f"{name} is no value that can be read without running its script")
         except SpiderError as error:
@@ -136,7 +136,8 @@ def _unwrapped(text: str, by: str | None) -> str:
     return unquote(text) if by else text
 
 
-def _walk(value: Any, rest: str, path: str) -> Any:
+def walk(value: Any, rest: str, path: str) -> Any:
+    """What the rest of a path leads to in a value; SpiderError where it leads nowhere."""
     steps = rest.split(".") if rest else []
     while steps:
         step = steps.pop(0)

@@ -70,6 +70,15 @@ def test_json_in_scripts_is_found_by_id_or_variable(markup: str, path: str, valu
     assert page(markup).json(path) == value
 
 
+def test_a_path_leads_into_a_json_body_too() -> None:
+    got = page('{"data": {"items": [{"a.b": 1}]}}', kind="application/vnd.api+json")
+    assert got.json("data.items.0.a.b") == 1
+    with pytest.raises(SpiderError, match=r"data\.x has no 'x'"):
+        got.json("data.x")
+    with pytest.raises(ValueError, match="nested too deep"):
+        page("[" * 100_000, kind="application/json").json()
+
+
 def test_json_that_is_not_there_says_what_is() -> None:
     got = page('<script id="data" type="application/json">{"a": {"b": 1}}</script>')
     with pytest.raises(SpiderError, match=r"no script has the id 'x'"):
