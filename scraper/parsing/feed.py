@@ -35,6 +35,7 @@ _KNOWN = {
     "http://purl.org/dc/elements/1.1/": "dc",
     "http://purl.org/dc/terms/": "dcterms",
     "http://purl.org/rss/1.0/modules/content/": "content",
+    "http://search.yahoo.com/mrss/": "media",
 }
 _PREFIXES = frozenset(_KNOWN.values())
 _TYPES = frozenset(
@@ -260,10 +261,15 @@ def _categories(children: _Children) -> Iterator[str]:
 
 def _enclosures(children: _Children, base: str) -> Iterator[Enclosure]:
     links = (link for link in children.get("link", ()) if link.get("rel") == "enclosure")
-    for element in (*children.get("enclosure", ()), *links):
+    groups = (_children(group) for group in children.get("media:group", ()))
+    media = [one for part in (children, *groups) for one in part.get("media:content", ())]
+    seen: set[str] = set()
+    for element in (*children.get("enclosure", ()), *links, *media):
         url = absolute(_base(element, base), element.get("url") or element.get("href") or "")
-        if url:
-            yield Enclosure(url, element.get("type"), _whole(element.get("length")))
+        if url and url not in seen:
+            seen.add(url)
+            size = element.get("length") or element.get("fileSize")
+            yield Enclosure(url, element.get("type"), _whole(size))
 
 
 def _whole(value: Any) -> int | None:

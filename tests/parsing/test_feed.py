@@ -25,7 +25,8 @@ def test_rss_2_with_the_vocabularies_that_come_with_it() -> None:
         "<pubDate>Sat, 07 Sep 2002 02:00:01 +0200</pubDate><dc:creator>Ann</dc:creator>"
         "<category>food</category><category>food</category><description>Short</description>"
         "<content:encoded><![CDATA[<p>Long</p>]]></content:encoded>"
-        "<enclosure url='/1.mp3' type='audio/mpeg' length='12'/></item>"
+        "<enclosure url='/1.mp3' type='audio/mpeg' length='12'/><media:content url='/1.mp3'/>"
+        "<media:group><media:content url='/1.jpg' type='image/jpeg' fileSize='3'/></media:group></item>"
     )
     assert entries(f"<rss version='2.0' {SPACES}><channel><title>T</title>{item}</channel></rss>") == (
         Entry(
@@ -37,7 +38,10 @@ def test_rss_2_with_the_vocabularies_that_come_with_it() -> None:
             authors=("Ann",),
             published="2002-09-07T00:00:01Z",
             categories=("food",),
-            enclosures=(Enclosure("https://a.example/1.mp3", "audio/mpeg", 12),),
+            enclosures=(
+                Enclosure("https://a.example/1.mp3", "audio/mpeg", 12),
+                Enclosure("https://a.example/1.jpg", "image/jpeg", 3),
+            ),
         ),
     )
 
