@@ -17,8 +17,8 @@ from scraper.app.running.from_python import RunResult
 from scraper.http.session import DomainSession
 from scraper.model import Headers, Response
 from scraper.parsing import fields
-from scraper.parsing.feed import Entry
 from scraper.parsing.feed import parse as read_feed
+from scraper.parsing.feed_entries import Entry
 from scraper.parsing.forms import Form
 from scraper.parsing.sitemap import Listed, Sitemap
 from scraper.parsing.sitemap import parse as read_sitemap

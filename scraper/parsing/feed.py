@@ -4,22 +4,28 @@ Read as leniently as sitemaps are, and bounded as they are: no entity, no includ
 """
 
 import html
-import json
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import replace
-from datetime import UTC, datetime
 from typing import Any
 
 from lxml import etree
 
-from scraper.frozen import frozen
 from scraper.parsing.encoding import decode, encoding_of
-from scraper.parsing.sitemap import Cut, absolute, moment, name_of, text_of, units, unpacked
+from scraper.parsing.feed_entries import (
+    MOST_ENTRIES,
+    Enclosure,
+    Entry,
+    Feed,
+    date_of,
+    unique,
+    whole,
+    with_authors,
+)
+from scraper.parsing.json_feed import parse_json
+from scraper.parsing.sitemap import Cut, absolute, name_of, text_of, units, unpacked
 from scraper.parsing.tree import parse_html
 from scraper.urls import join
 
-_MOST_ENTRIES = 50_000
 _FEEDS = frozenset(("rss", "rdf", "feed"))
 _ENTRIES = frozenset(("item", "entry"))
 _OF_FEEDS = _FEEDS | _ENTRIES | {"link", "author"}
@@ -48,49 +54,12 @@ _XML_BASE = "{http://www.w3.org/XML/1998/namespace}base"
 _Children = dict[str, list[etree._Element]]
 
 
-@frozen
-class Enclosure:
-    """A file that belongs to an entry; `length` in bytes."""
-
-    url: str
-    type: str | None = None
-    length: int | None = None
-
-
-@frozen
-class Entry:
-    """One entry of a feed. `summary` and `content` as written, often HTML; `title` is text.
-
-    `published` and `updated`: ISO 8601 in UTC.
-    """
-
-    id: str
-    url: str | None = None
-    title: str | None = None
-    summary: str | None = None
-    content: str | None = None
-    authors: tuple[str, ...] = ()
-    published: str | None = None
-    updated: str | None = None
-    categories: tuple[str, ...] = ()
-    enclosures: tuple[Enclosure, ...] = ()
-
-
-@frozen
-class Feed:
-    """What a feed has. `next_url`: its older entries (RFC 5005, JSON Feed); `is_cut`: there is more of it."""
-
-    entries: tuple[Entry, ...] = ()
-    next_url: str | None = None
-    is_cut: bool = False
-
-
 def parse(body: bytes, url: str, content_type: str | None = None) -> Feed | None:
     """Read a feed that came from `url`; None for what is none."""
     body, is_cut = unpacked(body)
     text = decode(body, encoding_of(body, content_type)).lstrip("\ufeff\u200b \t\r\n")
     if text.startswith("{"):
-        return _of_json(text, url)
+        return parse_json(text, url)
     return _of_xml(text, url, is_cut) if text.startswith("<") else None
 
 
@@ -119,18 +88,12 @@ def _of_xml(text: str, url: str, is_cut: bool) -> Feed | None:
             elif name == "author":
                 authors += _people([element])
             elif name in _ENTRIES and (entry := _entry(element, base)) is not None:
-                if len(entries) >= _MOST_ENTRIES:
+                if len(entries) >= MOST_ENTRIES:
                     raise Cut
                 entries.append(entry)
     except Cut:
         is_cut = True
-    return Feed(_by(entries, authors), next_url, is_cut) if is_feed else None
-
-
-def _by(entries: Iterable[Entry], authors: Iterable[str | None]) -> tuple[Entry, ...]:
-    """Entries that name no author are the feed's (RFC 4287 4.2.1, JSON Feed 1.1)."""
-    known = _unique(authors)
-    return tuple(one if one.authors or not known else replace(one, authors=known) for one in entries)
+    return Feed(with_authors(entries, authors), next_url, is_cut) if is_feed else None
 
 
 def _next(link: etree._Element, base: str) -> str | None:
@@ -151,10 +114,10 @@ def _entry(unit: etree._Element, base: str) -> Entry | None:
         title=_title(children),
         summary=_markup(children, "summary", "description"),
         content=_markup(children, "content", "content:encoded"),
-        authors=_unique(_authors(children)),
-        published=_date(_first(children, "published", "pubdate", "issued", "dc:date", "created")),
-        updated=_date(_first(children, "updated", "modified", "dcterms:modified")),
-        categories=_unique(_categories(children)),
+        authors=unique(_authors(children)),
+        published=date_of(_first(children, "published", "pubdate", "issued", "dc:date", "created")),
+        updated=date_of(_first(children, "updated", "modified", "dcterms:modified")),
+        categories=unique(_categories(children)),
         enclosures=tuple(_enclosures(children, base)),
     )
 
@@ -269,80 +232,4 @@ def _enclosures(children: _Children, base: str) -> Iterator[Enclosure]:
         if url and url not in seen:
             seen.add(url)
             size = element.get("length") or element.get("fileSize")
-            yield Enclosure(url, element.get("type"), _whole(size))
-
-
-def _whole(value: Any) -> int | None:
-    """A number of bytes; None for what is none. Feeds write 0 where they do not know."""
-    text = str(value)[:20]
-    return int(text) or None if text.isascii() and text.isdecimal() else None
-
-
-def _date(text: str | None) -> str | None:
-    seconds = moment(text) if text else None
-    try:
-        when = datetime.fromtimestamp(seconds, UTC) if seconds is not None else None
-    except (ValueError, OverflowError, OSError):
-        return None
-    return when.isoformat(timespec="seconds").replace("+00:00", "Z") if when else None
-
-
-# JSON Feed --------------------------------------------------------------------------------------------------
-def _of_json(text: str, url: str) -> Feed | None:
-    try:
-        feed = json.loads(text)
-    except (ValueError, RecursionError):
-        return None
-    if not isinstance(feed, dict) or "jsonfeed.org/version/" not in str(feed.get("version"))[:100]:
-        return None
-    items = [one for one in _list(feed.get("items")) if isinstance(one, dict)]
-    entries = filter(None, (_item(one, url) for one in items[:_MOST_ENTRIES]))
-    next_url = absolute(url, _text(feed.get("next_url")) or "")
-    return Feed(_by(entries, _names(feed)), next_url, len(items) > _MOST_ENTRIES)
-
-
-def _item(item: dict[str, Any], base: str) -> Entry | None:
-    said = {name: _text(value) for name, value in item.items()}
-    url = absolute(base, said.get("url") or said.get("external_url") or "")
-    identity = said.get("id") or url
-    if not identity:
-        return None
-    title = said.get("title")
-    return Entry(
-        id=identity,
-        url=url,
-        title=html.unescape(title) if title else None,  # it is text, and some generators escape it
-        summary=said.get("summary"),
-        content=said.get("content_html") or said.get("content_text"),
-        authors=_unique(_names(item)),
-        published=_date(said.get("date_published")),
-        updated=_date(said.get("date_modified")),
-        categories=_unique(map(_text, _list(item.get("tags")))),
-        enclosures=tuple(_attachments(item, base)),
-    )
-
-
-def _names(of: dict[str, Any]) -> list[str | None]:
-    people = [*_list(of.get("authors")), of.get("author")]  # the latter of version 1.0
-    return [_text(person.get("name")) for person in people if isinstance(person, dict)]
-
-
-def _unique(texts: Iterable[str | None]) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(filter(None, texts)))
-
-
-def _attachments(item: dict[str, Any], base: str) -> Iterator[Enclosure]:
-    for one in _list(item.get("attachments")):
-        url = absolute(base, _text(one.get("url")) or "") if isinstance(one, dict) else None
-        if url:
-            yield Enclosure(url, _text(one.get("mime_type")), _whole(one.get("size_in_bytes")))
-
-
-def _list(value: Any) -> list[Any]:
-    return value if isinstance(value, list) else []
-
-
-def _text(value: Any) -> str | None:
-    """A value as text: ids are written as numbers, too."""
-    is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    return str(value) if is_number else value if isinstance(value, str) and value else None
+            yield Enclosure(url, element.get("type"), whole(size))

@@ -6,7 +6,7 @@ from typing import Any
 from scraper.errors import Drop
 from scraper.model import Request
 from scraper.parsing import feed
-from scraper.parsing.feed import Entry
+from scraper.parsing.feed_entries import Entry
 from scraper.parsing.page import Page
 from scraper.spider import Spider, each
 

@@ -2,7 +2,8 @@ import json
 
 import pytest
 
-from scraper.parsing.feed import Enclosure, Entry, Feed, advertised, parse
+from scraper.parsing.feed import advertised, parse
+from scraper.parsing.feed_entries import Enclosure, Entry, Feed
 from scraper.parsing.tree import parse_html
 
 URL = "https://a.example/blog/feed"
