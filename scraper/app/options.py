@@ -204,18 +204,21 @@ def _refuse_twins(outputs: Sequence[str]) -> None:
             raise UsageError(f"-o names {shown(outputs[n])} twice", "one of them would overwrite the other")
 
 
-def open_store(data: Path, url: str | None = None, *, is_shared: bool = False) -> Store:
+def open_store(
+    data: Path, url: str | None = None, *, is_shared: bool = False, is_light: bool = False
+) -> Store:
     """The store of a project: SQLite in the data folder, unless a URL names another or a PostgreSQL server.
 
-    `is_shared`: its files are for the folder's group too.
+    `is_shared`: its files are for the folder's group too. `is_light`: it is read now and then, with little
+    memory.
     """
     # Imported here: commands that only read files start without a database.
     from scraper.store.sqlite.store import SqliteStore
 
     if url is None:
-        return SqliteStore(data / "scraper.db", is_shared=is_shared)
+        return SqliteStore(data / "scraper.db", is_shared=is_shared, is_light=is_light)
     if url.startswith("sqlite:///"):
-        return SqliteStore(Path(url.removeprefix("sqlite:///")), is_shared=is_shared)
+        return SqliteStore(Path(url.removeprefix("sqlite:///")), is_shared=is_shared, is_light=is_light)
     if url.startswith(("postgresql://", "postgres://")):
         if importlib.util.find_spec("psycopg") is None:
             raise UsageError("a store on PostgreSQL needs psycopg", "pip install 'scraper[postgres]'")

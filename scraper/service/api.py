@@ -1,7 +1,7 @@
 """The operations on spiders, runs and records."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict
 from typing import Any
 
@@ -10,7 +10,7 @@ from starlette.responses import FileResponse, Response
 from scraper.app.admin.audit import audit
 from scraper.app.admin.new_spider import check_url
 from scraper.app.one_url.explain import Asker, answer_to, explain
-from scraper.app.project import runs_of, state_of
+from scraper.app.project import NO_SPIDERS, runs_of, state_of
 from scraper.app.running.end_run import last_of_each
 from scraper.errors import ScraperError, UsageError
 from scraper.frozen import frozen
@@ -60,6 +60,7 @@ class Api:
     runs: Runs
     events: Events
     settings: Settings
+    more_metrics: Callable[[], Iterable[str]] = tuple
 
     # spiders and runs ---------------------------------------------------------------------------------
     async def list_spiders(self, call: Call) -> Response:
@@ -183,7 +184,10 @@ class Api:
     async def show_metrics(self, call: Call) -> Response:
         """What Prometheus asks for."""
         last = await self.reader.call(last_of_each)
-        return Response(metrics.render(last), media_type=metrics.MEDIA_TYPE)
+        running = await self.reader.call(running_now)
+        own = [*metrics.head("runs_running", "Runs under way."), metrics.series("runs_running", running)]
+        lines = "".join(f"{line}\n" for line in [*own, *self.more_metrics()])
+        return Response(metrics.render(last) + lines, media_type=metrics.MEDIA_TYPE)
 
     def operations(self) -> list[Operation]:
         """All that can be asked of runs and records."""
@@ -266,6 +270,12 @@ def runs_listed(store: Store, spider: str | None, limit: int) -> list[dict[str, 
     """Runs in few words."""
     found = (facts(store, run) for run in runs_of(store, spider, limit))
     return [{name: one[name] for name in _IN_LISTS if name in one} for one in found]
+
+
+def running_now(store: Store) -> int:
+    """How many runs are under way."""
+    known = (run for run in store.runs(None, 200) if run.spider not in NO_SPIDERS)
+    return sum(run.state == "running" and store.is_led(run) for run in known)
 
 
 def done_of(store: Store, run: Run) -> tuple[int, int]:

@@ -56,7 +56,7 @@ class Events:
         if self._streams >= MOST_STREAMS:
             raise Problem(
                 503, f"{MOST_STREAMS} streams are open already", "close one, or ask again later",
-                headers={"Retry-After": "30"},
+                headers={"Retry-After": "30", "Connection": "close"},
             )  # fmt: skip
         offset = int(last_id) if last_id.isascii() and last_id.isdigit() and len(last_id) < 16 else -1
         self._streams += 1

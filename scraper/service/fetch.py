@@ -2,9 +2,10 @@
 
 import asyncio
 import json
+import math
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from http import HTTPStatus
 from urllib.parse import quote
 
@@ -18,6 +19,7 @@ from scraper.model import Request
 from scraper.ops.clock import SystemClock
 from scraper.parsing.encoding import decode, encoding_of
 from scraper.parsing.page import Page
+from scraper.runs.metrics import head, series
 from scraper.service.access import Caller
 from scraper.service.api import check_address
 from scraper.service.fetching import Cached, Fetches, too_long
@@ -92,7 +94,8 @@ class FetchApi:
         self._wall = wall
         self._cache = Cache()
         self._parsing = asyncio.Semaphore(2)
-        self.served = {"fetched": 0, "cached": 0, "refused": 0}
+        self._served = {"fetched": 0, "cached": 0, "refused": 0}
+        self._waited = 0.0
 
     def operations(self) -> list[Operation]:
         """`/fetch`, for the table."""
@@ -124,7 +127,8 @@ class FetchApi:
         """Answer one call."""
         query = call.query
         got = await self.page(call.caller, query["url"], query["max_age"], query["timeout"])
-        self.served["fetched" if got.age is None else "cached"] += 1
+        self._served["fetched" if got.age is None else "cached"] += 1
+        self._waited += got.waited
         wanted = call.query["format"]
         assert got.step.response is not None
         if wanted == "html":
@@ -141,13 +145,29 @@ class FetchApi:
         try:
             return await self._fetched(caller, given, url, max_age, timeout)
         except Problem:
-            self.served["refused"] += 1
+            self._served["refused"] += 1
             raise
 
     async def rendered(self, got: Got, wanted: str) -> Response:
         """A page as text, markdown or json."""
         async with self._parsing:
             return await asyncio.to_thread(_RENDERED[wanted], got)
+
+    def metrics(self) -> Iterator[str]:
+        """What was fetched since the service began, for Prometheus."""
+        yield from head("fetch_calls_total", "Calls of /fetch by what came of them.", "counter")
+        yield from (series("fetch_calls_total", n, outcome=name) for name, n in self._served.items())
+        yield from head("fetch_wait_seconds_total", "Seconds that callers waited for their turn.", "counter")
+        yield series("fetch_wait_seconds_total", round(self._waited, 3))
+        counts = self._fetches.counts()
+        yield from head("fetch_requests_total", "Requests sent for callers.", "counter")
+        yield from (series("fetch_requests_total", one.requests, domain=name) for name, one in counts.items())
+        yield from head("fetch_refusals_total", "Answers that were refusals.", "counter")
+        yield from (series("fetch_refusals_total", one.refusals, domain=name) for name, one in counts.items())
+        yield from head("fetch_min_gap_seconds", "Smallest gap between two requests for callers.")
+        for name, one in counts.items():
+            if math.isfinite(one.min_gap):
+                yield series("fetch_min_gap_seconds", round(one.min_gap, 6), domain=name)
 
     def _known(self, caller: Caller, given: str, max_age: float) -> Got | None:
         now = self._wall()

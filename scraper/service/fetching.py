@@ -5,12 +5,13 @@ something to fetch, and so are the leases: a run that waits for a domain gets it
 """
 
 import asyncio
+import math
 import threading
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, cast
 
 from scraper import settings as settings_of
@@ -31,6 +32,7 @@ IDLE = 10.0  # seconds that a domain is kept when nobody asks for it
 BEAT_EVERY = 1.0
 REST = 30.0  # seconds without any domain after which we leave the store
 LEAST_RETRY = 1
+MOST_COUNTED = 1_000  # domains
 
 
 @frozen
@@ -55,6 +57,16 @@ class Job:
     def is_wanted(self) -> bool:
         """Whether somebody still waits."""
         return not self.is_left
+
+
+@dataclass(slots=True)
+class Counts:
+    """What was asked of a domain. `min_gap`: the smallest distance of two requests (s), else infinite."""
+
+    requests: int = 0
+    refusals: int = 0
+    min_gap: float = math.inf
+    seen: int = 0
 
 
 class Queue:
@@ -156,7 +168,7 @@ class _StoreThread:
 
 
 class Fetches:
-    """Gets single hops for callers. `counts`: requests, refusals and the like, by domain, for metrics."""
+    """Gets single hops for callers."""
 
     def __init__(self, open_store: Callable[[], Store], settings: Settings) -> None:
         self._open_store = open_store
@@ -170,6 +182,7 @@ class Fetches:
         self._run: Run | None = None
         self._wake = threading.Event()
         self._is_ending = False
+        self._counts: dict[str, Counts] = {}
         self.clock = SystemClock(0.0)
 
     async def open(self) -> None:
@@ -300,12 +313,29 @@ class Fetches:
             probe.release(lambda name: self._queue_of(name) == queue.name)
             if (name := domain_of(job.url)) in probe.held:
                 queue.due, queue.rule = probe.next_slot(name)
+                self._count(name, *probe.sends(name), bool(step.blocked))
         except BaseException as error:
             job.answer.set_exception(error)
             if isinstance(error, StoreError) or not isinstance(error, Exception):
                 raise  # what we hold may be another's: begin anew
             return
         job.answer.set_result(step)
+
+    def _count(self, name: str, sends: int, min_gap: float, is_blocked: bool) -> None:
+        with self._lock:
+            if name not in self._counts and len(self._counts) >= MOST_COUNTED:
+                return
+            counts = self._counts.setdefault(name, Counts())
+            # A domain that was given back and taken again begins to count anew.
+            counts.requests += sends - counts.seen if sends >= counts.seen else sends
+            counts.seen = sends
+            counts.min_gap = min(counts.min_gap, min_gap)
+            counts.refusals += is_blocked
+
+    def counts(self) -> dict[str, Counts]:
+        """What was asked of each domain since the service began."""
+        with self._lock:
+            return {name: replace(counts) for name, counts in sorted(self._counts.items())}
 
     def close(self) -> None:
         """Give all domains back with their clocks."""

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import resource
 import socket
 from collections.abc import Callable
 from typing import Any
@@ -12,6 +13,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from scraper.errors import UsageError
 
 MOST_CONNECTIONS = 2_000
+OTHER_FILES = 1_000  # of the store, of fetches, of runs that begin
 REQUEST_TIME = 20.0  # seconds from the first byte of a connection to the end of a request's head
 KEEP_ALIVE = 15
 BACKLOG = 1024
@@ -101,6 +103,15 @@ def listen(host: str, port: int) -> socket.socket:
     return opened
 
 
+def allow_files() -> None:
+    """Let ourselves have as many connections as we take, where the system does."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = MOST_CONNECTIONS + OTHER_FILES
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        most = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
+
+
 def serve(app: Any, opened: socket.socket, ending: Callable[[], None]) -> int:
     """Serve until a signal ends it; the exit code, 128 + the signal."""
     config = uvicorn.Config(
@@ -116,6 +127,7 @@ def serve(app: Any, opened: socket.socket, ending: Callable[[], None]) -> int:
         timeout_graceful_shutdown=DRAIN,
         backlog=BACKLOG,
     )
+    allow_files()
     server = Server(config, ending)
     try:
         server.run(sockets=[opened])

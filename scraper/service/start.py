@@ -57,14 +57,16 @@ class Service:
         self.fetches = Fetches(self.open_store, options.settings)
         self.fetch = FetchApi(self.fetches, Quotas(self.reader, wall), wall)
         self.gate = Gate(self.reader, access)
-        self._api = Api(self.reader, self.project, self.runs, self.events, options.settings)
+        self._api = Api(
+            self.reader, self.project, self.runs, self.events, options.settings, self.fetch.metrics
+        )
         self._pages: Pages | None = None
         self._mcp: Any = None
 
     def open_store(self) -> Store:
         """A store of its own for the thread that calls."""
         settings = self.options.settings
-        return open_store(self.options.data, settings.store, is_shared=settings.share)
+        return open_store(self.options.data, settings.store, is_shared=settings.share, is_light=True)
 
     def application(self) -> Starlette:
         """The ASGI application."""

@@ -255,3 +255,17 @@ def test_the_command_and_the_service_fetch_side_by_side(served: Served, shop: Si
     ended = served.project.run("fetch", shop.url("/x"), "--body")
     assert (ended.code, ended.out) == (0, "x"), ended.text
     assert min(shop.gaps()) > 0.099
+
+
+def test_metrics_count_what_was_asked_of_each_domain(served: Served, shop: Site) -> None:
+    for _ in range(3):
+        fetch(served, shop.url("/"))
+    fetch(served, shop.url("/"), max_age=60)
+    fetch(served, shop.url("/"), max_age=60)
+    text = served.get("/metrics").text
+    assert f'scraper_fetch_requests_total{{domain="{shop.host}"}} {len(shop.arrivals)}\n' in text
+    gap = float(text.partition(f'scraper_fetch_min_gap_seconds{{domain="{shop.host}"}} ')[2].split("\n")[0])
+    assert 0.099 < gap < min(shop.gaps()) + 0.05
+    assert (
+        'scraper_fetch_calls_total{outcome="cached"}' in text and "scraper_fetch_wait_seconds_total" in text
+    )

@@ -211,7 +211,8 @@ def test_metrics_and_the_file_of_metrics_tell_the_last_run(project: Project, sho
     assert 'scraper_domain_breaches{spider="shop",domain="127.0.0.1"} 0\n' in text
     with serving(project) as served:
         answer = served.get("/metrics")
-        assert answer.text == text and answer.headers["Content-Type"].startswith("text/plain; version=0.0.4")
+        assert answer.text.startswith(text) and "scraper_runs_running 0\n" in answer.text
+        assert answer.headers["Content-Type"].startswith("text/plain; version=0.0.4")
         assert served.get("/healthz").json() == {"status": "ok"}
 
 

@@ -121,6 +121,11 @@ class Probe:
         due, rest = held.limiter.due, held.state.rest_until
         return max(due, rest), held.state.reason if rest >= due and held.state.reason else held.pace.source
 
+    def sends(self, name: str) -> tuple[int, float]:
+        """Requests to a domain since it is ours, and the smallest gap between two of them (s)."""
+        limiter = self._held[name].limiter
+        return limiter.sends, limiter.min_gap
+
     def fetch(self, url: str) -> Iterator[Step]:
         """Each hop from a URL to its page, or to the first that may not be asked for."""
         self._mean(url)

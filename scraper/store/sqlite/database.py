@@ -24,12 +24,13 @@ LOCKED = 30.0  # seconds that a lock is waited for
 ASK_EVERY = 0.002
 _WAIT = f"PRAGMA busy_timeout = {LOCKED * 1000:.0f}"
 
+CACHE = 98_304  # KiB of a connection's pages
+
 _PRAGMAS = (
     _WAIT,
     "PRAGMA journal_mode = WAL",
     "PRAGMA synchronous = NORMAL",
     "PRAGMA temp_store = MEMORY",
-    "PRAGMA cache_size = -98304",
     "PRAGMA wal_autocheckpoint = 10000",
 )
 
@@ -43,7 +44,7 @@ _open_files: Counter[tuple[int, int] | None] = Counter()
 class Database:
     """A connection for one thread of one process; transactions are explicit."""
 
-    def __init__(self, path: Path, *, is_shared: bool = False) -> None:
+    def __init__(self, path: Path, *, is_shared: bool = False, cache: int = CACHE) -> None:
         # Messages name it as the user does; a spider may change the working folder under us.
         self.path, self._file = path, path.absolute()
         self._pid = os.getpid()
@@ -59,7 +60,7 @@ class Database:
             with _opening:
                 if _inode_of(self._file) not in _open_files:
                     os.close(open_regular(self._file, os.O_RDWR, self._mode(is_shared)))
-                self._connection = _open(self._file)
+                self._connection = _open(self._file, cache)
                 self._inode = _inode_of(self._file)
                 _open_files[self._inode] += 1
             self._migrate()
@@ -198,10 +199,10 @@ def _inode_of(path: Path) -> tuple[int, int] | None:
     return found.st_dev, found.st_ino
 
 
-def _open(path: Path) -> sqlite3.Connection:
+def _open(path: Path, cache: int = CACHE) -> sqlite3.Connection:
     connection = sqlite3.connect(path, isolation_level=None, cached_statements=256)
     try:
-        for pragma in _PRAGMAS:
+        for pragma in (*_PRAGMAS, f"PRAGMA cache_size = -{cache}"):
             connection.execute(pragma)
     except BaseException:
         connection.close()

@@ -25,13 +25,14 @@ from scraper.store import (
 )
 from scraper.store.locks import Locks
 from scraper.store.sqlite import kept_records, ownership, reading, runs
-from scraper.store.sqlite.database import Database, many
+from scraper.store.sqlite.database import CACHE, Database, many
 from scraper.store.sqlite.frontier import Change, Seen, queue_of
 from scraper.store.sqlite.reopen import reopen
 from scraper.store.sqlite.settle import Settlement
 from scraper.store.sqlite.workers import Workers
 
 _ASK_AGAIN = 1.0
+LIGHT = 2_048
 
 _TAKE = """SELECT u.id, u.fp, u.url, u.request, u.depth, u.hops, u.attempts, u.prio, u.seq,
     p.version, p.etag, p.last_modified, p.fresh_until, p.body_hash, p.fetched_at, p.inputs, p.files,
@@ -60,7 +61,8 @@ _KEEP_ROBOTS = "INSERT OR REPLACE INTO robots VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
 class SqliteStore:
     """`Store` on the file `path`, with the locks of its workers in `locks` (default: beside the file).
 
-    `is_shared`: all files are for the group of their folder too.
+    `is_shared`: all files are for the group of their folder too. `is_light`: for who reads now and then, with
+    little memory.
 
     One thread of one process uses it. `clock` is for tests: without one it is this boot's time line.
     """
@@ -72,8 +74,9 @@ class SqliteStore:
         *,
         locks: Path | None = None,
         is_shared: bool = False,
+        is_light: bool = False,
     ) -> None:
-        self._database = Database(path, is_shared=is_shared)
+        self._database = Database(path, is_shared=is_shared, cache=LIGHT if is_light else CACHE)
         self._clock = clock or SystemClock(self.anchor())
         self._workers = Workers(
             self._database,
