@@ -219,7 +219,8 @@ class Change:
 
     def _repeat(self, found: int, url: NewUrl) -> int:
         self.filtered += 1
-        self.other_meta.note(found, url)
+        if url.request is not None:
+            self.other_meta.note(found, url)
         return found
 
     def _is_redirected(self, found: int) -> bool:
