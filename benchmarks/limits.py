@@ -266,8 +266,9 @@ def _crawl(folder: Path, host: str) -> tuple[str, str, str]:
     summary = json.loads(ended.stdout.strip().splitlines()[-1])
     stats = summary["by_domain"].get(host, {})
     pages = summary["pages"] + summary["unchanged"]
-    # Everything but the pages and their robots.txt was an answer that refused.
-    refused = max(0, summary["requests"] - pages - len(stats.get("robots", {})))
+    # Everything but the pages, their robots.txt and the controls that passed was an answer that refused.
+    others = len(stats.get("robots", {})) + stats.get("controls", 0)
+    refused = max(0, summary["requests"] - pages - others)
     told = f"{pages} of {PAGES}, exit {ended.returncode}, {summary['seconds']:.0f} s"
     return told, str(refused), stats.get("learned") or "nothing to learn"
 

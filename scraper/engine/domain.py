@@ -25,8 +25,8 @@ class Doubt:
     """A refusal that may mean the page or our pace, until an experiment has shown it, see `refusals`.
 
     `limit`: what it teaches if the pace was meant; `reason`: how the site refused; `url`: the one that was
-    refused, by its id, 0 if only the control is to be asked for; `rest`: seconds before the control, and
-    half of them before the URL. `control`: the URL of the control; `is_passed`: it has passed.
+    refused, by its id, 0 if only the control is to be asked for; `rest`: seconds before the control, whose
+    URL is `control`; `is_passed`: it has passed.
     """
 
     limit: Limit

@@ -54,6 +54,7 @@ class DomainStats:
     other_meta: int = 0
     refusals: int = 0
     limited: int = 0
+    controls: int = 0
     rendered: int = 0
     loads: int = 0
     rendered_for: dict[str, int] = field(default_factory=dict)

@@ -2,8 +2,8 @@
 
 Which it was is found out by an experiment, see `Doubt`: the domain rests, then a page that has passed before,
 the control, is asked for. If it is refused too, our pace is meant, and no page. If it passes, the domain
-rests half as long, and the URL itself is asked for again: it passes where the pace was meant, else the page
-is. No URL is given up before that is known.
+rests once more, for half a minute at most, and the URL itself is asked for again: it passes where the pace
+was meant, else the page is. No URL is given up before that is known.
 """
 
 from dataclasses import replace
@@ -20,11 +20,15 @@ from scraper.spider.identity import request_of
 FORBIDDEN = "403 Forbidden"
 ERROR = "status 500"
 _CREDENTIALS = frozenset({AUTH_REFUSED, PROXY_REFUSED})
-MOST_DOUBTS = 2  # of errors, in a run: a site whose pages fail now and then is not to rest for each
+MOST_DOUBTS = (
+    2  # long ones, of errors, in a run: a site whose pages fail now and then is not to rest for each
+)
 MOST_VAIN = 10  # forbidden pages that are asked for twice: if it is in vain for them, it is for all
 MOST_RUNS = 3  # refusals in a row, each after a long rest, until it is no longer our pace
 ALL = 5  # refusals in a row, where hardly more have passed: the site refuses us, or is down
 SLOWER = 3.0
+AGAIN = 30.0  # seconds at most before the URL, after its control has passed
+SOON = 10  # pages within which errors that pass when asked again are no accident
 SELDOM = 2  # lessons that a site may give by being in trouble
 
 
@@ -79,7 +83,8 @@ class Refusals:
             seen.doubt = replace(doubt, is_passed=True)
             # A bucket that had a token for the control may have none for the URL yet.
             reason = f"{doubt.reason}, which may mean our pace"
-            domain.state = throttle.rest(domain.state, now + doubt.rest / 2, reason)
+            rest = min(2 * doubt.rest, AGAIN, self._plan.max_wait)
+            domain.state = throttle.rest(domain.state, now + rest, reason)
         else:
             seen.doubt, seen.look_at = None, 2 * seen.in_row
 
@@ -178,8 +183,8 @@ class Refusals:
     ) -> None:
         """Begin the experiment, or ask for the control alone, at once."""
         seen, limit = domain.refusals, domain.state.limit
-        # The first of some errors may be an accident, and those that come at any pace say nothing of it.
-        is_sure = reason == FORBIDDEN or limit.lessons == 1
+        # The first of some errors may be an accident, and those that come seldom say nothing of our pace.
+        is_sure = reason == FORBIDDEN or limit.lessons == 1 or 0 < limit.accepted <= SOON
         taught, rest = learned.refused(
             limit,
             now,
@@ -194,7 +199,7 @@ class Refusals:
             domain.state = replace(domain.state, limit=taught)
         if reason == ERROR and not limit.lessons:
             taught = learned.suspected(limit, now)
-        seen.doubts += is_about_url
+        seen.doubts += is_about_url and rest > AGAIN
         control = seen.control_url(entry)
         url = entry.id if is_about_url else 0
         seen.doubt = Doubt(taught, reason, url, rest, control, is_passed=not control)

@@ -100,6 +100,7 @@ class Throttling:
         """Account for a control, see `refusals`: whether it was refused as a page before it was."""
         status = answer.exchange.status
         is_refused = answer.response is None or status in (403, 429) or status >= 500
+        domain.stats.controls += not is_refused
         delay, before = domain.pace.delay, domain.state.rest_until
         domain.state = throttle.after(domain.state, answer.exchange, delay, self._plan.concurrency)
         sends = domain.sends_since() - is_refused

@@ -36,8 +36,8 @@ class Limit:
     `interval`: seconds a request, 0 while nothing was learned. `allowance`: so many requests, then `window`
     seconds of rest; 0: spread evenly. `spent`: how many of them. `since`, `last`, `accepted`: the requests
     let pass since the last refusal. `refused_at`: that refusal; `in_row`: refusals since one passed.
-    `burst`: what passed before the first refusal; `lessons`: all refusals. `forbids`: some pages of
-    the site fail by themselves. `is_doubted`: what it taught may have been a site in trouble.
+    `burst`: what passed before the first refusal, in `took` seconds; `lessons`: all refusals. `forbids`: some
+    pages of the site fail by themselves. `is_doubted`: what it taught may have been a site in trouble.
     """
 
     interval: float = 0.0
@@ -52,6 +52,7 @@ class Limit:
     burst: int = 0
     lessons: int = 0
     forbids: bool = False
+    took: float = 0.0
     is_doubted: bool = False
 
     @property
@@ -102,6 +103,7 @@ def refused(
         refused_at=now,
         in_row=limit.in_row + 1,
         burst=limit.burst or limit.accepted,
+        took=limit.took if limit.burst else now - limit.since,
         lessons=limit.lessons + 1,
         is_doubted=False,
     )
@@ -186,7 +188,12 @@ def _interval(limit: Limit, now: float, told: float | None, rest: float) -> floa
         return math.sqrt(max(took, 0.5) * by_window) if n < FEW else by_window
     if n >= FEW:
         by_bucket = between / (n - 1)
-        return max(2 * MARGIN * limit.interval, GUESSED * by_bucket)
+        interval = max(2 * MARGIN * limit.interval, GUESSED * by_bucket)
+        if n > limit.burst and took > limit.took:
+            # A bucket that was full both times let more pass by what it got in the longer time.
+            got = (took - limit.took) / (n - limit.burst)
+            interval = min(interval, GUESSED * max(by_window, got))
+        return interval
     return max(2 * MARGIN * limit.interval, 1.5 * between) if limit.burst < BURST else None
 
 

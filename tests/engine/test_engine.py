@@ -210,7 +210,7 @@ class TestRest:
         result = crawl(Walk, web)
         assert set(result.failed) == {A + name for name in "bdf"}
         assert result.stop is Stop.DONE
-        assert max(web.gaps("a.test")) <= 24
+        assert max(web.gaps("a.test")) <= 30
 
     def test_a_site_that_refuses_everything_is_left_with_nothing_lost(self) -> None:
         names = "bcdefghijk"
