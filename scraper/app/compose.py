@@ -122,7 +122,7 @@ def rendering_of(prepared: Prepared, rules: Rules) -> tuple[Renderer, RenderOpti
         None if found.render_domains is None else frozenset(found.render_domains),
         rules.allowed_domains,
     )
-    return Browser(BrowserOptions(chromium.check(found.browser))), options
+    return Browser(BrowserOptions(chromium.check(found.browser), memory=found.render_memory)), options
 
 
 def saved_files_of(prepared: Prepared, spider: str) -> SavedFiles:

@@ -10,13 +10,13 @@ import click
 
 from scraper.app.admin.new_spider import check_url
 from scraper.app.one_url.explain import Asker, answer_to, explain
-from scraper.app.one_url.fetch_one import Step, probing
+from scraper.app.one_url.fetch_one import Probe, Step, probing
 from scraper.app.options import open_store, parse_code
 from scraper.app.project import existing_store
 from scraper.cli import failures, text
 from scraper.cli.getting import sets_option, settings_for, tell_wait
 from scraper.cli.options import caller, data_options, json_option, read_params
-from scraper.errors import UsageError
+from scraper.errors import FetchError, UsageError
 from scraper.model import Headers, Request, Response
 from scraper.ops.printable import json_text, printable
 from scraper.parsing.encoding import decode, encoding_of
@@ -35,8 +35,13 @@ _TEXTS = ("text/", "application/json", "application/xml", "application/javascrip
 @sets_option
 @click.option("--body", is_flag=True, help="Print the body alone, byte by byte.")
 @click.option("--css", metavar="QUERY", help="Print what a CSS query finds, a line each.")
+@click.option(
+    "--render",
+    is_flag=True,
+    help="Have a browser render the page, and list the JSON that its scripts asked for.",
+)
 def fetch_command(
-    url: str, data: Path, store: str | None, sets: tuple[str, ...], body: bool, css: str | None
+    url: str, data: Path, store: str | None, sets: tuple[str, ...], body: bool, css: str | None, render: bool
 ) -> int:
     """Send one polite request: status, headers and body.
 
@@ -47,27 +52,80 @@ def fetch_command(
     python -m scraper fetch https://example.org/
     python -m scraper fetch https://example.org/ --body > page.html
     python -m scraper fetch https://example.org/ --css "h1::text"
+    python -m scraper fetch https://example.org/ --render
     """
     address = check_url(url)
     settings = settings_for(sets, store)
     check_query(css)
+    if render:
+        _check_browser(settings)
     with closing(open_store(data, settings.store)) as found, probing(found, settings, tell_wait) as probe:
         caller().has_fetched = True
         step = None
         for step in probe.fetch(address):
             _tell_step(step)
-    if step is None or step.response is None:
+        page = _page_of(step, address)
+        if page is not None and step is not None and step.is_ok and render:
+            page = _rendered(probe, page.response, settings)
+    if page is None:
         return failures.LATER if step is not None and step.is_later else failures.UNHEALTHY
-    if css is not None and not step.is_ok:
-        tell_wait(f"{step.response.url}: status {step.response.status}: nothing was looked for")
-    elif css is not None:
-        return _tell_found(Page(Request(address), step.response), css)
-    elif body:
-        sys.stdout.buffer.write(step.response.content)
-    else:
-        for line in _shown(step.response):
-            click.echo(line)
-    return failures.OK if step.is_ok else failures.UNHEALTHY
+    is_ok = step is not None and step.is_ok
+    if css is not None and is_ok:
+        return _tell_found(page, css)
+    _tell_page(page, css, is_body=body)
+    return failures.OK if is_ok else failures.UNHEALTHY
+
+
+def _page_of(step: Step | None, address: str) -> Page | None:
+    return Page(Request(address), step.response) if step is not None and step.response is not None else None
+
+
+def _tell_page(page: Page, css: str | None, *, is_body: bool) -> None:
+    """Print what came; `css`: what was to be looked for on an error page."""
+    if css is not None:
+        return tell_wait(f"{page.url}: status {page.status}: nothing was looked for")
+    if is_body:
+        sys.stdout.buffer.write(page.content)
+        return None
+    for line in _shown(page.response):
+        click.echo(line)
+    for line in _json_shown(page) if page.response.rendered else ():
+        click.echo(line)
+    return None
+
+
+def _check_browser(settings: Settings) -> None:
+    # Imported on first use, here and below, as few pages are rendered by hand.
+    from scraper.app.one_url.render_one import check_browser
+
+    check_browser(settings)
+
+
+def _rendered(probe: Probe, response: Response, settings: Settings) -> Page | None:
+    from scraper.app.one_url.render_one import render
+
+    try:
+        return render(probe, response, settings)
+    except FetchError as error:
+        tell_wait(f"not rendered: {response.url}: {error.message}")
+        return None
+
+
+def _json_shown(page: Page) -> Iterator[str]:
+    """The JSON answers that scripts asked for, the largest first, and what a spider writes to get at them."""
+    from scraper.app.one_url.render_one import json_answers
+
+    answers = json_answers(page)
+    yield ""
+    yield (
+        "its scripts asked for this JSON; a spider can ask for it directly, without a browser:"
+        if answers
+        else "its scripts asked for no JSON"
+    )
+    for one in answers:
+        yield printable(f"  {one.method} {one.url}  ({text.size(one.size)})")
+        if one.count:
+            yield printable(f"      {one.count} x {one.code}: {', '.join(one.names[:12])}")
 
 
 def check_query(query: str | None) -> None:

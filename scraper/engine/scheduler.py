@@ -112,9 +112,10 @@ class Scheduler:
         """Without a delay a thread goes from URL to URL: waking the owner costs more than a page."""
         if domain.pace.delay > 0 or batch.is_over or self._plan.group_of(domain.name):
             return
-        while (
-            len(batch.entries) < IN_HAND and (entry := self._next_entry(domain, is_behind=True)) is not None
-        ):
+        # Of several batches none may take what the others are to do.
+        width = self._plan.concurrency
+        most = IN_HAND if width == 1 else min(IN_HAND, max(1, len(domain.buffer) // width))
+        while len(batch.entries) < most and (entry := self._next_entry(domain, is_behind=True)) is not None:
             self._hand_out(domain, batch, entry)
 
     def _hand_out(self, domain: Domain, batch: Batch, entry: Entry) -> None:

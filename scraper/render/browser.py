@@ -18,17 +18,22 @@ from scraper.render.tasks import Drawing, Drawn, Given, Task
 
 START_WITHIN = 30.0
 MOST_PROFILES = 20
+LOOK_EVERY = 5  # pages after which its memory is looked at
 UNKNOWN_FOR = 1.0  # seconds that a frame may be unknown: its request can be here before the word of it
 ROOT = "the browser has no sandbox: it refuses one to root; run as another user to have it"
+WORN = "the browser was replaced: it used more memory than render_memory"
 NO_SANDBOX = "the browser has no sandbox: this system does not let it make one"
 
 
 @frozen
 class BrowserOptions:
-    """`program`: Chromium. `tabs`: pages that are rendered at once."""
+    """`program`: Chromium. `tabs`: pages that are rendered at once. `memory`: bytes that it may use; one that
+    uses more is replaced.
+    """
 
     program: str
     tabs: int = 2
+    memory: int = 2**31
 
 
 class Browser:
@@ -120,6 +125,11 @@ class Browser:
             if not await profile.give_back(tab, is_sound=is_sound):
                 await self._replace(running)
                 drawn = replace(drawn, is_ours=bool(drawn.error))
+            elif await self._is_worn(running):
+                self._running = None if self._running is running else self._running
+                drawn = replace(drawn, notes=(*drawn.notes, WORN))
+            if running is not self._running and not running.tabs:
+                await running.end()
         return drawn
 
     async def _started(self) -> "_Running":
@@ -131,6 +141,13 @@ class Browser:
                 self._running = _Running(self._options)
                 await asyncio.wait_for(self._running.start(), START_WITHIN)
             return self._running
+
+    async def _is_worn(self, running: "_Running") -> bool:
+        """Whether it uses too much memory; looking costs some milliseconds."""
+        running.pages += 1
+        if running.pages % LOOK_EVERY:
+            return False
+        return await asyncio.to_thread(chromium.memory_of, running.folder) > self._options.memory
 
     async def _replace(self, running: "_Running") -> None:
         """Have a new browser started for the next page: this one does not do what it is told."""
@@ -155,12 +172,13 @@ class _Running:
 
     def __init__(self, options: BrowserOptions) -> None:
         self._options = options
-        self._folder = Path(tempfile.mkdtemp(prefix="scraper-browser-"))
+        self.folder = Path(tempfile.mkdtemp(prefix="scraper-browser-"))
         self._profiles: dict[str, Profile] = {}
         self._playwright: Any = None
         self._browser: Any = None
         self._paused: set[asyncio.Task[None]] = set()
         self.notes: list[str] = []
+        self.pages = 0
         self.cdp: Any = None
         self.tabs: list[Tab] = []
 
@@ -181,7 +199,7 @@ class _Running:
         await self.cdp.send("Fetch.enable", {"patterns": [{"urlPattern": "*", "requestStage": "Request"}]})
 
     async def _launch(self) -> Any:
-        launcher = chromium.write_launcher(self._folder, self._options.program)
+        launcher = chromium.write_launcher(self.folder, self._options.program)
         wanted = {
             "executable_path": str(launcher),
             "args": chromium.arguments(),
@@ -249,7 +267,7 @@ class _Running:
             await asyncio.wait_for(self._browser.close(), 3.0)
         with contextlib.suppress(Exception):
             await asyncio.wait_for(self._playwright.stop(), 3.0)
-        shutil.rmtree(self._folder, ignore_errors=True)
+        shutil.rmtree(self.folder, ignore_errors=True)
 
 
 async def frames_of(tab: Tab) -> set[str]:

@@ -79,6 +79,33 @@ def is_root() -> bool:
     return hasattr(os, "geteuid") and os.geteuid() == 0
 
 
+def memory_of(folder: Path) -> int:
+    """Bytes that the browser started from a folder uses in all its processes; 0 where that cannot be told."""
+    try:
+        group = (folder / "group").read_text()
+    except OSError:
+        return 0
+    return 1024 * sum(
+        _kilobytes(process) for process in Path("/proc").glob("[0-9]*") if _is_of(process, group)
+    )
+
+
+def _is_of(process: Path, group: str) -> bool:
+    try:
+        return (process / "stat").read_text().rpartition(")")[2].split()[2] == group
+    except (OSError, IndexError):
+        return False
+
+
+def _kilobytes(process: Path) -> int:
+    """What a process uses, with its share of what several use (Pss)."""
+    try:
+        lines = (process / "smaps_rollup").read_text().splitlines()
+    except OSError:
+        return 0
+    return next((int(line.split()[1]) for line in lines if line.startswith("Pss:")), 0)
+
+
 def write_launcher(folder: Path, chromium: str) -> Path:
     """A program in `folder` that starts Chromium under its guard, for this process."""
     guard = Path(__file__).with_name("guard.py")

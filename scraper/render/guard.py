@@ -21,6 +21,8 @@ _PIPES = (3, 4)  # through which the browser is driven
 def main(run: int, folder: str, command: list[str]) -> NoReturn:
     """Watch two processes: the end of either is the end of both, from here on."""
     owner = os.pidfd_open(run)  # raises where it has gone already
+    with open(os.path.join(folder, "group"), "w") as file:
+        file.write(str(os.getpgid(0)))
     child = subprocess.Popen(command, pass_fds=_PIPES, preexec_fn=_die_with_parent)
     for pipe in _PIPES:
         os.close(pipe)  # so that the browser sees the other side close

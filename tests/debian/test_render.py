@@ -1,5 +1,6 @@
 """Pages rendered by Debian's Chromium: what its servers saw is what we say that we sent, and nothing else."""
 
+import json
 import os
 import socket
 import time
@@ -400,3 +401,45 @@ def test_auto_renders_only_where_a_page_is_a_shell_or_nothing_came_of_it(
     }
     assert "rendered  4, which sent 2 requests" in ended.err
     assert site.paths().count("/late/1") == 1
+
+
+def test_fetch_render_lists_the_json_behind_a_page_largest_first(
+    project: Project, new_site: Callable[..., Site]
+) -> None:
+    near, far = new_site(host="127.0.0.1"), new_site(host="127.0.0.2")
+    near["/"] = SHELL
+    near["/app.js"] = Reply(
+        body=f"""
+        fetch('/api/settings').then(answer => answer.json());
+        fetch('{far.url("/items?page=2")}').then(answer => answer.json())
+            .then(found => app.innerHTML = found.data.items.map(one => '<p>' + one.name).join(''));
+        """,
+        headers=SCRIPT,
+    )
+    near["/api/settings"] = Reply(body='{"theme": "dark"}', headers=JSON)
+    items = [{"name": f"tea {n}", "cents": n} for n in range(5)]
+    allow = {"Access-Control-Allow-Origin": "*"}
+    far["/items"] = Reply(body=json.dumps({"data": {"items": items}}), headers={**JSON, **allow})
+    setting = ("--set", "delay=0.1", "--set", 'reach=["127.0.0.2"]')
+    ended = project.run("fetch", near.url("/"), "--render", *setting)
+    assert ended.code == 0 and "<p>tea 4" in ended.out, ended.text
+    *_, first, path, second = ended.out.splitlines()
+    assert f"GET {far.url('/items?page=2')}" in first and f"GET {near.url('/api/settings')}" in second
+    assert path.strip() == "5 x page.json()['data']['items']: name, cents"
+    assert far.paths(robots=True) == ["/robots.txt", "/items?page=2"] and min(near.gaps()) >= 0.1
+    found = project.run("fetch", near.url("/"), "--render", "--css", "#app p::text", *setting)
+    assert found.out.splitlines() == [one["name"] for one in items]
+
+
+def test_a_browser_that_grows_is_replaced_and_two_tabs_share_the_work(project: Project, site: Site) -> None:
+    site["/"] = "".join(f'<a href="/{n}">{n}</a>' for n in range(12))
+    for n in range(12):
+        site[f"/{n}"] = SHELL
+    site["/app.js"] = Reply(body="fetch('/api').then(() => app.textContent = 'done')", headers=SCRIPT)
+    site["/api"] = "x"
+    project.spider("shop", SPIDER.format(url=site.url("/"), delay=0, more=', "concurrency": 2'))
+    ended = project.run("run", "shop", "--set", "render_memory=1MB")
+    assert ended.code == 0, ended.text
+    assert [record["app"] for record in project.records("shop")].count("done") == 12
+    assert seen(site) == sent(project, "shop")
+    assert any("the browser was replaced" in line.get("text", "") for line in project.log("shop"))

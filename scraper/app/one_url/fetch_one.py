@@ -11,7 +11,7 @@ from scraper.app.project import PROBE
 from scraper.engine.batch import RobotsRequest
 from scraper.engine.groups import Groups
 from scraper.engine.robots_cache import RobotsCache, RobotsRules
-from scraper.errors import FetchError, OutOfReach, StoreBusy
+from scraper.errors import FetchError, OutOfReach, RequestDenied, StoreBusy
 from scraper.frozen import frozen
 from scraper.http import redirects
 from scraper.http.exchange import Answer, exchange
@@ -70,6 +70,17 @@ class _Held:
     state: State
     pace: Pace
     entry: Entry | None = None
+
+
+class _LoadRules:
+    """`LoadRules` of a page rendered by hand: other domains are leased as they are asked."""
+
+    def __init__(self, allow: Callable[[str], None]) -> None:
+        self.check = allow
+
+    def knows(self, url: str) -> bool:
+        """Never: `check` may have to wait."""
+        return False
 
 
 class Probe:
@@ -142,6 +153,28 @@ class Probe:
             return
         self._origins.add(origin_of(url))
         self._hosts.add(host_of(url))
+
+    @property
+    def clock(self) -> SystemClock:
+        """The clock of its rate limiters."""
+        return self._clock
+
+    def session_for_loads(self, url: str) -> DomainSession:
+        """The session of a domain that is ours, for what a page of it asks for."""
+        session = self._held[domain_of(url)].session
+        session.load_rules = _LoadRules(self._allow)
+        session.limiters = lambda name: self._held[name].limiter
+        return session
+
+    def _allow(self, url: str) -> None:
+        """Have the domain of a URL, or raise RequestDenied."""
+        found = self._rules(url)
+        reason = (
+            (found.refusal or found.error) if isinstance(found, Step) else found.refusal(self._token, url)
+        )
+        held = self._hold(url, found) if isinstance(found, RobotsRules) and not reason else None
+        if reason or isinstance(held, Step):
+            raise RequestDenied(reason or (held.refusal if isinstance(held, Step) else ""))
 
     def robots_rules(self, url: str) -> RobotsRules | Step:
         """The rules for a URL, asked for where they are not known; a Step says why that cannot be now."""

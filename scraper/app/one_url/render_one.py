@@ -1,0 +1,72 @@
+"""One page rendered by hand, and the JSON that its scripts asked for: a spider may ask for that directly."""
+
+from scraper.app.one_url.fetch_one import Probe
+from scraper.engine.reactions import Reactions
+from scraper.engine.rendering import Rendering, RenderOptions
+from scraper.frozen import frozen
+from scraper.model import Loaded, Render, Request, Response
+from scraper.parsing.outline import outline
+from scraper.parsing.page import Page
+from scraper.render import chromium
+from scraper.render.browser import Browser, BrowserOptions
+from scraper.settings import Settings
+from scraper.urls import domain_of
+
+
+@frozen
+class JsonAnswer:
+    """A JSON answer: what was asked, its size, and the longest list of objects in it, as code and in figures.
+
+    `count` 0: it has no such list.
+    """
+
+    method: str
+    url: str
+    size: int
+    code: str = ""
+    count: int = 0
+    names: tuple[str, ...] = ()
+
+
+def check_browser(settings: Settings) -> None:
+    """Raise UsageError for what is missing, before anything is fetched."""
+    chromium.check(settings.browser)
+
+
+def render(probe: Probe, response: Response, settings: Settings) -> Page:
+    """The page of an answer, rendered as in a run; FetchError where nothing comes of it."""
+    kinds, domains = frozenset(settings.render_load), settings.render_domains
+    options = RenderOptions(
+        "always",
+        kinds,
+        None if domains is None else frozenset(domains),
+        frozenset({domain_of(response.url)}),
+    )
+    browser = Browser(BrowserOptions(chromium.check(settings.browser), memory=settings.render_memory))
+    rendering = Rendering(browser, Reactions(probe.clock, 1), options)
+    try:
+        return rendering.page(probe.session_for_loads(response.url), response, Render())
+    finally:
+        rendering.close()
+
+
+def json_answers(page: Page) -> list[JsonAnswer]:
+    """The JSON answers to a page's scripts, the largest first."""
+    found = [_answer(one) for one in page.responses if "json" in one.type and one.status == 200]
+    return sorted(filter(None, found), key=lambda one: -one.size)
+
+
+def _answer(loaded: Loaded) -> JsonAnswer | None:
+    page = Page(Request(loaded.url), Response(loaded.url, loaded.status, loaded.headers, loaded.content))
+    try:
+        content = page.json()
+    except (ValueError, RecursionError):
+        return None
+    items = outline(page).items
+    plain = JsonAnswer(loaded.method, loaded.url, len(loaded.content))
+    if items is None:
+        return plain
+    for name in items.path:
+        content = content[name]
+    code = "page.json()" + "".join(f"[{name!r}]" for name in items.path)
+    return JsonAnswer(plain.method, plain.url, plain.size, code, len(content), items.names)
