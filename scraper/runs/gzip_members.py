@@ -18,6 +18,8 @@ _MEMBER = struct.Struct("<4sIBBH2sHII")  # gzip's header with one extra field: s
 _MAGIC = b"\x1f\x8b\x08\x04"
 _SCAN = 2**20  # bytes read at once in search of a member
 _MOST = 2**30  # bytes of a record of our own file that is only looked at
+_HEAD_END = b"\r\n\r\n"
+_MOST_HEADS = 768  # bytes that hold the head of most records: to unpack more than that costs time
 _HEAD = 8192  # bytes that hold the head of any record: a URL has 2,000 characters at most
 
 
@@ -108,10 +110,13 @@ def unpacked(member: bytes, most: int = _MOST) -> bytes:
 
 def head(descriptor: int, offset: int) -> dict[str, str]:
     """The WARC fields of a record by lower-case name."""
+    unpacker = zlib.decompressobj(31)
     try:
-        text = zlib.decompressobj(31).decompress(os.pread(descriptor, _HEAD, offset), _HEAD)
+        text = unpacker.decompress(os.pread(descriptor, _HEAD, offset), _MOST_HEADS)
+        if _HEAD_END not in text:
+            text += unpacker.decompress(unpacker.unconsumed_tail, _HEAD)
     except zlib.error:
         return {}
-    lines = text.partition(b"\r\n\r\n")[0].decode("utf-8", "replace").split("\r\n")
+    lines = text.partition(_HEAD_END)[0].decode("utf-8", "replace").split("\r\n")
     fields = (line.partition(":") for line in lines)
     return {name.lower(): value.strip() for name, _, value in fields}
