@@ -34,6 +34,7 @@ class Options:
     `answers` of `Prepared` is what was read from them. `limit`: records of a sample. `program`:
     how this program is called here, for commands that are shown. `failed`: the run of which only
     the URLs that failed are asked for again. `with_meta`: outputs tell where each record comes from.
+    `ray`: the address of a cluster on which the workers are placed.
     `is_embedded`: the process belongs to the caller of `scraper.run`, who keeps its signals and timers.
     """
 
@@ -52,6 +53,12 @@ class Options:
     failed: str = ""
     with_meta: bool = False
     is_embedded: bool = False
+    ray: str = ""
+
+    @property
+    def is_alone(self) -> bool:
+        """Whether the process that was started does all the work."""
+        return self.workers == 1 and not self.ray
 
 
 # What parsing looks at: another value, and no page stands as it was.
@@ -177,6 +184,7 @@ def command_of(prepared: Prepared) -> list[str]:
     else:
         words = ["run", options.spider]
     words += ["--workers", str(options.workers)] if options.workers > 1 else []
+    words += ["--ray", options.ray] if options.ray else []
     for override in options.overrides:
         name, _, value = override.partition("=")
         if name == "store" and "@" not in value:

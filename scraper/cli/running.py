@@ -61,6 +61,12 @@ class Manner:
     help="Take a WARC file of any tool as the web: no request is made. Repeatable.",
 )
 @click.option(
+    "--ray",
+    metavar="ADDRESS",
+    default="",
+    help="Place the workers on the hosts of a Ray cluster (host:port).",
+)
+@click.option(
     "--failed", metavar="RUN", default="", help="Go on with the last run: ask for what failed in it, no more."
 )
 @click.option("--fresh", is_flag=True, help="Give up an unfinished run and begin a new one.")
@@ -80,6 +86,7 @@ def run_command(
     workers: int,
     archive: bool,
     replay: tuple[Path, ...],
+    ray: str,
     failed: str,
     fresh: bool,
     quiet: bool,
@@ -110,6 +117,7 @@ def run_command(
         is_offline=bool(replay),
         replay=replay,
         failed=failed,
+        ray=ray,
         with_meta=with_meta,
     )
     caller().redaction.add(options.params[name] for name in options.hidden)

@@ -203,7 +203,7 @@ def _crawl(
     timeline = Timeline(clock, exporter.fill)
     streaming = Streaming(prepared, store, found, guard.lose_reader)
     is_archived = prepared.settings.archive and not prepared.options.is_offline
-    is_kept = is_archived and prepared.options.workers == 1
+    is_kept = is_archived and prepared.options.is_alone
     archive_home = archive_home_of(prepared)
     with archive_home.writing(files, is_kept, None, worker_name()) as keepers:
         watchdog = Watchdog(prepared.settings.parse_timeout, is_armed=not prepared.options.is_embedded)
@@ -286,11 +286,16 @@ def crawler_of(
         from scraper.app.archived.compose_offline import compose_offline
 
         return compose_offline(prepared, rules, store, found, clock, listeners)
-    if prepared.options.workers > 1:
-        from scraper.app.running.worker_pool import Workers
+    if prepared.options.is_alone:
+        return compose(prepared, rules, store, found, clock, listeners, leads=True)
+    from scraper.app.running.worker_pool import Here, Workers
 
-        return Workers(prepared, rules, store, found, clock, listeners)
-    return compose(prepared, rules, store, found, clock, listeners, leads=True)
+    if not prepared.options.ray:
+        return Workers(prepared, rules, store, found, clock, listeners, Here())
+    from scraper.app.running.ray_workers import RayCluster
+
+    cluster = RayCluster(prepared.options.ray, prepared.settings.store)
+    return Workers(prepared, rules, store, found, clock, listeners, cluster)
 
 
 class _Guard:

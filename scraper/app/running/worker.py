@@ -8,6 +8,7 @@ Interrupts are the parent's business: it passes on what is meant for us.
 import ctypes
 import json
 import os
+import platform
 import signal
 import sys
 from collections.abc import Mapping
@@ -92,7 +93,7 @@ def main() -> None:
             signal.signal(signal.SIGINT, signal.SIG_IGN)
             signal.signal(signal.SIGHUP, signal.SIG_IGN)
             signal.signal(signal.SIGTERM, lambda number, frame: engine.stop())
-            tell({"ready": orders["number"]})
+            tell({"ready": orders["number"], "host": platform.node()})
             sys.stdin.readline()
             with watchdog:
                 stop = engine.run()

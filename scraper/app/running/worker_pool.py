@@ -8,7 +8,7 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict, replace
-from typing import IO, Any
+from typing import IO, Any, Protocol
 
 from scraper.app.options import Prepared
 from scraper.engine.engine import BEAT_EVERY
@@ -26,8 +26,58 @@ MOST_DEATHS = 5
 _STRENGTH = (Stop.ERRORS, Stop.RECORDS, Stop.SIGNAL, Stop.TIME, Stop.PAGES, Stop.DEFERRED, Stop.DONE)
 
 
+class Worker(Protocol):
+    """A worker process, here or on another host: what is needed of `subprocess.Popen`."""
+
+    @property
+    def stdin(self) -> IO[str] | None:
+        """Where its orders go."""
+        ...
+
+    @property
+    def stdout(self) -> IO[str] | None:
+        """Where its reports come from."""
+        ...
+
+    def terminate(self) -> None:
+        """Ask it to end."""
+        ...
+
+    def wait(self) -> int:
+        """Its exit code; negative: the signal that ended it."""
+        ...
+
+
+class Hosts(Protocol):
+    """Where workers run."""
+
+    def start(self) -> Worker:
+        """Start one."""
+        ...
+
+    def close(self) -> None:
+        """No more will be started."""
+        ...
+
+
+class Here:
+    """This machine."""
+
+    def start(self) -> Worker:
+        """Start a worker as a process of ours."""
+        return subprocess.Popen(
+            [sys.executable, "-m", "scraper.app.running.worker"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+
+    def close(self) -> None:
+        """Nothing is to be left."""
+
+
 class Workers:
-    """N processes that share one run by domain leases. The parent itself fetches nothing."""
+    """N processes on some hosts that share one run by domain leases. The parent itself fetches nothing."""
 
     def __init__(
         self,
@@ -37,6 +87,7 @@ class Workers:
         run: Run,
         clock: Clock,
         listeners: Sequence[Listener],
+        hosts: Hosts,
     ) -> None:
         self._prepared = prepared
         self._rules = rules
@@ -44,8 +95,9 @@ class Workers:
         self._run = run
         self._clock = clock
         self._listeners = listeners
+        self._hosts = hosts
         self._selector = selectors.DefaultSelector()
-        self._living: dict[int, subprocess.Popen[str]] = {}
+        self._living: dict[int, Worker] = {}
         self._waiting: set[int] = set()
         self._ticks: dict[int, Ticked] = {}
         self._stops: list[Stop] = []
@@ -55,13 +107,16 @@ class Workers:
 
     def run(self) -> Stop:
         """Watch the workers until the last has ended."""
-        for number in range(self._prepared.options.workers):
-            self._start(number)
-        while self._living:
-            for key, _ in self._selector.select(SETTLE_EVERY):
-                self._read(key.data, key.fileobj)  # type: ignore[arg-type]  # we registered the pipe
-            self._tell(Settled(0))
-            self._beat()
+        try:
+            for number in range(self._prepared.options.workers):
+                self._start(number)
+            while self._living:
+                for key, _ in self._selector.select(SETTLE_EVERY):
+                    self._read(key.data, key.fileobj)  # type: ignore[arg-type]  # we registered the pipe
+                self._tell(Settled(0))
+                self._beat()
+        finally:
+            self._hosts.close()
         return min(self._stops, key=_STRENGTH.index, default=Stop.SIGNAL)
 
     def stop(self) -> None:
@@ -75,12 +130,7 @@ class Workers:
         self._begin(number)
 
     def _start(self, number: int) -> None:
-        child = subprocess.Popen(
-            [sys.executable, "-m", "scraper.app.running.worker"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
+        child = self._hosts.start()
         assert child.stdin is not None and child.stdout is not None
         child.stdin.write(json.dumps(self._orders(number)) + "\n")
         child.stdin.flush()
@@ -112,6 +162,8 @@ class Workers:
         report = json.loads(line)
         if "ready" in report:
             self._waiting.discard(number)
+            if self._prepared.options.ray:
+                self._tell(Noted(f"worker {number + 1} is on {report['host']}"))
             self._begin_together()
         elif "stop" in report:
             self._stops.append(Stop(report["stop"]))

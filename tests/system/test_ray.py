@@ -1,0 +1,147 @@
+"""`run --ray`: workers on a real Ray cluster of this machine, which asks for a token."""
+
+import importlib.util
+import os
+import secrets
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.project import Project, Started
+from tests.site import page
+
+needs_ray = pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="ray is not installed")
+TOKEN = secrets.token_hex(32)
+KNOWING = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": TOKEN}
+PAGES = 30
+SPIDER = """
+    from scraper import Spider
+
+    class Shop(Spider):
+        start_urls = {urls}
+        key = "url"
+        settings = {{"delay": {delay}}}
+
+        def parse(self, page):
+            yield {{"url": page.url}}
+            yield from page.follow_all("a")
+"""
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[str]:
+    """The address of a cluster of one host. Everything that it starts dies with its process group."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    with tempfile.TemporaryDirectory(prefix="ray-", ignore_cleanup_errors=True) as folder:
+        command = [
+            *(str(Path(sys.executable).with_name("ray")), "start", "--head", "--block", f"--port={port}"),
+            *("--node-ip-address=127.0.0.1", "--num-cpus=2", "--include-dashboard=false"),
+            *("--disable-usage-stats", f"--temp-dir={folder}"),
+        ]
+        process = subprocess.Popen(
+            command,
+            env={**os.environ, **KNOWING},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
+        )
+        assert process.stdout is not None
+        assert any("Ray runtime started" in line for line in process.stdout), "ray does not start"
+        yield f"127.0.0.1:{port}"
+        os.killpg(process.pid, signal.SIGKILL)
+        process.communicate()
+
+
+@pytest.fixture
+def shop(project: Project, new_site: Any) -> Any:
+    """Two sites of their own pages."""
+    every = {f"/{n}": page("/") for n in range(PAGES)}
+    return [new_site({"/": page(*every), **every}, host=f"127.0.0.{n}") for n in (2, 3)]
+
+
+def write(project: Project, sites: Any, delay: float) -> None:
+    project.spider("shop", SPIDER.format(urls=[site.url() for site in sites], delay=delay))
+
+
+def workers(project: Project) -> list[int]:
+    """The worker processes in a project's folder, whoever has started them."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        try:
+            if "scraper.app.running.worker" in (entry / "cmdline").read_text():
+                found += [int(entry.name)] * ((entry / "cwd").resolve() == project.root.resolve())
+        except (OSError, ValueError):
+            continue
+    return found
+
+
+def until_half(started: Started, sites: Any) -> None:
+    until = time.monotonic() + 60
+    while sum(len(site.arrivals) for site in sites) < PAGES:
+        assert started.process.poll() is None and time.monotonic() < until, started.kill().text
+        time.sleep(0.01)
+
+
+@needs_ray
+def test_workers_on_a_cluster_are_replaced_where_they_die(project: Project, shop: Any, cluster: str) -> None:
+    write(project, shop, 0.1)
+    started = project.start("run", "shop", "--ray", cluster, "--workers", "2", "--json", env=KNOWING)
+    until_half(started, shop)
+    first, _ = workers(project)
+    os.kill(first, signal.SIGKILL)
+    ended = started.wait()
+    summary = ended.summary
+    assert (ended.code, summary["pages"], summary["records"]) == (0, 2 * (PAGES + 1), 2 * (PAGES + 1)), (
+        ended.text
+    )
+    told = " ".join(line.get("text", "") for line in project.log("shop"))
+    assert "worker 1 is on" in told and "ended with signal 9" in told
+    assert summary["command"][-2:] == ["--ray", cluster]
+    assert len(project.records("shop")) == 2 * (PAGES + 1)
+
+
+@needs_ray
+def test_workers_on_a_cluster_end_with_the_run(project: Project, shop: Any, cluster: str) -> None:
+    write(project, shop, 0.1)
+    for number, code in ((signal.SIGTERM, 143), (signal.SIGKILL, -signal.SIGKILL)):
+        started = project.start("run", "shop", "--ray", cluster, "--workers", "2", "--fresh", env=KNOWING)
+        for site in shop:
+            site.arrivals.clear()
+        until_half(started, shop)
+        started.signal(number)
+        assert started.wait().code == code
+        until = time.monotonic() + 20
+        while workers(project):
+            assert time.monotonic() < until
+            time.sleep(0.05)
+
+
+@needs_ray
+def test_a_wrong_token_is_told_before_anything_is_fetched(project: Project, shop: Any, cluster: str) -> None:
+    write(project, shop, 0)
+    env = {**KNOWING, "RAY_AUTH_TOKEN": "wrong" * 13, "RAY_gcs_server_port_wait_time_s": "1"}
+    ended = project.run("run", "shop", "--ray", cluster, env=env)
+    assert ended.code == 2 and "no Ray cluster" in ended.err, ended.text
+    assert not any(site.arrivals for site in shop)
+
+
+def test_a_cluster_elsewhere_is_not_talked_to_without_tokens_and_a_shared_store(
+    project: Project, shop: Any
+) -> None:
+    write(project, shop, 0)
+    ended = project.run("run", "shop", "--ray", "192.0.2.77:6379")
+    assert ended.code == 2 and "RAY_AUTH_MODE=token" in ended.err, ended.text
+    ended = project.run("run", "shop", "--ray", "ray://cluster.example:10001", env=KNOWING)
+    assert ended.code == 2 and "--store postgresql://" in ended.err, ended.text
+    assert not any(site.arrivals for site in shop)
