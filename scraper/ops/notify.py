@@ -9,15 +9,17 @@ A webhook's path, query and password are secrets: no error text holds them.
 """
 
 import base64
+import http.client
 import json
 import os
 import queue
 import shutil
+import socket
 import ssl
 import subprocess
 import threading
 import urllib.request
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from email.message import EmailMessage
 from http import HTTPStatus
 from pathlib import Path
@@ -25,11 +27,14 @@ from typing import Any
 from urllib.error import HTTPError, URLError
 from urllib.parse import unquote, urlsplit
 
+from scraper.errors import OutOfReach
 from scraper.frozen import frozen
 from scraper.model import Verdict
 from scraper.ops.printable import printable
 
 TIMEOUT = 10.0
+
+Judge = Callable[[str, Sequence[str]], Sequence[str]]
 
 _MOST_REASONS = 3
 _LONGEST_TITLE = 120
@@ -77,15 +82,16 @@ def message(
     return Message(_line(f"{spider}: {verdict}{before}", _LONGEST_TITLE), text, named | figures)
 
 
-def send(target: str, message: Message, timeout: float = TIMEOUT) -> str | None:
+def send(target: str, message: Message, timeout: float = TIMEOUT, judge: Judge | None = None) -> str | None:
     """Send a message to a webhook's URL or a mailto: address; why that failed, or None. Never raises.
 
-    `timeout` (s) bounds the whole: name look-up, connection, a server that drips its answer.
+    `timeout` (s) bounds the whole: name look-up, connection, a server that drips its answer. `judge` gives
+    those of a host's addresses that may be connected to (`Reach.allowed`); one of these is connected to.
     """
     try:
         if target.startswith("mailto:"):
             return _mail(target, message, timeout)
-        return _within(timeout, target, message)
+        return _within(timeout, target, message, judge)
     except Exception as error:
         # The error's own text may quote the target.
         return f"{_place(target)}: {type(error).__name__}"
@@ -122,11 +128,11 @@ class _Stay(urllib.request.HTTPRedirectHandler):
         return None
 
 
-def _within(timeout: float, target: str, message: Message) -> str | None:
+def _within(timeout: float, target: str, message: Message, judge: Judge | None) -> str | None:
     """Post in a thread that is left behind when the time is up: a look-up of a name cannot be bounded."""
     answers: queue.SimpleQueue[str | None] = queue.SimpleQueue()
     threading.Thread(
-        target=lambda: answers.put(_post(target, message, timeout)), name="notify", daemon=True
+        target=lambda: answers.put(_post(target, message, timeout, judge)), name="notify", daemon=True
     ).start()
     try:
         return answers.get(timeout=timeout)
@@ -134,10 +140,12 @@ def _within(timeout: float, target: str, message: Message) -> str | None:
         return f"{_place(target)}: no answer within {timeout:g} s"
 
 
-def _post(target: str, message: Message, timeout: float) -> str | None:
+def _post(target: str, message: Message, timeout: float, judge: Judge | None) -> str | None:
     try:
-        _exchange(target, message, timeout)
+        _exchange(target, message, timeout, judge)
         return None
+    except OutOfReach as error:
+        return f"{_place(target)}: {error.message}"
     except HTTPError as error:
         with error:
             return f"{_place(target)}: answered {error.code}{_phrase(error.code)}"
@@ -145,7 +153,7 @@ def _post(target: str, message: Message, timeout: float) -> str | None:
         return f"{_place(target)}: {_cause(error)}"
 
 
-def _exchange(target: str, message: Message, timeout: float) -> None:
+def _exchange(target: str, message: Message, timeout: float, judge: Judge | None) -> None:
     parts = urlsplit(target)
     if parts.scheme not in ("http", "https"):
         raise ValueError("not a webhook")
@@ -155,8 +163,63 @@ def _exchange(target: str, message: Message, timeout: float) -> None:
         headers["Authorization"] = f"Basic {base64.b64encode(pair.encode()).decode('ascii')}"
     bare = parts._replace(netloc=parts.netloc.rpartition("@")[2], fragment="").geturl()
     request = urllib.request.Request(bare, body(message), headers, method="POST")
-    with urllib.request.build_opener(_Stay).open(request, timeout=timeout):
+    handlers: list[Any] = [_Stay()]
+    # Behind a proxy it is the proxy that resolves, and the operator has named that.
+    is_proxied = parts.scheme in urllib.request.getproxies() and not urllib.request.proxy_bypass(
+        parts.hostname or ""
+    )
+    if judge is not None and not is_proxied:
+        handlers += [_Judged(judge), _JudgedTls(judge)]
+    with urllib.request.build_opener(*handlers).open(request, timeout=timeout):
         pass
+
+
+def _connect(judge: Judge) -> Callable[..., socket.socket]:
+    """As socket.create_connection, to an address that was judged: asked again, the name could say another."""
+
+    def connect(address: tuple[str, int], timeout: float, source: Any = None) -> socket.socket:
+        host, port = address
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        failure: OSError = OSError(f"{host} has no address")
+        for one in judge(host, list(dict.fromkeys(str(each[4][0]) for each in found))):
+            try:
+                return socket.create_connection((one, port), timeout, source)
+            except OSError as error:
+                failure = error
+        raise failure
+
+    return connect
+
+
+class _Judged(urllib.request.HTTPHandler):
+    """Connects to addresses that a judge allows."""
+
+    def __init__(self, judge: Judge) -> None:
+        super().__init__()
+        self._judge = judge
+
+    def http_open(self, req: urllib.request.Request) -> http.client.HTTPResponse:
+        return self.do_open(_opener(http.client.HTTPConnection, self._judge), req)
+
+
+class _JudgedTls(urllib.request.HTTPSHandler):
+    """The same over TLS; the certificate is held against the host's name."""
+
+    def __init__(self, judge: Judge) -> None:
+        super().__init__()
+        self._judge = judge
+
+    def https_open(self, req: urllib.request.Request) -> http.client.HTTPResponse:
+        return self.do_open(_opener(http.client.HTTPSConnection, self._judge), req)
+
+
+def _opener(kind: Any, judge: Judge) -> Any:
+    def opened(host: str, **options: Any) -> Any:
+        connection = kind(host, **options)
+        connection._create_connection = _connect(judge)
+        return connection
+
+    return opened
 
 
 def _cause(error: Exception) -> str:

@@ -288,3 +288,10 @@ class TestLog:
     def test_no_log_is_no_reason_not_to_run(self, tmp_path: Path) -> None:
         trim_log(tmp_path / "none")
         trim_log(tmp_path)
+
+
+def test_the_schedules_of_a_folder_are_told_by_spider(job: Job) -> None:
+    crontab = cron.with_job(OTHERS, job, THERE)
+    assert cron.schedules(crontab, job.folder) == {"quotes": "0 3 * * *"}
+    assert cron.schedules(crontab, job.folder / "other") == {}
+    assert cron.schedules("#" + cron.line(job), job.folder) == {}

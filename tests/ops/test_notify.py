@@ -9,11 +9,13 @@ import threading
 from collections.abc import Callable, Iterator
 from email.message import EmailMessage
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Any, cast
 
 import pytest
 
+from scraper.http.reach import Reach
 from scraper.ops.notify import Message, body, message, send, should_notify
 
 SUMMARY = {
@@ -308,3 +310,19 @@ def test_an_address_cannot_add_a_header(sendmail: Callable[[str], Path]) -> None
     letter = sendmail('cat > "$letter"')
     assert send("mailto:a@example.org%0ABcc:x@example.org", NEWS) == "mail: ValueError"
     assert not letter.exists()
+
+
+def test_a_webhook_at_an_address_of_this_machine_is_sent_to_only_where_reach_names_it(
+    hook: Hook, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    target = f"http://{hook.place}/topic"
+    error = send(target, NEWS, judge=Reach().allowed)
+    assert error is not None and "loopback address" in error and "setting reach" in error
+    assert not hook.got
+    # A name that resolves to such an address is judged by what it resolves to.
+    port = int(hook.place.rpartition(":")[2])
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *args, **more: [(2, 1, 6, "", ("127.0.0.1", port))])
+    assert "loopback" in (send(f"http://hooks.example:{port}/topic", NEWS, judge=Reach().allowed) or "")
+    allowed = Reach(networks=[ip_network("127.0.0.0/8")]).allowed
+    assert send(f"http://hooks.example:{port}/topic", NEWS, judge=allowed) is None
+    assert len(hook.got) == 1

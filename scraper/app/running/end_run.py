@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from scraper.app.archived.archive_home import ArchiveHome, archive_home_of, send_archive
-from scraper.app.compose import saved_files_of
+from scraper.app.compose import reach_from, saved_files_of
 from scraper.app.options import Prepared, command_of, open_params
 from scraper.app.running.outputs import write_outputs
 from scraper.app.running.publish_records import Repeated, preview, publish, repeated_keys
@@ -159,7 +159,7 @@ def _notify(
     changes = sum(int(summary[name]) for name in ("added", "changed", "removed"))
     if notify.should_notify(before, summary["verdict"], changes, settings.notify_changes):
         message = notify.message(summary, files.folder / "report.html", before)
-        failure = notify.send(settings.notify, message)
+        failure = notify.send(settings.notify, message, judge=reach_from(settings, set()).allowed)
         if failure is not None:
             files.log({"event": "note", "text": f"the notification was not sent: {failure}"})
 
