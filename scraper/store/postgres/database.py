@@ -266,7 +266,16 @@ def _array(column: tuple[Any, ...]) -> list[Any] | str:
         return integers(column)
     if kinds == {bytes}:
         return '{"\\\\x' + '","\\\\x'.join(map(bytes.hex, column)) + '"}'
+    if kinds <= {str, type(None)}:
+        return f"{{{','.join(map(_quoted, column))}}}"
     return list(column)
+
+
+def _quoted(text: str | None) -> str:
+    if text is None:
+        return "NULL"
+    escaped = text.replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{escaped}"'
 
 
 def integers(numbers: Iterable[int]) -> str:
