@@ -14,7 +14,7 @@ import termios
 import threading
 import warnings
 from collections.abc import Iterable, Mapping
-from functools import lru_cache
+from functools import cache, lru_cache
 from importlib.metadata import version
 from typing import Any, Protocol
 
@@ -41,7 +41,11 @@ PREMATURE = "an answer came before the request can have arrived: it belongs to n
 _IDLE_TOO_LONG = 408
 CONNECT_AHEAD = 0.5  # seconds before its slot that a connection is opened; servers close what waits longer
 _OLD_RENEGOTIATION = 0x4  # SSL_OP_LEGACY_SERVER_CONNECT, which `ssl` names since Python 3.12
-_URLLIB3 = version("urllib3")
+
+
+@cache
+def _urllib3() -> str:
+    return version("urllib3")  # read from a file, for requests that bring no User-Agent of their own
 
 
 class Limiter(Protocol):
@@ -255,7 +259,7 @@ class LimitedConnection(HTTPConnection):
     def _own_fields(self, url: str, fields: list[tuple[str, Any]]) -> list[tuple[str, Any]]:
         names = {lower(name) for name, _ in fields}
         own: list[tuple[str, Any]] = [("Host", self.host_field(url)), ("Accept-Encoding", "identity")]
-        own.append(("User-Agent", f"python-urllib3/{_URLLIB3}"))
+        own.append(("User-Agent", f"python-urllib3/{_urllib3()}"))
         return [(name, value) for name, value in own if name.lower() not in names]
 
     def host_field(self, target: str) -> str:

@@ -8,6 +8,8 @@ import codecs
 import re
 from functools import cache, lru_cache
 
+from scraper.patterns import pattern
+
 # WHATWG name: (Python's codec, other labels). From the tables of the Encoding Standard 4.2.
 _ENCODINGS = {
     "utf-8": ("utf_8", "unicode-1-1-utf-8 unicode11utf8 unicode20utf8 utf8 x-unicode20utf8"),
@@ -98,21 +100,21 @@ _PRESCAN = 1024  # bytes, where an author's declaration has to be
 _PARSED = 1 << 20  # bytes, within which a later one is looked for
 _MENDED = 1 << 21  # bytes, up to which each hole in a body is worth a call
 _SPACE = "\t\n\f\r "
-_MARKUP = re.compile(rb"<!--|<[Mm][Ee][Tt][Aa](?=[\t\n\f\r /])|</?[A-Za-z][^\t\n\f\r >]*+|<[!/?]")
-_ATTRIBUTE = re.compile(
+_MARKUP = pattern(rb"<!--|<[Mm][Ee][Tt][Aa](?=[\t\n\f\r /])|</?[A-Za-z][^\t\n\f\r >]*+|<[!/?]")
+_ATTRIBUTE = pattern(
     rb"[\t\n\f\r /]*+(?:>|([^\t\n\f\r />][^\t\n\f\r />=]*+)"
     rb"(?:[\t\n\f\r ]*+=[\t\n\f\r ]*+"
     rb"""(?:"([^"]*+)(?:"|\Z)|'([^']*+)(?:'|\Z)|([^\t\n\f\r >"'][^\t\n\f\r >]*+)?))?)"""
 )
-_META = re.compile(rb"<[Mm][Ee][Tt][Aa][\t\n\f\r /]")
-_RAW_TEXT = re.compile(rb"<(script|style|title|textarea|xmp|iframe|noembed|noframes|plaintext)/?", re.I)
-_CONTENT_CHARSET = re.compile(
+_META = pattern(rb"<[Mm][Ee][Tt][Aa][\t\n\f\r /]")
+_RAW_TEXT = pattern(rb"<(script|style|title|textarea|xmp|iframe|noembed|noframes|plaintext)/?", re.I)
+_CONTENT_CHARSET = pattern(
     r"""charset[\t\n\f\r ]*+=[\t\n\f\r ]*+(?:"([^"]*+)"|'([^']*+)'|["']|([^\t\n\f\r ;]*+))""", re.I
 )
-_XML_ENCODING = re.compile(rb"""encoding[\x00-\x20]*+=[\x00-\x20]*+(?:"([^"]*+)"|'([^']*+)')""")
-_MIME_VALUE = re.compile(r'(?:[^",]++|"(?:[^"\\]++|\\.)*+(?:"|\Z))++', re.S)
-_MIME_TYPE = re.compile(r"[ \t\r\n]*([!#$%&'*+\-.^`|~\w]++/[!#$%&'*+\-.^`|~\w]++)[ \t\r\n]*(?=;|\Z)", re.A)
-_MIME_PARAMETER = re.compile(
+_XML_ENCODING = pattern(rb"""encoding[\x00-\x20]*+=[\x00-\x20]*+(?:"([^"]*+)"|'([^']*+)')""")
+_MIME_VALUE = pattern(r'(?:[^",]++|"(?:[^"\\]++|\\.)*+(?:"|\Z))++', re.S)
+_MIME_TYPE = pattern(r"[ \t\r\n]*([!#$%&'*+\-.^`|~\w]++/[!#$%&'*+\-.^`|~\w]++)[ \t\r\n]*(?=;|\Z)", re.A)
+_MIME_PARAMETER = pattern(
     r';[ \t\r\n]*([^;=]*+)(?:=(?:"((?:[^"\\]++|\\.)*+)(?:"|\Z|\\)[^;]*+|([^;]*+)))?', re.S
 )
 

@@ -15,6 +15,7 @@ from typing import Any
 from lxml import etree, html
 
 from scraper.parsing.xml_text import mended
+from scraper.patterns import pattern
 
 _LIMIT = "ERR_RESOURCE_LIMIT"  # libxml2 stops: nested too deep, or a text of more than 10 MB
 _HARMLESS = frozenset({"DTD_ID_REDEFINED", "HTML_UNKNOWN_TAG"})
@@ -25,8 +26,8 @@ _MOST_FORMATS = 200
 _MOST_ATTRIBUTES = 500
 
 _XHTML = "http://www.w3.org/1999/xhtml"
-_ROOT = re.compile(r"(?>[\s\ufeff]+|<\?[^>]*>|<!--.*?-->|<!DOCTYPE[^>\[]*>)*+<html\b[^>]*>", re.DOTALL | re.I)
-_ENTITY = re.compile(r"&([A-Za-z][A-Za-z0-9]{1,31};)")
+_ROOT = pattern(r"(?>[\s\ufeff]+|<\?[^>]*>|<!--.*?-->|<!DOCTYPE[^>\[]*>)*+<html\b[^>]*>", re.DOTALL | re.I)
+_ENTITY = pattern(r"&([A-Za-z][A-Za-z0-9]{1,31};)")
 _PREDEFINED = frozenset({"amp;", "lt;", "gt;", "quot;", "apos;"})
 
 _TAGS = re.compile(r"<(/?[a-zA-Z][^\s/>]*+)").findall
@@ -42,7 +43,7 @@ _ENDLESS = frozenset(
         *"html head body p li dt dd option optgroup thead tbody tfoot tr td th colgroup rb rt rp rtc".split(),
     )
 )
-_SELF_CLOSED = re.compile(r"<([a-z][a-z0-9]*+)[^<>]*+(?<=/)>", re.IGNORECASE)
+_SELF_CLOSED = pattern(r"<([a-z][a-z0-9]*+)[^<>]*+(?<=/)>", re.IGNORECASE)
 # HTML elements for which "/>" is just ">", where libxml2 closes them.
 _OPEN = frozenset(
     "a abbr article aside b button cite code dd div dl dt em font footer form h1 h2 h3 h4 h5 h6 header i "

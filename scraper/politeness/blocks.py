@@ -15,6 +15,7 @@ from scraper.politeness.block_signs import IN_SCRIPTS, IN_TAGS, TITLE, Sign
 # Larger pages are read for real, whatever their scripts are called.
 MAX_PAGE = 200_000
 # A challenge leads to few places and says little; so much markup or text is a page for readers.
+_NEAR = 2048
 MAX_LINKS = 10
 MAX_TEXT = 4000
 MAX_CAPTCHA_TEXT = 700
@@ -135,9 +136,14 @@ def _by_page(status: int, headers: Headers, content: bytes) -> str | None:
     is_success = 200 <= status < 300
     if not is_success and status not in _SUSPECT and status not in _REFUSALS:
         return None
-    if len(content) > MAX_PAGE or (is_success and content.count(b"<a ") > MAX_LINKS):
+    if len(content) > MAX_PAGE or (is_success and _has_many_links(content)):
         return None
     return _by_markup(status, content) if is_html(headers, content) else None
+
+
+def _has_many_links(content: bytes) -> bool:
+    # Most pages that have them have them near their beginning.
+    return content.count(b"<a ", 0, _NEAR) > MAX_LINKS or content.count(b"<a ") > MAX_LINKS
 
 
 def is_html(headers: Headers, content: bytes) -> bool:

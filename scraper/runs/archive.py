@@ -29,6 +29,7 @@ from scraper.frozen import frozen
 from scraper.model import Entry, Headers, Response, Unchanged, Visit
 from scraper.ops.clock import SystemClock
 from scraper.ops.disk import PRIVATE, explained, open_regular
+from scraper.patterns import pattern
 from scraper.runs import gzip_members, rendered_pages, warc
 from scraper.runs.events import Event, Visited
 from scraper.urls import canonical, fingerprint
@@ -44,9 +45,7 @@ _NOT_MODIFIED = "http://netpreserve.org/warc/1.1/revisit/server-not-modified"
 _ANSWER = ("Content-Type", "application/http; msgtype=response")
 CARRIED = 0  # in place of a worker's number: what older archives had
 
-_NAME = re.compile(
-    r"[!-9;-~\xa0-\xff](?:[ -9;-~\xa0-\xff]*[!-9;-~\xa0-\xff])?"
-)  # no colon, no blank at an end
+_NAME = pattern(r"[!-9;-~\xa0-\xff](?:[ -9;-~\xa0-\xff]*[!-9;-~\xa0-\xff])?")  # no colon, no blank at an end
 _PLACES = 40  # bits of an offset: files up to 1 TiB
 _OFFSET = (1 << _PLACES) - 1
 

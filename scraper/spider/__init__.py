@@ -273,6 +273,8 @@ class _Basket:
         self._parent = parent
         self._rules = rules
         self._depth = page.depth + 1
+        self._length = len(page.url)
+        self._budget = page.request.budget
         self._records = RecordSpool()
         self._links: dict[bytes, NewUrl] = {}
         self._link_text = 0
@@ -304,7 +306,9 @@ class _Basket:
             self._more[f"over max_links {self._rules.max_links}"] += 1
             return
         link = self._link_of(request)
-        if isinstance(link, NewUrl) and (reason := growth(link.url, self._page.url)):
+        # Asked here too, as it is what tells of most links that they have not grown.
+        is_longer = isinstance(link, NewUrl) and len(link.url) > self._length
+        if is_longer and (reason := growth(link.url, self._page.url)):
             link = Refusal(link.url, reason)
         if isinstance(link, Refusal):
             self._refuse(link)
@@ -336,8 +340,8 @@ class _Basket:
             self._more[kind if kind in self._more or len(self._more) < _MOST_KINDS else "other reasons"] += 1
 
     def _link_of(self, request: Request) -> NewUrl | Refusal:
-        if self._page.request.budget is not None and request.budget is None:
-            request = replace(request, budget=self._page.request.budget)
+        if self._budget is not None and request.budget is None:
+            request = replace(request, budget=self._budget)
         url = request.url
         if not isinstance(url, str):
             raise SpiderError(f"a Request has the URL {url!r:.80} ({type(url).__name__})", "a URL is text")
