@@ -6,7 +6,7 @@
 # Seen on 2026-11-29:
 #   '</a>'            by default
 #   '[/a](/a)'        with autolinks=False
-#   '' (no text)      what CommonMark shows of the first
+#   See  now          what CommonMark shows of the first
 # Exits 0 while that is so, 1 when it has changed.
 set -eu
 folder=$(mktemp -d)

@@ -199,8 +199,9 @@ class Patience:
 
         try:
             await self._app(scope, receive, send_in_time if scope["type"] == "http" else send)
-        except TimeoutError:
-            pass  # the connection is closed with the request
+        except (TimeoutError, ClientDisconnect):
+            # Starlette makes the second of the first, which is an OSError. The connection ends with the request.
+            pass
 
 
 async def read_json(request: Request) -> Any:

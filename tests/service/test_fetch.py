@@ -20,7 +20,7 @@ ROBOTS = "User-agent: *\nDisallow: /private\nCrawl-delay: 1\n"
 @pytest.fixture(scope="module")
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     project = new_project(tmp_path_factory.mktemp("fetch"))
-    (project.root / "scraper.toml").write_text('delay = 0.1\nreach = ["127.0.0.0/8"]\nmax_attempts = 1\n')
+    (project.root / "scraper.toml").write_text('delay = 0.05\nreach = ["127.0.0.0/8"]\nmax_attempts = 1\n')
     with serving(project) as found:
         yield found
         assert not any("Traceback" in line for line in found.lines), "".join(found.lines)
@@ -47,9 +47,9 @@ def test_the_site_s_status_and_body_come_with_what_it_cost(served: Served, shop:
     assert "no robots.txt" in first.headers["Scraper-Robots"]
     gone = fetch(served, shop.url("/gone"))
     assert (gone.status_code, gone.text) == (410, "away") and "Set-Cookie" not in gone.headers
-    assert float(gone.headers["Scraper-Waited"]) > 0.05 and "delay" in gone.headers["Scraper-Rule"]
+    assert "delay" in gone.headers["Scraper-Rule"]
     assert "sandbox" in gone.headers["Content-Security-Policy"]
-    assert min(shop.gaps()) > 0.099
+    assert min(shop.gaps()) > 0.049
 
 
 def test_a_page_comes_as_text_markdown_or_json(served: Served, shop: Site) -> None:
@@ -120,7 +120,7 @@ def test_redirects_are_followed_hop_by_hop_on_each_domain_s_clock(
     assert fetch(served, shop.url("/go")).headers["Scraper-Final-Url"] == other.url("/")
     assert fetch(served, shop.url("/no")).status_code == 403
     assert fetch(served, shop.url("/round"), timeout=60).status_code == 502
-    assert min(shop.gaps()) > 0.099 and other.paths() == ["/"]
+    assert min(shop.gaps()) > 0.049 and other.paths() == ["/"]
 
 
 def test_callers_of_one_domain_stand_in_one_fair_queue_that_is_bounded(served: Served, shop: Site) -> None:
@@ -138,8 +138,9 @@ def test_callers_of_one_domain_stand_in_one_fair_queue_that_is_bounded(served: S
     statuses = [one.status_code for one in done]
     full = [one for one in done if one.status_code == 429]
     assert 8 <= len(full) <= 12 and statuses.count(200) == callers - len(full)
-    assert all(int(one.headers["Retry-After"]) >= 5 for one in full)
-    assert min(shop.gaps()) > 0.099
+    assert all(int(one.headers["Retry-After"]) >= 2 for one in full)
+    assert max(float(one.headers["Scraper-Waited"]) for one in done if one.status_code == 200) > 2
+    assert min(shop.gaps()) > 0.049
 
 
 def test_a_slow_domain_holds_no_other_up(served: Served, shop: Site, new_site: Callable[..., Site]) -> None:
@@ -168,7 +169,7 @@ def test_a_run_and_a_fetch_share_the_clock_of_a_domain(served: Served, shop: Sit
     assert fetch(served, shop.url("/5"), timeout=30).status_code == 200
     with served.get(f"/runs/{begun.json()['run_id']}/events", stream=True) as events:
         assert '"verdict": "OK"' in events.text.splitlines()[-2]
-    assert min(shop.gaps()) > 0.099 and len(shop.paths()) == 8
+    assert min(shop.gaps()) > 0.049 and len(shop.paths()) == 8
 
 
 @pytest.mark.parametrize(
@@ -254,7 +255,7 @@ def test_the_command_and_the_service_fetch_side_by_side(served: Served, shop: Si
     assert fetch(served, shop.url("/")).status_code == 200
     ended = served.project.run("fetch", shop.url("/x"), "--body")
     assert (ended.code, ended.out) == (0, "x"), ended.text
-    assert min(shop.gaps()) > 0.099
+    assert min(shop.gaps()) > 0.049
 
 
 def test_metrics_count_what_was_asked_of_each_domain(served: Served, shop: Site) -> None:
@@ -265,7 +266,7 @@ def test_metrics_count_what_was_asked_of_each_domain(served: Served, shop: Site)
     text = served.get("/metrics").text
     assert f'scraper_fetch_requests_total{{domain="{shop.host}"}} {len(shop.arrivals)}\n' in text
     gap = float(text.partition(f'scraper_fetch_min_gap_seconds{{domain="{shop.host}"}} ')[2].split("\n")[0])
-    assert 0.099 < gap < min(shop.gaps()) + 0.05
+    assert 0.049 < gap < min(shop.gaps()) + 0.05
     assert (
         'scraper_fetch_calls_total{outcome="cached"}' in text and "scraper_fetch_wait_seconds_total" in text
     )
