@@ -200,7 +200,7 @@ class Patience:
         try:
             await self._app(scope, receive, send_in_time if scope["type"] == "http" else send)
         except (TimeoutError, ClientDisconnect):
-            # Starlette makes the second of the first, which is an OSError. The connection ends with the request.
+            # Starlette makes the second of the first, an OSError. The connection ends with the request.
             pass
 
 
