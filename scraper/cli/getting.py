@@ -3,12 +3,13 @@
 import os
 from collections.abc import Callable
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import click
 
 from scraper import settings as settings_of
-from scraper.app.one_url.fetch_one import Step, probing
+from scraper.app.one_url.fetch_one import Probe, Step, probing
 from scraper.app.options import open_store
 from scraper.cli.options import caller
 from scraper.engine.robots_cache import RobotsRules
@@ -46,8 +47,18 @@ def settings_for(
     return settings_of.load(of_spider or {}, overrides, Path.cwd(), os.environ)
 
 
-def get(url: str, settings: Settings, data: Path, tell: Callable[[Step], None] | None = None) -> Got:
-    """Fetch a page through the gates of a run; what stands in the way is told, not raised."""
+def get(
+    url: str,
+    settings: Settings,
+    data: Path,
+    tell: Callable[[Step], None] | None = None,
+    *,
+    looks_behind: bool = False,
+) -> Got:
+    """Fetch a page through the gates of a run; what stands in the way is told, not raised.
+
+    `looks_behind`: of a page that is a shell, get the JSON that its scripts ask for.
+    """
     try:
         with closing(open_store(data, settings.store)) as store, probing(store, settings, tell_wait) as probe:
             caller().has_fetched = True
@@ -55,12 +66,31 @@ def get(url: str, settings: Settings, data: Path, tell: Callable[[Step], None] |
             for step in probe.fetch(url):
                 if tell is not None:
                     tell(step)
+            shown = step.response if step is not None else None
+            if looks_behind and step is not None and step.response is not None and step.is_ok:
+                step = _behind(probe, step, step.response, settings)
             rules = probe.robots_rules(step.url) if step is not None and step.response is not None else None
     except ScraperError as error:
         return Got(why=str(error), is_later=True)
     assert step is not None  # fetch() yields one at least
     sitemaps = rules.robots.sitemaps if isinstance(rules, RobotsRules) else ()
-    return _got(url, step, tuple(sitemaps))
+    got = _got(url, step, tuple(sitemaps))
+    return got if step.response is shown else replace(got, start_url=step.url)
+
+
+def _behind(probe: Probe, step: Step, response: Response, settings: Settings) -> Step:
+    # Imported on first use, as few pages are shells.
+    from scraper.app.one_url.render_one import json_behind
+
+    try:
+        found = json_behind(probe, response, settings)
+    except ScraperError as error:
+        tell_wait(f"the page is a shell that scripts fill, and was not rendered: {error}")
+        return step
+    if found is None:
+        return step
+    tell_wait(f"the page is a shell; its scripts ask for {found.url}, and so does the spider")
+    return replace(step, url=found.url, response=found)
 
 
 def _got(url: str, step: Step, sitemaps: tuple[str, ...]) -> Got:

@@ -73,15 +73,20 @@ def new_command(
     """Write a spider for a page, and its test.
 
     The page is fetched once, politely. The spider reads the block that repeats on it, its JSON-LD and its
-    next page, as far as they are there. NAME becomes spiders/NAME.py, tests/test_NAME.py and the page in
-    tests/fixtures/NAME/; what is there already is never overwritten.
+    next page, as far as they are there; of a page that scripts fill, the JSON that they ask for.
+    NAME becomes spiders/NAME.py, tests/test_NAME.py and the page in tests/fixtures/NAME/; what is there
+    already is never overwritten.
 
     \b
     python -m scraper new shop https://shop.example/books
     """
     root = Path.cwd()
     address = check_new(root, name, url)
-    got = Got(why="not asked for (--no-fetch)") if no_fetch else get(address, settings_for(sets, store), data)
+    got = (
+        Got(why="not asked for (--no-fetch)")
+        if no_fetch
+        else get(address, settings_for(sets, store), data, looks_behind=True)
+    )
     written = write_spider(root, name, got.start_url or address, got.response, got.sitemaps)
     if why := (got.why if got.response is None else written.why_plain):
         click.echo(printable(f"the page played no part: {text.cut(why, 200)}"), err=True)

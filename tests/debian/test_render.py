@@ -443,3 +443,16 @@ def test_a_browser_that_grows_is_replaced_and_two_tabs_share_the_work(project: P
     assert [record["app"] for record in project.records("shop")].count("done") == 12
     assert seen(site) == sent(project, "shop")
     assert any("the browser was replaced" in line.get("text", "") for line in project.log("shop"))
+
+
+def test_new_writes_a_spider_for_the_json_behind_a_shell(project: Project, site: Site) -> None:
+    site["/"] = SHELL
+    site["/app.js"] = Reply(body="fetch('/api/teas?page=1').then(answer => answer.json())", headers=SCRIPT)
+    teas = [{"id": n, "name": f"tea {n}", "price": n * 2.5} for n in range(1, 9)]
+    site["/api/teas"] = Reply(body=json.dumps({"teas": teas}), headers=JSON)
+    written = project.run("new", "teas", site.url("/"), "--set", "delay=0")
+    assert written.code == 0 and "so does the spider" in written.err, written.text
+    asked = len(site.arrivals)
+    ended = project.run("run", "teas", "--set", "delay=0")
+    assert ended.code == 0 and len(project.records("teas")) == 8, ended.text
+    assert [one.path for one in site.arrivals[asked:]] == ["/api/teas?page=1"]  # no browser, no page

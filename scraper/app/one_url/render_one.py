@@ -2,11 +2,12 @@
 
 from scraper.app.one_url.fetch_one import Probe
 from scraper.engine.reactions import Reactions
-from scraper.engine.rendering import Rendering, RenderOptions
+from scraper.engine.rendering import Rendering, RenderOptions, is_page
 from scraper.frozen import frozen
 from scraper.model import Loaded, Render, Request, Response
 from scraper.parsing.outline import outline
 from scraper.parsing.page import Page
+from scraper.parsing.shells import shell_of
 from scraper.render import chromium
 from scraper.render.browser import Browser, BrowserOptions
 from scraper.settings import Settings
@@ -48,6 +49,22 @@ def render(probe: Probe, response: Response, settings: Settings) -> Page:
         return rendering.page(probe.session_for_loads(response.url), response, Render())
     finally:
         rendering.close()
+
+
+def json_behind(probe: Probe, response: Response, settings: Settings) -> Response | None:
+    """What the scripts of a page that is a shell ask for, the largest list of it; None where there is none.
+
+    UsageError without a browser, FetchError where the page fails.
+    """
+    if not is_page(response) or not shell_of(Page(Request(response.url), response)):
+        return None
+    check_browser(settings)
+    page = render(probe, response, settings)
+    urls = [one.url for one in json_answers(page) if one.count and one.method == "GET"]
+    found = next((one for one in page.responses if urls and one.url == urls[0]), None)
+    if found is None:
+        return None
+    return Response(found.url, found.status, found.headers, found.content, response.fetched_at)
 
 
 def json_answers(page: Page) -> list[JsonAnswer]:
