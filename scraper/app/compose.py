@@ -238,6 +238,8 @@ def session_opener(
             most_origins=most_origins,
         )
         session.account = account
+        if settings.render_delay is not None:
+            session.render_delay = settings.render_delay, settings.delay
         session.adapter.legacy = settings.legacy_tls
         session.load(lease.session)
         return session

@@ -148,7 +148,10 @@ class Domain:
         self.stats.delay_s = pace.delay
         told = learned.told_of(self.state.limit)
         self.stats.learned = told
-        self.stats.delay_source = f"{pace.source}; {told}" if self.state.limit.allowance else pace.source
+        source = f"{pace.source}; {told}" if self.state.limit.allowance else pace.source
+        if self.session.render_delay is not None:
+            source += f"; loads {self.session.render_delay[0]:g} s"
+        self.stats.delay_source = source
         return is_news
 
     def put_back(self) -> None:

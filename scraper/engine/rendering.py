@@ -249,11 +249,11 @@ class Rendering:
                 session.load_rules.check(wanted.url)
         except RequestDenied as error:
             return Loaded(wanted.url, wanted.kind, wanted.method, reason=error.message)
-        yield from clear(session, wanted.url, state.goes_on)
+        yield from clear(session, wanted.url, state.goes_on, is_load=True)
         if not state.goes_on():
             return Loaded(wanted.url, wanted.kind, wanted.method, reason="the run stopped")
         headers = _headers(wanted) | self._cache.conditions(session.domain, wanted)
-        asked = ask(session, wanted.method, wanted.url, headers, wanted.body)
+        asked = ask(session, wanted.method, wanted.url, headers, wanted.body, is_load=True)
         yield asked
         answer = hear(session, asked)
         return self._take(state, wanted, answer)

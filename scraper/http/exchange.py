@@ -19,6 +19,7 @@ from scraper.http.response_stream import CHUNK
 from scraper.http.session import DomainSession
 from scraper.model import Exchange, Headers, Response
 from scraper.ops.clock import monotonic
+from scraper.politeness.rate_limiter import LoadsLimiter, RateLimiter
 
 MOST_COOKIES = 200  # of one answer; more than a domain may keep
 _LONGEST = 86_400.0  # seconds more for a file that somebody else reads from the socket
@@ -110,11 +111,14 @@ def exchange(
     return hear(session, ask(session, method, url, headers, body, most=most))
 
 
-def hindrance(session: DomainSession, url: str) -> Until | Blocks | None:
-    """What a request to a URL would have to wait for; None where it can be sent at once."""
+def hindrance(session: DomainSession, url: str, *, is_load: bool = False) -> Until | Blocks | None:
+    """What a request to a URL would have to wait for; None where it can be sent at once.
+
+    `is_load`: it is one of a rendered page.
+    """
     try:
         origin_settings = session.origin_settings(url)
-        limiter = session.limiter if origin_settings.is_home else session.limiter_of(url)
+        limiter = _limiter(session, origin_settings, url, is_load=is_load)
         now = session.clock.now()
         ahead = min(max(0.0, limiter.due - now), connection.CONNECT_AHEAD) if limiter is not None else 0.0
         if _is_ordinary(session, origin_settings, url) or not session.adapter.is_open(
@@ -126,9 +130,11 @@ def hindrance(session: DomainSession, url: str) -> Until | Blocks | None:
     return Until(min(limiter.due, now + LOOK_AGAIN)) if limiter is not None and limiter.due > now else None
 
 
-def clear(session: DomainSession, url: str, goes_on: Callable[[], bool]) -> Iterator[Wait]:
+def clear(
+    session: DomainSession, url: str, goes_on: Callable[[], bool], *, is_load: bool = False
+) -> Iterator[Wait]:
     """What to wait for until a request to a URL can be sent, or until it is not to be."""
-    while (wait := hindrance(session, url)) is not None:
+    while (wait := hindrance(session, url, is_load=is_load)) is not None:
         yield wait
         if wait is BLOCKS or not goes_on():
             return
@@ -143,6 +149,7 @@ def ask(
     *,
     most: int | None = None,
     download: Download | None = None,
+    is_load: bool = False,
 ) -> Asked:
     """Send a request; `hear` must follow before the session sends the next, on whichever thread.
 
@@ -152,7 +159,7 @@ def ask(
     asked = Asked(url, session.clock.now(), session.limiter, most=most, download=download)
     try:
         origin_settings = session.origin_settings(url)
-        asked.limiter = session.limiter if origin_settings.is_home else session.limiter_of(url)
+        asked.limiter = _limiter(session, origin_settings, url, is_load=is_load)
         connection.within(
             4 * session.timeout[1], session.max_body, asked.limiter, session.meter, session.reach
         )
@@ -201,6 +208,16 @@ def hear(session: DomainSession, asked: Asked) -> Answer:
     )
     is_unanswered = not asked.first_byte_at or (asked.http1 is not None and asked.http1.is_stale)
     return Answer(exchange, response, error, was_idle=asked.is_reused and is_unanswered)
+
+
+def _limiter(
+    session: DomainSession, origin_settings: OriginSettings, url: str, *, is_load: bool
+) -> connection.Limiter | None:
+    limiter = session.limiter if origin_settings.is_home else session.limiter_of(url)
+    own = session.render_delay if is_load else None
+    if own is None or not isinstance(limiter, RateLimiter):
+        return limiter
+    return LoadsLimiter(limiter, *own)
 
 
 def _is_ordinary(session: DomainSession, origin_settings: OriginSettings, url: str) -> bool:

@@ -100,6 +100,7 @@ class DomainSession(requests.Session):
         self.load_rules: LoadRules | None = None
         self.storage = WebStorage()
         self.renderer: PageRenderer | None = None
+        self.render_delay: tuple[float, float] | None = None  # of what pages ask for, and of all else (s)
         self.loads: list[Loaded] = []  # what pages rendered here asked for, until it is logged
         self.host_settings = host_settings
         self.origins = origins

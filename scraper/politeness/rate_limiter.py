@@ -53,48 +53,58 @@ class RateLimiter:
     @property
     def due(self) -> float:
         """The next slot: a delay after what it counts from, and not within a rest; never the sum of both."""
-        own = max(self._counts_from + self.delay, self._rest)
+        return self.due_at(self.delay)
+
+    def due_at(self, delay: float) -> float:
+        """The next slot of a request that keeps another delay."""
+        own = max(self._counts_from + delay, self._rest)
         return own if self.group is None else max(own, self.group.due)
 
     def wait(self, ahead: float = 0.0) -> bool:
         """Sleep until `ahead` seconds before the next slot, without taking it; whether that took any time."""
-        wait = self.due - ahead - self._clock.now()
+        return self.sleep_until(self.due - ahead)
+
+    def sleep_until(self, moment: float) -> bool:
+        """Sleep until a moment of the clock; whether that took any time."""
+        wait = moment - self._clock.now()
         if wait <= 0:
             return False
         self._clock.sleep(wait)
         return True
 
-    def enter(self) -> None:
-        """Take the next slot and return when it has come."""
+    def enter(self, own: float | None = None) -> None:
+        """Take the next slot and return when it has come; `own`: a delay that is kept instead."""
+        delay = self.delay if own is None else own
         with self._lock:
             now = self._clock.now()
-            slot = max(now, self.due)
+            slot = max(now, self.due_at(delay))
             self._counts_from = slot
         while True:
             if slot > now:
                 self._clock.sleep(slot - now)
             with self._lock:
                 now = self._clock.now()
-                slot = max(self.last_sent + self.delay, self._rest)
+                delay = self.delay if own is None else own
+                slot = max(self.last_sent + delay, self._rest)
                 if now > self._deadline():
                     # The domain may be another's: whether it is, the owner thread is about to learn.
                     slot = max(slot, now + LOOK_AGAIN)
                 is_free = slot <= now
                 if is_free and self.group is None:
-                    return self._note(now)
+                    return self._note(now, delay)
             if is_free and self.group is not None:
                 return self._enter_group(self.group)
 
     def _enter_group(self, group: "RateLimiter") -> None:
         group.enter()
         with self._lock:
-            self._note(group.last_sent)
+            self._note(group.last_sent, self.delay)
             group.slow_to(self.delay)
 
-    def _note(self, sent_at: float) -> None:
+    def _note(self, sent_at: float, delay: float) -> None:
         gap = sent_at - self.last_sent
         self.min_gap = min(self.min_gap, gap)
-        self.breaches += gap < self.delay - 1e-6
+        self.breaches += gap < delay - 1e-6
         self.last_sent = sent_at
         self._counts_from = max(self._counts_from, sent_at)
         self.sends += 1
@@ -125,6 +135,38 @@ class RateLimiter:
     def _count_from_now(self) -> None:
         with self._lock:
             self._counts_from = max(self._counts_from, self._clock.now())
+
+
+class LoadsLimiter:
+    """The rate limiter of a domain for what rendered pages ask for: the same slots, at a delay of their own.
+
+    A delay that the site has asked for, longer than the user's `delay`, is kept by them too.
+    """
+
+    def __init__(self, limiter: RateLimiter, own: float, delay: float) -> None:
+        self._limiter = limiter
+        self._own = own
+        self._delay = delay
+        self.answered, self.failed, self.rest_until = limiter.answered, limiter.failed, limiter.rest_until
+
+    @property
+    def delay(self) -> float:
+        """The delay in force (s)."""
+        asked = self._limiter.delay
+        return max(self._own, asked) if asked > self._delay else self._own
+
+    @property
+    def due(self) -> float:
+        """The next slot."""
+        return self._limiter.due_at(self.delay)
+
+    def wait(self, ahead: float = 0.0) -> bool:
+        """As of a RateLimiter."""
+        return self._limiter.sleep_until(self.due - ahead)
+
+    def enter(self) -> None:
+        """As of a RateLimiter."""
+        self._limiter.enter(self.delay)
 
 
 class RateLimiters:

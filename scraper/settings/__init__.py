@@ -73,6 +73,7 @@ class Settings:
     render: str = _setting("never", values.one_of("never", "always", "auto"))
     render_load: tuple[str, ...] = _setting((), values.some_of("image", "media", "font", "beacon", "other"))
     render_domains: tuple[str, ...] | None = _setting(None, values.optional(http_values.domains))
+    render_delay: float | None = _setting(None, values.optional(values.duration))
     render_memory: int = _setting(2 * 2**30, values.positive(values.size, "a size"))
     browser: str | None = _setting(None, values.optional(values.text))
     share: bool = _setting(False, values.switch)

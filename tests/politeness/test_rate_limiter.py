@@ -3,7 +3,10 @@
 import threading
 from collections.abc import Callable
 
-from scraper.politeness.rate_limiter import RateLimiter, RateLimiters
+import pytest
+
+from scraper.politeness.rate_limiter import LoadsLimiter, RateLimiter, RateLimiters
+from scraper.testing import FakeClock
 
 
 class Sleepy:
@@ -143,3 +146,18 @@ def test_nothing_passes_after_the_deadline_until_it_has_moved_on() -> None:
     clock.sleepers.pop()[1].set()
     thread.join()
     assert (limiter.sends, limiter.last_sent) == (1, clock.moment)
+
+
+def test_what_rendered_pages_ask_for_keeps_its_own_delay_unless_the_site_asks_for_a_longer_one() -> None:
+    clock = FakeClock()
+    limiter = RateLimiter(clock, 1.0)
+    loads = LoadsLimiter(limiter, 0.2, 1.0)
+    limiter.enter()
+    begun = clock.now()
+    loads.enter()
+    assert clock.now() - begun == pytest.approx(0.2)
+    limiter.enter()
+    assert clock.now() - begun == pytest.approx(1.2)
+    limiter.slow_to(5.0)  # a Crawl-delay
+    loads.enter()
+    assert clock.now() - begun == pytest.approx(6.2) and limiter.breaches == 0
