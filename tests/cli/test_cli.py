@@ -5,6 +5,7 @@ import os
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -493,6 +494,17 @@ def test_a_wrong_url_is_not_asked_for(call: Call, url: str) -> None:
     assert not Path("data").exists()
 
 
+def test_a_request_by_hand_keeps_the_pace_of_its_domains_group(
+    call: Call, new_site: Callable[..., Site]
+) -> None:
+    sites = [new_site({"/": "hello"}, host=f"127.0.0.{n}") for n in (21, 22)]
+    given = ("--set", "delay=0.3", "--set", 'politeness_group={"127.0.0.21": "box", "127.0.0.22": "box"}')
+    for site in sites:
+        assert call("fetch", site.url(), "--body", *given).out == "hello"
+    times = sorted(arrival.at for site in sites for arrival in site.arrivals)
+    assert len(times) == 4 and min(later - before for before, later in pairwise(times)) >= 0.3 - 0.001
+
+
 def test_explain_names_the_rule_and_its_line_without_a_request(call: Call, shop: Site) -> None:
     write("shop", shop.url())
     before = call("explain", shop.url("/private/"), "--spider", "shop")
@@ -505,6 +517,8 @@ def test_explain_names_the_rule_and_its_line_without_a_request(call: Call, shop:
     assert "done in run" in call("explain", shop.url("/a"), "--spider", "shop").out
     other = call("explain", shop.url("/a"), "--spider", "shop", "--param", "category=b").out
     assert "with other params" in other
+    group = ("--set", 'politeness_group={"127.0.0.1": "box"}')
+    assert "shares its pace with the domains of box" in call("explain", shop.url("/a"), *group).out
     outside = call("explain", "http://elsewhere.example/", "--spider", "shop").out
     assert "outside allowed_domains" in outside
     assert len(shop.arrivals) == arrived

@@ -18,7 +18,7 @@ from scraper.politeness import learned, scope, throttle
 from scraper.politeness.throttle import State
 from scraper.settings import Settings
 from scraper.spider import Rules
-from scraper.store import Store
+from scraper.store import GROUP, Store
 from scraper.urls import canonical, domain_of, fingerprint, origin_of, with_callback
 
 SAME_MOMENT = 0.001
@@ -133,6 +133,9 @@ def _clock(url: str, asker: Asker, store: Store | None, robots_rules: RobotsRule
     source = found.source("delay") if pace.source.startswith("setting") else ""
     by = f" ({source})" if source and source != settings_of.DEFAULT else ""
     yield Check("delay", f"{pace.delay:.3g} s for {name}: {pace.source}{by}")
+    group, group_due = _group(name, found, store)
+    if group:
+        yield Check("group", f"shares its pace with the domains of {group} (politeness_group)")
     if state.limit.is_learned:
         yield Check("learned", learned.told_of(state.limit))
     if row is None or store is None:
@@ -140,12 +143,19 @@ def _clock(url: str, asker: Asker, store: Store | None, robots_rules: RobotsRule
         return
     clock = SystemClock(store.anchor())
     now = clock.now()
-    due = max(row["due"], state.due, state.rest_until)
+    due = max(row["due"], state.due, state.rest_until, group_due)
     wait = throttle.decide(throttle.rest(state, due, state.reason), pace, now, found.max_delay, math.inf)
     open_in = throttle.until_open(
         (found.active_hours,) if found.active_hours else (), second_of_day(clock.wall())
     )
     yield _next(row, state, max(due - now, open_in), wait, found.max_wait)
+
+
+def _group(domain: str, found: Settings, store: Store | None) -> tuple[str, float]:
+    """A domain's politeness group, and the next moment of its clock."""
+    group = settings_of.grouping(found)(domain)
+    row = store.domain(GROUP + group) if group and store is not None else None
+    return group, row["due"] if row is not None else 0.0
 
 
 def _next(row: Mapping[str, Any], state: State, wait: float, decided: float | Deferred, most: float) -> Check:
