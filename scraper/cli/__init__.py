@@ -31,7 +31,7 @@ COMMANDS = {
     "accept": ("records", "Take over the records of a run that was not OK, after a look at it."),
     "cookies": ("admin", "List, import or forget the cookies of a spider."),
     "cron": ("cron", "The crontab line that runs a spider, or its systemd timer."),
-    "serve": ("serve", "Runs and records over HTTP, and the page of any URL with one call."),
+    "serve": ("serve", "Serve the project over HTTP: a dashboard, spiders, runs, records, polite fetches."),
     "token": ("token", "Who may use the service: add, list and revoke tokens."),
     "doctor": ("admin", "Is this machine ready: Python, packages, data, contact, cron."),
 }
