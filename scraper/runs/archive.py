@@ -451,6 +451,8 @@ class Archives:
                 self.note(Damage(file, offset))
             if fp := _fp_of(fields):
                 yield fields.get("warc-date", ""), _key(fp), number | offset
+        for offset in damaged:
+            self.note(Damage(file, offset))  # torn at its end: by a kill, or later
 
 
 class Reader:

@@ -42,9 +42,9 @@ def size_at(descriptor: int, offset: int) -> int | None:
 
 
 def listed(descriptor: int, file: Path, damaged: list[int] | None = None) -> Iterator[tuple[int, int]]:
-    """Offset and length of each whole member; a torn one ends the file.
+    """Offset and length of each whole member.
 
-    What is damaged is passed over: where it begins is added to `damaged`.
+    What is damaged, or torn at the end, is passed over: where it begins is added to `damaged`.
     """
     end = os.fstat(descriptor).st_size
     if end and size_at(descriptor, 0) is None and end >= _MEMBER.size and _next(descriptor, 0, end) is None:
@@ -55,12 +55,10 @@ def listed(descriptor: int, file: Path, damaged: list[int] | None = None) -> Ite
         if size is not None and _is_followed(descriptor, offset, size, end):
             yield offset, size
             offset += size
-        elif (found := _next(descriptor, offset, end)) is None:
-            return
         else:
             if damaged is not None:
                 damaged.append(offset)
-            offset = found
+            offset = _next(descriptor, offset, end) or end
 
 
 def _is_followed(descriptor: int, offset: int, size: int, end: int) -> bool:
