@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.postgres import Server
 from tests.project import Project, Started
 from tests.site import Site, page
 
@@ -133,3 +134,36 @@ def test_a_spider_that_cannot_be_loaded_there_ends_with_its_reason(project: Proj
     project.spider("shop", source)
     ended = project.run("reparse", "shop", "--workers", "2")
     assert ended.code != 0 and "the processes that parse end with exit code" in ended.err, ended.text
+
+
+def test_a_project_on_postgresql_is_parsed_in_processes_too(
+    project: Project, site: Site, postgres: Server
+) -> None:
+    store = postgres.database()
+    links = [f"/{n}" for n in range(PAGES)]
+    site["/"] = page(*links, title="home")
+    site["*"] = page(title="one")
+    write(project, site)
+    assert project.run("run", "shop", "--archive", "--store", store).code == 0
+    site.stop()
+    write(project, site, WAITING)
+    started = project.start("reparse", "shop", "--workers", "2", "--json", "--store", store)
+    os.kill(begun(project, started)[0], signal.SIGKILL)
+    (project.root / "go").touch()
+    ended = started.wait()
+    assert (ended.code, ended.summary["pages"], ended.summary["failed"]) == (0, PAGES + 1, 0), ended.text
+    assert len({one["url"] for one in project.records("shop")}) == len(project.records("shop")) == PAGES + 1
+    write(project, site)
+    assert project.run("check", "shop", "--workers", "2", "--store", store).code == 0
+
+
+def test_an_interrupt_saves_what_is_parsed_and_the_same_command_goes_on(project: Project, shop: Site) -> None:
+    write(project, shop, WAITING)
+    started = project.start("reparse", "shop", "--workers", "2")
+    children = begun(project, started)
+    started.signal(signal.SIGINT)
+    assert started.wait(timeout=10).code == 130
+    assert not any(map(lives, children))
+    (project.root / "go").touch()
+    ended = project.run("reparse", "shop", "--workers", "2", "--json")
+    assert (ended.code, ended.summary["resumed"], ended.summary["pages"]) == (0, True, PAGES + 1), ended.text
