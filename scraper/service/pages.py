@@ -66,6 +66,7 @@ class Pages:
             "iso": _iso,
             "told": printable,
             "cell": _cell,
+            "key": _key,
             "duration": _duration,
         }
 
@@ -257,7 +258,8 @@ def sparkline(values: Sequence[int], width: int = 120, height: int = 28) -> str:
     """The points of a line over its values, for an SVG of this size; empty for fewer than two."""
     if len(values) < 2:
         return ""
-    most, step = max(*values, 1), (width - 4) / (len(values) - 1)
+    # A line that does not move stands in the middle.
+    most, step = max(*values, 1) * (2 if len(set(values)) == 1 else 1), (width - 4) / (len(values) - 1)
     places = (
         f"{2 + n * step:.1f},{height - 3 - (height - 6) * one / most:.1f}" for n, one in enumerate(values)
     )
@@ -325,6 +327,15 @@ def _cell(value: object) -> str:
         return ""
     text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
     return printable(" ".join(text.split()))[:LONGEST_CELL]
+
+
+def _key(text: str) -> str:
+    """A key as people read it; it is kept as a JSON list of its fields."""
+    try:
+        fields = json.loads(text)
+    except ValueError:
+        fields = text
+    return ", ".join(map(_cell, fields)) if isinstance(fields, list) else _cell(fields)
 
 
 def _duration(seconds: object) -> str:

@@ -153,6 +153,7 @@ def test_a_glance_reads_only_what_is_new() -> None:
     found = glances.of(store, ["a", "b"])
     assert [one.records for one in found["b"]] == list(range(10, 30)) and len(found["a"]) == 1
     assert sparkline([1, 2]) == "2.0,14.0 118.0,3.0" and sparkline([1]) == ""
+    assert sparkline([7, 7]) == "2.0,14.0 118.0,14.0"
 
 
 def test_the_next_time_is_the_one_that_cron_has() -> None:
