@@ -8,6 +8,7 @@ thread stands still meanwhile.
 from collections import Counter
 from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from math import inf
 from threading import Event, get_ident
 from typing import Any
 
@@ -42,6 +43,7 @@ from scraper.urls import domain_of, host_of, origin_of
 NEVER, ALWAYS, AUTO = "never", "always", "auto"
 MOST_LOADS = 300  # requests of one page
 MOST_DOCUMENTS = 10  # that one page leads to by itself
+PATIENCE = 10.0  # seconds that a page may take to its end once its domain is wanted elsewhere
 MOST_POLLS = 5  # times that one page asks for the same
 MOST_BROWSERS = 2  # tries of a page with which the browser fails
 _ENDLESS = {"socket": "a WebSocket is not opened", "events": "an EventSource is an answer without end"}
@@ -150,7 +152,7 @@ class Rendering:
         goes_on: Callable[[], bool],
     ) -> Generator[DomainWanted | Wait, None, Picture]:
         """Render the page of a plain answer."""
-        state = _State(session, entry, goes_on)
+        state = _State(session, entry, _patient(goes_on, session.clock))
         before = session.cookies.dump()
         drawing = self._renderer.draw(_task(session, entry, request, response, before))
         try:
@@ -159,7 +161,7 @@ class Rendering:
             drawing.stop()
         if drawn is None:
             picture = state.trouble or Picture(
-                outcome=Retry("still being rendered when the run stopped", counts=False)
+                outcome=Retry("still being rendered when the domain had to be given back", counts=False)
             )
         else:
             if drawn.cookies is not None:
@@ -324,6 +326,20 @@ class Rendering:
         if len(content) > state.session.max_body:
             return Picture(outcome=Failed("rendering: the document is larger than max_body", "not rendered"))
         return Picture(_rendered(state, drawn, response, content))
+
+
+def _patient(goes_on: Callable[[], bool], clock: Clock) -> Callable[[], bool]:
+    """A page may end though its domain is wanted elsewhere: begun anew it would ask for all of it again."""
+    give_up = inf
+
+    def goes_on_still() -> bool:
+        nonlocal give_up
+        if goes_on():
+            return True
+        give_up = min(give_up, clock.now() + PATIENCE)
+        return clock.now() < give_up
+
+    return goes_on_still
 
 
 def _at_once(steps: Generator[DomainWanted | Wait, None, Picture], clock: Clock) -> Picture:

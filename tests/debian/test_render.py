@@ -473,3 +473,24 @@ def test_what_pages_ask_for_may_keep_a_delay_of_its_own_between_pages_that_keep_
     assert min(gaps[0], gaps[4]) >= 1.0 and min(gaps) >= 0.1 and max(gaps[3], gaps[5], gaps[6]) < 0.9
     audit = project.run("audit", "shop")
     assert audit.code == 0 and "loads 0.1 s" in audit.out, audit.text
+
+
+def test_two_processes_share_the_clock_of_a_domain_that_the_pages_of_both_ask(
+    project: Project, new_site: Callable[..., Site]
+) -> None:
+    one, other, far = (new_site(host=f"127.0.0.{n}") for n in (1, 2, 3))
+    far["/lib.js"] = Reply(body="1", headers={**SCRIPT, "Cache-Control": "no-cache"})
+    shell = SHELL + f'<script src="{far.url("/lib.js")}"></script>'
+    for site in (one, other):
+        site["/"] = shell + "".join(f'<a href="/{n}">{n}</a>' for n in range(4))
+        site["/app.js"] = Reply(body="fetch('/api').then(() => app.textContent = 'done')", headers=SCRIPT)
+        site["/api"] = "x"
+        for n in range(4):
+            site[f"/{n}"] = shell
+    starts = repr([one.url("/"), other.url("/")])
+    source = SPIDER.format(url="x", delay=0.1, more="").replace('["x"]', starts)
+    project.spider("shop", source)
+    ended = project.run("run", "shop", "--workers", "2")
+    assert ended.code == 0 and len(project.records("shop")) == 10, ended.text
+    assert seen(one, other, far) == sent(project, "shop")
+    assert min(far.gaps()) >= 0.1 and project.run("audit", "shop").code == 0
