@@ -48,7 +48,6 @@ class Job:
     results: list[Any] = field(default_factory=list)
     is_apart: bool = False  # its items are sent one by one
     crashes: int = 0
-    sent: int = 0
 
     @property
     def is_done(self) -> bool:
@@ -75,7 +74,6 @@ class _Process:
         """Give it a job, or the next item of one."""
         start = len(job.results)
         items = job.items[start : start + 1] if job.is_apart else job.items[start:]
-        job.sent = start + len(items)
         self.jobs.append(job)
         with suppress(OSError):  # it is dead, as will be noticed
             self._sender.send(items)
@@ -156,25 +154,18 @@ class ParsePool:
                 return
             process.send(self._backlog.popleft())
 
-    def _take(self, process: _Process, result: Any) -> None:
-        if isinstance(result, Broken):
-            raise StoreError(result.message, result.hint)
+    def _take(self, process: _Process, results: Sequence[Any]) -> None:
+        for result in results:
+            if isinstance(result, Broken):
+                raise StoreError(result.message, result.hint)
         if not process.jobs:
             return  # of a pool that is closed
-        job = process.jobs[0]
-        process.has_answered, self._deaths = True, 0
-        self._add(job, result)
-        if len(job.results) < job.sent:
-            return
-        process.jobs.popleft()
+        job = process.jobs.popleft()
+        process.has_answered, self._deaths, job.crashes = True, 0, 0
+        job.results.extend(results)
         if not job.is_done:
             self._backlog.appendleft(job)
         self._feed()
-
-    @staticmethod
-    def _add(job: Job, result: Any) -> None:
-        job.results.append(result)
-        job.crashes = 0
 
     def _bury(self, process: _Process) -> None:
         """Have another process go on where one has died."""
@@ -196,7 +187,8 @@ class ParsePool:
         job.is_apart = True
         if job.crashes >= MOST_CRASHES:
             self._deaths = 0  # the page was it
-            self._add(job, Died(job.crashes))
+            job.results.append(Died(job.crashes))
+            job.crashes = 0
 
 
 def in_order(

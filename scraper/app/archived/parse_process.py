@@ -62,12 +62,14 @@ def main() -> None:
 def _serve(work: Work, jobs: "SimpleQueue[Sequence[Any] | None]", sender: Sender, watchdog: Watchdog) -> None:
     with watchdog:
         while (items := jobs.get()) is not None:
+            results = []
             for item in items:
                 watchdog.reset()
                 try:
-                    sender.send(work(item))
+                    results.append(work(item))
                 except ScraperError as error:
-                    sender.send(Broken(error.message, error.hint))
+                    results.append(Broken(error.message, error.hint))
+            sender.send(results)  # together: each message wakes two threads of the owner
             sender.flush()
 
 
