@@ -128,7 +128,7 @@ def test_a_second_run_of_a_spider_is_told_who_runs_it_and_the_first_is_stopped(s
 def test_a_run_outlives_the_service_and_runs_of_cron_appear_like_any_other(
     project: Project, slow: Site
 ) -> None:
-    slow["/"] = page(*[f"/{n}" for n in range(8)], title="home")
+    slow["/"] = page(*[f"/{n}" for n in range(4)], title="home")
     project.spider("news", SLOW.format(name="News", url=slow.url("/"), delay=0.2))
     with serving(project) as first:
         run_id = first.post("/runs", {"spider": "news"}).json()["run_id"]
@@ -217,7 +217,7 @@ def test_metrics_and_the_file_of_metrics_tell_the_last_run(project: Project, sho
 
 
 def test_the_log_of_a_run_goes_on_behind_the_last_event(served: Served, shop: Site) -> None:
-    shop["/b"] = Reply(500, "no")
+    shop["/b"] = Reply(404, "no")
     run_id = run_to_end(served, "shop")
     shop["/b"] = page(title="B")
     log = read_jsonl(served.project.data("shop", "runs", run_id, "log.jsonl"))
