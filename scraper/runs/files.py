@@ -3,10 +3,8 @@
 data/NAME/records.jsonl, changes.jsonl        replaced as a whole
 data/NAME/runs/RUN_ID/records.jsonl, log.jsonl, errors.txt  appended to, by several processes too
 data/NAME/runs/RUN_ID/run.json                replaced as a whole
-data/NAME/runs/RUN_ID/source.json             only of a run that sends no request
 """
 
-import json
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -29,7 +27,6 @@ from scraper.ops.printable import json_text, printable_lines
 from scraper.ops.secrets import Redaction
 
 ERRORS = "errors.txt"
-_SOURCE = "source.json"
 
 _BLOCK = 64 * 1024
 _EXAMPLES = 1000
@@ -73,18 +70,6 @@ class RunFiles:
             if repair:
                 file.repair()
             file.open()
-
-    def keep_source(self, files: Sequence[str]) -> None:
-        """Note that the run's pages come from `files` (none: the spider's archive), not from the web."""
-        replace(self.folder / _SOURCE, iter([encode(json_text({"replay": list(files)}) + "\n")]), self.mode)
-
-    def source(self) -> list[str] | None:
-        """From which files the run's pages come; None where from the web."""
-        try:
-            found: list[str] = json.loads((self.folder / _SOURCE).read_text("utf-8"))["replay"]
-        except (OSError, ValueError, KeyError, TypeError):
-            return None
-        return found
 
     def rewrite(self, lines: Iterable[str]) -> int:
         """Make the run's records.jsonl anew from what is committed, for a resume; the number of lines."""

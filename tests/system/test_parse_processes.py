@@ -136,8 +136,8 @@ def test_a_spider_that_cannot_be_loaded_there_ends_with_its_reason(project: Proj
     assert ended.code != 0 and "the processes that parse end with exit code" in ended.err, ended.text
 
 
-def test_a_project_on_postgresql_is_parsed_in_processes_too(
-    project: Project, site: Site, postgres: Server
+def test_a_project_on_postgresql_is_parsed_in_processes_and_no_other_host_fetches_for_it(
+    project: Project, site: Site, postgres: Server, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     store = postgres.database()
     links = [f"/{n}" for n in range(PAGES)]
@@ -149,6 +149,10 @@ def test_a_project_on_postgresql_is_parsed_in_processes_too(
     write(project, site, WAITING)
     started = project.start("reparse", "shop", "--workers", "2", "--json", "--store", store)
     os.kill(begun(project, started)[0], signal.SIGKILL)
+    other = Project(tmp_path_factory.mktemp("other"))
+    write(other, site, WAITING)
+    asked = other.run("work", "shop", "--store", store)
+    assert (asked.code, "no run of shop is under way" in asked.err) == (75, True), asked.text
     (project.root / "go").touch()
     ended = started.wait()
     assert (ended.code, ended.summary["pages"], ended.summary["failed"]) == (0, PAGES + 1, 0), ended.text

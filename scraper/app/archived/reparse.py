@@ -11,7 +11,8 @@ from scraper.app.archived.crawl_archive import one_by_one
 from scraper.app.archived.processes import parse_pool
 from scraper.app.compose import offline_fetcher
 from scraper.app.options import Prepared, with_params
-from scraper.app.running.start_run import files_of, run
+from scraper.app.running.page_source import source_of
+from scraper.app.running.start_run import run
 from scraper.engine.parse_limit import died
 from scraper.engine.parse_pool import Died, in_order
 from scraper.engine.scheduler import IN_HAND
@@ -59,7 +60,7 @@ def last_offline(prepared: Prepared, store: Store) -> Run | None:
     last = next(iter(store.runs(spider, 1)), None)
     if last is None or last.state == "ended" or options.fresh:
         return last
-    if files_of(prepared, last).source() != [str(file) for file in options.replay]:
+    if source_of(store, spider) != [str(file) for file in options.replay]:
         raise UsageError(
             f"run {last.id} of {spider} has not ended",
             "`run` goes on with it; --fresh gives it up and parses what is archived",

@@ -13,6 +13,7 @@ from scraper.app.archived.archive_home import archive_home_of, send_archive
 from scraper.app.compose import compose, worker_name
 from scraper.app.options import Options, Prepared, inputs_of, open_store, prepare
 from scraper.app.project import NO_SPIDERS
+from scraper.app.running.page_source import source_of
 from scraper.app.running.run_output import LogFile
 from scraper.engine.engine import Engine
 from scraper.engine.plan import Stop
@@ -88,7 +89,7 @@ class Helper:
                 for run in store.runs(told.spider, 100)
                 if run.state == "running" and run.spider not in NO_SPIDERS
             ]
-            runs = [run for run in runs if RunFiles(told.options.data, run.spider, run.id).source() is None]
+            runs = [run for run in runs if source_of(store, run.spider) is None]
             return next((run for run in reversed(runs) if store.is_led(run)), None)
         finally:
             store.close()

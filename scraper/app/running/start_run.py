@@ -13,6 +13,7 @@ from scraper.app.options import Options, Prepared, inputs_of, kept_params, open_
 from scraper.app.project import find_run
 from scraper.app.running.end_run import conclude
 from scraper.app.running.outputs import Streaming
+from scraper.app.running.page_source import keep_source
 from scraper.app.running.run_output import Exporter, LogFile, Timeline
 from scraper.app.running.summary import End, moment, unstarted
 from scraper.app.running.watchdog import Watchdog
@@ -42,12 +43,11 @@ def run(prepared: Prepared, store: Store, listeners: Sequence[Listener] = ()) ->
     clock = SystemClock(store.anchor())
     store.join(worker_name())
     try:
+        keep_source(prepared, store)
         prepared, found, note = _begin(prepared, store)
         files = files_of(prepared, found)
         try:
             files.open()
-            if prepared.options.is_offline:
-                files.keep_source([str(file) for file in prepared.options.replay])
             for sink in prepared.sinks:
                 sink.open(examples(files.home))
             noted = [Noted(text) for text in (note, _clock_note(store, found, clock.wall())) if text]

@@ -1,0 +1,30 @@
+"""Where the pages of a spider's run come from, if not from the web: kept in the store, for every host to see.
+
+A run that parses archived pages sends no request. A helper of another machine, or a later command, has to
+know that: half of such a run would be from the network.
+"""
+
+import json
+
+from scraper.app.options import Prepared
+from scraper.store import Store
+
+_KIND = "page source"
+
+
+def keep_source(prepared: Prepared, store: Store) -> None:
+    """Note what the run that is about to begin reads; before it begins, so that no helper sees it without."""
+    name = prepared.loaded.name
+    if store.holder(name) is not None:
+        return  # that of the run which goes on is to stay
+    if prepared.options.is_offline:
+        store.keep_note(_KIND, name, json.dumps([str(file) for file in prepared.options.replay]))
+    elif name in store.notes(_KIND):
+        store.drop_note(_KIND, name)
+
+
+def source_of(store: Store, spider: str) -> list[str] | None:
+    """The files that the spider's last run reads (none: its archive); None where it asks the web."""
+    text = store.notes(_KIND).get(spider)
+    found: list[str] | None = None if text is None else json.loads(text)
+    return found
