@@ -23,8 +23,8 @@ _KINDS: tuple[tuple[str, str], ...] = (
     ("169.254.0.0/16", "link-local"),
     ("fe80::/10", "link-local"),
     ("100.64.0.0/10", "carrier-grade NAT"),
-    ("0.0.0.0/8", "this host"),
-    ("::/128", "this host"),
+    ("0.0.0.0/8", "wildcard"),
+    ("::/128", "wildcard"),
     ("224.0.0.0/4", "multicast"),
     ("ff00::/8", "multicast"),
     ("fec0::/10", "private"),
@@ -137,6 +137,6 @@ class Reach:
 
 def refusal(host: str, address: str) -> str:
     """Why a host is not connected to, and what would allow it."""
-    at = address if host == address else f"{host} is {address},"
+    at = f"{address} is" if host == address else f"{host} is {address},"
     kind = kind_of(address)
     return f'{at} a {kind} address: no site may send us there (if you mean it: setting reach = ["{address}"])'

@@ -22,7 +22,7 @@ class _Builder(HTMLTreeBuilder):
         for event, element in etree.iterwalk(self._root, events=("start", "end", "comment")):
             following = element.tail if element is not self._root else None
             if event == "start":
-                soup.handle_starttag(element.tag, None, None, dict(element.attrib))
+                soup.handle_starttag(element.tag, None, None, dict(element.items()))
                 following = element.text
             elif event == "end":
                 soup.handle_endtag(element.tag)

@@ -211,6 +211,14 @@ async def read_json(request: Request) -> Any:
         raise Problem(
             415, f"the body is {kind[:60] or 'of no type'}", "send it as Content-Type: application/json"
         )
+    try:
+        return json.loads(await read_body(request), parse_constant=_no_constant)
+    except (ValueError, RecursionError) as error:
+        raise Problem(400, f"the body is no JSON: {str(error)[:200]}") from None
+
+
+async def read_body(request: Request) -> bytes:
+    """What a request sends, bounded in size and time; Problem 408 or 413."""
     content = bytearray()
     try:
         async with asyncio.timeout(BODY_TIME):
@@ -222,10 +230,7 @@ async def read_json(request: Request) -> Any:
         raise Problem(
             408, f"the body took longer than {BODY_TIME:g} s", "send it at once", headers=_CLOSE
         ) from None
-    try:
-        return json.loads(content, parse_constant=_no_constant)
-    except (ValueError, RecursionError) as error:
-        raise Problem(400, f"the body is no JSON: {str(error)[:200]}") from None
+    return bytes(content)
 
 
 _CLOSE = {"Connection": "close"}

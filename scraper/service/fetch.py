@@ -3,6 +3,7 @@
 import asyncio
 import json
 import math
+import re
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping
@@ -16,6 +17,7 @@ from scraper.errors import OutOfReach, TimedOut
 from scraper.frozen import frozen
 from scraper.http import redirects
 from scraper.model import Request
+from scraper.model import Response as SiteResponse
 from scraper.ops.clock import SystemClock
 from scraper.parsing.encoding import decode, encoding_of
 from scraper.parsing.page import Page
@@ -31,9 +33,13 @@ from scraper.urls import domain_of
 
 FORMATS = ("html", "text", "markdown", "json")
 TIMEOUT, MOST_TIMEOUT = 30.0, 300.0
-CACHE = 32 * 2**20  # bytes of bodies that are kept
+CACHE = 32 * 2**20  # bytes of pages that are kept
+HELD = 4096  # bytes that one with an empty body takes
 MOST_TO_PARSE = 4 * 2**20
 _PASSED_ON = ("content-type", "content-language", "etag", "last-modified", "retry-after")
+_STATUSES = range(200, 600)  # of final answers (RFC 9110 15)
+# What could move the cursor of a terminal (ECMA-48).
+_CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 # What a site sends is shown in our own origin: it may run nothing and ask for nothing.
 _POLICY = "sandbox; default-src 'none'; style-src 'unsafe-inline'; img-src data:"
 
@@ -68,21 +74,30 @@ class Cache:
     def keep(self, url: str, step: Step, now: float) -> None:
         """Keep a page, unless its site forbids it (no-store) or it is no page."""
         response = step.response
-        if response is None or response.status != 200 or len(response.content) > self._most // 8:
+        if response is None or response.status != 200 or _size(response) > self._most // 8:
             return
         if "no-store" in response.headers.get("cache-control", "").lower():
             return
         with self._lock:
             self._drop(url)
             self._pages[url] = Cached(step, now)
-            self._size += len(response.content)
+            self._size += _size(response)
             while self._size > self._most:
                 self._drop(next(iter(self._pages)))
 
     def _drop(self, url: str) -> None:
         gone = self._pages.pop(url, None)
         if gone is not None and gone.step.response is not None:
-            self._size -= len(gone.step.response.content)
+            self._size -= _size(gone.step.response)
+
+
+def _size(response: SiteResponse) -> int:
+    """Bytes that a page holds, about: its body, its fields and the objects around them."""
+    return (
+        HELD
+        + len(response.content)
+        + sum(len(name) + len(text) for name, text in response.headers.items_all())
+    )
 
 
 class FetchApi:
@@ -206,10 +221,16 @@ def checked(step: Step) -> Step:
         raise Problem(504 if isinstance(step.fault, TimedOut) else 502, f"{step.url[:300]}: {step.error}")
     if step.refusal and step.is_later:
         raise too_long(domain_of(step.url), step.wait, step.refusal)
+    if step.is_closed:
+        raise Problem(502, f"{step.url[:300]}: {step.refusal}", "ask again later", rule=step.refusal)
     if step.refusal:
         raise Problem(
             403, f"{step.url[:300]} is denied: {step.refusal}", "the site decides that", rule=step.refusal
         )
+    if step.response is not None and step.response.status not in _STATUSES:
+        status = step.response.status
+        told = f"{step.url[:300]} answers with status {status}, which HTTP does not have"
+        raise Problem(502, told, "the site is broken, or refuses us so", site_status=status)
     if step.blocked:
         status = step.response.status if step.response is not None else 0
         raise Problem(
@@ -292,7 +313,10 @@ def _markdown(got: Got) -> Response:
     soup = page.soup
     for element in soup(["script", "style", "template", "noscript"]):
         element.decompose()
-    text = MarkdownConverter(heading_style="ATX", autolinks=False).convert_soup(soup).strip()
+    try:
+        text = MarkdownConverter(heading_style="ATX", autolinks=False).convert_soup(soup).strip()
+    except RecursionError:
+        raise Problem(502, "the elements of the page nest too deep", "take format=html or text") from None
     return _made(got, f"{text}\n", "text/markdown; charset=utf-8")
 
 
@@ -319,6 +343,8 @@ def _json(got: Got) -> Response:
 def _made(got: Got, text: str, kind: str) -> Response:
     response = got.step.response
     assert response is not None
+    if kind.startswith("text/"):
+        text = _CONTROLS.sub("", text)
     body = text.encode("utf-8", "replace") if _has_body(response.status) else b""
     return Response(body, response.status, _told(got) | {"Content-Type": kind})
 

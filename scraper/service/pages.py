@@ -20,7 +20,7 @@ from scraper.ops.schedule import next_time, parse_schedule
 from scraper.runs.files import RunFiles
 from scraper.service.access import COOKIE
 from scraper.service.api import Api
-from scraper.service.application import Gate
+from scraper.service.application import Gate, read_body
 from scraper.service.events import progress_of
 from scraper.service.glance import Glance, Glances
 from scraper.service.operations import PUBLIC, Call, Operation, Param
@@ -272,11 +272,7 @@ def _html(text: str, status: int = 200, headers: Mapping[str, str] | None = None
 
 
 async def _form_value(request: Request, name: str) -> str:
-    content = b""
-    async for block in request.stream():
-        content += block
-        if len(content) > 4096:
-            raise Problem(413, "the form is too long")
+    content = await read_body(request)
     found = parse_qs(content.decode("utf-8", "replace")).get(name, [""])
     return found[0].strip()
 

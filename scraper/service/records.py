@@ -81,7 +81,7 @@ def changes_part(store: Store, run: Run, data: Path, cursor: str, limit: int) ->
     raise Problem(
         404,
         f"the changes of run {run.id} are not kept",
-        f"GET /runs/{run.spider}/records?... compares; the last run that was published has its changes",
+        "the last run that was published has its changes, and one that can be accepted",
     )
 
 

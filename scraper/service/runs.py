@@ -15,7 +15,7 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
-from scraper.app.project import facts_of_run
+from scraper.app.project import NO_SPIDERS, facts_of_run
 from scraper.app.running.summary import moment
 from scraper.frozen import frozen
 from scraper.ops.cron_log import trim_log
@@ -225,6 +225,7 @@ class Runs:
 
     async def stop(self, run: Run) -> None:
         """Ask a run to save its state and end; Problem 409 where there is nothing to stop here."""
+        _check_spider(run)
         worker = await self._reader.call(worker_of, run)
         if not worker:
             raise Problem(409, f"run {run.id} is not running", "GET /runs/ID tells its state")
@@ -244,10 +245,17 @@ class Runs:
 
     async def accept(self, run: Run) -> Run:
         """Take over the records of a run that was not OK, as the command does; Problem 409 says why not."""
+        _check_spider(run)
         done = await self._project.run("accept", run.id)
         if done.code:
             raise Problem(409, done.told, "GET /runs/ID tells its state")
         return await self.find(run.id)
+
+
+def _check_spider(run: Run) -> None:
+    """Problem 409 for requests sent by hand: their process is this service, or somebody's command."""
+    if run.spider in NO_SPIDERS:
+        raise Problem(409, f"{run.spider} is no run of a spider", "GET /runs lists those")
 
 
 def found(store: Store, name: str) -> Run | None:

@@ -10,6 +10,10 @@ from pathlib import Path
 import pytest
 import requests
 
+from scraper.app.one_url.fetch_one import Step
+from scraper.model import Headers
+from scraper.model import Response as SiteResponse
+from scraper.service.fetch import Cache
 from scraper.service.fetching import MOST_QUEUED
 from tests.project import Project
 from tests.service.serving import SLOW, Served, new_project, serving
@@ -61,6 +65,42 @@ def test_a_page_comes_as_text_markdown_or_json(served: Served, shop: Site) -> No
     told = fetch(served, url, format="json", max_age=60).json()
     assert (told["status"], told["encoding"], told["url"]) == (200, "utf-8", url) and "Käse" in told["text"]
     assert shop.paths() == ["/"]
+
+
+@pytest.mark.parametrize(
+    "body", [b"<b><i>" * 20_000 + b"x", b"<ul><li>" * 900 + b"x", b"<p a\x01b=c>x\x1b[31m</p>", b"x\x9b\r\n"]
+)
+def test_hostile_pages_come_in_every_format_or_are_problems(served: Served, shop: Site, body: bytes) -> None:
+    shop["/"] = Reply(200, body, {"Content-Type": "text/html; charset=latin-1"})
+    for wanted in ("text", "markdown", "json"):
+        got = fetch(served, shop.url("/"), format=wanted, max_age=60)
+        assert got.status_code in (200, 502) and "\x1b" not in got.text and "\x9b" not in got.text[:50]
+
+
+def test_no_caller_can_stop_the_service_as_a_run_of_its_own(served: Served, shop: Site) -> None:
+    fetch(served, shop.url("/"))
+    assert served.delete("/runs/(service)").status_code == 409
+    assert served.post("/runs/(service)/accept").status_code == 409
+
+
+def test_a_status_that_is_none_is_502(served: Served, shop: Site) -> None:
+    shop["/odd"] = Reply(999, "away")
+    odd = fetch(served, shop.url("/odd"))
+    assert (odd.status_code, odd.json()["site_status"]) == (502, 999)
+
+
+def test_small_pages_do_not_fill_the_memory() -> None:
+    cache = Cache(40_000)
+    for n in range(100):
+        step = Step(f"http://a.example/{n}", SiteResponse(f"http://a.example/{n}", 200, Headers(), b""))
+        cache.keep(step.url, step, 0.0)
+    kept = [n for n in range(100) if cache.find(f"http://a.example/{n}", 60, 1.0)]
+    assert 1 <= len(kept) < 10 and kept[-1] == 99
+
+
+def test_a_site_whose_name_is_none_is_502(served: Served) -> None:
+    unknown = fetch(served, "http://no-such-name.invalid/")
+    assert unknown.status_code == 502 and "resolve" in unknown.json()["detail"]
 
 
 def test_a_copy_that_is_young_enough_is_not_asked_for_again(served: Served, shop: Site) -> None:
@@ -194,7 +234,7 @@ def test_a_run_and_a_fetch_share_the_clock_of_a_domain(served: Served, shop: Sit
         ("http://224.0.0.1/", "multicast"),
         ("http://[::ffff:127.0.0.1]/", "loopback"),
         ("http://[64:ff9b::7f00:1]/", "loopback"),
-        ("http://0.0.0.0/", "this host"),
+        ("http://0.0.0.0/", "wildcard"),
         ("http://2130706433/", "loopback"),
         ("http://0x7f.1/", "loopback"),
     ],

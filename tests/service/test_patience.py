@@ -3,6 +3,7 @@
 import asyncio
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable
+from functools import partial
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from starlette.responses import StreamingResponse
 
 from scraper.service import application, server
 from scraper.service.application import Patience, read_json
+from scraper.service.pages import _form_value
 from scraper.service.problems import Problem
 
 GET = b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n"
@@ -77,7 +79,10 @@ def request(receive: Any) -> Request:
     return Request({"type": "http", "method": "POST", "headers": headers}, receive)
 
 
-def test_a_body_that_does_not_end_is_a_problem_after_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("read", [read_json, partial(_form_value, name="token")])
+def test_a_body_that_does_not_end_is_a_problem_after_a_while(
+    monkeypatch: pytest.MonkeyPatch, read: Callable[[Request], Awaitable[object]]
+) -> None:
     monkeypatch.setattr(application, "BODY_TIME", 0.1)
 
     async def receive() -> dict[str, Any]:
@@ -85,7 +90,7 @@ def test_a_body_that_does_not_end_is_a_problem_after_a_while(monkeypatch: pytest
         return {"type": "http.request", "body": b"[", "more_body": True}
 
     with pytest.raises(Problem) as raised:
-        asyncio.run(read_json(request(receive)))
+        asyncio.run(read(request(receive)))  # type: ignore[arg-type]
     assert raised.value.status == 408 and raised.value.headers == {"Connection": "close"}
 
 

@@ -34,7 +34,8 @@ BY_HAND = "asked for by hand"
 
 @frozen
 class Step:
-    """One hop: its URL and what came of it. `refusal`: why nothing was sent; `is_later`: it may be later.
+    """One hop: its URL and what came of it. `refusal`: why nothing was sent; `is_later`: it may be later;
+    `is_closed`: nothing may be asked for, as its robots.txt cannot be had.
 
     `wait`: in how many seconds, as far as that is known. `fault`: the error behind `error`. `blocked`: what
     the answer is recognised as, where it means "not you". `sent_at`: when it was sent (0: it was not), on the
@@ -46,6 +47,7 @@ class Step:
     refusal: str = ""
     error: str = ""
     is_later: bool = False
+    is_closed: bool = False
     next_url: str = ""
     wait: float = 0.0
     fault: FetchError | None = None
@@ -211,7 +213,7 @@ class Probe:
             return replace(robots_rules, url=url)
         reason = robots_rules.refusal(self._token, url)
         if reason is not None:
-            return Step(url, refusal=reason)
+            return Step(url, refusal=reason, is_closed=bool(robots_rules.closed))
         held = self._hold(url, robots_rules)
         if isinstance(held, Step):
             return held
