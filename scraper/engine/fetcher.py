@@ -201,8 +201,14 @@ class Fetcher:
             if isinstance(outcome, Retry):
                 outcome = self._reactions.again(entry, request, outcome)
             assert outcome is not None
-            visit = Visit(entry, outcome, answer.exchange, picture.reaction)
+            notes = self._last_look(picture.screenshot) if picture.screenshot else ()
+            visit = Visit(entry, outcome, answer.exchange, picture.reaction, notes=notes)
         return replace(visit, notes=(*visit.notes, *picture.notes), loads=picture.loads, rendered=why)
+
+    def _last_look(self, screenshot: bytes) -> tuple[str, ...]:
+        """Keep what a failed page looked like, and say where."""
+        kept = self._saved.keep(screenshot, "failed.png", "image/png")
+        return (f"what it looked like in the end: {kept['path']}",)
 
     def close(self) -> None:
         """End the browser, if there is one."""

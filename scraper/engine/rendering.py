@@ -75,13 +75,17 @@ class RenderOptions:
 
 @frozen
 class Picture:
-    """What came of a rendering: the page in the place of its plain answer, or an `outcome` without one."""
+    """What came of a rendering: the page in the place of its plain answer, or an `outcome` without one.
+
+    `screenshot`: what a page that failed looked like in the end.
+    """
 
     response: Response | None = None
     outcome: Outcome | None = None
     reaction: Reaction = PLAIN
     notes: tuple[str, ...] = ()
     loads: tuple[Loaded, ...] = ()
+    screenshot: bytes = b""
 
 
 @dataclass(slots=True)
@@ -321,7 +325,7 @@ class Rendering:
             # What the page did to the browser it may do again, but a crash has many fathers.
             is_again = drawn.is_ours and state.entry.attempts + 1 < MOST_BROWSERS
             outcome = Retry(drawn.error) if is_again else Failed(f"rendering: {drawn.error}", "not rendered")
-            return Picture(outcome=outcome)
+            return Picture(outcome=outcome, screenshot=drawn.screenshot)
         content = drawn.html.encode("utf-8", "replace")
         if len(content) > state.session.max_body:
             return Picture(outcome=Failed("rendering: the document is larger than max_body", "not rendered"))

@@ -206,6 +206,8 @@ def test_an_element_that_never_comes_fails_its_page_alone_and_soon(project: Proj
     [failed] = [line for line in project.log("late") if line["event"] == "failed"]
     assert "waited 30 s for .never" in failed["reason"]
     assert "nowhere is not defined" in failed["text"]
+    picture = failed["text"].partition("looked like in the end: ")[2].partition(";")[0]
+    assert project.data("late", picture).read_bytes().startswith(b"\x89PNG")
 
 
 def test_nothing_of_the_browser_is_left_two_seconds_after_kill_9(project: Project, site: Site) -> None:
