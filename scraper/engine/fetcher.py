@@ -18,9 +18,10 @@ from scraper.engine.file_requests import FileRequests, with_file
 from scraper.engine.judging import Judging
 from scraper.engine.known_pages import KnownPages
 from scraper.engine.login_steps import LoginSteps, leaves
+from scraper.engine.page_loads import is_page
 from scraper.engine.parse_limit import Bounded, Parsing, too_long
 from scraper.engine.reactions import Reactions
-from scraper.engine.rendering import Rendering, RenderOptions, is_page
+from scraper.engine.rendering import Rendering, RenderOptions
 from scraper.frozen import frozen
 from scraper.http import redirects
 from scraper.http.download import Download

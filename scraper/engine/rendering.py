@@ -6,14 +6,13 @@ thread stands still meanwhile.
 """
 
 from collections import Counter
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Generator
 from dataclasses import dataclass, field, replace
-from math import inf
 from threading import Event, get_ident
-from typing import Any
 
 from scraper.engine.batch import DomainWanted
 from scraper.engine.load_cache import LoadCache
+from scraper.engine.page_loads import headers_of, key_of, loaded_by, patient, rendered, task_of
 from scraper.engine.reactions import Reactions
 from scraper.errors import FetchError, OutOfReach, RequestDenied
 from scraper.frozen import frozen
@@ -23,12 +22,10 @@ from scraper.model import (
     PLAIN,
     Entry,
     Failed,
-    Headers,
     Loaded,
     Outcome,
     Reaction,
     Render,
-    Rendered,
     Request,
     Response,
     Retry,
@@ -37,27 +34,15 @@ from scraper.ops.clock import Clock
 from scraper.parsing.page import Page
 from scraper.politeness import retry
 from scraper.politeness.scope import LONGEST_URL, is_inside
-from scraper.render.tasks import KINDS, Drawing, Drawn, Given, Renderer, Task, Wanted
+from scraper.render.tasks import KINDS, Drawing, Drawn, Given, Renderer, Wanted
 from scraper.urls import domain_of, host_of, origin_of
 
 NEVER, ALWAYS, AUTO = "never", "always", "auto"
 MOST_LOADS = 300  # requests of one page
 MOST_DOCUMENTS = 10  # that one page leads to by itself
-PATIENCE = 10.0  # seconds that a page may take to its end once its domain is wanted elsewhere
 MOST_POLLS = 5  # times that one page asks for the same
 MOST_BROWSERS = 2  # tries of a page with which the browser fails
 _ENDLESS = {"socket": "a WebSocket is not opened", "events": "an EventSource is an answer without end"}
-_HTML = frozenset({"", "text/html", "application/xhtml+xml"})
-# The session says who we are and what coding we read; the rest tells nothing that a server needs.
-_NOT_SENT = frozenset(
-    "user-agent accept-encoding accept-language host connection content-length priority "
-    "upgrade-insecure-requests purpose dnt pragma cache-control".split()
-)
-# They speak of the document as it was sent.
-_OF_THE_SOURCE = frozenset(
-    "etag last-modified cache-control expires age content-type content-length content-encoding "
-    "transfer-encoding refresh set-cookie set-cookie2".split()
-)
 _REFUSED = frozenset({401, 403, 451})
 
 
@@ -156,9 +141,9 @@ class Rendering:
         goes_on: Callable[[], bool],
     ) -> Generator[DomainWanted | Wait, None, Picture]:
         """Render the page of a plain answer."""
-        state = _State(session, entry, _patient(goes_on, session.clock))
+        state = _State(session, entry, patient(goes_on, session.clock))
         before = session.cookies.dump()
-        drawing = self._renderer.draw(_task(session, entry, request, response, before))
+        drawing = self._renderer.draw(task_of(session, entry, request, response, before))
         try:
             drawn = yield from self._serve(drawing, state)
         finally:
@@ -206,13 +191,13 @@ class Rendering:
         reason = self._refusal(state, wanted)
         if reason:
             return Loaded(wanted.url, wanted.kind, wanted.method, reason=reason)
-        key = _asked(wanted)
+        key = key_of(wanted)
         kept = self._refused.get(key)
         if kept is None and key in self._refused:
             return Loaded(wanted.url, wanted.kind, wanted.method, reason="it failed before in this run")
         if kept is None and wanted.method == "GET":
             kept = self._cache.fresh(state.session.domain, wanted, state.session.clock.wall())
-        return _loaded(wanted, kept, is_cached=True) if kept is not None else None
+        return loaded_by(wanted, kept, is_cached=True) if kept is not None else None
 
     def _refusal(self, state: _State, wanted: Wanted) -> str:
         """Why a request is none of ours by its kind, its place or its number; empty where it may be."""
@@ -258,7 +243,7 @@ class Rendering:
         yield from clear(session, wanted.url, state.goes_on, is_load=True)
         if not state.goes_on():
             return Loaded(wanted.url, wanted.kind, wanted.method, reason="the run stopped")
-        headers = _headers(wanted) | self._cache.conditions(session.domain, wanted)
+        headers = headers_of(wanted) | self._cache.conditions(session.domain, wanted)
         asked = ask(session, wanted.method, wanted.url, headers, wanted.body, is_load=True)
         yield asked
         answer = hear(session, asked)
@@ -280,10 +265,10 @@ class Rendering:
             response = kept
         self._heed(state, wanted, response)
         if response.status in _REFUSED and wanted.method == "GET":
-            self._refused[_asked(wanted)] = response
+            self._refused[key_of(wanted)] = response
         if wanted.method == "GET":
             self._cache.keep(session.domain, wanted, response)
-        return replace(_loaded(wanted, response), sent_at=sent_at)
+        return replace(loaded_by(wanted, response), sent_at=sent_at)
 
     def _heed(self, state: _State, wanted: Wanted, response: Response) -> None:
         """Do as an answer asks: a refusal by rate ends the rendering, an error is tried again after it."""
@@ -313,7 +298,7 @@ class Rendering:
             state.doubt = state.doubt or picture
         self._failing.add(place)
         if not is_home:
-            self._refused[_asked(wanted)] = None
+            self._refused[key_of(wanted)] = None
 
     # the end ---------------------------------------------------------------------------------------------
     def _picture(self, state: _State, drawn: Drawn, response: Response) -> Picture:
@@ -329,21 +314,7 @@ class Rendering:
         content = drawn.html.encode("utf-8", "replace")
         if len(content) > state.session.max_body:
             return Picture(outcome=Failed("rendering: the document is larger than max_body", "not rendered"))
-        return Picture(_rendered(state, drawn, response, content))
-
-
-def _patient(goes_on: Callable[[], bool], clock: Clock) -> Callable[[], bool]:
-    """A page may end though its domain is wanted elsewhere: begun anew it would ask for all of it again."""
-    give_up = inf
-
-    def goes_on_still() -> bool:
-        nonlocal give_up
-        if goes_on():
-            return True
-        give_up = min(give_up, clock.now() + PATIENCE)
-        return clock.now() < give_up
-
-    return goes_on_still
+        return Picture(rendered(state.loads, drawn, response, content))
 
 
 def _at_once(steps: Generator[DomainWanted | Wait, None, Picture], clock: Clock) -> Picture:
@@ -361,73 +332,3 @@ def _at_once(steps: Generator[DomainWanted | Wait, None, Picture], clock: Clock)
     except StopIteration as end:
         picture: Picture = end.value
         return picture
-
-
-def is_page(response: Response) -> bool:
-    """Whether an answer is a document that a browser can make something of."""
-    kind = str(response.headers.get("content-type", "")).partition(";")[0].strip().lower()
-    return response.file is None and kind in _HTML and bool(response.content)
-
-
-def _task(
-    session: DomainSession,
-    entry: Entry,
-    request: Request,
-    response: Response,
-    cookies: Sequence[Mapping[str, Any]],
-) -> Task:
-    return Task(
-        entry.url,
-        response.status,
-        response.headers,
-        response.content,
-        request.render if isinstance(request.render, Render) else Render(),
-        session.domain,
-        str(session.headers.get("User-Agent", "")),
-        cookies,
-        session.storage.items,
-    )
-
-
-def _headers(wanted: Wanted) -> dict[str, str]:
-    """The fields of a script's request that are its own."""
-    return {
-        name: value
-        for name, value in wanted.headers.items()
-        if name.lower() not in _NOT_SENT and not name.lower().startswith(("sec-", "proxy-", ":"))
-    }
-
-
-def _asked(wanted: Wanted) -> tuple[str, ...]:
-    """A request and who asks: after a login it is another."""
-    sent = {name.lower(): value for name, value in wanted.headers.items()}
-    return wanted.method, wanted.url, sent.get("cookie", ""), sent.get("authorization", "")
-
-
-def _loaded(wanted: Wanted, response: Response, *, is_cached: bool = False) -> Loaded:
-    return Loaded(
-        wanted.url,
-        wanted.kind,
-        wanted.method,
-        response.status,
-        response.headers,
-        response.content,
-        is_cached=is_cached,
-    )
-
-
-def _rendered(state: _State, drawn: Drawn, response: Response, content: bytes) -> Response:
-    """The page in the place of its plain answer: its document is not the one that was sent."""
-    url = drawn.url.partition("#")[0]
-    shown = [one for one in state.loads if one.kind == "document" and one.status]
-    last = next((one for one in reversed(shown) if one.url == url), None)
-    headers = last.headers if last is not None else response.headers
-    lines = [line for line in headers.items_all() if line[0].lower() not in _OF_THE_SOURCE]
-    source = last.content if last is not None else response.content
-    return replace(
-        response,
-        url=url or response.url,
-        headers=Headers([*lines, ("Content-Type", "text/html; charset=utf-8")]),
-        content=content,
-        rendered=Rendered(source, headers, tuple(state.loads), drawn.screenshot),
-    )

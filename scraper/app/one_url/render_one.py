@@ -1,8 +1,9 @@
 """One page rendered by hand, and the JSON that its scripts asked for: a spider may ask for that directly."""
 
 from scraper.app.one_url.fetch_one import Probe
+from scraper.engine.page_loads import is_page
 from scraper.engine.reactions import Reactions
-from scraper.engine.rendering import Rendering, RenderOptions, is_page
+from scraper.engine.rendering import Rendering, RenderOptions
 from scraper.frozen import frozen
 from scraper.model import Loaded, Render, Request, Response
 from scraper.parsing.outline import outline

@@ -1,0 +1,110 @@
+"""Between the words of the browser (`render.tasks`) and ours: what goes to it, and what comes of a page."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from math import inf
+from typing import Any
+
+from scraper.http.session import DomainSession
+from scraper.model import Entry, Headers, Loaded, Render, Rendered, Request, Response
+from scraper.ops.clock import Clock
+from scraper.render.tasks import Drawn, Task, Wanted
+
+PATIENCE = 10.0  # seconds that a page may take to its end once its domain is wanted elsewhere
+_HTML = frozenset({"", "text/html", "application/xhtml+xml"})
+# The session says who we are and what coding we read; the rest tells nothing that a server needs.
+_NOT_SENT = frozenset(
+    "user-agent accept-encoding accept-language host connection content-length priority "
+    "upgrade-insecure-requests purpose dnt pragma cache-control".split()
+)
+# They speak of the document as it was sent.
+_OF_THE_SOURCE = frozenset(
+    "etag last-modified cache-control expires age content-type content-length content-encoding "
+    "transfer-encoding refresh set-cookie set-cookie2".split()
+)
+
+
+def is_page(response: Response) -> bool:
+    """Whether an answer is a document that a browser can make something of."""
+    kind = str(response.headers.get("content-type", "")).partition(";")[0].strip().lower()
+    return response.file is None and kind in _HTML and bool(response.content)
+
+
+def task_of(
+    session: DomainSession,
+    entry: Entry,
+    request: Request,
+    response: Response,
+    cookies: Sequence[Mapping[str, Any]],
+) -> Task:
+    """What the browser is given of a page."""
+    return Task(
+        entry.url,
+        response.status,
+        response.headers,
+        response.content,
+        request.render if isinstance(request.render, Render) else Render(),
+        session.domain,
+        str(session.headers.get("User-Agent", "")),
+        cookies,
+        session.storage.items,
+    )
+
+
+def headers_of(wanted: Wanted) -> dict[str, str]:
+    """The fields of a script's request that are its own."""
+    return {
+        name: value
+        for name, value in wanted.headers.items()
+        if name.lower() not in _NOT_SENT and not name.lower().startswith(("sec-", "proxy-", ":"))
+    }
+
+
+def key_of(wanted: Wanted) -> tuple[str, ...]:
+    """A request and who asks: after a login it is another."""
+    sent = {name.lower(): value for name, value in wanted.headers.items()}
+    return wanted.method, wanted.url, sent.get("cookie", ""), sent.get("authorization", "")
+
+
+def loaded_by(wanted: Wanted, response: Response, *, is_cached: bool = False) -> Loaded:
+    """What a request got."""
+    return Loaded(
+        wanted.url,
+        wanted.kind,
+        wanted.method,
+        response.status,
+        response.headers,
+        response.content,
+        is_cached=is_cached,
+    )
+
+
+def rendered(loads: Sequence[Loaded], drawn: Drawn, response: Response, content: bytes) -> Response:
+    """The page in the place of its plain answer: its document is not the one that was sent."""
+    url = drawn.url.partition("#")[0]
+    shown = [one for one in loads if one.kind == "document" and one.status]
+    last = next((one for one in reversed(shown) if one.url == url), None)
+    headers = last.headers if last is not None else response.headers
+    lines = [line for line in headers.items_all() if line[0].lower() not in _OF_THE_SOURCE]
+    source = last.content if last is not None else response.content
+    return replace(
+        response,
+        url=url or response.url,
+        headers=Headers([*lines, ("Content-Type", "text/html; charset=utf-8")]),
+        content=content,
+        rendered=Rendered(source, headers, tuple(loads), drawn.screenshot),
+    )
+
+
+def patient(goes_on: Callable[[], bool], clock: Clock) -> Callable[[], bool]:
+    """A page may end though its domain is wanted elsewhere: begun anew it would ask for all of it again."""
+    give_up = inf
+
+    def goes_on_still() -> bool:
+        nonlocal give_up
+        if goes_on():
+            return True
+        give_up = min(give_up, clock.now() + PATIENCE)
+        return clock.now() < give_up
+
+    return goes_on_still
