@@ -85,7 +85,7 @@ async def _bare(url: str, program: str) -> float:
 
 def bare(url: str) -> float:
     """Seconds of the bare loop from the first page to the last."""
-    from scraper.render import chromium
+    from scraper.browser import chromium
 
     return asyncio.run(_bare(url, chromium.find(None)))
 

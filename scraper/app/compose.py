@@ -17,6 +17,7 @@ from urllib.request import getproxies
 from scraper import settings as settings_of
 from scraper.app.archived.archive_home import archive_home_of
 from scraper.app.options import Prepared, account_of, inputs_of, may_render
+from scraper.browser.tasks import Renderer
 from scraper.engine.downloader import ThreadedDownloader
 from scraper.engine.engine import Engine
 from scraper.engine.fetcher import Fetcher, FetchOptions
@@ -32,7 +33,6 @@ from scraper.http.saved_files import SavedFiles
 from scraper.http.session import DomainSession
 from scraper.ops.clock import Clock
 from scraper.politeness.rate_limiter import RateLimiter
-from scraper.render.tasks import Renderer
 from scraper.runs.archive import Archives
 from scraper.runs.depot import FolderDepot, depot_of
 from scraper.runs.events import Listener
@@ -113,8 +113,8 @@ def rendering_of(prepared: Prepared, rules: Rules) -> tuple[Renderer, RenderOpti
     if not may_render(found, prepared.loaded):
         return None
     # Imported on first use: few runs render.
-    from scraper.render import chromium
-    from scraper.render.browser import Browser, BrowserOptions
+    from scraper.browser import chromium
+    from scraper.browser.browser import Browser, BrowserOptions
 
     options = RenderOptions(
         found.render,

@@ -95,7 +95,7 @@ def prepare(
     found = settings.load(own, options.overrides, Path.cwd(), os.environ)
     if not options.is_offline and may_render(found, loaded):
         # Imported on first use: few runs render.
-        from scraper.render import chromium
+        from scraper.browser import chromium
 
         chromium.check(found.browser)
     return Prepared(

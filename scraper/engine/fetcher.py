@@ -9,6 +9,7 @@ from collections.abc import Callable, Generator, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 
+from scraper.browser.tasks import Renderer
 from scraper.engine.archiving import to_archive
 from scraper.engine.auto_rendering import AutoRendering
 from scraper.engine.batch import DomainWanted
@@ -34,7 +35,6 @@ from scraper.ops.clock import Clock
 from scraper.ops.secrets import Redaction
 from scraper.parsing.page import Page
 from scraper.politeness import retry, robots
-from scraper.render.tasks import Renderer
 from scraper.runs.archive import Archives
 from scraper.spider import Rules, Spider
 from scraper.spider.identity import ParseInputs, request_of

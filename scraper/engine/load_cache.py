@@ -3,11 +3,11 @@
 from collections import OrderedDict
 from dataclasses import replace
 
+from scraper.browser.tasks import Wanted
 from scraper.frozen import frozen
 from scraper.http import caching
 from scraper.model import Response
 from scraper.politeness.header_fields import split_list
-from scraper.render.tasks import Wanted
 
 MOST_BYTES = 64 * 2**20
 STATIC = frozenset({"script", "stylesheet", "font", "image"})

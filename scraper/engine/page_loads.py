@@ -5,10 +5,10 @@ from dataclasses import replace
 from math import inf
 from typing import Any
 
+from scraper.browser.tasks import Drawn, Task, Wanted
 from scraper.http.session import DomainSession
 from scraper.model import Entry, Headers, Loaded, Render, Rendered, Request, Response
 from scraper.ops.clock import Clock
-from scraper.render.tasks import Drawn, Task, Wanted
 
 PATIENCE = 10.0  # seconds that a page may take to its end once its domain is wanted elsewhere
 _HTML = frozenset({"", "text/html", "application/xhtml+xml"})

@@ -10,6 +10,7 @@ from collections.abc import Callable, Generator
 from dataclasses import dataclass, field, replace
 from threading import Event, get_ident
 
+from scraper.browser.tasks import KINDS, Drawing, Drawn, Given, Renderer, Wanted
 from scraper.engine.batch import DomainWanted
 from scraper.engine.load_cache import LoadCache
 from scraper.engine.page_loads import headers_of, key_of, loaded_by, patient, rendered, task_of
@@ -34,7 +35,6 @@ from scraper.ops.clock import Clock
 from scraper.parsing.page import Page
 from scraper.politeness import retry
 from scraper.politeness.scope import LONGEST_URL, is_inside
-from scraper.render.tasks import KINDS, Drawing, Drawn, Given, Renderer, Wanted
 from scraper.urls import domain_of, host_of, origin_of
 
 NEVER, ALWAYS, AUTO = "never", "always", "auto"

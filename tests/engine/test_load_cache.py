@@ -1,8 +1,8 @@
 """Scripts of rendered pages are asked for once a run, as far as their servers let that be (RFC 9111)."""
 
+from scraper.browser.tasks import Wanted
 from scraper.engine.load_cache import UNSAID, LoadCache
 from scraper.model import Headers, Response
-from scraper.render.tasks import Wanted
 
 NOW = 1_800_000_000.0
 

@@ -15,7 +15,7 @@ SPIDER = """
             {how}
 
         def closed(self, run):
-            kinds = ("playwright", "asyncio", "scraper.render.")
+            kinds = ("playwright", "asyncio", "scraper.browser.")
             print([name for name in sys.modules if name.startswith(kinds)])
 """
 
@@ -38,4 +38,4 @@ def test_a_run_that_renders_nothing_loads_no_browser(project: Project, site: Sit
     project.spider("plain", SPIDER.format(url=site.url("/"), more="", how="yield {'url': page.url}"))
     ended = project.run("run", "plain", "--set", "browser=/nowhere/chromium")
     assert ended.code == 0, ended.text
-    assert ended.out.splitlines()[0] == "['scraper.render.tasks']"
+    assert ended.out.splitlines()[0] == "['scraper.browser.tasks']"

@@ -76,7 +76,7 @@ def _packages() -> Iterator[Finding]:
 def _browser() -> Finding:
     """Whether pages can be rendered; few projects need that."""
     # Imported on first use, as for a run.
-    from scraper.render import chromium
+    from scraper.browser import chromium
 
     try:
         named = settings_of.load({}, (), Path.cwd(), os.environ).browser

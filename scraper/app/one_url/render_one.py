@@ -1,6 +1,8 @@
 """One page rendered by hand, and the JSON that its scripts asked for: a spider may ask for that directly."""
 
 from scraper.app.one_url.fetch_one import Probe
+from scraper.browser import chromium
+from scraper.browser.browser import Browser, BrowserOptions
 from scraper.engine.page_loads import is_page
 from scraper.engine.reactions import Reactions
 from scraper.engine.rendering import Rendering, RenderOptions
@@ -9,8 +11,6 @@ from scraper.model import Loaded, Render, Request, Response
 from scraper.parsing.outline import outline
 from scraper.parsing.page import Page
 from scraper.parsing.shells import shell_of
-from scraper.render import chromium
-from scraper.render.browser import Browser, BrowserOptions
 from scraper.settings import Settings
 from scraper.urls import domain_of
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from scraper.browser import chromium
 from scraper.errors import UsageError
-from scraper.render import chromium
 
 
 def test_without_the_extra_one_line_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,11 +10,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from scraper.browser import chromium
+from scraper.browser.profiles import Profile
+from scraper.browser.tab import STEP, BrowserFailed, Tab
+from scraper.browser.tasks import Drawing, Drawn, Given, Task
 from scraper.frozen import frozen
-from scraper.render import chromium
-from scraper.render.profiles import Profile
-from scraper.render.tab import STEP, BrowserFailed, Tab
-from scraper.render.tasks import Drawing, Drawn, Given, Task
 
 START_WITHIN = 30.0
 MOST_PROFILES = 20

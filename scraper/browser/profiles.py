@@ -5,7 +5,7 @@ import contextlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from scraper.render.tab import STEP, Tab
+from scraper.browser.tab import STEP, Tab
 
 Row = Mapping[str, Any]
 _SAME_SITE = {"strict": "Strict", "lax": "Lax", "none": "None"}

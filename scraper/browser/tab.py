@@ -11,10 +11,10 @@ import json
 from collections.abc import Awaitable, Mapping
 from typing import Any, TypeVar
 
+from scraper.browser.requests import body_of, kind_of
+from scraper.browser.tasks import Drawing, Drawn, Given, Task, Wanted
 from scraper.errors import ScraperError
 from scraper.model import Headers, Render
-from scraper.render.requests import body_of, kind_of
-from scraper.render.tasks import Drawing, Drawn, Given, Task, Wanted
 
 IDLE = 500  # virtual milliseconds without a request after which a page is as it stays
 SLICE = 100  # virtual milliseconds between two looks for what is waited for
