@@ -52,8 +52,8 @@ class Batch:
     """A domain's session and what to do with it, held by one thread at a time.
 
     The owner thread may append to `entries` while the thread takes from the other end (a deque allows that).
-    If it sets `is_over`, the batch ends after the request in flight. `control`: a URL to be asked for, whose
-    answer nobody parses.
+    If it sets `is_over`, the batch ends after the request in flight, or the page that is being rendered;
+    `is_cut`: it gives that up too. `control`: a URL to be asked for, whose answer nobody parses.
     """
 
     domain: str
@@ -63,6 +63,7 @@ class Batch:
     login: bool = False
     control: str = ""
     is_over: bool = False
+    is_cut: bool = False
 
 
 @frozen
@@ -84,9 +85,13 @@ class Work(Protocol):
     """What a batch does, see `Fetcher`: each yields what it got, and what has to be waited for."""
 
     def visits(
-        self, session: DomainSession, entries: deque[Entry], goes_on: Callable[[], bool]
+        self,
+        session: DomainSession,
+        entries: deque[Entry],
+        goes_on: Callable[[], bool],
+        may_finish: Callable[[], bool],
     ) -> Iterator[Visit | Parsing | DomainWanted | Wait]:
-        """Fetch and parse URLs one after the other, while it goes on."""
+        """Fetch and parse URLs one after the other, while it goes on, and render pages to their end."""
         ...
 
     def unparsed(
@@ -238,4 +243,4 @@ def _steps(batch: Batch, work: Work) -> Iterator[Visit | Answer | Parsing | Doma
             batch.session, batch.robots_request.url, batch.robots_request.headers, goes_on
         )
     else:
-        yield from work.visits(batch.session, batch.entries, goes_on)
+        yield from work.visits(batch.session, batch.entries, goes_on, lambda: not batch.is_cut)

@@ -165,10 +165,10 @@ class Domain:
         before, self._sends = self._sends, self.limiter.sends
         return self._sends - before
 
-    def end_batches(self) -> None:
-        """Ask the threads at work here to stop after the request in flight."""
+    def end_batches(self, *, cuts: bool = True) -> None:
+        """Ask the threads at work here to stop after the request in flight; `cuts`: also in a rendering."""
         for batch in self.batches:
-            batch.is_over = True
+            batch.is_over, batch.is_cut = True, batch.is_cut or cuts
 
     def logged_in(self) -> None:
         """Note that a login went through."""

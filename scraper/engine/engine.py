@@ -178,7 +178,8 @@ class Engine:
         domain = self._leases.get(name)
         if domain is not None and now - domain.leased_at >= HOLD:
             domain.is_wanted = True
-            domain.end_batches()
+            # A page that is being rendered is not asked for anew: all its requests would be sent again.
+            domain.end_batches(cuts=False)
             self._let_go(domain)
 
     def _status(self, now: float) -> Ticked:

@@ -101,9 +101,15 @@ class Fetcher:
         self.give_up = self._failed.give_up
 
     def visits(
-        self, session: DomainSession, entries: deque[Entry], goes_on: Callable[[], bool]
+        self,
+        session: DomainSession,
+        entries: deque[Entry],
+        goes_on: Callable[[], bool],
+        may_finish: Callable[[], bool],
     ) -> Iterator[Visit | Parsing | DomainWanted | Wait]:
         """Fetch and parse URLs one after the other, while it `goes_on`; tells what has to be waited for.
+
+        A page that is being rendered then is finished, while it `may_finish`.
 
         Where there are several (without a delay), the next request is sent as soon as an answer is here whole
         and shows no failure: the server works on it while we parse. Still only one is ever in flight.
@@ -127,7 +133,7 @@ class Fetcher:
             is_page = reaction is PLAIN and not redirects.is_redirect(answer.exchange.status)
             if is_page and self._may_render(sent, answer.response):
                 # Nothing is sent ahead: the page has the session to itself.
-                visit = yield from self._rendered_or_not(session, sent, answer, goes_on)
+                visit = yield from self._rendered_or_not(session, sent, answer, may_finish)
             else:
                 if is_page and entries and not (session.has_login or is_raising) and goes_on():
                     following = self._send_ahead(session, entries)
@@ -170,12 +176,12 @@ class Fetcher:
         return is_wanted and is_page(response)
 
     def _rendered_or_not(
-        self, session: DomainSession, sent: _Sent, answer: Answer, goes_on: Callable[[], bool]
+        self, session: DomainSession, sent: _Sent, answer: Answer, may_finish: Callable[[], bool]
     ) -> Generator[Parsing | DomainWanted | Wait, None, Visit]:
         """Render a page before it is parsed, or, if that is left to the page, after nothing came of it."""
         assert self._rendering is not None and answer.response is not None
         if why := self._rendering.wants(sent.request):
-            return (yield from self._rendered(session, sent, answer, goes_on, why))
+            return (yield from self._rendered(session, sent, answer, may_finish, why))
         page = Page(sent.request, answer.response, depth=sent.entry.depth, token=self._options.token)
         why = self._auto.reason(page)
         if not why:
@@ -183,17 +189,17 @@ class Fetcher:
             why = self._auto.second_thought(visit, page)
             if not why:
                 return visit
-        visit = yield from self._rendered(session, sent, answer, goes_on, why)
+        visit = yield from self._rendered(session, sent, answer, may_finish, why)
         self._auto.learn(page, why, visit)
         return visit
 
     def _rendered(
-        self, session: DomainSession, sent: _Sent, answer: Answer, goes_on: Callable[[], bool], why: str
+        self, session: DomainSession, sent: _Sent, answer: Answer, may_finish: Callable[[], bool], why: str
     ) -> Generator[Parsing | DomainWanted | Wait, None, Visit]:
         """Have a page rendered, and parse what came of that."""
         assert self._rendering is not None and answer.response is not None
         entry, request = sent.entry, sent.request
-        picture = yield from self._rendering.draw(session, entry, request, answer.response, goes_on)
+        picture = yield from self._rendering.draw(session, entry, request, answer.response, may_finish)
         if picture.response is not None:
             answer = replace(answer, response=picture.response)
             visit = yield from self._parsed(session, sent, answer, PLAIN)

@@ -1,16 +1,13 @@
 """Between the words of the browser (`render.tasks`) and ours: what goes to it, and what comes of a page."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from math import inf
 from typing import Any
 
 from scraper.browser.tasks import Drawn, Task, Wanted
 from scraper.http.session import DomainSession
 from scraper.model import Entry, Headers, Loaded, Render, Rendered, Request, Response
-from scraper.ops.clock import Clock
 
-PATIENCE = 10.0  # seconds that a page may take to its end once its domain is wanted elsewhere
 _HTML = frozenset({"", "text/html", "application/xhtml+xml"})
 # The session says who we are and what coding we read; the rest tells nothing that a server needs.
 _NOT_SENT = frozenset(
@@ -94,17 +91,3 @@ def rendered(loads: Sequence[Loaded], drawn: Drawn, response: Response, content:
         content=content,
         rendered=Rendered(source, headers, tuple(loads), drawn.screenshot),
     )
-
-
-def patient(goes_on: Callable[[], bool], clock: Clock) -> Callable[[], bool]:
-    """A page may end though its domain is wanted elsewhere: begun anew it would ask for all of it again."""
-    give_up = inf
-
-    def goes_on_still() -> bool:
-        nonlocal give_up
-        if goes_on():
-            return True
-        give_up = min(give_up, clock.now() + PATIENCE)
-        return clock.now() < give_up
-
-    return goes_on_still

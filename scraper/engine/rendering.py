@@ -13,7 +13,7 @@ from threading import Event, get_ident
 from scraper.browser.tasks import KINDS, Drawing, Drawn, Given, Renderer, Wanted
 from scraper.engine.batch import DomainWanted
 from scraper.engine.load_cache import LoadCache
-from scraper.engine.page_loads import headers_of, key_of, loaded_by, patient, rendered, task_of
+from scraper.engine.page_loads import headers_of, key_of, loaded_by, rendered, task_of
 from scraper.engine.reactions import Reactions
 from scraper.errors import FetchError, OutOfReach, RequestDenied
 from scraper.frozen import frozen
@@ -141,7 +141,7 @@ class Rendering:
         goes_on: Callable[[], bool],
     ) -> Generator[DomainWanted | Wait, None, Picture]:
         """Render the page of a plain answer."""
-        state = _State(session, entry, patient(goes_on, session.clock))
+        state = _State(session, entry, goes_on)
         before = session.cookies.dump()
         drawing = self._renderer.draw(task_of(session, entry, request, response, before))
         try:

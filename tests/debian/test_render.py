@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import socket
 import time
 from collections import Counter
@@ -496,3 +497,38 @@ def test_two_processes_share_the_clock_of_a_domain_that_the_pages_of_both_ask(
     assert ended.code == 0 and len(project.records("shop")) == 10, ended.text
     assert seen(one, other, far) == sent(project, "shop")
     assert min(far.gaps()) >= 0.1 and project.run("audit", "shop").code == 0
+
+
+def test_a_page_is_rendered_to_its_end_though_another_run_waits_for_its_domain(
+    project: Project, site: Site
+) -> None:
+    site["/"] = SHELL
+    more = "".join(f".then(() => fetch('/{n}'))" for n in range(9))
+    site["/app.js"] = Reply(
+        body=f"Promise.resolve(){more}.then(() => app.textContent = 'done')", headers=SCRIPT
+    )
+    site["*"] = "<h1>x</h1>"
+    project.spider("shop", SPIDER.format(url=site.url("/"), delay=0.4, more=""))
+    plain = SPIDER.format(url=site.url("/plain"), delay=0.4, more="").replace('"always"', '"never"')
+    project.spider("other", plain.replace("Shop", "Other"))
+    first = project.start("run", "shop")
+    _until(lambda: "/app.js" in site.paths(), 30)
+    assert project.run("run", "other").code == 0
+    ended = first.wait()
+    assert ended.code == 0 and project.records("shop")[0]["app"] == "done", ended.text
+    # Handed over after what was in hand, which is the whole page, and not begun again.
+    assert site.paths() == ["/", "/app.js", *(f"/{n}" for n in range(9)), "/plain"]
+
+
+def test_what_a_page_had_asked_for_when_the_run_was_stopped_is_in_the_log_too(
+    project: Project, site: Site
+) -> None:
+    site["/"] = SHELL
+    site["/app.js"] = Reply(body="let n = 0; setInterval(() => fetch(`/x${n++}`), 50)", headers=SCRIPT)
+    site["*"] = "x"
+    project.spider("shop", SPIDER.format(url=site.url("/"), delay=0.2, more=""))
+    run = project.start("run", "shop")
+    _until(lambda: "/x5" in site.paths(), 30)
+    run.signal(signal.SIGTERM)
+    assert run.wait(10).code == 143
+    assert seen(site) - sent(project, "shop") == Counter({f"GET {site.url('/')}": 1})
