@@ -98,6 +98,15 @@ def test_a_run_has_its_figures_and_the_proof_of_politeness(served: Served) -> No
     assert shown(served, "/ui/spiders/shop").xpath(f"//a[text()='{run_id}']")
 
 
+def test_pages_that_brought_nothing_new_count_with_their_records(served: Served, site: Site) -> None:
+    served.project.spider("again", SLOW.format(name="Again", url=site.url("/"), delay=0))
+    for _ in range(2):
+        run_to_end(served, "again")
+    told = served.get("/runs/again").json()
+    figures = shown(served, "/ui/runs/again").xpath("//dd[@data-is='pages' or @data-is='records']/text()")
+    assert told["unchanged"] and figures == [str(told["pages"] + told["unchanged"]), str(told["records"])]
+
+
 def test_problems_are_pages_for_browsers(served: Served) -> None:
     assert "there is no run" in shown(served, "/ui/runs/none", 404).text_content()
     assert "there is no spider" in shown(served, "/ui/spiders/none", 404).text_content()
