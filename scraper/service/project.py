@@ -10,6 +10,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from scraper.spider.discovery import FOLDER
 
 LISTING = 60.0  # seconds that a project's spiders may take to load
 COMMAND = 60.0
+COMMANDS = 4  # that run at once
 CRONTAB = 60.0  # seconds that a crontab is believed
 
 
@@ -50,6 +52,8 @@ class Project:
         self._known: dict[str, dict[str, Any]] = {}
         self._seen: object = None
         self._loading = asyncio.Lock()
+        # Threads of their own: a spider that loads for a minute holds up no fetch.
+        self._pool = ThreadPoolExecutor(COMMANDS, thread_name_prefix="command")
         self._scheduled: dict[str, str] = {}
         self._scheduled_at = float("-inf")
 
@@ -61,7 +65,7 @@ class Project:
     async def run(self, *command: str, timeout: float = COMMAND) -> Done:
         """Run a command to its end, in its own process."""
         words = self.words(*command)
-        return await asyncio.to_thread(self._run, words, timeout)
+        return await asyncio.get_running_loop().run_in_executor(self._pool, self._run, words, timeout)
 
     def _run(self, words: Sequence[str], timeout: float) -> Done:
         try:

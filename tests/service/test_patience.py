@@ -2,8 +2,10 @@
 
 import asyncio
 import json
+import threading
 from collections.abc import AsyncIterator, Awaitable, Callable
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,6 +17,7 @@ from scraper.service import application, server
 from scraper.service.application import Patience, read_json
 from scraper.service.pages import _form_value
 from scraper.service.problems import Problem
+from scraper.service.project import Done, Project
 
 GET = b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n"
 
@@ -120,3 +123,27 @@ def test_a_caller_who_does_not_read_on_is_let_go(monkeypatch: pytest.MonkeyPatch
 
     asyncio.run(whole())
     assert ended == [True]
+
+
+def test_commands_that_take_long_leave_fetches_their_threads(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    is_free = threading.Event()
+
+    def run(self: Project, words: object, timeout: float) -> Done:
+        is_free.wait(20)
+        return Done(0, "", "")
+
+    monkeypatch.setattr(Project, "_run", run)
+
+    async def ask() -> None:
+        project = Project(tmp_path, tmp_path, None)
+        running = [asyncio.create_task(project.run("explain")) for _ in range(50)]
+        await asyncio.sleep(0)
+        try:
+            await asyncio.wait_for(asyncio.to_thread(int), 5)
+        finally:
+            is_free.set()
+        await asyncio.gather(*running)
+
+    asyncio.run(ask())
