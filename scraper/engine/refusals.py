@@ -28,6 +28,8 @@ MOST_RUNS = 3  # refusals in a row, each after a long rest, until it is no longe
 ALL = 5  # refusals in a row, where hardly more have passed: the site refuses us, or is down
 SLOWER = 3.0
 AGAIN = 30.0  # seconds at most before the URL, after its control has passed
+FAST = 0.1  # seconds of delay below which a site is one's own, or has room
+SHORT = 1.0  # seconds of a first rest there
 SOON = 10  # pages within which errors that pass when asked again are no accident
 SELDOM = 2  # lessons that a site may give by being in trouble
 
@@ -71,6 +73,9 @@ class Refusals:
         told = f"{doubt.reason} for all that is asked"
         if is_refused and not doubt.url and domain.state.limit != doubt.limit:
             domain.state = throttle.rest(replace(domain.state, limit=doubt.limit), now + doubt.rest, told)
+        elif is_refused and doubt.rest < MINUTE and domain.pace.delay < FAST:
+            seen.doubt = replace(doubt, rest=MINUTE)
+            domain.state = throttle.rest(domain.state, now + MINUTE, told)
         elif is_refused:
             is_sure = doubt.reason == FORBIDDEN or doubt.limit.lessons > SELDOM
             # It passed before, so that this speaks of our pace, or of a site in trouble.
@@ -192,7 +197,7 @@ class Refusals:
             domain.pace.delay,
             max_delay,
             is_sure=is_sure,
-            longest=min(MINUTE, self._plan.max_wait),
+            longest=min(SHORT if domain.pace.delay < FAST else MINUTE, self._plan.max_wait),
         )
         if limit.in_row and not seen.passes:
             # Refused after a long rest, as the first of a run: nothing is left that could be a control.

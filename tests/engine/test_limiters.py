@@ -95,6 +95,22 @@ def test_pages_that_fail_by_themselves_slow_nothing_down(status: int, bad: list[
 
 
 @pytest.mark.parametrize("status", [403, 500, 503])
+def test_a_fast_site_of_which_a_page_fails_rests_for_seconds(status: int) -> None:
+    web = _site(**{"15": status})
+    result = crawl(Walk, web, delay=0.02)
+    assert (result.stop, set(result.failed)) == (Stop.DONE, {A + "15"})
+    assert max(web.gaps("a.test")) < 10
+
+
+@pytest.mark.parametrize("status", [403, 500, 503])
+def test_a_fast_site_with_a_limit_that_says_nothing_loses_no_page(status: int) -> None:
+    site = Gate(KINDS["fixed window"](10, 30), without_a_word(status), NAMES[:25])
+    result = site.crawl(None, delay=0.02)
+    assert (result.summary["exit_code"], len(result.pages), result.failed) == (0, 26, {})
+    assert site.refusals <= 4
+
+
+@pytest.mark.parametrize("status", [403, 500, 503])
 def test_a_run_that_hardly_waits_still_tells_a_page_from_the_pace(status: int) -> None:
     result = crawl(Walk, _site(**{"15": status}), max_wait=10)
     assert (result.stop, set(result.failed)) == (Stop.DONE, {A + "15"})
