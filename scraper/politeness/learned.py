@@ -20,6 +20,8 @@ GUESSED = 1.6  # where a window may have begun anew while we guessed
 MINUTE = 60.0
 SHORT_GUESS, LONG_GUESS = 2.0, 300.0
 GAP = 300.0  # seconds without a request after which what was accepted before says nothing more
+SHORTLY = 2.0  # seconds of rest that a server which is only busy asks for
+SELDOM = 4  # times that wait: a limit is rarely slower
 ENOUGH = 2  # lessons that a site may give which may be in trouble
 BURST = 4  # from so many requests on, what passed before a refusal is a budget
 OUTAGE = 4  # delays are enough for a site that may have been down when we came
@@ -120,6 +122,9 @@ def refused(
     slower = max(delay, limit.interval)
     if _is_vague(limit, now, told, is_sure):
         interval = min(interval, 2 * slower if not limit.in_row else OUTAGE * max(slower, 1.0))
+    if told is not None and told <= SHORTLY and not limit.in_row and limit.accepted < BURST:
+        # Who was busy twice looks like a slow limit, which would seldom say that it is over so soon.
+        interval = min(interval, max(2 * slower, SELDOM * told))
     interval = max(interval, 1.25 * slower)
     if interval > max_delay:
         # Until all of it is over, and not only the first request of it.

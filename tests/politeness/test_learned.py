@@ -173,6 +173,14 @@ def test_errors_of_a_site_in_trouble_do_not_slow_it_down_without_end() -> None:
     assert limit.interval < 10
 
 
+def test_a_server_that_is_busy_twice_for_a_moment_is_no_slow_limit() -> None:
+    limit = learned.passed(Limit(), 6, 1.0)
+    limit, _ = learned.refused(limit, 1.1, 1.0, 0.02, MAX_DELAY)
+    limit = learned.passed(limit, 1, 13.0)  # the run was killed and came again
+    limit, rest = learned.refused(limit, 13.1, 1.0, 0.02, MAX_DELAY)
+    assert rest == 1.0 and limit.interval <= 4.0
+
+
 def test_what_was_learned_is_told_in_words() -> None:
     assert learned.told_of(Limit()) == ""
     assert learned.told_of(Limit(interval=6.6)) == "learned from refusals, one request per 6.6 s"
