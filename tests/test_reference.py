@@ -80,7 +80,11 @@ def members(kind: type) -> Iterator[str]:
         yield from fields_of(kind)
     for name, member in vars(kind).items():
         is_of_module = name == "name" and kind is not scraper.Spider
-        if name.startswith("_") or name in declared or is_of_module:
+        is_of_pydantic = name in (
+            "model_fields",
+            "model_computed_fields",
+        )  # put there by versions before 2.11
+        if name.startswith("_") or name in declared or is_of_module or is_of_pydantic:
             continue
         if isinstance(member, property | cached_property):
             yield name
