@@ -18,6 +18,19 @@ def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
     return PROCESSES if config.args_source is pytest.Config.ArgsSource.TESTPATHS else 0
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """A PostgreSQL server comes from a Debian package, so that what needs one is marked like the others."""
+    for item in items:
+        params = item.callspec.params.values() if hasattr(item, "callspec") else ()
+        told = [
+            *getattr(item, "fixturenames", ()),
+            *" ".join(one for one in params if isinstance(one, str)).split(),
+        ]
+        if "postgres" in told and item.get_closest_marker("long") is None:
+            item.add_marker(pytest.mark.debian)
+
+
 @pytest.fixture
 def site() -> Iterator[Site]:
     """One site on 127.0.0.1, empty: every path answers 404."""
