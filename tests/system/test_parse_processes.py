@@ -109,6 +109,16 @@ def test_a_killed_reparse_takes_its_processes_along_and_goes_on(project: Project
     assert len(project.records("shop")) == PAGES + 1
 
 
+def test_a_run_does_not_go_on_with_what_a_killed_reparse_has_left(project: Project, shop: Site) -> None:
+    write(project, shop, WAITING)
+    started = project.start("reparse", "shop", "--workers", "2")
+    begun(project, started)
+    started.kill()
+    (project.root / "go").touch()
+    ended = project.run("run", "shop", "--json", "--max-pages", "3", "--set", "max_attempts=1")
+    assert ended.summary["resumed"] is False and "a new run asks the site" in ended.text, ended.text
+
+
 def test_a_page_that_kills_its_process_fails_alone(project: Project, shop: Site) -> None:
     write(project, shop, DEADLY)
     ended = project.run("reparse", "shop", "--workers", "2", "--json")

@@ -12,15 +12,18 @@ from scraper.store import Store
 _KIND = "page source"
 
 
-def keep_source(prepared: Prepared, store: Store) -> None:
-    """Note what the run that is about to begin reads; before it begins, so that no helper sees it without."""
+def keep_source(prepared: Prepared, store: Store) -> bool:
+    """Note what the run that is about to begin reads; before it begins, so that no helper sees it without.
+
+    Whether the spider's last run read an archive, and this one asks the web.
+    """
     name = prepared.loaded.name
     if store.holder(name) is not None:
-        return  # that of the run which goes on is to stay
+        return False  # that of the run which goes on is to stay
     if prepared.options.is_offline:
         store.keep_note(_KIND, name, json.dumps([str(file) for file in prepared.options.replay]))
-    elif name in store.notes(_KIND):
-        store.drop_note(_KIND, name)
+        return False
+    return store.drop_note(_KIND, name) if name in store.notes(_KIND) else False
 
 
 def source_of(store: Store, spider: str) -> list[str] | None:

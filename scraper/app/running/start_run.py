@@ -43,8 +43,8 @@ def run(prepared: Prepared, store: Store, listeners: Sequence[Listener] = ()) ->
     clock = SystemClock(store.anchor())
     store.join(worker_name())
     try:
-        keep_source(prepared, store)
-        prepared, found, note = _begin(prepared, store)
+        was_offline = keep_source(prepared, store)
+        prepared, found, note = _begin(prepared, store, was_offline=was_offline)
         files = files_of(prepared, found)
         try:
             files.open()
@@ -77,10 +77,11 @@ def _clock_note(store: Store, found: Run, wall: float) -> str:
     )
 
 
-def _begin(prepared: Prepared, store: Store) -> tuple[Prepared, Run, str]:
+def _begin(prepared: Prepared, store: Store, *, was_offline: bool) -> tuple[Prepared, Run, str]:
     """Begin a run, or go on with one, with its params.
 
-    A run whose pages so far were parsed by other code is begun anew; the last value then says so.
+    A run whose pages so far were parsed by other code, or come from an archive, is begun anew; the last
+    value then says so.
     """
     if prepared.options.failed:
         return _reopened(prepared, store)
@@ -95,6 +96,8 @@ def _begin(prepared: Prepared, store: Store) -> tuple[Prepared, Run, str]:
             f"run {open_run.id} was begun with other code (or settings that parsing depends on): "
             "a new run parses its pages again"
         )
+    elif open_run is not None and was_offline:
+        note = f"run {open_run.id} parsed archived pages and did not get to the end: a new run asks the site"
     found = store.start_run(
         prepared.loaded.name,
         code,
