@@ -9,7 +9,7 @@ from urllib.parse import unquote_to_bytes, urlencode
 
 import ada_url
 
-from scraper.patterns import pattern
+from scraper.ops.patterns import pattern
 
 # Most URLs stand there as the URL Standard would write them, which is plain to see and four times as fast as
 # the full parser; anything else goes through that. No dot segment, no escape in the path, no default port.

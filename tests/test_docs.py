@@ -179,8 +179,8 @@ def test_classes_and_their_members_are_where_the_documentation_says(file: Path) 
     text = file.read_text("utf-8")
     sources: dict[str, str] = {}
     for path in ROOT.glob("scraper/**/*.py"):
-        name = path.parent.name if path.stem == "__init__" else path.stem
-        sources[name] = sources.get(name, "") + "\n" + path.read_text("utf-8")
+        for name in {path.parent.name, path.stem} - {"__init__"}:
+            sources[name] = sources.get(name, "") + "\n" + path.read_text("utf-8")
     for owner, member in re.findall(r"`(?!requests\.)(?:[a-z_]+\.)*([A-Z]\w+)\.(\w+)", text):
         homes = [source for source in sources.values() if f"\nclass {owner}" in source]
         assert any(re.search(rf"\b{member}\b", home) for home in homes), f"{owner}.{member}"

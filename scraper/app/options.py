@@ -11,7 +11,7 @@ from pathlib import Path
 from scraper import settings
 from scraper.app.secrets import redaction_of
 from scraper.errors import UsageError
-from scraper.frozen import frozen
+from scraper.model.frozen import frozen
 from scraper.ops.secrets import Redaction, is_secret_name
 from scraper.runs import health
 from scraper.runs.archive import Answers

@@ -14,7 +14,7 @@ from scraper.browser import chromium
 from scraper.browser.profiles import Profile
 from scraper.browser.tab import STEP, BrowserFailed, Tab
 from scraper.browser.tasks import Drawing, Drawn, Given, Task
-from scraper.frozen import frozen
+from scraper.model.frozen import frozen
 
 START_WITHIN = 30.0
 MOST_PROFILES = 20

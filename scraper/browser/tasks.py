@@ -6,8 +6,8 @@ from dataclasses import field
 from queue import Empty, SimpleQueue
 from typing import Any, Protocol
 
-from scraper.frozen import frozen
 from scraper.model import Headers, Render
+from scraper.model.frozen import frozen
 
 KINDS = ("document", "frame", "script", "stylesheet", "fetch")
 """What is asked for as it is: without these a page is not what its site means it to be."""

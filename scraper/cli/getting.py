@@ -14,8 +14,8 @@ from scraper.app.options import open_store
 from scraper.cli.options import caller
 from scraper.engine.robots_cache import RobotsRules
 from scraper.errors import ScraperError
-from scraper.frozen import frozen
 from scraper.model import Response
+from scraper.model.frozen import frozen
 from scraper.ops.printable import printable
 from scraper.settings import Settings
 from scraper.urls import origin_of

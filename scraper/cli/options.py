@@ -11,7 +11,7 @@ import click
 
 from scraper.cli.failures import Caller
 from scraper.errors import UsageError
-from scraper.frozen import frozen
+from scraper.model.frozen import frozen
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 

@@ -5,8 +5,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from scraper.cli import text
-from scraper.frozen import frozen
 from scraper.model import Denied, Failed, Fetched, Retry, Unchanged, Visit
+from scraper.model.frozen import frozen
 from scraper.ops.clock import monotonic
 from scraper.runs.events import (
     DomainLeft,

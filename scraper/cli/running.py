@@ -26,7 +26,7 @@ from scraper.cli.options import (
 )
 from scraper.cli.progress import Counts, Milestones, Narrator, Pace, unfinished
 from scraper.errors import StoreBusy
-from scraper.frozen import frozen
+from scraper.model.frozen import frozen
 from scraper.ops.clock import SystemClock
 from scraper.ops.cron_log import trim_log
 from scraper.ops.printable import json_text, printable

@@ -4,9 +4,9 @@ import re
 from urllib.parse import urlsplit
 
 from scraper.model import Failed, Fetched, Retry, Visit
+from scraper.ops.patterns import pattern
 from scraper.parsing.page import Page
 from scraper.parsing.shells import has_scripts, shell_of
-from scraper.patterns import pattern
 from scraper.spider import Spider
 
 BARREN = "nothing in it without its scripts"

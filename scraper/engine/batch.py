@@ -7,11 +7,11 @@ from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from scraper.engine.parse_limit import GivenUp, Parsing, end_thread
-from scraper.frozen import frozen
 from scraper.http.exchange import Answer, Wait
 from scraper.http.redirects import is_redirect
 from scraper.http.session import DomainSession
 from scraper.model import Entry, Redirected, Visit
+from scraper.model.frozen import frozen
 from scraper.ops.clock import monotonic
 
 HAND_BACK_EVERY = 0.05

@@ -7,9 +7,9 @@ from scraper.engine.batch import Batch, RobotsRequest
 from scraper.engine.domain_stats import DomainStats
 from scraper.engine.login_state import LoginState, Step
 from scraper.engine.robots_cache import RobotsRules
-from scraper.frozen import frozen
 from scraper.http.session import DomainSession
 from scraper.model import Entry, Failed, Visit
+from scraper.model.frozen import frozen
 from scraper.politeness import learned, throttle
 from scraper.politeness.learned import Limit
 from scraper.politeness.rate_limiter import RateLimiter

@@ -23,7 +23,6 @@ from scraper.engine.page_loads import is_page
 from scraper.engine.parse_limit import Bounded, Parsing, too_long
 from scraper.engine.reactions import Reactions
 from scraper.engine.rendering import Rendering, RenderOptions
-from scraper.frozen import frozen
 from scraper.http import redirects
 from scraper.http.download import Download
 from scraper.http.exchange import BLOCKS, Answer, Asked, Wait, ask, clear, hear, hindrance
@@ -31,6 +30,7 @@ from scraper.http.request_body import body_of
 from scraper.http.saved_files import SavedFiles
 from scraper.http.session import DomainSession
 from scraper.model import PLAIN, Denied, Entry, Failed, Reaction, Request, Response, Retry, Visit
+from scraper.model.frozen import frozen
 from scraper.ops.clock import Clock
 from scraper.ops.secrets import Redaction
 from scraper.parsing.page import Page

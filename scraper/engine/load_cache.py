@@ -4,9 +4,9 @@ from collections import OrderedDict
 from dataclasses import replace
 
 from scraper.browser.tasks import Wanted
-from scraper.frozen import frozen
 from scraper.http import caching
 from scraper.model import Response
+from scraper.model.frozen import frozen
 from scraper.politeness.header_fields import split_list
 
 MOST_BYTES = 64 * 2**20

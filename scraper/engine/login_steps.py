@@ -10,9 +10,9 @@ from scraper.http.exchange import BLOCKS, Wait
 from scraper.http.failures import translate
 from scraper.http.session import DomainSession
 from scraper.model import Entry
+from scraper.ops.patterns import pattern
 from scraper.ops.tracebacks import files_of, told
 from scraper.parsing.page import Page
-from scraper.patterns import pattern
 from scraper.spider import Spider
 from scraper.urls import join
 

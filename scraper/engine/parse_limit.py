@@ -9,8 +9,8 @@ from collections.abc import Callable
 from queue import Empty, SimpleQueue
 from typing import TypeVar
 
-from scraper.frozen import frozen
 from scraper.model import Entry, Failed, Outcome, Visit
+from scraper.model.frozen import frozen
 
 MOST_CRASHES = 2
 TOO_LONG = "parsing takes too long"

@@ -12,7 +12,7 @@ from operator import attrgetter
 from typing import IO, Any
 
 from scraper import model
-from scraper.frozen import frozen
+from scraper.model.frozen import frozen
 
 _FORGET_AFTER = 2 * 2**20  # bytes
 _WRITE_AT = 2**17

@@ -17,7 +17,7 @@ from typing import Any
 from scraper.engine.parse_limit import MOST_CRASHES
 from scraper.engine.parse_messages import Receiver, Sender
 from scraper.errors import StoreError
-from scraper.frozen import frozen
+from scraper.model.frozen import frozen
 
 MOST_DEATHS = 5  # in a row, without a result between them
 _JOB = 10  # items

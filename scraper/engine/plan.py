@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import field
 from enum import StrEnum
 
-from scraper.frozen import frozen
+from scraper.model.frozen import frozen
 
 
 class Stop(StrEnum):

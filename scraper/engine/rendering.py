@@ -16,7 +16,6 @@ from scraper.engine.load_cache import LoadCache
 from scraper.engine.page_loads import headers_of, key_of, loaded_by, rendered, task_of
 from scraper.engine.reactions import Reactions
 from scraper.errors import FetchError, OutOfReach, RequestDenied
-from scraper.frozen import frozen
 from scraper.http.exchange import BLOCKS, Answer, Later, Until, Wait, ask, clear, hear
 from scraper.http.session import DomainSession
 from scraper.model import (
@@ -31,6 +30,7 @@ from scraper.model import (
     Response,
     Retry,
 )
+from scraper.model.frozen import frozen
 from scraper.ops.clock import Clock
 from scraper.parsing.page import Page
 from scraper.politeness import retry

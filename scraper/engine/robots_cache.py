@@ -5,9 +5,9 @@ from dataclasses import replace
 
 from scraper.engine.batch import RobotsRequest
 from scraper.errors import OutOfReach
-from scraper.frozen import frozen
 from scraper.http import caching, redirects
 from scraper.http.exchange import Answer
+from scraper.model.frozen import frozen
 from scraper.ops.clock import Clock
 from scraper.politeness import robots
 from scraper.politeness.blocks import PROXY_REFUSED, refusal

@@ -7,7 +7,7 @@ Moments are wall epoch seconds.
 import re
 
 from scraper.model import Headers
-from scraper.patterns import pattern
+from scraper.ops.patterns import pattern
 from scraper.politeness.header_fields import MAX_DELTA, delta_seconds, http_date, split_list, unquote
 
 MAX_HEURISTIC = 86400.0

@@ -13,8 +13,8 @@ from http import cookiejar
 from typing import Any
 
 from scraper.errors import UsageError
-from scraper.frozen import frozen
 from scraper.http.set_cookie import MAX_AGE, SAME_SITE, bare, parse_date, parse_set_cookie
+from scraper.model.frozen import frozen
 from scraper.urls import domain_of, host_of
 
 _EXPORTED_SAME_SITE = {**SAME_SITE, "no_restriction": "None"}

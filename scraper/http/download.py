@@ -12,8 +12,8 @@ from scraper.http.body import Body
 from scraper.http.saved_files import SavedFiles
 from scraper.model import Headers, Response
 from scraper.ops.disk import explained
+from scraper.ops.patterns import pattern
 from scraper.parsing.file_facts import name_of, type_of
-from scraper.patterns import pattern
 from scraper.politeness.header_fields import http_date
 
 SLOWEST = 4096  # bytes a second: what is slower is given up, as is what does not come at all

@@ -7,7 +7,6 @@ from typing import Any
 import requests
 
 from scraper.errors import FetchError, StoreError, UsageError
-from scraper.frozen import frozen
 from scraper.http import connection
 from scraper.http.body import Body, codings_of
 from scraper.http.download import Download, FileBody
@@ -18,6 +17,7 @@ from scraper.http.origin_settings import OriginSettings
 from scraper.http.response_stream import CHUNK
 from scraper.http.session import DomainSession
 from scraper.model import Exchange, Headers, Response
+from scraper.model.frozen import frozen
 from scraper.ops.clock import monotonic
 from scraper.politeness.rate_limiter import LoadsLimiter, RateLimiter
 

@@ -13,7 +13,7 @@ import urllib3
 from urllib3.exceptions import HTTPError as WireError
 
 from scraper.errors import BadAnswer, ConnectFailed, FetchError, OutOfFiles, TimedOut, TlsFailed
-from scraper.patterns import pattern
+from scraper.ops.patterns import pattern
 
 # What this machine lacks, whatever site was asked for: open files, buffers, ports.
 _LACKS = frozenset((errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM, errno.EADDRNOTAVAIL))

@@ -7,8 +7,8 @@ import re
 from collections.abc import Callable
 
 from scraper.errors import BadAnswer, TooLarge, Unreadable
-from scraper.frozen import frozen
 from scraper.http.response_head import ResponseHead, parse_head
+from scraper.model.frozen import frozen
 
 MOST_HEAD = 256 * 1024  # bytes of all heads of an answer, the interim ones too; as much as Chromium takes
 MOST_FIELDS = 5000  # as in curl

@@ -6,7 +6,7 @@ from dataclasses import field
 from typing import Any
 from urllib.parse import urlsplit
 
-from scraper.frozen import frozen
+from scraper.model.frozen import frozen
 from scraper.settings.http_values import Auth
 
 

@@ -6,8 +6,8 @@ from typing import Any
 import requests
 from requests.auth import AuthBase, HTTPDigestAuth
 
-from scraper.frozen import frozen
 from scraper.http import connection
+from scraper.model.frozen import frozen
 from scraper.ops.secrets import may_leave
 
 

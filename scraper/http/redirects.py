@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 from urllib.parse import urlsplit
 
-from scraper.frozen import frozen
 from scraper.model import Failed, Headers
+from scraper.model.frozen import frozen
 from scraper.ops.secrets import may_leave
 from scraper.urls import join
 

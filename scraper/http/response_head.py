@@ -6,8 +6,8 @@ A field that is none (`Server Name: x`, a line without a colon) is left out alon
 import re
 
 from scraper.errors import BadAnswer
-from scraper.frozen import frozen
 from scraper.model import Headers
+from scraper.model.frozen import frozen
 
 # Chromium looks for the protocol in the first bytes of an answer; RFC 9112 2.2 speaks of an empty line there.
 _STATUS = re.compile(

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from scraper.errors import BadAnswer
-from scraper.frozen import frozen
+from scraper.model.frozen import frozen
 from scraper.ops.disk import create, explained, make_folder, open_regular, sync_folder
 from scraper.parsing.file_facts import FOLDER, facts_of
 from scraper.runs.depot import Depot

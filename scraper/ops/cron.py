@@ -16,7 +16,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from scraper.errors import UsageError
-from scraper.frozen import frozen
+from scraper.model.frozen import frozen
 from scraper.ops.schedule import Schedule
 
 MAX_COMMAND = 990  # Debian's cron reads 999 characters and drops the rest

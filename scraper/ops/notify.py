@@ -28,8 +28,8 @@ from urllib.error import HTTPError, URLError
 from urllib.parse import unquote, urlsplit
 
 from scraper.errors import OutOfReach
-from scraper.frozen import frozen
 from scraper.model import Verdict
+from scraper.model.frozen import frozen
 from scraper.ops.printable import printable
 
 TIMEOUT = 10.0

@@ -6,7 +6,7 @@ from dataclasses import field, replace
 from datetime import date, datetime, timedelta
 
 from scraper.errors import UsageError
-from scraper.frozen import frozen
+from scraper.model.frozen import frozen
 
 _MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
 _DAYS = ("sun", "mon", "tue", "wed", "thu", "fri", "sat")

@@ -6,7 +6,7 @@ from datetime import datetime
 from hashlib import blake2b
 
 from scraper.errors import UsageError
-from scraper.frozen import frozen
+from scraper.model.frozen import frozen
 from scraper.ops.cron import Job, arguments
 from scraper.ops.schedule import calendar, calendar_of_gaps
 

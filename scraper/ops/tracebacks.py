@@ -5,7 +5,7 @@ import sys
 import traceback
 from pathlib import Path
 
-from scraper.frozen import frozen
+from scraper.model.frozen import frozen
 
 LONGEST = 8_000  # characters of a traceback
 _MODULES = "scraper_spiders."  # the package under which `discovery` loads the files of spiders

@@ -8,7 +8,7 @@ from itertools import chain
 from statistics import median
 from typing import Any
 
-from scraper.frozen import frozen
+from scraper.model.frozen import frozen
 
 MOST_FIELDS = 15
 SAMPLES = 12  # blocks that are looked into

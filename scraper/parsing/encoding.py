@@ -8,7 +8,7 @@ import codecs
 import re
 from functools import cache, lru_cache
 
-from scraper.patterns import pattern
+from scraper.ops.patterns import pattern
 
 # WHATWG name: (Python's codec, other labels). From the tables of the Encoding Standard 4.2.
 _ENCODINGS = {

@@ -13,7 +13,7 @@ from typing import Any
 from lxml import etree
 
 from scraper.errors import SpiderError
-from scraper.patterns import pattern
+from scraper.ops.patterns import pattern
 
 _LD: Any = etree.XPath("//script[contains(translate(@type, 'JSONLD', 'jsonld'), 'ld+json')]")
 # Facebook writes property=, Twitter name=, and sites mix them.

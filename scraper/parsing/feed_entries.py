@@ -5,7 +5,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
-from scraper.frozen import frozen
+from scraper.model.frozen import frozen
 from scraper.parsing.sitemap import moment
 
 MOST_ENTRIES = 50_000

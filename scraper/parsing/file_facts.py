@@ -10,8 +10,8 @@ from typing import Any
 from urllib.parse import unquote_to_bytes, urlsplit
 
 from scraper.model import Headers
+from scraper.ops.patterns import pattern
 from scraper.ops.printable import HIDDEN
-from scraper.patterns import pattern
 
 FOLDER = "files"
 _OCTETS = "application/octet-stream"

@@ -7,7 +7,7 @@ from typing import Any
 from urllib.parse import quote_from_bytes
 
 from scraper.errors import SpiderError
-from scraper.frozen import frozen
+from scraper.model.frozen import frozen
 from scraper.parsing.encoding import encode
 
 URLENCODED = "application/x-www-form-urlencoded"

@@ -5,8 +5,8 @@ from dataclasses import field, replace
 from typing import Any
 
 from scraper.errors import SpiderError
-from scraper.frozen import frozen
 from scraper.model import Request
+from scraper.model.frozen import frozen
 from scraper.parsing.encoding import written
 from scraper.parsing.form_data import (
     MULTIPART,

@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from scraper.frozen import frozen
+from scraper.model.frozen import frozen
 from scraper.parsing import feed, sitemap
 from scraper.parsing.block_fields import MOST_FIELDS
 from scraper.parsing.hrefs import absolute

@@ -2,8 +2,8 @@
 
 import re
 
-from scraper.frozen import frozen
-from scraper.patterns import pattern
+from scraper.model.frozen import frozen
+from scraper.ops.patterns import pattern
 
 # The shared declarative refresh steps: seconds, their fraction (ignored), a separator, and what follows.
 _STEPS = pattern(

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from typing import Any
 
-from scraper.frozen import frozen
+from scraper.model.frozen import frozen
 from scraper.parsing import hrefs
 from scraper.parsing.block_fields import NAME, SAMPLES, SKIPPED, Field, classes_of, fields_of, is_said
 from scraper.parsing.page import Page

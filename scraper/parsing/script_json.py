@@ -12,7 +12,7 @@ from urllib.parse import unquote
 from lxml import etree
 
 from scraper.errors import SpiderError
-from scraper.patterns import pattern
+from scraper.ops.patterns import pattern
 
 _SCRIPTS: Any = etree.XPath("//script[not(@src)]")
 _COMMENT = pattern(r"\A\s*<!--|-->\s*\Z")

@@ -5,8 +5,8 @@ from typing import Any
 
 from lxml import etree
 
+from scraper.ops.patterns import pattern
 from scraper.parsing.page import Page
-from scraper.patterns import pattern
 
 FEW = 200  # characters of text: a loading notice, a footer
 _ROOTS = frozenset(

@@ -15,10 +15,10 @@ from itertools import islice
 
 from lxml import etree
 
-from scraper.frozen import frozen
+from scraper.model.frozen import frozen
+from scraper.ops.patterns import pattern
 from scraper.parsing.encoding import decode, encoding_of
 from scraper.parsing.xml_text import mended
-from scraper.patterns import pattern
 from scraper.urls import join
 
 MOST_URLS = 500_000  # ten times what sitemaps.org lets one file list

@@ -14,8 +14,8 @@ from typing import Any
 
 from lxml import etree, html
 
+from scraper.ops.patterns import pattern
 from scraper.parsing.xml_text import mended
-from scraper.patterns import pattern
 
 _LIMIT = "ERR_RESOURCE_LIMIT"  # libxml2 stops: nested too deep, or a text of more than 10 MB
 _HARMLESS = frozenset({"DTD_ID_REDEFINED", "HTML_UNKNOWN_TAG"})

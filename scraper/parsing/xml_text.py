@@ -6,7 +6,7 @@ those by number stay: so all are written by number. What begins no such referenc
 
 import re
 
-from scraper.patterns import pattern
+from scraper.ops.patterns import pattern
 
 _NUMBERS = {"amp": "&#38;", "lt": "&#60;", "gt": "&#62;", "quot": "&#34;", "apos": "&#39;"}
 _MARK = pattern(

@@ -9,7 +9,7 @@ import re
 from http import HTTPStatus
 
 from scraper.model import Headers
-from scraper.patterns import pattern
+from scraper.ops.patterns import pattern
 from scraper.politeness.block_signs import IN_SCRIPTS, IN_TAGS, TITLE, Sign
 
 # Larger pages are read for real, whatever their scripts are called.

@@ -3,7 +3,7 @@
 import re
 from datetime import UTC, datetime
 
-from scraper.patterns import pattern
+from scraper.ops.patterns import pattern
 
 MAX_DELTA = 2**31
 

@@ -8,8 +8,8 @@ from email.utils import mktime_tz, parsedate_tz
 from typing import Any
 from urllib.parse import urlsplit
 
-from scraper.frozen import frozen
-from scraper.patterns import pattern
+from scraper.model.frozen import frozen
+from scraper.ops.patterns import pattern
 
 # Spelling on the page: what it means. What is not here is not known and says nothing.
 _DIRECTIVES = {

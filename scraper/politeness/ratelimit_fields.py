@@ -7,9 +7,9 @@ X-RateLimit-* fields in use. A Retry-After in the same answer takes precedence.
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
-from scraper.frozen import frozen
 from scraper.model import Headers
-from scraper.patterns import pattern
+from scraper.model.frozen import frozen
+from scraper.ops.patterns import pattern
 from scraper.politeness.header_fields import loose_date, split_list, unquote
 
 _MAX_POLICIES = 20

@@ -3,9 +3,9 @@
 import math
 import re
 
-from scraper.frozen import frozen
 from scraper.model import Headers
-from scraper.patterns import pattern
+from scraper.model.frozen import frozen
+from scraper.ops.patterns import pattern
 from scraper.politeness.header_fields import delta_seconds, http_date, loose_date, split_list, unquote
 from scraper.politeness.ratelimit_fields import budgets, lone_reset
 

@@ -12,8 +12,8 @@ from hashlib import sha256
 from itertools import chain
 from typing import Generic, NamedTuple, TypeVar
 
-from scraper.frozen import frozen
-from scraper.patterns import pattern
+from scraper.model.frozen import frozen
+from scraper.ops.patterns import pattern
 
 MAX_BODY = 512_000  # bytes read: at least 500 KiB (RFC 9309 2.5)
 MAX_LINE = 16_663  # bytes of a line read: as the reference parser

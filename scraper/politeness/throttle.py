@@ -17,8 +17,8 @@ from collections.abc import Sequence
 from dataclasses import asdict, replace
 from typing import Any
 
-from scraper.frozen import frozen
 from scraper.model import Deferred, Exchange
+from scraper.model.frozen import frozen
 from scraper.politeness import learned
 from scraper.politeness.learned import Limit
 

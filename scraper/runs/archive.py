@@ -25,11 +25,11 @@ from pathlib import Path
 from typing import Protocol
 
 from scraper.errors import UsageError
-from scraper.frozen import frozen
 from scraper.model import Entry, Headers, Response, Unchanged, Visit
+from scraper.model.frozen import frozen
 from scraper.ops.clock import SystemClock
 from scraper.ops.disk import PRIVATE, explained, open_regular
-from scraper.patterns import pattern
+from scraper.ops.patterns import pattern
 from scraper.runs import gzip_members, rendered_pages, warc
 from scraper.runs.events import Event, Visited
 from scraper.urls import canonical, fingerprint

@@ -7,7 +7,7 @@ from heapq import merge
 from operator import itemgetter
 from typing import Any
 
-from scraper.frozen import frozen
+from scraper.model.frozen import frozen
 from scraper.ops.disk import one_line
 from scraper.runs.partitions import Partitions, identity
 

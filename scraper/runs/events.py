@@ -2,8 +2,8 @@
 
 from collections.abc import Callable
 
-from scraper.frozen import frozen
 from scraper.model import Visit
+from scraper.model.frozen import frozen
 
 
 @frozen

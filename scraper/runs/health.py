@@ -6,7 +6,7 @@ from dataclasses import field, fields
 from typing import Any
 
 from scraper.errors import SpiderError
-from scraper.frozen import frozen
+from scraper.model.frozen import frozen
 from scraper.settings import values
 
 _MOST_FIELDS = 1_000

@@ -17,8 +17,8 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from scraper.frozen import frozen
 from scraper.model import Verdict
+from scraper.model.frozen import frozen
 from scraper.runs.health import Facts, Health
 
 _ORDER = (

@@ -10,7 +10,7 @@ from contextlib import closing
 from hashlib import blake2b
 from typing import IO, Any
 
-from scraper.frozen import frozen
+from scraper.model.frozen import frozen
 
 _PARTS = 64  # of ten million keys each has 160,000, which take 30 MB
 _IN_MEMORY = 8 * 1024

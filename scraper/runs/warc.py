@@ -10,8 +10,8 @@ import uuid
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 
-from scraper.frozen import frozen
-from scraper.patterns import pattern
+from scraper.model.frozen import frozen
+from scraper.ops.patterns import pattern
 
 Line = tuple[str, str]
 

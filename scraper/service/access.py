@@ -15,7 +15,7 @@ from dataclasses import field
 from starlette.requests import Request
 
 from scraper.app.admin.tokens import SCOPES, Token, matching
-from scraper.frozen import frozen
+from scraper.model.frozen import frozen
 from scraper.service.problems import Problem
 
 COOKIE = "scraper_token"

@@ -13,7 +13,7 @@ from scraper.app.one_url.explain import Asker, answer_to, explain
 from scraper.app.project import NO_SPIDERS, runs_of, state_of
 from scraper.app.running.end_run import last_of_each
 from scraper.errors import ScraperError, UsageError
-from scraper.frozen import frozen
+from scraper.model.frozen import frozen
 from scraper.ops.clock import SystemClock
 from scraper.runs import metrics
 from scraper.runs.files import RunFiles

@@ -14,7 +14,7 @@ from starlette.responses import Response, StreamingResponse
 
 from scraper.app.project import facts_of_run
 from scraper.engine.domain_stats import DomainStats, total
-from scraper.frozen import frozen
+from scraper.model.frozen import frozen
 from scraper.ops.clock import SystemClock
 from scraper.politeness import throttle
 from scraper.service.problems import Problem

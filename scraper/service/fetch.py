@@ -14,10 +14,10 @@ from starlette.responses import Response
 
 from scraper.app.one_url.fetch_one import Step
 from scraper.errors import OutOfReach, TimedOut
-from scraper.frozen import frozen
 from scraper.http import redirects
 from scraper.model import Request
 from scraper.model import Response as SiteResponse
+from scraper.model.frozen import frozen
 from scraper.ops.clock import SystemClock
 from scraper.parsing.encoding import decode, encoding_of
 from scraper.parsing.page import Page

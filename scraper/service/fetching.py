@@ -19,7 +19,7 @@ from scraper.app.compose import worker_name
 from scraper.app.one_url.fetch_one import Probe, Step
 from scraper.app.project import SERVICE
 from scraper.errors import ScraperError, StoreError
-from scraper.frozen import frozen
+from scraper.model.frozen import frozen
 from scraper.ops.clock import SystemClock
 from scraper.service.problems import Problem
 from scraper.settings import Settings

@@ -8,7 +8,7 @@ import threading
 from collections.abc import Iterable, Mapping
 
 from scraper.app.project import NO_SPIDERS, state_of
-from scraper.frozen import frozen
+from scraper.model.frozen import frozen
 from scraper.store import Run, Store
 
 SHOWN = 20  # runs of a spider

@@ -11,7 +11,7 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import Response
 
-from scraper.frozen import frozen
+from scraper.model.frozen import frozen
 from scraper.service.access import Caller
 from scraper.service.problems import Problem
 from scraper.settings import values

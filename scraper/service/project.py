@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from scraper.errors import ScraperError, UsageError
-from scraper.frozen import frozen
+from scraper.model.frozen import frozen
 from scraper.ops import cron
 from scraper.ops.clock import monotonic
 from scraper.service.problems import Problem

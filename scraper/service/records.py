@@ -14,7 +14,7 @@ from typing import Any
 from starlette.responses import Response, StreamingResponse
 
 from scraper.app.admin.current_records import offered_changes
-from scraper.frozen import frozen
+from scraper.model.frozen import frozen
 from scraper.service.operations import Call, json_response
 from scraper.service.problems import Problem
 from scraper.service.reading import Reader

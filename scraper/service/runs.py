@@ -17,7 +17,7 @@ from typing import Any
 
 from scraper.app.project import NO_SPIDERS, facts_of_run
 from scraper.app.running.summary import moment
-from scraper.frozen import frozen
+from scraper.model.frozen import frozen
 from scraper.ops.cron_log import trim_log
 from scraper.ops.secrets import is_secret_name
 from scraper.service.problems import Problem

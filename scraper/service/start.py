@@ -11,7 +11,7 @@ from starlette.applications import Starlette
 from scraper.app.admin.tokens import SCOPES, listed
 from scraper.app.options import open_store
 from scraper.errors import ScraperError, UsageError
-from scraper.frozen import frozen
+from scraper.model.frozen import frozen
 from scraper.service.access import Access, Caller, is_loopback
 from scraper.service.api import Api
 from scraper.service.application import Gate, application

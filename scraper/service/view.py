@@ -14,7 +14,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from scraper.frozen import frozen
+from scraper.model.frozen import frozen
 from scraper.service.problems import Problem
 
 MOST_VIEWS = 16

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
 from scraper.errors import SettingsError
-from scraper.frozen import frozen
+from scraper.model.frozen import frozen
 from scraper.ops.secrets import is_secret_name
 from scraper.settings import http_values, origins, values
 

@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
-from scraper.frozen import frozen
+from scraper.model.frozen import frozen
+from scraper.ops.patterns import pattern
 from scraper.ops.secrets import may_leave
-from scraper.patterns import pattern
 from scraper.settings import origins, values
 
 _MAIL = pattern(r"[^@\s()<>,;\\\"]+@[^@\s()<>,;\\\"]+\.[^@\s()<>,;\\\".]+", re.ASCII)

@@ -9,8 +9,8 @@ from collections.abc import Collection, Iterable
 from functools import lru_cache
 from urllib.parse import urlsplit
 
-from scraper.frozen import frozen
-from scraper.patterns import pattern
+from scraper.model.frozen import frozen
+from scraper.ops.patterns import pattern
 
 ANYWHERE = "*"
 OWN = ""  # in place of a name: wherever the spider starts

@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from scraper.patterns import pattern
+from scraper.ops.patterns import pattern
 
 _NUMBER = r"\d+(?:\.\d*)?|\.\d+"
 _DURATION_PART = pattern(rf"({_NUMBER})\s*(ms|s|m|h|d|w)\s*", re.ASCII)

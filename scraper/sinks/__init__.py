@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Protocol
 
 from scraper.errors import UsageError
-from scraper.frozen import frozen
+from scraper.model.frozen import frozen
 from scraper.ops.disk import Replacement
 from scraper.settings import values
 

@@ -15,7 +15,7 @@ from typing import Any
 from urllib.parse import parse_qsl, urlencode
 
 from scraper.errors import ScraperError, StoreFull, UsageError
-from scraper.frozen import frozen
+from scraper.model.frozen import frozen
 from scraper.sinks.table import LIST, NAMELESS, Table, mixed, text_of, typed, whole
 
 TABLE = "records"

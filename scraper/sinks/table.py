@@ -12,7 +12,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, Generic, Protocol, TypeVar
 
-from scraper.frozen import frozen
+from scraper.model.frozen import frozen
 from scraper.ops.disk import encode, explained
 from scraper.sinks import Layout
 

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from scraper.errors import Drop, RecordError, SpiderError
-from scraper.frozen import frozen
 from scraper.model import SAVE, NewUrl, RecordLine, Refusal, Rejection, Request
+from scraper.model.frozen import frozen
 from scraper.parsing.page import Page
 from scraper.politeness.scope import LONGEST_URL, growth, refusal
 from scraper.runs.record_spool import RecordSpool

@@ -10,7 +10,7 @@ from pathlib import Path
 from types import CodeType, FunctionType
 
 from scraper.errors import SpiderError
-from scraper.frozen import frozen
+from scraper.model.frozen import frozen
 
 _OWN_PACKAGE = Path(__file__).resolve().parents[1]
 _INSTALLED = ("site-packages", "dist-packages")

@@ -3,8 +3,8 @@
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
-from scraper.frozen import frozen
 from scraper.model import Request
+from scraper.model.frozen import frozen
 from scraper.parsing.hrefs import Patterns, compiled
 from scraper.parsing.page import Page
 from scraper.spider import Spider, callback_of, each

@@ -13,7 +13,7 @@ from pathlib import Path
 from types import ModuleType
 
 from scraper.errors import SpiderError
-from scraper.frozen import frozen
+from scraper.model.frozen import frozen
 from scraper.spider import Spider
 from scraper.spider.code import code_of, code_of_class
 

@@ -9,8 +9,8 @@ from typing import Any
 from urllib.parse import urlencode
 
 from scraper.errors import SpiderError
-from scraper.frozen import frozen
 from scraper.model import Entry, Render, Request, Response
+from scraper.model.frozen import frozen
 from scraper.parsing.encoding import bytes_of
 from scraper.urls import canonical, fingerprint, with_callback
 

@@ -17,8 +17,8 @@ from contextlib import AbstractContextManager
 from dataclasses import field
 from typing import Any, Protocol
 
-from scraper.frozen import frozen
 from scraper.model import Entry, NewUrl, Refusal, Visit
+from scraper.model.frozen import frozen
 
 UNMET = "nothing that leads there could be read"
 LEFT_TO_OTHERS = 3.0

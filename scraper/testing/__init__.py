@@ -1,7 +1,16 @@
 """What tests of spiders need: a fake web and clock, and sites that behave as real ones do."""
 
 from importlib import import_module
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from scraper.testing.clock import FakeClock as FakeClock
+    from scraper.testing.crawling import CrawlResult as CrawlResult
+    from scraper.testing.crawling import InlineDownloader as InlineDownloader
+    from scraper.testing.crawling import crawl as crawl
+    from scraper.testing.saved import check_saved as check_saved
+    from scraper.testing.web import Asked as Asked
+    from scraper.testing.web import FakeWeb as FakeWeb
 
 _HOMES = {
     "Asked": "scraper.testing.web",

@@ -16,7 +16,7 @@ from http.client import HTTPConnection, HTTPException
 from urllib.parse import parse_qs, quote
 
 from scraper.errors import SpiderError
-from scraper.frozen import frozen
+from scraper.model.frozen import frozen
 from scraper.ops.clock import monotonic
 from scraper.testing import shopfront
 

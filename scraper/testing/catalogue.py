@@ -5,7 +5,7 @@ import re
 import unicodedata
 from functools import cache
 
-from scraper.frozen import frozen
+from scraper.model.frozen import frozen
 
 SIZES = {
     "Fiction": 46,

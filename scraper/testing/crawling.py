@@ -19,11 +19,11 @@ from scraper.engine.engine import Engine
 from scraper.engine.fetcher import Fetcher, FetchOptions
 from scraper.engine.plan import Stop
 from scraper.engine.robots_cache import RobotsCache
-from scraper.frozen import frozen
 from scraper.http.exchange import Later, Until
 from scraper.http.saved_files import SavedFiles
 from scraper.http.session import DomainSession
 from scraper.model import Denied, Failed, Fetched, Unchanged, Verdict
+from scraper.model.frozen import frozen
 from scraper.politeness.rate_limiter import RateLimiter
 from scraper.runs import health
 from scraper.runs.events import DomainLeft, Event, Listener, Refused, Visited

@@ -11,8 +11,8 @@ import requests
 import urllib3
 from requests.adapters import BaseAdapter, HTTPAdapter
 
-from scraper.frozen import frozen
 from scraper.model import Headers
+from scraper.model.frozen import frozen
 from scraper.testing.clock import FakeClock
 from scraper.urls import domain_of
 

@@ -1,7 +1,7 @@
 """The proof of politeness: what a run did to each domain, held against what it had to keep."""
 
 from scraper.engine.domain_stats import DomainStats
-from scraper.frozen import frozen
+from scraper.model.frozen import frozen
 from scraper.ops.clock import SystemClock
 from scraper.store import Run, Store
 

@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from scraper.errors import UsageError
-from scraper.frozen import frozen
 from scraper.http.cookie_files import read
 from scraper.http.session import DomainSession
+from scraper.model.frozen import frozen
 from scraper.ops.clock import SystemClock
 from scraper.store import Store
 from scraper.urls import domain_of

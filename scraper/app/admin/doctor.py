@@ -11,7 +11,7 @@ from pathlib import Path
 from scraper import settings as settings_of
 from scraper.app.options import open_store
 from scraper.errors import ScraperError
-from scraper.frozen import frozen
+from scraper.model.frozen import frozen
 from scraper.spider import discovery
 from scraper.spider.discovery import BrokenSpider
 

@@ -11,8 +11,8 @@ from scraper.app.admin.spider_draft import Draft, draft, literal, plain_draft
 from scraper.app.archived import saved_pages
 from scraper.app.archived.saved_pages import SavedPage
 from scraper.errors import ScraperError, UsageError
-from scraper.frozen import frozen
 from scraper.model import Request, Response
+from scraper.model.frozen import frozen
 from scraper.ops.disk import explained
 from scraper.ops.tracebacks import told
 from scraper.parsing.page import Page

@@ -8,7 +8,7 @@ from itertools import combinations
 from typing import Any
 
 from scraper.errors import UsageError
-from scraper.frozen import frozen
+from scraper.model.frozen import frozen
 from scraper.parsing.block_fields import Field
 from scraper.parsing.outline import JsonItems, JsonLd, NextLink, Outline, outline
 from scraper.parsing.page import Page

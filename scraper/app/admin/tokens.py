@@ -12,7 +12,7 @@ from hashlib import sha256
 from typing import Any
 
 from scraper.errors import UsageError
-from scraper.frozen import frozen
+from scraper.model.frozen import frozen
 from scraper.store import Store
 
 KIND = "token"

@@ -17,8 +17,8 @@ from scraper.engine.parse_limit import died
 from scraper.engine.parse_pool import Died, in_order
 from scraper.engine.scheduler import IN_HAND
 from scraper.errors import UsageError
-from scraper.frozen import frozen
 from scraper.model import Entry, Failed, Fetched, Visit
+from scraper.model.frozen import frozen
 from scraper.ops.clock import SystemClock
 from scraper.runs.archive import ArchivedPage, Archives, Damage, Place, Reader
 from scraper.runs.changes import Change, diff

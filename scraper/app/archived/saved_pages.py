@@ -16,8 +16,8 @@ from urllib.parse import urlsplit
 
 from scraper.app.archived.reparse import Checked
 from scraper.errors import ScraperError, UsageError
-from scraper.frozen import frozen
 from scraper.model import Headers, RecordLine, Request, Response
+from scraper.model.frozen import frozen
 from scraper.ops.disk import explained, replace
 from scraper.ops.tracebacks import told
 from scraper.parsing.page import Page

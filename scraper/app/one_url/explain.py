@@ -10,8 +10,8 @@ from scraper.app.compose import robots_via
 from scraper.app.one_url.fetch_one import pace_of
 from scraper.app.project import told_worker
 from scraper.engine.robots_cache import RobotsCache, RobotsRules
-from scraper.frozen import frozen
 from scraper.model import Deferred
+from scraper.model.frozen import frozen
 from scraper.ops.clock import SystemClock, second_of_day
 from scraper.ops.printable import printable
 from scraper.politeness import learned, scope, throttle

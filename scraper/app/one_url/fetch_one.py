@@ -12,11 +12,11 @@ from scraper.engine.batch import RobotsRequest
 from scraper.engine.groups import Groups
 from scraper.engine.robots_cache import RobotsCache, RobotsRules
 from scraper.errors import FetchError, OutOfReach, RequestDenied, StoreBusy
-from scraper.frozen import frozen
 from scraper.http import redirects
 from scraper.http.exchange import Answer, exchange
 from scraper.http.session import DomainSession
 from scraper.model import Deferred, Denied, Entry, NewUrl, Response, Visit
+from scraper.model.frozen import frozen
 from scraper.ops.clock import SystemClock, second_of_day
 from scraper.politeness import learned, retry, robots, throttle
 from scraper.politeness.blocks import refusal

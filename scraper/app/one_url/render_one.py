@@ -6,8 +6,8 @@ from scraper.browser.browser import Browser, BrowserOptions
 from scraper.engine.page_loads import is_page
 from scraper.engine.reactions import Reactions
 from scraper.engine.rendering import Rendering, RenderOptions
-from scraper.frozen import frozen
 from scraper.model import Loaded, Render, Request, Response
+from scraper.model.frozen import frozen
 from scraper.parsing.outline import outline
 from scraper.parsing.page import Page
 from scraper.parsing.shells import shell_of

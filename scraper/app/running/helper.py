@@ -18,7 +18,7 @@ from scraper.app.running.run_output import LogFile
 from scraper.engine.engine import Engine
 from scraper.engine.plan import Stop
 from scraper.errors import LeaseLost, UsageError
-from scraper.frozen import frozen
+from scraper.model.frozen import frozen
 from scraper.ops.clock import SystemClock, sleep
 from scraper.runs.events import Event, Listener, Ticked
 from scraper.runs.files import RunFiles

@@ -6,7 +6,7 @@ from dataclasses import field
 from typing import Any
 
 from scraper.errors import StoreError
-from scraper.frozen import frozen
+from scraper.model.frozen import frozen
 from scraper.runs.changes import Change, Diff, diff
 from scraper.runs.files import RunFiles
 from scraper.runs.partitions import repeats_of

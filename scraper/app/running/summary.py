@@ -8,8 +8,8 @@ from typing import Any
 
 from scraper.engine.domain_stats import EMPTIED, REJECTED, DomainStats, total
 from scraper.engine.plan import Stop
-from scraper.frozen import frozen
 from scraper.model import Verdict
+from scraper.model.frozen import frozen
 from scraper.runs.health import Facts, Fill, Health
 from scraper.runs.judgement import Judgement, judge
 from scraper.store import Run

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from scraper.frozen import frozen
+from scraper.model.frozen import frozen
 from scraper.runs.report.figures import count, duration
 from scraper.runs.report.markup import Markup, element
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import field
 from typing import Any
 
-from scraper.frozen import frozen
+from scraper.model.frozen import frozen
 
 
 @frozen

@@ -4,7 +4,7 @@ import html
 import re
 from collections.abc import Iterable
 
-from scraper.frozen import frozen
+from scraper.model.frozen import frozen
 from scraper.ops.printable import HIDDEN, printable
 
 LONGEST = 300

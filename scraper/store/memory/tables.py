@@ -4,8 +4,8 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from scraper.frozen import frozen
 from scraper.model import Known, NewUrl, RecordLine
+from scraper.model.frozen import frozen
 from scraper.store import RobotsCopy, Run
 
 

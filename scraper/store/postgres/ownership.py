@@ -5,7 +5,7 @@ Locks are taken in one order, domains before queues, each by id: so no two trans
 
 from collections.abc import Sequence
 
-from scraper.frozen import frozen
+from scraper.model.frozen import frozen
 from scraper.store import Lease
 from scraper.store.postgres.database import Cursor
 

@@ -2,7 +2,7 @@
 
 import sqlite3
 
-from scraper.frozen import frozen
+from scraper.model.frozen import frozen
 from scraper.store import Lease
 from scraper.store.sqlite.database import many
 

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from scraper.errors import LeaseLost, StoreBusy, StoreError
-from scraper.frozen import frozen
+from scraper.model.frozen import frozen
 from scraper.store import Run
 from scraper.store.sqlite import fingerprint_index
 from scraper.store.sqlite.database import many

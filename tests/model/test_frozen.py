@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from scraper.frozen import frozen
+from scraper.model.frozen import frozen
 
 
 @frozen

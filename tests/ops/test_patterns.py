@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from scraper.patterns import pattern
+from scraper.ops.patterns import pattern
 
 
 def test_a_pattern_has_the_methods_of_a_compiled_one() -> None:
