@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Callable, Generator
 from dataclasses import dataclass, field, replace
 from threading import Event, get_ident
+from typing import Any
 
 from scraper.browser.tasks import KINDS, Drawing, Drawn, Given, Renderer, Wanted
 from scraper.engine.batch import DomainWanted
@@ -74,7 +75,7 @@ class Picture:
 
 
 @dataclass(slots=True)
-class _State:
+class State:
     """One rendering: what it asked for; `trouble` ends it at once, `doubt` when it is done."""
 
     session: DomainSession
@@ -91,12 +92,18 @@ class _State:
 class Rendering:
     """Renders pages of a crawl, and answers what they ask for."""
 
-    def __init__(self, renderer: Renderer, reactions: Reactions, options: RenderOptions) -> None:
+    def __init__(
+        self,
+        renderer: Renderer,
+        reactions: Reactions,
+        options: RenderOptions,
+        cache: LoadCache | None = None,
+    ) -> None:
         self._renderer = renderer
         self._reactions = reactions
         self._options = options
         self._kinds = frozenset(KINDS) | options.kinds
-        self._cache = LoadCache()
+        self._cache = cache or LoadCache()
         self._refused: dict[tuple[str, ...], Response | None] = {}
         self._failing: set[str] = set()
 
@@ -141,7 +148,7 @@ class Rendering:
         goes_on: Callable[[], bool],
     ) -> Generator[DomainWanted | Wait, None, Picture]:
         """Render the page of a plain answer."""
-        state = _State(session, entry, goes_on)
+        state = State(session, entry, goes_on)
         before = session.cookies.dump()
         drawing = self._renderer.draw(task_of(session, entry, request, response, before))
         try:
@@ -160,7 +167,7 @@ class Rendering:
             picture = self._picture(state, drawn, response)
         return replace(picture, loads=tuple(state.loads), notes=drawn.notes if drawn else ())
 
-    def _serve(self, drawing: Drawing, state: _State) -> Generator[DomainWanted | Wait, None, Drawn | None]:
+    def _serve(self, drawing: Drawing, state: State) -> Generator[DomainWanted | Wait, None, Drawn | None]:
         """Answer requests until the page is done; None where it is given up."""
         while state.goes_on() and state.trouble is None:
             event = drawing.next()
@@ -174,7 +181,7 @@ class Rendering:
         return None
 
     # one request of the page -----------------------------------------------------------------------------
-    def _answer(self, state: _State, wanted: Wanted) -> Generator[DomainWanted | Wait, None, Given]:
+    def _answer(self, state: State, wanted: Wanted) -> Generator[DomainWanted | Wait, None, Given]:
         """Answer one request, and write down what became of it."""
         loaded = self._unasked(state, wanted)
         if loaded is None:
@@ -186,7 +193,7 @@ class Rendering:
             state.trouble = Picture(outcome=outcome)
         return Given(loaded.status, loaded.headers, loaded.content, loaded.reason)
 
-    def _unasked(self, state: _State, wanted: Wanted) -> Loaded | None:
+    def _unasked(self, state: State, wanted: Wanted) -> Loaded | None:
         """What becomes of a request that is not sent: refused, or answered by what is here."""
         reason = self._refusal(state, wanted)
         if reason:
@@ -199,7 +206,7 @@ class Rendering:
             kept = self._cache.fresh(state.session.domain, wanted, state.session.clock.wall())
         return loaded_by(wanted, kept, is_cached=True) if kept is not None else None
 
-    def _refusal(self, state: _State, wanted: Wanted) -> str:
+    def _refusal(self, state: State, wanted: Wanted) -> str:
         """Why a request is none of ours by its kind, its place or its number; empty where it may be."""
         if wanted.kind in _ENDLESS:
             return _ENDLESS[wanted.kind]
@@ -222,8 +229,18 @@ class Rendering:
             return ""
         return f"outside render_domains: {host[:100]}"
 
-    def _asked(self, state: _State, wanted: Wanted) -> Generator[DomainWanted | Wait, None, Loaded]:
-        """Ask for it: robots.txt, slot, session, as for every other request."""
+    def _asked(self, state: State, wanted: Wanted) -> Generator[Any, None, Loaded]:
+        """Ask for it, and see what the answer means."""
+        answer = yield from self.exchange(state, wanted)
+        if isinstance(answer, str):
+            return Loaded(wanted.url, wanted.kind, wanted.method, reason=answer)
+        return self._take(state, wanted, answer)
+
+    def exchange(self, state: State, wanted: Wanted) -> Generator[Any, None, Answer | str]:
+        """The answer to one request of a page, or why it is not sent: robots.txt, slot, session.
+
+        A service has another way: its queues.
+        """
         session = state.session
         if (name := domain_of(wanted.url)) != session.domain and name not in state.leased:
             needed = DomainWanted(name, (origin_of(wanted.url),))
@@ -231,7 +248,7 @@ class Rendering:
             if needed.is_busy:
                 self._doubt(state, wanted, needed.refusal, PLAIN)
             if needed.refusal:
-                return Loaded(wanted.url, wanted.kind, wanted.method, reason=needed.refusal)
+                return needed.refusal
             state.leased.add(name)
         try:
             if session.load_rules is not None:
@@ -239,17 +256,20 @@ class Rendering:
                     yield BLOCKS  # it asks for robots.txt
                 session.load_rules.check(wanted.url)
         except RequestDenied as error:
-            return Loaded(wanted.url, wanted.kind, wanted.method, reason=error.message)
+            return error.message
         yield from clear(session, wanted.url, state.goes_on, is_load=True)
         if not state.goes_on():
-            return Loaded(wanted.url, wanted.kind, wanted.method, reason="the run stopped")
-        headers = headers_of(wanted) | self._cache.conditions(session.domain, wanted)
+            return "the run stopped"
+        headers = self.headers(session, wanted)
         asked = ask(session, wanted.method, wanted.url, headers, wanted.body, is_load=True)
         yield asked
-        answer = hear(session, asked)
-        return self._take(state, wanted, answer)
+        return hear(session, asked)
 
-    def _take(self, state: _State, wanted: Wanted, answer: Answer) -> Loaded:
+    def headers(self, session: DomainSession, wanted: Wanted) -> dict[str, str]:
+        """The fields that a request of a page is sent with, but for those of the session."""
+        return headers_of(wanted) | self._cache.conditions(session.domain, wanted)
+
+    def _take(self, state: State, wanted: Wanted, answer: Answer) -> Loaded:
         """What the answer to a request of the page means for its domain, for the page, and for this run."""
         sent_at, response, session = answer.exchange.sent_at, answer.response, state.session
         if response is None:
@@ -270,7 +290,7 @@ class Rendering:
             self._cache.keep(session.domain, wanted, response)
         return replace(loaded_by(wanted, response), sent_at=sent_at)
 
-    def _heed(self, state: _State, wanted: Wanted, response: Response) -> None:
+    def _heed(self, state: State, wanted: Wanted, response: Response) -> None:
         """Do as an answer asks: a refusal by rate ends the rendering, an error is tried again after it."""
         session, what = state.session, f"{wanted.url[:200]}: status {response.status}"
         is_home = domain_of(wanted.url) == session.domain
@@ -289,7 +309,7 @@ class Rendering:
         elif retry.is_retryable_status(response.status):
             self._doubt(state, wanted, f"status {response.status}", reaction)
 
-    def _doubt(self, state: _State, wanted: Wanted, reason: str, reaction: Reaction) -> None:
+    def _doubt(self, state: State, wanted: Wanted, reason: str, reaction: Reaction) -> None:
         """Have the page tried once more, unless this fails for other pages too: it is broken, or far away."""
         place = wanted.url.partition("?")[0]
         is_home = domain_of(wanted.url) == state.session.domain
@@ -301,7 +321,7 @@ class Rendering:
             self._refused[key_of(wanted)] = None
 
     # the end ---------------------------------------------------------------------------------------------
-    def _picture(self, state: _State, drawn: Drawn, response: Response) -> Picture:
+    def _picture(self, state: State, drawn: Drawn, response: Response) -> Picture:
         if state.trouble is not None:
             return state.trouble
         if state.doubt is not None and self._reactions.may_again(state.entry):
