@@ -33,7 +33,7 @@ from scraper.http.saved_files import SavedFiles
 from scraper.http.session import DomainSession
 from scraper.ops.clock import Clock
 from scraper.politeness.rate_limiter import RateLimiter
-from scraper.runs.archive import Archives
+from scraper.runs.archive.reading import Archives
 from scraper.runs.depot import FolderDepot, depot_of
 from scraper.runs.events import Listener
 from scraper.settings import Settings

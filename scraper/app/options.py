@@ -14,7 +14,7 @@ from scraper.errors import UsageError
 from scraper.model.frozen import frozen
 from scraper.ops.secrets import Redaction, is_secret_name
 from scraper.runs import health
-from scraper.runs.archive import Answers
+from scraper.runs.archive.reading import Answers
 from scraper.runs.health import Health
 from scraper.runs.record_types import columns_of
 from scraper.runs.records import key_fields

@@ -27,7 +27,7 @@ from scraper.cli.options import (
 from scraper.errors import UsageError
 from scraper.model import Request
 from scraper.ops.printable import json_text, printable
-from scraper.runs import archive
+from scraper.runs.archive.reading import run_folders
 from scraper.spider import Spider, callback_of
 from scraper.spider.discovery import BrokenSpider, list_all
 from scraper.urls import domain_of
@@ -120,7 +120,7 @@ def _is_on(url: str, start: Any) -> bool:
 
 def _checkable(data: Path) -> list[str]:
     names = [one.name for one in list_all()]
-    return [name for name in names if _has_fixtures(name) or archive.run_folders(data / name)]
+    return [name for name in names if _has_fixtures(name) or run_folders(data / name)]
 
 
 def _has_fixtures(name: str) -> bool:
@@ -158,7 +158,7 @@ def _check(options: Options, store: str | None, as_json: bool, *, is_update: boo
     if is_update:
         return _update(name, prepared.spider)
     differing = _told(name, _of_fixtures(name, prepared.spider), as_json, "saved page") if has_fixtures else 0
-    if archive.run_folders(options.data / name) or not has_fixtures:
+    if run_folders(options.data / name) or not has_fixtures:
         needed_store(options.data, store).close()
         differing += _check_archive(prepared, as_json)
     return differing

@@ -22,7 +22,7 @@ from scraper.errors import ScraperError, UsageError
 from scraper.model import Headers, Request, Response
 from scraper.ops.printable import printable
 from scraper.parsing.page import Page
-from scraper.runs.archive import Archives, run_folders
+from scraper.runs.archive.reading import Archives, run_folders
 
 Ask = Callable[[str], Got]
 

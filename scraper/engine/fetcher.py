@@ -35,7 +35,7 @@ from scraper.ops.clock import Clock
 from scraper.ops.secrets import Redaction
 from scraper.parsing.page import Page
 from scraper.politeness import retry, robots
-from scraper.runs.archive import Archives
+from scraper.runs.archive.reading import Archives
 from scraper.spider import Rules, Spider
 from scraper.spider.identity import ParseInputs, request_of
 

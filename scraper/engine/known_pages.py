@@ -7,7 +7,7 @@ from scraper.errors import ScraperError
 from scraper.http import caching
 from scraper.model import Entry, Known, Response
 from scraper.parsing.page import Page
-from scraper.runs.archive import Archives
+from scraper.runs.archive.reading import Archives
 from scraper.spider.identity import ParseInputs, archived_as
 
 

@@ -11,7 +11,7 @@ import zstandard
 from scraper.app.archived.replay import Replayed
 from scraper.errors import UsageError
 from scraper.model import Entry, Headers, Request, Response
-from scraper.runs.archive import writing
+from scraper.runs.archive.writing import writing
 from scraper.spider.identity import identity_of, request_text
 from scraper.urls import canonical
 

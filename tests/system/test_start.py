@@ -19,7 +19,7 @@ NOT_NEEDED = (
     *"scraper.app.archived.crawl_archive scraper.engine.parse_pool scraper.parsing.script_json".split(),
     *"scraper.app.running.worker_pool scraper.cli.live scraper.http.digest scraper.ops.notify".split(),
     *"scraper.parsing.feed scraper.parsing.form_controls scraper.parsing.lexbor scraper.parsing.soup".split(),
-    *"scraper.runs.warc_files scraper.store.postgres".split(),
+    *"scraper.runs.archive.warc_files scraper.store.postgres".split(),
 )
 
 

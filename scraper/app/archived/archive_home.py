@@ -17,8 +17,9 @@ from pathlib import Path
 from scraper.app.options import Prepared
 from scraper.errors import ScraperError
 from scraper.ops.disk import make_folder
-from scraper.runs import gzip_members
-from scraper.runs.archive import Archive, Archives, oldest_first, run_folders, writing
+from scraper.runs.archive import gzip_members
+from scraper.runs.archive.reading import Archives, oldest_first, run_folders
+from scraper.runs.archive.writing import Archive, writing
 from scraper.runs.depot import Depot, FolderDepot, depot_of
 from scraper.runs.files import RunFiles
 from scraper.store import Store

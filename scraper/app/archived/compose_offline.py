@@ -9,7 +9,7 @@ from scraper.app.archived.processes import parse_pool
 from scraper.app.compose import offline_fetcher
 from scraper.app.options import Prepared
 from scraper.ops.clock import Clock
-from scraper.runs.archive import Archives
+from scraper.runs.archive.reading import Archives
 from scraper.runs.events import Listener
 from scraper.spider import Rules
 from scraper.store import Run, Store

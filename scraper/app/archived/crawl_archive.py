@@ -20,7 +20,8 @@ from scraper.engine.robots_cache import RobotsRules, robots_rules_of
 from scraper.engine.scheduler import IN_HAND
 from scraper.model import Denied, Entry, Failed, Fetched, Outcome, Visit
 from scraper.ops.clock import Clock
-from scraper.runs.archive import Answers, ArchivedPage, Archives, Damage, Place, Reader
+from scraper.runs.archive.answers import ArchivedPage, Damage, Place
+from scraper.runs.archive.reading import Answers, Archives, Reader
 from scraper.runs.events import Event, Listener, Noted, Settled, Ticked, Visited
 from scraper.spider.identity import archived_as
 from scraper.store import DomainUpdate, Lease, Run, Store

@@ -20,7 +20,8 @@ from scraper.errors import UsageError
 from scraper.model import Entry, Failed, Fetched, Visit
 from scraper.model.frozen import frozen
 from scraper.ops.clock import SystemClock
-from scraper.runs.archive import ArchivedPage, Archives, Damage, Place, Reader
+from scraper.runs.archive.answers import ArchivedPage, Damage, Place
+from scraper.runs.archive.reading import Archives, Reader
 from scraper.runs.changes import Change, diff
 from scraper.runs.events import Listener
 from scraper.spider import Rules, rules_of

@@ -14,11 +14,13 @@ from scraper.app.running.start_run import run
 from scraper.errors import UsageError
 from scraper.http.request_body import body_of
 from scraper.model import Entry, Headers, Response
-from scraper.runs import warc, warc_bodies
-from scraper.runs.archive import Archive, ArchivedPage, Archives, Damage, writing
+from scraper.runs.archive import warc, warc_bodies
+from scraper.runs.archive.answers import ArchivedPage, Damage
+from scraper.runs.archive.reading import Archives
+from scraper.runs.archive.warc import Message, Record
+from scraper.runs.archive.warc_files import Reading, records
+from scraper.runs.archive.writing import Archive, writing
 from scraper.runs.events import Listener
-from scraper.runs.warc import Message, Record
-from scraper.runs.warc_files import Reading, records
 from scraper.spider.identity import archived_as, request_of
 from scraper.store import Store
 from scraper.urls import canonical, fingerprint

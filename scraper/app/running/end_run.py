@@ -20,7 +20,7 @@ from scraper.errors import ScraperError
 from scraper.model import Verdict
 from scraper.ops.disk import encode
 from scraper.ops.disk import replace as replace_file
-from scraper.runs.archive import Archives
+from scraper.runs.archive.reading import Archives
 from scraper.runs.files import RunFiles
 from scraper.runs.health import Facts
 from scraper.settings import Settings

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from scraper.model import Headers, Loaded, Rendered, Response
-from scraper.runs import gzip_members, warc
+from scraper.runs.archive import gzip_members, warc
 
 PART = "Scraper-Part-Of-Page"
 """Marks an answer that belongs to a rendered page."""

@@ -6,7 +6,8 @@ from pathlib import Path
 from warcio.archiveiterator import ArchiveIterator
 
 from scraper.model import Entry, Headers, Loaded, Rendered, Response
-from scraper.runs.archive import Archive, Archives
+from scraper.runs.archive.reading import Archives
+from scraper.runs.archive.writing import Archive
 
 HTML = Headers([("Content-Type", "text/html"), ("Set-Cookie", "sid=secret"), ("Content-Encoding", "gzip")])
 JSON = Headers([("Content-Type", "application/json")])

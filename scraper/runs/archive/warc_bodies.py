@@ -10,7 +10,7 @@ import zlib
 from typing import Any
 
 from scraper.errors import UsageError
-from scraper.runs.warc import Message
+from scraper.runs.archive.warc import Message
 
 _SIZE = re.compile(rb"[ \t]*([0-9A-Fa-f]{1,15})[ \t]*(?:;[^\r\n]{0,4096})?\r?\n")
 _GZIP = b"\x1f\x8b"

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import IO, Any
 
 from scraper.errors import UsageError
-from scraper.runs import warc
-from scraper.runs.warc import Record
+from scraper.runs.archive import warc
+from scraper.runs.archive.warc import Record
 
 _CHUNK = 2**16
 _LONGEST_HEAD = 2**20

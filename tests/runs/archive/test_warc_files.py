@@ -10,8 +10,8 @@ import pytest
 import zstandard
 
 from scraper.errors import UsageError
-from scraper.runs import warc
-from scraper.runs.warc_files import Reading, records
+from scraper.runs.archive import warc
+from scraper.runs.archive.warc_files import Reading, records
 
 MOST = 2**20
 

@@ -25,8 +25,9 @@ from scraper.model import (
     Visit,
 )
 from scraper.parsing.page import Page
-from scraper.runs import gzip_members
-from scraper.runs.archive import Archive, Archives, pages, run_folders, writing
+from scraper.runs.archive import gzip_members
+from scraper.runs.archive.reading import Archives, pages, run_folders
+from scraper.runs.archive.writing import Archive, writing
 from scraper.runs.events import Settled, Visited
 from scraper.spider import Spider, rules_of
 from scraper.spider.identity import ParseInputs
