@@ -27,6 +27,11 @@ class Proxy:
         """Let everything pass again, also what was held."""
         self._flows.set()
 
+    def cut(self) -> None:
+        """Break all connections; new ones are passed on."""
+        for one in self._open:
+            _close(one)
+
     def cut_answer(self, mark: bytes) -> None:
         """Break the connection instead of passing on the next answer that has these bytes."""
         self._mark = mark
@@ -53,8 +58,12 @@ class Proxy:
                 client, _ = self._listener.accept()
             except OSError:
                 return
-            server = socket.create_connection(("127.0.0.1", self._target))
-            self._open += [client, server]
+            try:
+                server = socket.create_connection(("127.0.0.1", self._target))
+            except OSError:
+                client.close()  # as the server itself would refuse
+                continue
+            self._open = [one for one in self._open if one.fileno() >= 0] + [client, server]
             for source, sink, is_answer in ((client, server, False), (server, client, True)):
                 threading.Thread(target=self._pass, args=(source, sink, is_answer), daemon=True).start()
 
