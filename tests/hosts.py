@@ -1,12 +1,13 @@
 """Several hosts that share a run on one PostgreSQL server: what their tests need."""
 
+import os
 import time
 from collections.abc import Callable
 from itertools import pairwise
 
 import psycopg
 
-from tests.project import Project
+from tests.project import ROOT, Project
 from tests.site import Site, page
 
 LEASE = 1.5
@@ -60,7 +61,7 @@ def clock_ahead(project: Project, seconds: float) -> dict[str, str]:
         f"time.time = lambda: wall() + {seconds}\n"
         f"time.clock_gettime = lambda of: ticks(of) + {seconds} / 7\n"
     )
-    return {"PYTHONPATH": str(project.root / "clock")}
+    return {"PYTHONPATH": os.pathsep.join(map(str, (project.root / "clock", ROOT)))}
 
 
 def until(condition: Callable[[], object], seconds: float = 30.0) -> None:
