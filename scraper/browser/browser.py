@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from scraper.browser import chromium
+from scraper.browser.downloads import Downloads
 from scraper.browser.profiles import Profile
 from scraper.browser.tab import STEP, BrowserFailed, Tab
 from scraper.browser.tasks import Drawing, Drawn, Given, Task
@@ -112,6 +113,7 @@ class Browser:
         drawn = Drawn(url=task.url, error="given up", is_ours=True)
         try:
             if profile.is_new:
+                await running.downloads.allow(tab.context)
                 for origin, items in task.storage.items():
                     await tab.plant(origin, items)
             profile.is_new = False
@@ -181,6 +183,7 @@ class _Running:
         self.pages = 0
         self.cdp: Any = None
         self.tabs: list[Tab] = []
+        self.downloads: Downloads
 
     @property
     def is_connected(self) -> bool:
@@ -195,6 +198,7 @@ class _Running:
         self._browser.on("disconnected", lambda _: self._lost())
         self.cdp = await self._browser.new_browser_cdp_session()
         self.cdp.on("Fetch.requestPaused", self._on_paused)
+        self.downloads = Downloads(self.cdp, self.folder, self.tabs)
         # On the browser itself: pages, frames of other sites, workers and popups, all of them.
         await self.cdp.send("Fetch.enable", {"patterns": [{"urlPattern": "*", "requestStage": "Request"}]})
 

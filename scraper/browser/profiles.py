@@ -34,8 +34,8 @@ class Profile:
                 return tab
         page = await asyncio.wait_for(self._context.new_page(), STEP)
         cdp = await asyncio.wait_for(self._context.new_cdp_session(page), STEP)
-        target = await asyncio.wait_for(cdp.send("Target.getTargetInfo"), STEP)
-        tab = Tab(page, cdp, browser_cdp, target["targetInfo"]["targetId"])
+        target = (await asyncio.wait_for(cdp.send("Target.getTargetInfo"), STEP))["targetInfo"]
+        tab = Tab(page, cdp, browser_cdp, target["targetId"], target["browserContextId"])
         await asyncio.wait_for(cdp.send("Page.enable"), STEP)
         return tab
 

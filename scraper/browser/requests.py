@@ -23,13 +23,15 @@ _KINDS = {
 
 
 def kind_of(event: Mapping[str, Any]) -> str:
-    """The kind of a request that is held; that of an icon and of a worker's script stand in its fields."""
+    """The kind of a request that is held; of an icon, a file, a worker's script it stands in fields."""
     headers = {name.lower(): value for name, value in event["request"]["headers"].items()}
     accept = headers.get("accept", "")
     if accept == "text/event-stream":  # Chromium calls it an XHR
         return "events"
     if "prefetch" in headers.get("sec-purpose", headers.get("purpose", "")):
         return "other"  # for a page that nobody has asked for yet
+    if event["resourceType"] == "Document" and not accept:
+        return "download"  # of a link with the attribute `download`; a document is asked for with its types
     kind = _KINDS.get(event["resourceType"], "other")
     if kind == "other" and event["resourceType"] == "Other":
         is_script = headers.get("sec-fetch-dest", "") in ("worker", "sharedworker", "script")

@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Mapping
 from typing import Any, TypeVar
 
 from scraper.browser.requests import body_of, kind_of
-from scraper.browser.tasks import Drawing, Drawn, Given, Task, Wanted
+from scraper.browser.tasks import Downloaded, Drawing, Drawn, Event, Given, Task, Wanted
 from scraper.errors import ScraperError
 from scraper.model import Headers, Render
 
@@ -34,6 +34,7 @@ _NOT_PASSED_ON = frozenset(
         "keep-alive",
         "trailer",
         "alt-svc",
+        "content-disposition",  # what is a file has been taken as one already
     )
 )
 
@@ -51,12 +52,18 @@ class BrowserFailed(ScraperError):
 
 
 class Tab:
-    """A tab of Chromium. `page` and `cdp` are Playwright's; `chromium` sends what belongs to no tab."""
+    """A tab of Chromium. `page` and `cdp` are Playwright's; `browser_cdp` sends what belongs to no tab.
 
-    def __init__(self, page: Any, cdp: Any, browser_cdp: Any, frame: str) -> None:
+    `frame`, `context`: the protocol's names of the tab and of its profile. `saving`: its downloads under way.
+    """
+
+    def __init__(self, page: Any, cdp: Any, browser_cdp: Any, frame: str, context: str) -> None:
         self.page = page
         self.frame = frame
         self.frames = {frame}
+        self.context = context
+        self.saving: set[str] = set()
+        self.saved = 0
         self._cdp = cdp
         self._browser_cdp = browser_cdp
         self._task: Task | None = None
@@ -91,7 +98,6 @@ class Tab:
         page.on("pageerror", lambda error: self._note(f"script error: {str(error)[:300]}"))
         page.on("dialog", lambda dialog: _later(self._dismiss(dialog)))
         page.on("popup", lambda popup: _later(self._close_popup(popup)))
-        page.on("download", lambda download: self._note(f"download not taken: {download.url[:200]}"))
         page.on("websocket", lambda socket: self._refuse(socket.url, "socket"))
 
     def _note(self, text: str) -> None:
@@ -114,6 +120,17 @@ class Tab:
         if self._drawing is not None:
             self._drawing.put(Wanted("", url, "GET", {}, None, kind, self.page.url))
 
+    @property
+    def most_file(self) -> int:
+        """Bytes of a file that may be kept; 0 while nothing is rendered."""
+        return self._task.most_file if self._task is not None else 0
+
+    def keep(self, downloaded: Downloaded) -> None:
+        """Hand out a file that the page has made."""
+        self.saved += 1
+        if self._drawing is not None:
+            self._drawing.put(downloaded)
+
     # what the page asks for ------------------------------------------------------------------------------
     async def paused(self, event: Mapping[str, Any]) -> None:
         """Answer a request that the browser holds: the page itself at once, all else by the drawing."""
@@ -127,14 +144,14 @@ class Tab:
         await self._hand_out(event, drawing, is_main=is_main)
 
     async def _hand_out(self, event: Mapping[str, Any], drawing: Drawing, *, is_main: bool) -> None:
-        request = event["request"]
+        request, kind = event["request"], kind_of(event)
         wanted = Wanted(
             event["requestId"],
             request["url"].partition("#")[0],
             request["method"],
             request["headers"],
             body_of(request),
-            "document" if is_main else kind_of(event),
+            "document" if is_main and kind == "frame" else kind,
             self.page.url,
         )
         future = self._futures[wanted.id] = asyncio.get_running_loop().create_future()
@@ -186,7 +203,7 @@ class Tab:
         """Render one page to its end; whatever happens there ends as an `error`."""
         self._task, self._drawing = task, drawing
         self.frames = {self.frame}
-        self._requests = self._virtual = 0
+        self._requests = self._virtual = self.saved = 0
         self._is_given = False
         self._notes = []
         self._loaded.clear()
@@ -199,6 +216,7 @@ class Tab:
             if not self.page.url.startswith(("https://", "http://")):
                 raise PageFailed(f"it led to {self.page.url[:100]}")
             kept = await self._kept()
+            await self._save()
             return Drawn(html, self.page.url, notes=tuple(self._notes), screenshot=picture, storage=kept)
         except PageFailed as error:
             picture = await self._last_picture()
@@ -222,6 +240,12 @@ class Tab:
         except (PageFailed, ValueError):
             return None
         return {str(name): str(value) for name, value in kept.items()} if isinstance(kept, dict) else None
+
+    async def _save(self) -> None:
+        """Until the files are here that the page has made."""
+        give_up = asyncio.get_running_loop().time() + STEP
+        while self.saving and asyncio.get_running_loop().time() < give_up:
+            await self._first(asyncio.sleep(0.02), STEP)
 
     async def _navigate(self, url: str) -> None:
         await self._step(self._cdp.send("Emulation.setVirtualTimePolicy", {"policy": "pause"}))
@@ -371,7 +395,7 @@ class _Deaf(Drawing):
     def __init__(self, tab: Tab) -> None:
         super().__init__(tab.answer, lambda: None)
 
-    def put(self, event: Wanted | Drawn) -> None:
+    def put(self, event: Event) -> None:
         if isinstance(event, Wanted):
             asyncio.get_running_loop().call_soon(self.answer, event, Given(reason="nothing is asked for"))
 

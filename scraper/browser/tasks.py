@@ -4,13 +4,14 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import field
 from queue import Empty, SimpleQueue
-from typing import Any, Protocol
+from typing import IO, Any, Protocol
 
 from scraper.model import Headers, Render
 from scraper.model.frozen import frozen
 
-KINDS = ("document", "frame", "script", "stylesheet", "fetch")
-"""What is asked for as it is: without these a page is not what its site means it to be."""
+KINDS = ("document", "frame", "script", "stylesheet", "fetch", "download")
+"""What is asked for as it is: without these a page is not what its site means it to be. A `download` is what
+a link or a script asks for as a file."""
 MORE_KINDS = ("image", "media", "font", "beacon", "other")
 """What is asked for only where the setting `render_load` names it."""
 
@@ -20,7 +21,8 @@ class Task:
     """A page to render: the answer to its plain request, which the browser gets instead of asking itself.
 
     `profile` names the browser's storage that it uses, one for each domain; `cookies` are rows of `Jar.dump`;
-    `storage`: what scripts kept, by origin, for a profile that is new.
+    `storage`: what scripts kept, by origin, for a profile that is new. `most_file`: bytes of a file that its
+    scripts may make; 0: none is taken.
     """
 
     url: str
@@ -32,6 +34,7 @@ class Task:
     user_agent: str = ""
     cookies: Sequence[Mapping[str, Any]] = ()
     storage: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    most_file: int = 0
 
 
 @frozen
@@ -61,6 +64,19 @@ class Given:
 
 
 @frozen
+class Downloaded:
+    """A file that the page made itself, or that the browser kept as one: open, and nowhere else.
+
+    `name` as the page gives it; no `file` but a `reason`: why it was not taken.
+    """
+
+    url: str
+    name: str = ""
+    file: IO[bytes] | None = None
+    reason: str = ""
+
+
+@frozen
 class Drawn:
     """The end of a rendering: the document as text, and its address; or why there is none, in `error`.
 
@@ -79,13 +95,17 @@ class Drawn:
     storage: Mapping[str, str] | None = None
 
 
+Event = Wanted | Downloaded | Drawn
+"""What comes of a rendering; `Drawn` is the last."""
+
+
 class Drawing:
     """One rendering under way: its events for whoever answers them, from the browser's thread."""
 
     def __init__(self, answer: Callable[[str, Given], None], stop: Callable[[], None]) -> None:
         self._answer = answer
         self._stop = stop
-        self._events: SimpleQueue[Wanted | Drawn] = SimpleQueue()
+        self._events: SimpleQueue[Event] = SimpleQueue()
         self._lock = threading.Lock()
         self._waiting: Callable[[], None] | None = None
 
@@ -97,14 +117,14 @@ class Drawing:
                 return
         wake()
 
-    def next(self, timeout: float = 0.0) -> Wanted | Drawn | None:
+    def next(self, timeout: float = 0.0) -> Event | None:
         """The next event; None if there is none within `timeout` seconds."""
         try:
             return self._events.get(timeout=timeout) if timeout > 0 else self._events.get_nowait()
         except Empty:
             return None
 
-    def put(self, event: Wanted | Drawn) -> None:
+    def put(self, event: Event) -> None:
         """Add an event; for the browser."""
         with self._lock:
             self._events.put(event)

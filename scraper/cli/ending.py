@@ -81,6 +81,8 @@ def _rendered(summary: Summary) -> Iterator[tuple[str, str]]:
         reasons = [f"{number:,} {text.cut(why, 60)}" for why, number in summary["rendered_for"].items()]
         sent = text.count(summary["loads"], "request")
         yield "rendered", f"{summary['rendered']:,}, which sent {sent}: {', '.join(reasons[:MOST_CAUSES])}"
+    if summary.get("downloads"):
+        yield "", f"{text.count(summary['downloads'], 'file')} that they led to or made"
 
 
 def _figures(summary: Summary) -> Iterator[tuple[str, str]]:

@@ -57,6 +57,7 @@ class DomainStats:
     controls: int = 0
     rendered: int = 0
     loads: int = 0
+    downloads: int = 0
     rendered_for: dict[str, int] = field(default_factory=dict)
     bytes: int = 0
     connections: int = 0
@@ -135,7 +136,8 @@ class DomainStats:
             self.rendered += 1
             self.rendered_for[visit.rendered] = self.rendered_for.get(visit.rendered, 0) + 1
         self.loads += len(sent)
-        self.bytes += sum(len(loaded.content) for loaded in sent)
+        self.downloads += sum(loaded.file is not None for loaded in visit.loads)
+        self.bytes += sum(loaded.size for loaded in sent)
 
     def _count_queries(self, queries: Mapping[str, bool]) -> None:
         for query, is_found in queries.items():

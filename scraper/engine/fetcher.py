@@ -89,7 +89,9 @@ class Fetcher:
         self._reactions = Reactions(clock, options.max_attempts)
         self._discretion = Discretion(redaction)
         self._auto = AutoRendering(spider)
-        self._rendering = Rendering(rendering[0], self._reactions, rendering[1]) if rendering else None
+        self._rendering = (
+            Rendering(rendering[0], self._reactions, rendering[1], files=files) if rendering else None
+        )
         self._logins = LoginSteps(spider, self._discretion)
         self._failed = FailedHook(spider, rules, options.parse_timeout)
         self._bounded = Bounded(options.parse_timeout)

@@ -33,8 +33,9 @@ def task_of(
     request: Request,
     response: Response,
     cookies: Sequence[Mapping[str, Any]],
+    most_file: int,
 ) -> Task:
-    """What the browser is given of a page."""
+    """What the browser is given of a page. `most_file`: bytes of a file that its scripts may make."""
     return Task(
         entry.url,
         response.status,
@@ -45,6 +46,7 @@ def task_of(
         str(session.headers.get("User-Agent", "")),
         cookies,
         session.storage.items,
+        most_file,
     )
 
 
@@ -73,6 +75,7 @@ def loaded_by(wanted: Wanted, response: Response, *, is_cached: bool = False) ->
         response.headers,
         response.content,
         is_cached=is_cached,
+        file=response.file,
     )
 
 

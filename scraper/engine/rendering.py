@@ -11,13 +11,15 @@ from dataclasses import dataclass, field, replace
 from threading import Event, get_ident
 from typing import Any
 
-from scraper.browser.tasks import KINDS, Drawing, Drawn, Given, Renderer, Wanted
+from scraper.browser.tasks import KINDS, Downloaded, Drawing, Drawn, Given, Renderer, Wanted
 from scraper.engine.batch import DomainWanted
 from scraper.engine.load_cache import LoadCache
+from scraper.engine.page_downloads import PageDownloads
 from scraper.engine.page_loads import headers_of, key_of, loaded_by, rendered, task_of
 from scraper.engine.reactions import Reactions
 from scraper.errors import FetchError, OutOfReach, RequestDenied
 from scraper.http.exchange import BLOCKS, Answer, Later, Until, Wait, ask, clear, hear
+from scraper.http.saved_files import SavedFiles
 from scraper.http.session import DomainSession
 from scraper.model import (
     PLAIN,
@@ -98,12 +100,14 @@ class Rendering:
         reactions: Reactions,
         options: RenderOptions,
         cache: LoadCache | None = None,
+        files: SavedFiles | None = None,
     ) -> None:
         self._renderer = renderer
         self._reactions = reactions
         self._options = options
         self._kinds = frozenset(KINDS) | options.kinds
         self._cache = cache or LoadCache()
+        self._downloads = PageDownloads(files)
         self._refused: dict[tuple[str, ...], Response | None] = {}
         self._failing: set[str] = set()
 
@@ -150,7 +154,8 @@ class Rendering:
         """Render the page of a plain answer."""
         state = State(session, entry, goes_on)
         before = session.cookies.dump()
-        drawing = self._renderer.draw(task_of(session, entry, request, response, before))
+        task = task_of(session, entry, request, response, before, self._downloads.most)
+        drawing = self._renderer.draw(task)
         try:
             drawn = yield from self._serve(drawing, state)
         finally:
@@ -176,6 +181,10 @@ class Rendering:
             if event is None:
                 yield Later(drawing.tell)
                 continue
+            if isinstance(event, Downloaded):
+                yield BLOCKS  # to copy it takes as long as it is large
+                state.loads.append(self._downloads.made(event))
+                continue
             given = yield from self._answer(state, event)
             drawing.answer(event, given)
         return None
@@ -191,6 +200,8 @@ class Rendering:
         if state.documents > MOST_DOCUMENTS:
             outcome = Failed(f"rendering: the page led on {MOST_DOCUMENTS} times by itself", "redirect loop")
             state.trouble = Picture(outcome=outcome)
+        if loaded.file is not None:
+            return Given(204)  # the page stays as it is
         return Given(loaded.status, loaded.headers, loaded.content, loaded.reason)
 
     def _unasked(self, state: State, wanted: Wanted) -> Loaded | None:
@@ -242,6 +253,21 @@ class Rendering:
         A service has another way: its queues.
         """
         session = state.session
+        if refusal := (yield from self._forbidden(state, wanted)):
+            return refusal
+        yield from clear(session, wanted.url, state.goes_on, is_load=True)
+        if not state.goes_on():
+            return "the run stopped"
+        headers, download = self.headers(session, wanted), self._downloads.of(wanted)
+        asked = ask(session, wanted.method, wanted.url, headers, wanted.body, download=download, is_load=True)
+        yield asked
+        if download is not None and self._downloads.is_slow:
+            yield BLOCKS
+        return self._downloads.filed(download, wanted, hear(session, asked))
+
+    def _forbidden(self, state: State, wanted: Wanted) -> Generator[Any, None, str]:
+        """Why it may not be asked for: its domain is not to be had, robots.txt; empty if it may."""
+        session = state.session
         if (name := domain_of(wanted.url)) != session.domain and name not in state.leased:
             needed = DomainWanted(name, (origin_of(wanted.url),))
             yield needed
@@ -257,13 +283,7 @@ class Rendering:
                 session.load_rules.check(wanted.url)
         except RequestDenied as error:
             return error.message
-        yield from clear(session, wanted.url, state.goes_on, is_load=True)
-        if not state.goes_on():
-            return "the run stopped"
-        headers = self.headers(session, wanted)
-        asked = ask(session, wanted.method, wanted.url, headers, wanted.body, is_load=True)
-        yield asked
-        return hear(session, asked)
+        return ""
 
     def headers(self, session: DomainSession, wanted: Wanted) -> dict[str, str]:
         """The fields that a request of a page is sent with, but for those of the session."""

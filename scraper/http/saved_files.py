@@ -6,14 +6,16 @@ data/NAME/files/parts/                what is on its way; a later run goes on wi
 
 import fcntl
 import hashlib
+import io
 import os
+import shutil
 import stat
 import uuid
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Collection, Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from scraper.errors import BadAnswer
 from scraper.model.frozen import frozen
@@ -151,9 +153,13 @@ class SavedFiles:
         digest = hashlib.sha256(content).hexdigest()
         if (path := self._found(digest, len(content))) is not None:
             return facts_of(name, kind, len(content), digest) | {"path": path}
+        return self.keep_copy(io.BytesIO(content), name, kind)
+
+    def keep_copy(self, file: IO[bytes], name: str, kind: str) -> dict[str, Any]:
+        """Save what an open file holds; what is to be said about it."""
         part = self._parts / f"{uuid.uuid4().hex}.part"
-        with explained(part), os.fdopen(self._create(part), "wb") as file:
-            file.write(content)
+        with explained(part), os.fdopen(self._create(part), "wb") as copy:
+            shutil.copyfileobj(file, copy)
         return self.keep(part, name, kind)
 
     def has(self, facts: Mapping[str, Any]) -> bool:

@@ -51,8 +51,9 @@ class Headers(Mapping[str, str]):
 class Loaded:
     """What a page asked for while it was rendered, and what it got.
 
-    `kind`: document, frame, script, stylesheet, fetch, image ... `status` 0 with a `reason`: it got nothing.
-    `is_cached`: out of the run's cache; no request was sent.
+    `kind`: document, frame, script, stylesheet, fetch, download, image ... `status` 0 with a `reason`: it got
+    nothing. `is_cached`: out of the run's cache; no request was sent. `file`: of an answer that was kept as a
+    file, as in a Response.
     """
 
     url: str
@@ -64,6 +65,12 @@ class Loaded:
     reason: str = ""
     is_cached: bool = False
     sent_at: float = 0.0
+    file: Mapping[str, Any] | None = None
+
+    @property
+    def size(self) -> int:
+        """Bytes that came."""
+        return int(self.file["size"]) if self.file is not None else len(self.content)
 
     @property
     def type(self) -> str:

@@ -170,6 +170,14 @@ class Page:
             self.saved.append(facts)
         return {"url": self.request.url, **facts}
 
+    @property
+    def downloads(self) -> list[dict[str, Any]]:
+        """The files that the page led to or made while it was rendered: of each what `save` tells."""
+        rendered = self.response.rendered
+        kept = [one for one in rendered.loads if one.file is not None] if rendered is not None else []
+        self.saved += [dict(one.file or {}) for one in kept if one.file not in self.saved]
+        return [{"url": one.url, **(one.file or {})} for one in kept]
+
     # the body ---------------------------------------------------------------------------------------------
     @property
     def encoding(self) -> str:

@@ -360,6 +360,58 @@ def test_hostile_pages_end_and_leave_the_next_one_alone(project: Project, site: 
     assert site.paths().count("/api") == 5 and "/popup" not in site.paths()
 
 
+def test_files_that_a_page_leads_to_or_makes_are_files_of_the_run(project: Project, site: Site) -> None:
+    site["/"] = """
+        <a id=named download=mine.csv href=/named.csv>a</a><a id=sent href=/sent>b</a>
+        <a id=big href=/big>c</a><a id=csv href=/inline.csv>d</a><a id=made download=made.txt>e</a>
+        <p id=app>here</p>
+        <form method=post action=/export target=hidden><input name=q value=1><button>x</button></form>
+        <iframe name=hidden></iframe>
+        <script>
+            made.href = URL.createObjectURL(new Blob(['made by a script']));
+            made.onclick = () => setTimeout(() => URL.revokeObjectURL(made.href), 0);
+        </script>"""
+    attachment = {"Content-Type": "application/zip", "Content-Disposition": 'attachment; filename="s.zip"'}
+    site["/named.csv"] = Reply(body="n,1", headers={"Content-Type": "text/csv"})
+    site["/sent"] = Reply(body=b"PK sent", headers=attachment)
+    site["/big"] = Reply(body=b"x" * 300_000, headers=attachment)
+    site["/inline.csv"] = Reply(body="i,2", headers={"Content-Type": "text/csv"})
+    site["/export"] = lambda arrival: Reply(body=arrival.body, headers={"Content-Disposition": "attachment"})
+    project.spider(
+        "files",
+        f"""
+        from scraper import Render, Request, Spider
+
+        class Files(Spider):
+            settings = {{"delay": 0, "max_file": "200KB", "archive": True}}
+
+            def start(self):
+                names = ("#named", "#sent", "#big", "#csv", "button", "#made")
+                yield Request("{site.url("/")}", render=Render(click=names, wait_for="#app"))
+
+            def parse(self, page):
+                yield {{"url": page.url, "files": page.downloads, "app": page.css("#app::text").get()}}
+        """,
+    )
+    ended = project.run("run", "files", "--json")
+    assert ended.code == 0, ended.text
+    [record] = project.records("files")
+    assert record["app"] == "here"
+    kept = {one["name"]: project.data("files", one["path"]).read_bytes() for one in record["files"]}
+    assert kept == {
+        "named.csv": b"n,1",
+        "s.zip": b"PK sent",
+        "inline.csv": b"i,2",
+        "made.txt": b"made by a script",
+        "export": b"q=1",
+    }
+    lines = [line for line in project.log("files") if line["event"] == "load"]
+    assert {line["file"] for line in lines if "file" in line} == {one["path"] for one in record["files"]}
+    reasons = {line["url"]: line["reason"] for line in lines if "reason" in line}
+    assert "file over max_file" in reasons[site.url("/big")]
+    assert ended.summary["downloads"] == 5 and seen(site) == sent(project, "files")
+
+
 def test_auto_renders_only_where_a_page_is_a_shell_or_nothing_came_of_it(
     project: Project, site: Site
 ) -> None:

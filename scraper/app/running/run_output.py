@@ -147,7 +147,9 @@ def _load_line(visit: Visit, loaded: Loaded) -> Mapping[str, Any]:
     if loaded.reason:
         line["reason"] = loaded.reason
     if loaded.status:
-        line |= {"status": loaded.status, "size": len(loaded.content)}
+        line |= {"status": loaded.status, "size": loaded.size}
+    if loaded.file is not None:
+        line["file"] = loaded.file["path"]
     if loaded.sent_at:
         line["sent"] = True
     return line

@@ -148,6 +148,7 @@ def summary_of(
         "rendered": whole.rendered,
         "rendered_for": whole.rendered_for,
         "loads": whole.loads,
+        "downloads": whole.downloads,
         "requests": whole.requests,
         "bytes": whole.bytes,
         "domains": len(domain_stats),
