@@ -176,26 +176,26 @@ class Tab:
 
     async def _fulfil(self, event: Mapping[str, Any], given: Given) -> None:
         id = event["requestId"]
-        # A request that the page has given up meanwhile is nobody's any more.
-        with contextlib.suppress(Exception):
-            if given.reason:
-                await self._browser_cdp.send(
-                    "Fetch.failRequest", {"requestId": id, "errorReason": "BlockedByClient"}
-                )
-                return
+        if not given.reason:
             lines = [
                 {"name": name, "value": value}
                 for name, value in given.headers.items_all()
                 if name.lower() not in _NOT_PASSED_ON
             ]
+            answer = {
+                "requestId": id,
+                "responseCode": given.status,
+                "responseHeaders": lines,
+                "body": base64.b64encode(given.content).decode(),
+            }
+            # A status that HTTP does not have, say, the browser does not take: it fails below.
+            with contextlib.suppress(Exception):
+                await self._browser_cdp.send("Fetch.fulfillRequest", answer)
+                return
+        # A request that the page has given up meanwhile is nobody's any more.
+        with contextlib.suppress(Exception):
             await self._browser_cdp.send(
-                "Fetch.fulfillRequest",
-                {
-                    "requestId": id,
-                    "responseCode": given.status,
-                    "responseHeaders": lines,
-                    "body": base64.b64encode(given.content).decode(),
-                },
+                "Fetch.failRequest", {"requestId": id, "errorReason": "BlockedByClient"}
             )
 
     # one page --------------------------------------------------------------------------------------------

@@ -1,113 +1,64 @@
 """`GET /fetch`: the page of a URL with one call, through the gates of a run."""
 
 import asyncio
-import json
 import math
-import re
-import threading
-from collections import OrderedDict
-from collections.abc import Callable, Iterator, Mapping
-from http import HTTPStatus
-from urllib.parse import quote
+from collections.abc import Callable, Coroutine, Iterator
+from functools import partial
+from typing import Any, TypeVar
 
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
-from scraper.app.one_url.fetch_one import Step
+from scraper.app.one_url.fetch_one import Belongings, Probe, Step
 from scraper.errors import OutOfReach, TimedOut
 from scraper.http import redirects
-from scraper.model import Request
-from scraper.model import Response as SiteResponse
 from scraper.model.frozen import frozen
 from scraper.ops.clock import SystemClock
-from scraper.parsing.encoding import decode, encoding_of
-from scraper.parsing.page import Page
 from scraper.runs.metrics import head, series
 from scraper.service.access import Caller
 from scraper.service.api import check_address
-from scraper.service.fetching import Cached, Fetches, too_long
+from scraper.service.copies import Copies, Key
+from scraper.service.fetching import Fetches, Job, too_long
+from scraper.service.formats import FORMATS, FORMATTED, Got, as_is
 from scraper.service.operations import Call, Operation, Param
 from scraper.service.problems import MEDIA_TYPE as PROBLEM
 from scraper.service.problems import Problem
 from scraper.service.quotas import Quotas
+from scraper.service.rendering import MODES, NEVER, Renderings, is_wanted
 from scraper.urls import domain_of
 
-FORMATS = ("html", "text", "markdown", "json")
 TIMEOUT, MOST_TIMEOUT = 30.0, 300.0
-CACHE = 32 * 2**20  # bytes of pages that are kept
-HELD = 4096  # bytes that one with an empty body takes
-MOST_TO_PARSE = 4 * 2**20
-_PASSED_ON = ("content-type", "content-language", "etag", "last-modified", "retry-after")
 _STATUSES = range(200, 600)  # of final answers (RFC 9110 15)
-# What could move the cursor of a terminal (ECMA-48).
-_CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
-# What a site sends is shown in our own origin: it may run nothing and ask for nothing.
-_POLICY = "sandbox; default-src 'none'; style-src 'unsafe-inline'; img-src data:"
+
+T = TypeVar("T")
 
 
 @frozen
-class Got:
-    """A page for a caller. `waited`: seconds from the call to its request; `age`: of a copy, else None."""
+class Wish:
+    """What a caller asks for: a URL, one of MODES, and seconds."""
 
-    step: Step
-    waited: float
-    age: float | None = None
+    url: str
+    render: str = NEVER
+    max_age: float = 0.0
+    timeout: float = TIMEOUT
 
-
-class Cache:
-    """The last pages by URL, up to so many bytes."""
-
-    def __init__(self, most: int = CACHE) -> None:
-        self._most = most
-        self._size = 0
-        self._pages: OrderedDict[str, Cached] = OrderedDict()
-        self._lock = threading.Lock()
-
-    def find(self, url: str, max_age: float, now: float) -> Cached | None:
-        """A page that is no older than so many seconds."""
-        with self._lock:
-            found = self._pages.get(url)
-            if found is None or now - found.at > max_age:
-                return None
-            self._pages.move_to_end(url)
-            return found
-
-    def keep(self, url: str, step: Step, now: float) -> None:
-        """Keep a page, unless its site forbids it (no-store) or it is no page."""
-        response = step.response
-        if response is None or response.status != 200 or _size(response) > self._most // 8:
-            return
-        if "no-store" in response.headers.get("cache-control", "").lower():
-            return
-        with self._lock:
-            self._drop(url)
-            self._pages[url] = Cached(step, now)
-            self._size += _size(response)
-            while self._size > self._most:
-                self._drop(next(iter(self._pages)))
-
-    def _drop(self, url: str) -> None:
-        gone = self._pages.pop(url, None)
-        if gone is not None and gone.step.response is not None:
-            self._size -= _size(gone.step.response)
-
-
-def _size(response: SiteResponse) -> int:
-    """Bytes that a page holds, about: its body, its fields and the objects around them."""
-    return (
-        HELD
-        + len(response.content)
-        + sum(len(name) + len(text) for name, text in response.headers.items_all())
-    )
+    @property
+    def key(self) -> Key:
+        """What its copy is found by."""
+        return self.url, self.render
 
 
 class FetchApi:
     """The operation, with its cache and its quotas."""
 
-    def __init__(self, fetches: Fetches, quotas: Quotas, wall: Callable[[], float]) -> None:
+    def __init__(
+        self, fetches: Fetches, renderings: Renderings, quotas: Quotas, wall: Callable[[], float]
+    ) -> None:
         self._fetches = fetches
         self._quotas = quotas
         self._wall = wall
-        self._cache = Cache()
+        self._copies = Copies()
+        self._renderings = renderings
         self._parsing = asyncio.Semaphore(2)
         self._served = {"fetched": 0, "cached": 0, "refused": 0}
         self._waited = 0.0
@@ -124,6 +75,7 @@ class FetchApi:
                 is_required=True,
             ),
             Param("format", {"type": "string", "enum": list(FORMATS)}, "what of the page", "html"),
+            Param("render", {"type": "string", "enum": list(MODES)}, "as a browser shows it", NEVER),
             Param("max_age", age, "seconds: a copy that is no older will do", 0.0),
             Param("timeout", number, "seconds that you are ready to wait for its turn", TIMEOUT),
         )
@@ -131,6 +83,7 @@ class FetchApi:
             200: (("*/*",), "The page, with the site's own status, whatever that is."),
             403: ((PROBLEM,), "Its robots.txt (the line is named), your token or the address forbids it."),
             429: ((PROBLEM,), "The queue of its domain is full, or your quota is used up."),
+            501: ((PROBLEM,), "There is no browser here."),
             502: ((PROBLEM,), "The site cannot be reached, or blocks us; `blocked` says by what."),
             503: ((PROBLEM,), "Its turn comes later than timeout: see Retry-After, `rule` and `wait_s`."),
             504: ((PROBLEM,), "The site did not answer in time."),
@@ -141,32 +94,44 @@ class FetchApi:
     async def handle(self, call: Call) -> Response:
         """Answer one call."""
         query = call.query
-        got = await self.page(call.caller, query["url"], query["max_age"], query["timeout"])
+        wish = Wish(query["url"], query["render"], query["max_age"], query["timeout"])
+        got = self.known(call.caller, wish)
+        if got is None:
+            got = await while_there(call.request, self.page(call.caller, wish))
         self._served["fetched" if got.age is None else "cached"] += 1
         self._waited += got.waited
-        wanted = call.query["format"]
-        assert got.step.response is not None
-        if wanted == "html":
-            return _as_is(got)
-        return await self.rendered(got, wanted)
+        wanted = query["format"]
+        return as_is(got) if wanted == "html" else await self.formatted(got, wanted)
 
-    async def page(self, caller: Caller, given: str, max_age: float, timeout: float) -> Got:
+    def known(self, caller: Caller, wish: Wish) -> Got | None:
+        """The copy of a page that will do."""
+        if not wish.max_age:
+            return None
+        now = self._wall()
+        found = self._copies.find(wish.key, wish.max_age, now)
+        if found is None:
+            return None
+        for url in (wish.url, found.step.url):
+            _check_domain(caller, url)
+        return Got(found.step, 0.0, max(0.0, now - found.at))
+
+    async def page(self, caller: Caller, wish: Wish) -> Got:
         """The page of a URL; a Problem where there is none for this caller."""
-        if max_age and (known := self._known(caller, given, max_age)) is not None:
-            return known
-        url = check_address(given)
+        url = check_address(wish.url)
         _check_domain(caller, url)
+        if wish.render != NEVER:
+            self._renderings.check()
         await self._quotas.take(caller.token)
         try:
-            return await self._fetched(caller, given, url, max_age, timeout)
+            return await self._fetched(caller, wish, url)
         except Problem:
             self._served["refused"] += 1
             raise
 
-    async def rendered(self, got: Got, wanted: str) -> Response:
+    async def formatted(self, got: Got, wanted: str) -> Response:
         """A page as text, markdown or json."""
         async with self._parsing:
-            return await asyncio.to_thread(_RENDERED[wanted], got)
+            return await asyncio.to_thread(FORMATTED[wanted], got)
 
     def metrics(self) -> Iterator[str]:
         """What was fetched since the service began, for Prometheus."""
@@ -184,33 +149,52 @@ class FetchApi:
             if math.isfinite(one.min_gap):
                 yield series("fetch_min_gap_seconds", round(one.min_gap, 6), domain=name)
 
-    def _known(self, caller: Caller, given: str, max_age: float) -> Got | None:
-        now = self._wall()
-        found = self._cache.find(given, max_age, now)
-        if found is None:
-            return None
-        for url in (given, found.step.url):
-            _check_domain(caller, url)
-        return Got(found.step, 0.0, max(0.0, now - found.at))
-
-    async def _fetched(self, caller: Caller, given: str, url: str, max_age: float, timeout: float) -> Got:
+    async def _fetched(self, caller: Caller, wish: Wish, url: str) -> Got:
         await self._fetches.open()
         began = self._fetches.clock.now()
+        until = began + wish.timeout
 
-        def is_fresh() -> Step | None:
-            found = self._cache.find(given, max_age, self._wall()) if max_age else None
-            return found.step if found is not None else None
+        def fresh() -> Step | None:
+            known = self.known(caller, wish)
+            return known.step if known is not None else None
+
+        step, belongings = await self._document(caller, wish, url, until, fresh)
+        waited = max(0.0, step.sent_at - began)
+        if belongings is not None and step.response is not None and is_wanted(wish.render, step.response):
+            allow = partial(_check_domain, caller)
+            step = await self._renderings.page(step, belongings, until, allow, fresh)
+        if (known := self.known(caller, wish)) is not None and known.step is step:
+            return known
+        self._copies.keep(wish.key, step, self._wall())
+        return Got(step, waited)
+
+    async def _document(
+        self, caller: Caller, wish: Wish, url: str, until: float, fresh: Callable[[], Step | None]
+    ) -> tuple[Step, Belongings | None]:
+        """What redirects lead to, and for a browser the belongings of its domain; or what is `fresh`."""
+        belongings: list[Belongings] = []
+
+        def work(probe: Probe, job: Job) -> Step:
+            if (found := fresh()) is not None:
+                return found  # somebody before us in the queue has asked for it
+            step = probe.step(job.url, job.until, job.is_wanted)
+            if wish.render != NEVER and step.is_ok:
+                belongings.append(probe.belongings(domain_of(job.url)))
+            return step
 
         for _ in range(redirects.MAX_HOPS + 1):
             _check_domain(caller, url)
-            step = checked(await self._fetches.hop(url, began + timeout, is_fresh))
-            if (known := self._known(caller, given, max_age)) is not None and known.step is step:
-                return known
+            step = checked(await self._fetches.hop(url, until, work))
             if not step.next_url:
-                self._cache.keep(given, step, self._wall())
-                return Got(step, max(0.0, step.sent_at - began))
+                return step, belongings[-1] if belongings else None
             url = step.next_url
-        raise Problem(502, f"{given[:200]} redirects more than {redirects.MAX_HOPS} times", "ask for its end")
+        told = f"{wish.url[:200]} redirects more than {redirects.MAX_HOPS} times"
+        raise Problem(502, told, "ask for its end")
+
+    def close(self) -> None:
+        """Give all domains back, and end the browser."""
+        self._renderings.close()
+        self._fetches.close()
 
 
 def checked(step: Step) -> Step:
@@ -250,106 +234,22 @@ def _check_domain(caller: Caller, url: str) -> None:
         raise Problem(403, f"this token may not fetch {name}", f"it may fetch {allowed}", domain=name)
 
 
-# formats ----------------------------------------------------------------------------------------------------
-def _as_is(got: Got) -> Response:
-    response = got.step.response
-    assert response is not None
-    passed = {name: value for name in _PASSED_ON if (value := response.headers.get(name))}
-    kept = {name: text for name, value in passed.items() if (text := _field(value))}
-    headers = kept | _told(got) | {"Content-Security-Policy": _POLICY}
-    made = Response(response.content if _has_body(response.status) else b"", response.status, headers)
-    return made
-
-
-def _has_body(status: int) -> bool:
-    return status not in (204, 205, 304)
-
-
-def _told(got: Got) -> dict[str, str]:
-    """Our own header fields, each one line of printable ASCII."""
-    step = got.step
-    fields = {
-        "Scraper-Waited": f"{got.waited:.3f}",
-        "Scraper-Rule": step.pace.source if step.pace is not None else "",
-        "Scraper-Cache": "miss" if got.age is None else f"hit; age={got.age:.0f}",
-        "Scraper-Robots": step.robots,
-        "Scraper-Final-Url": step.url,
-        "Cache-Control": "no-store",
-    }
-    return {name: _field(value) for name, value in fields.items()}
-
-
-def _field(value: str) -> str:
-    return quote(value, safe=" !\"#$%&'()*+,/:;<=>?@[]^`{|}~")[:2000]
-
-
-def _page(got: Got) -> Page:
-    response = got.step.response
-    assert response is not None
-    if len(response.content) > MOST_TO_PARSE:
-        raise Problem(502, f"the page has more than {MOST_TO_PARSE // 2**20} MiB", "take format=html")
-    return Page(Request(got.step.url), response)
-
-
-def _text(got: Got) -> Response:
-    page = _page(got)
-    text = page.text if _is_plain(page) else page.soup.get_text("\n", strip=True)
-    return _made(got, text, "text/plain; charset=utf-8")
-
-
-def _is_plain(page: Page) -> bool:
-    kind = page.response.headers.get("content-type", "").lower()
-    return bool(kind) and "html" not in kind
-
-
-def _markdown(got: Got) -> Response:
-    # Imported here: it is asked for seldom, and no part of an idle service.
-    from markdownify import MarkdownConverter
-
-    # Its short form of a link whose text is its target loses relative ones: "</a>" (1.2.3).
-    page = _page(got)
-    if _is_plain(page):
-        return _made(got, page.text, "text/markdown; charset=utf-8")
-    soup = page.soup
-    for element in soup(["script", "style", "template", "noscript"]):
-        element.decompose()
+async def while_there(request: Request, work: Coroutine[Any, Any, T]) -> T:
+    """What comes of work for a caller, who may leave: it ends then."""
+    doing, leaving = asyncio.ensure_future(work), asyncio.ensure_future(_left(request))
     try:
-        text = MarkdownConverter(heading_style="ATX", autolinks=False).convert_soup(soup).strip()
-    except RecursionError:
-        raise Problem(502, "the elements of the page nest too deep", "take format=html or text") from None
-    return _made(got, f"{text}\n", "text/markdown; charset=utf-8")
+        await asyncio.wait([doing, leaving], return_when=asyncio.FIRST_COMPLETED)
+        if not doing.done():
+            raise ClientDisconnect
+        return doing.result()
+    finally:
+        doing.cancel()
+        leaving.cancel()
 
 
-def _json(got: Got) -> Response:
-    response = got.step.response
-    assert response is not None
-    kind = response.headers.get("content-type")
-    encoding = encoding_of(response.content, kind)
-    found = {
-        "url": got.step.url,
-        "status": response.status,
-        "reason": HTTPStatus(response.status).phrase if response.status in set(HTTPStatus) else "",
-        "headers": [list(line) for line in response.headers.items_all() if line[0].lower() != "set-cookie"],
-        "encoding": encoding,
-        "text": decode(response.content, encoding),
-        "waited_s": round(got.waited, 3),
-        "rule": got.step.pace.source if got.step.pace is not None else "",
-        "robots": got.step.robots,
-        "age_s": None if got.age is None else round(got.age),
-    }
-    return _made(got, json.dumps(found, ensure_ascii=False), "application/json")
-
-
-def _made(got: Got, text: str, kind: str) -> Response:
-    response = got.step.response
-    assert response is not None
-    if kind.startswith("text/"):
-        text = _CONTROLS.sub("", text)
-    body = text.encode("utf-8", "replace") if _has_body(response.status) else b""
-    return Response(body, response.status, _told(got) | {"Content-Type": kind})
-
-
-_RENDERED: Mapping[str, Callable[[Got], Response]] = {"text": _text, "markdown": _markdown, "json": _json}
+async def _left(request: Request) -> None:
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
 
 
 def wall() -> float:

@@ -19,7 +19,6 @@ from scraper.app.compose import worker_name
 from scraper.app.one_url.fetch_one import Probe, Step
 from scraper.app.project import SERVICE
 from scraper.errors import ScraperError, StoreError
-from scraper.model.frozen import frozen
 from scraper.ops.clock import SystemClock
 from scraper.service.problems import Problem
 from scraper.settings import Settings
@@ -35,21 +34,16 @@ LEAST_RETRY = 1
 MOST_COUNTED = 1_000  # domains
 
 
-@frozen
-class Cached:
-    """A page as it was fetched, and when (wall)."""
-
-    step: Step
-    at: float
+Work = Callable[[Probe, "Job"], Step]
 
 
 @dataclass(slots=True)
 class Job:
-    """One URL that a caller waits for until a moment of the clock."""
+    """Work for a URL on its domain's thread, for which a caller waits until a moment of the clock."""
 
     url: str
     until: float
-    is_fresh: Callable[[], Step | None]
+    work: Work
     answer: "Future[Step]" = field(default_factory=Future)
     is_left: bool = False
     is_under_way: bool = False
@@ -194,23 +188,25 @@ class Fetches:
         with self._lock:
             self._begin()
 
-    async def hop(self, url: str, until: float, is_fresh: Callable[[], Step | None]) -> Step:
-        """One hop to a URL. Problem 429 or 503 where the wait would be longer than until a moment.
-
-        `is_fresh` gives what is there already when the caller's turn has come.
-        """
-        job = Job(url, until, is_fresh)
-        await asyncio.to_thread(self._enqueue, job)
+    async def hop(self, url: str, until: float, work: Work) -> Step:
+        """What comes of work for a URL. Problem 429 or 503 where its turn comes later than a moment."""
+        job = Job(url, until, work)
         answer = asyncio.wrap_future(job.answer)
+        answer.add_done_callback(_heard)
         try:
+            await self.put(job)
             done, _ = await asyncio.wait([answer], timeout=max(0.0, until - self.clock.now()))
             if done or job.is_under_way:
-                return await answer
+                return await asyncio.shield(answer)  # it cannot be called back
         finally:
             job.is_left = True
         queue = self._queues.get(self._queue_of(domain_of(url)))
         wait = max(0.0, queue.due - self.clock.now()) if queue is not None else 0.0
         raise too_long(domain_of(url), wait, queue.rule if queue is not None else "")
+
+    async def put(self, job: Job) -> None:
+        """Add a job to the queue of its domain; Problem 429 or 503 where that is too long."""
+        await asyncio.to_thread(self._enqueue, job)
 
     def _enqueue(self, job: Job) -> None:
         name = self._queue_of(domain_of(job.url))
@@ -307,7 +303,7 @@ class Fetches:
 
     def _do(self, queue: Queue, probe: Probe, job: Job) -> None:
         try:
-            step = job.is_fresh() or probe.step(job.url, job.until, job.is_wanted)
+            step = job.work(probe, job)
             if step.pace is not None:
                 queue.delay = step.pace.delay
             probe.release(lambda name: self._queue_of(name) == queue.name)
@@ -361,6 +357,12 @@ def too_long(name: str, wait: float, rule: str) -> Problem:
         rule=rule,
         wait_s=round(wait, 1),
     )
+
+
+def _heard(answer: "asyncio.Future[Step]") -> None:
+    """Nobody needs to be told of what went wrong for a caller who has left."""
+    if not answer.cancelled():
+        answer.exception()
 
 
 def _silent(line: str) -> None:

@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager
 from contextvars import ContextVar
 from dataclasses import asdict
 from functools import wraps
-from typing import Any, ParamSpec
+from typing import Any, Literal, ParamSpec
 
 from mcp.server.mcpserver import MCPServer
 from mcp.server.mcpserver.exceptions import ToolError
@@ -25,7 +25,7 @@ from scraper.service import records as records_of
 from scraper.service.access import Caller
 from scraper.service.api import Api, check_address, last_runs, runs_listed
 from scraper.service.events import progress_of
-from scraper.service.fetch import FetchApi
+from scraper.service.fetch import MOST_TIMEOUT, FetchApi, Wish
 from scraper.service.operations import Call, Operation
 from scraper.service.problems import Problem, problem_of
 from scraper.service.runs import facts
@@ -113,11 +113,21 @@ class McpServer:
         checks = await self._api.reader.call(lambda store: list(explain(address, asker, store)))
         return {"url": address, "answer": answer_to(checks), "checks": [asdict(one) for one in checks]}
 
-    async def fetch(self, url: str, max_age: float = 0.0, timeout: float = 30.0) -> dict[str, Any]:
-        """The page of a URL as markdown, politely: by robots.txt, and in its domain's turn."""
+    async def fetch(
+        self,
+        url: str,
+        render: Literal["false", "true", "auto"] = "false",
+        max_age: float = 0.0,
+        timeout: float = 30.0,
+    ) -> dict[str, Any]:
+        """The page of a URL as markdown, politely: by robots.txt, and in its domain's turn.
+
+        render: "true" shows it as a browser does after its scripts, "auto" only where it is an empty shell.
+        """
         caller = self._check("fetch")
-        got = await self._fetch.page(caller, url, max(0.0, max_age), min(max(0.0, timeout), 300.0))
-        shown = await self._fetch.rendered(got, "markdown")
+        wish = Wish(url, render, max(0.0, max_age), min(max(0.0, timeout), MOST_TIMEOUT))
+        got = self._fetch.known(caller, wish) or await self._fetch.page(caller, wish)
+        shown = await self._fetch.formatted(got, "markdown")
         text = bytes(shown.body).decode("utf-8", "replace")
         status = got.step.response.status if got.step.response is not None else 0
         told = {

@@ -23,6 +23,7 @@ from scraper.service.problems import Problem
 from scraper.service.project import Project, check_folder
 from scraper.service.quotas import Quotas
 from scraper.service.reading import Reader
+from scraper.service.rendering import Renderings
 from scraper.service.runs import Runs
 from scraper.service.server import listen, serve
 from scraper.settings import Settings
@@ -55,7 +56,9 @@ class Service:
         self.runs = Runs(self.reader, self.project)
         self.events = Events(self.reader, options.data)
         self.fetches = Fetches(self.open_store, options.settings)
-        self.fetch = FetchApi(self.fetches, Quotas(self.reader, wall), wall)
+        self.fetch = FetchApi(
+            self.fetches, Renderings(self.fetches, options.settings), Quotas(self.reader, wall), wall
+        )
         self.gate = Gate(self.reader, access)
         self._api = Api(
             self.reader, self.project, self.runs, self.events, options.settings, self.fetch.metrics
@@ -88,7 +91,7 @@ class Service:
         warming.cancel()
         if self._pages is not None:
             self._pages.close()
-        await asyncio.to_thread(self.fetches.close)
+        await asyncio.to_thread(self.fetch.close)
         self.reader.close()
 
     def mcp_server(self) -> Any:
@@ -129,7 +132,7 @@ def speak(options: ServiceOptions) -> int:
     except KeyboardInterrupt:
         pass
     finally:
-        service.fetches.close()
+        service.fetch.close()
         service.reader.close()
     return 0
 

@@ -1,9 +1,11 @@
 """`GET /fetch`: the page of a URL with one call, as politely as a run."""
 
+import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import suppress
 from itertools import islice
 from pathlib import Path
 
@@ -13,7 +15,7 @@ import requests
 from scraper.app.one_url.fetch_one import Step
 from scraper.model import Headers
 from scraper.model import Response as SiteResponse
-from scraper.service.fetch import Cache
+from scraper.service.copies import Copies
 from scraper.service.fetching import MOST_QUEUED
 from tests.project import Project
 from tests.service.serving import SLOW, Served, new_project, serving
@@ -90,11 +92,11 @@ def test_a_status_that_is_none_is_502(served: Served, shop: Site) -> None:
 
 
 def test_small_pages_do_not_fill_the_memory() -> None:
-    cache = Cache(40_000)
+    copies = Copies(40_000)
     for n in range(100):
         step = Step(f"http://a.example/{n}", SiteResponse(f"http://a.example/{n}", 200, Headers(), b""))
-        cache.keep(step.url, step, 0.0)
-    kept = [n for n in range(100) if cache.find(f"http://a.example/{n}", 60, 1.0)]
+        copies.keep((step.url, "false"), step, 0.0)
+    kept = [n for n in range(100) if copies.find((f"http://a.example/{n}", "false"), 60, 1.0)]
     assert 1 <= len(kept) < 10 and kept[-1] == 99
 
 
@@ -188,6 +190,41 @@ def test_callers_of_one_domain_stand_in_one_fair_queue_that_is_bounded(served: S
     assert [one.status_code for one in done].count(200) == MOST_QUEUED + 1
     assert max(float(one.headers["Scraper-Waited"]) for one in done if one.status_code == 200) > 2
     assert min(shop.gaps()) > 0.049
+
+
+def test_a_caller_who_leaves_costs_no_request(served: Served, shop: Site) -> None:
+    release, arrived = threading.Event(), threading.Event()
+
+    def hold(arrival: object) -> Reply:
+        arrived.set()
+        release.wait(30)
+        return Reply(200, "page")
+
+    shop["/first"] = hold
+    host, port = served.url.removeprefix("http://").split(":")
+
+    def leave(path: str) -> None:
+        with socket.create_connection((host, int(port))) as caller:
+            caller.sendall(f"GET /fetch?url={shop.url(path)} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
+            caller.settimeout(0.3)
+            with suppress(TimeoutError):
+                caller.recv(1)
+
+    with ThreadPoolExecutor(4) as pool:
+        first = pool.submit(fetch, served, shop.url("/first"))
+        assert arrived.wait(20)
+        list(pool.map(leave, ["/a", "/b", "/c"]))
+        release.set()
+        assert first.result().status_code == 200
+    assert fetch(served, shop.url("/")).status_code == 200
+    assert shop.paths() == ["/first", "/"]
+
+
+def test_without_a_browser_rendering_is_501_and_nothing_is_asked_for(project: Project, shop: Site) -> None:
+    (project.root / "scraper.toml").write_text('reach = ["127.0.0.0/8"]\nbrowser = "no-such-browser"\n')
+    with serving(project) as served:
+        answer = fetch(served, shop.url("/"), render="auto")
+    assert answer.status_code == 501 and answer.json()["hint"] and shop.arrivals == []
 
 
 def test_a_slow_domain_holds_no_other_up(served: Served, shop: Site, new_site: Callable[..., Site]) -> None:

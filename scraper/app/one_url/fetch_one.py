@@ -1,9 +1,10 @@
 """One request by hand, under the rules of a run: lease, robots.txt, rate limit, hop by hop."""
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 from scraper import settings as settings_of
 from scraper.app.compose import reach_from, robots_via, session_opener, worker_name
@@ -62,6 +63,23 @@ class Step:
         return self.response is not None and 200 <= self.response.status < 300
 
 
+@frozen
+class Sent:
+    """A request as it is sent: `headers` are its own fields, beside those of the session."""
+
+    method: str = "GET"
+    headers: Mapping[str, str] = field(default_factory=dict)
+    body: bytes | None = None
+
+
+@frozen
+class Belongings:
+    """What a domain's session has: `cookies` as rows of `Jar.dump`, what scripts keep by origin."""
+
+    cookies: Sequence[Mapping[str, Any]] = ()
+    storage: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+
+
 @dataclass(slots=True)
 class _Held:
     """A domain that we have leased."""
@@ -117,11 +135,27 @@ class Probe:
         self._until = math.inf
         self._is_wanted: Callable[[], bool] = lambda: True
 
-    def step(self, url: str, until: float, is_wanted: Callable[[], bool]) -> Step:
+    def step(self, url: str, until: float, is_wanted: Callable[[], bool], sent: Sent | None = None) -> Step:
         """One hop for a caller who waits until a moment of the clock, or leaves before."""
         self._until, self._is_wanted = until, is_wanted
         self._mean(url)
-        return self._step(url)
+        return self._step(url, sent or Sent())
+
+    def belongings(self, name: str) -> Belongings:
+        """What the session of a domain that is ours has."""
+        session = self._held[name].session
+        return Belongings(session.cookies.dump(), session.storage.items)
+
+    def keep(self, url: str, before: Belongings, after: Belongings) -> Step:
+        """Take over what a browser made of the belongings of a domain; nothing is asked for."""
+        self._until, self._is_wanted = math.inf, lambda: True
+        held = self._owned(url)
+        if isinstance(held, Step):
+            return held
+        held.session.cookies.mirror(after.cookies, before.cookies)
+        for origin, items in after.storage.items():
+            held.session.storage.put(origin, items)
+        return Step(url)
 
     @property
     def held(self) -> tuple[str, ...]:
@@ -143,7 +177,7 @@ class Probe:
         """Each hop from a URL to its page, or to the first that may not be asked for."""
         self._mean(url)
         for _ in range(redirects.MAX_HOPS + 1):
-            step = self._step(url)
+            step = self._step(url, Sent())
             yield step
             if not step.next_url:
                 return
@@ -207,7 +241,7 @@ class Probe:
         self._account(held, answer)
         return self._robots_cache.learn(robots_request, answer, is_last=True)
 
-    def _step(self, url: str) -> Step:
+    def _step(self, url: str, sent: Sent) -> Step:
         robots_rules = self._rules(url)
         if isinstance(robots_rules, Step):
             return replace(robots_rules, url=url)
@@ -217,7 +251,7 @@ class Probe:
         held = self._hold(url, robots_rules)
         if isinstance(held, Step):
             return held
-        answer = exchange(held.session, "GET", url)
+        answer = exchange(held.session, sent.method, url, sent.headers, sent.body)
         if isinstance(answer.error, OutOfReach):
             return _unanswered(url, answer.error)
         blocked = self._account(held, answer)
@@ -241,7 +275,17 @@ class Probe:
 
     # the domain -----------------------------------------------------------------------------------------
     def _hold(self, url: str, robots_rules: RobotsRules | None = None) -> _Held | Step:
-        """The domain of a URL, ours and with its next slot known; a Step where that cannot be now."""
+        """The domain of a URL, ours and with its next slot come; a Step where that cannot be now."""
+        held = self._owned(url)
+        if isinstance(held, Step):
+            return held
+        if robots_rules is not None:
+            held.pace = pace_of(self._settings, self._token, robots_rules, held.state)
+            held.limiter.slow_to(held.pace.delay)
+        return self._closed(held, url) or held
+
+    def _owned(self, url: str) -> _Held | Step:
+        """The domain of a URL, ours; a Step where that cannot be now."""
         name = domain_of(url)
         held = self._held.get(name)
         if held is None:
@@ -249,10 +293,7 @@ class Probe:
             if lease is None:
                 return Step(url, refusal=f"{name} is being visited by a run", is_later=True)
             held = self._held[name] = self._open(lease)
-        if robots_rules is not None:
-            held.pace = pace_of(self._settings, self._token, robots_rules, held.state)
-            held.limiter.slow_to(held.pace.delay)
-        return self._closed(held, url) or held
+        return held
 
     def _lease(self, name: str, url: str) -> Lease | None:
         """Own a domain. A run that holds it gives way, because we have a URL pending there."""
