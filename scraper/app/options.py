@@ -15,15 +15,16 @@ from scraper.model.frozen import frozen
 from scraper.ops.secrets import Redaction, is_secret_name
 from scraper.runs import health
 from scraper.runs.archive.reading import Answers
+from scraper.runs.files import RunFiles
 from scraper.runs.health import Health
 from scraper.runs.record_types import columns_of
 from scraper.runs.records import key_fields
 from scraper.settings import Settings
 from scraper.sinks import STDOUT, Layout, Sink, shown, sink_for
-from scraper.spider import Spider, discovery
+from scraper.spider import Rules, Spider, discovery, rules_of
 from scraper.spider.discovery import LoadedSpider
 from scraper.spider.identity import ParseInputs
-from scraper.store import Store
+from scraper.store import Run, Store
 
 
 @frozen
@@ -120,6 +121,24 @@ def with_params(prepared: Prepared, params: Mapping[str, str]) -> Prepared:
     """A spider that is ready to run with other params."""
     prepared.spider.params = dict(params)
     return replace(prepared, options=replace(prepared.options, params=dict(params)))
+
+
+def rules_for(prepared: Prepared, allowed_domains: Collection[str] | None = None) -> Rules:
+    """The rules of the spider by its settings; `allowed_domains`: those that the run has found."""
+    found = prepared.settings
+    return rules_of(
+        prepared.spider,
+        allowed_domains=found.allowed_domains if allowed_domains is None else allowed_domains,
+        max_depth=found.max_depth,
+        obey_nofollow=found.obey_nofollow,
+        max_links=found.max_links,
+    )
+
+
+def files_for(prepared: Prepared, run: Run) -> RunFiles:
+    """The files of a run, without its secrets and for whom the settings say."""
+    data, is_shared = prepared.options.data, prepared.settings.share
+    return RunFiles(data, run.spider, run.id, prepared.redaction, is_shared=is_shared)
 
 
 def inputs_of(prepared: Prepared, code: str | None = None) -> ParseInputs:

@@ -9,8 +9,10 @@ import requests
 
 from scraper.app.admin import tokens
 from scraper.errors import UsageError
+from scraper.service.application import TOKENS_FOR
 from scraper.store.memory import MemoryStore
 from scraper.testing import FakeClock
+from tests.hosts import until
 from tests.project import Project
 from tests.service.serving import Served, new_project, serving
 
@@ -82,7 +84,7 @@ def test_a_wrong_revoked_or_mangled_token_is_none(guarded: Served, project: Proj
     for text in ("", "x", "scr_", f"scr_{identity}_", token[:-1], token + "x", "scr_00000000_" + "a" * 43):
         assert guarded.get("/runs", headers=bearer(text)).status_code == 401, text
     assert project.run("token", "revoke", "gone").code == 0
-    assert guarded.get("/runs", headers=bearer(token)).status_code == 401
+    until(lambda: guarded.get("/runs", headers=bearer(token)).status_code == 401, TOKENS_FOR + 2)
     assert guarded.get("/runs", headers={"Authorization": f"Basic {token}"}).status_code == 401
     assert guarded.get(f"/runs?token={token}").status_code == 401
 

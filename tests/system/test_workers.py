@@ -39,7 +39,7 @@ def test_two_workers_begin_together_and_each_has_its_share(project: Project) -> 
     records = project.records("walk")
     assert sorted(record["url"] for record in records) == sorted(starts)
     shares = Counter(record["pid"] for record in records)
-    assert len(shares) == 2 and min(shares.values()) >= SIZE // 4
+    assert len(shares) == 2 and min(shares.values()) >= SIZE // 8  # neither came when all was taken
     assert len({arrival.headers["host"] for arrival in site.arrivals}) == SIZE
     assert Counter(site.paths()) == {"/": SIZE}
 

@@ -20,14 +20,14 @@ from typing import IO, Any
 from scraper.app.archived.crawl_archive import ArchiveParser
 from scraper.app.archived.reparse import PageChecker
 from scraper.app.compose import offline_fetcher
-from scraper.app.options import Options, Prepared, open_store, prepare
+from scraper.app.options import Options, Prepared, open_store, prepare, rules_for
 from scraper.app.running.watchdog import Watchdog
 from scraper.app.running.worker import die_with_parent
 from scraper.engine.parse_messages import Receiver, Sender
 from scraper.engine.parse_pool import Broken
 from scraper.errors import ScraperError
 from scraper.ops.clock import SystemClock
-from scraper.spider import Rules, rules_of
+from scraper.spider import Rules
 
 Work = Callable[[Any], Any]
 
@@ -44,13 +44,7 @@ def main() -> None:
     given = orders["options"]
     prepared = prepare(Options(**{**given, "data": Path(given["data"]), "outputs": ()}))
     rules = replace(
-        rules_of(
-            prepared.spider,
-            allowed_domains=orders["allowed_domains"],
-            max_depth=prepared.settings.max_depth,
-            obey_nofollow=prepared.settings.obey_nofollow,
-            max_links=prepared.settings.max_links,
-        ),
+        rules_for(prepared, orders["allowed_domains"]),
         origins=frozenset(orders["origins"]),
     )
     work = _WORKS[orders["work"]](prepared, rules, orders)

@@ -10,7 +10,7 @@ from scraper.app.archived.archive_home import archive_home_of
 from scraper.app.archived.crawl_archive import one_by_one
 from scraper.app.archived.processes import parse_pool
 from scraper.app.compose import offline_fetcher
-from scraper.app.options import Prepared, with_params
+from scraper.app.options import Prepared, rules_for, with_params
 from scraper.app.running.page_source import source_of
 from scraper.app.running.start_run import run
 from scraper.engine.parse_limit import died
@@ -24,7 +24,7 @@ from scraper.runs.archive.answers import ArchivedPage, Damage, Place
 from scraper.runs.archive.reading import Archives, Reader
 from scraper.runs.changes import Change, diff
 from scraper.runs.events import Listener
-from scraper.spider import Rules, rules_of
+from scraper.spider import Rules
 from scraper.spider.identity import request_of
 from scraper.store import Run, Store
 from scraper.urls import with_callback
@@ -102,7 +102,7 @@ def check(prepared: Prepared, store: Store) -> Iterator[Checked]:
         raise UsageError(f"no run of {spider} that is archived has been accepted")
     base = max((one.number for one in accepted if one.is_whole), default=0)
     prepared = as_last_run(prepared, accepted[0])
-    rules = _rules(prepared)
+    rules = rules_for(prepared)
     archives = Archives(folders, prepared.settings.max_body)
     checker = PageChecker(prepared, rules, store, accepted[0].number, base)
     pool = None
@@ -118,17 +118,6 @@ def check(prepared: Prepared, store: Store) -> Iterator[Checked]:
         archives.close()
         if pool is not None:
             pool.close()
-
-
-def _rules(prepared: Prepared) -> Rules:
-    settings = prepared.settings
-    return rules_of(
-        prepared.spider,
-        allowed_domains=settings.allowed_domains,
-        max_depth=settings.max_depth,
-        obey_nofollow=settings.obey_nofollow,
-        max_links=settings.max_links,
-    )
 
 
 def _next_of(places: Iterator[Place]) -> list[Place]:

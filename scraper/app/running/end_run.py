@@ -9,6 +9,7 @@ from typing import Any
 from scraper.app.archived.archive_home import ArchiveHome, archive_home_of, send_archive
 from scraper.app.compose import reach_from, saved_files_of
 from scraper.app.options import Prepared, command_of, open_params
+from scraper.app.running.active_run import ActiveRun
 from scraper.app.running.outputs import write_outputs
 from scraper.app.running.publish_records import Repeated, preview, publish, repeated_keys
 from scraper.app.running.run_output import Exporter, Timeline
@@ -18,11 +19,12 @@ from scraper.engine.domain_stats import DomainStats
 from scraper.engine.plan import Stop
 from scraper.errors import ScraperError
 from scraper.model import Verdict
+from scraper.model.frozen import frozen
 from scraper.ops.disk import encode
 from scraper.ops.disk import replace as replace_file
 from scraper.runs.archive.reading import Archives
 from scraper.runs.files import RunFiles
-from scraper.runs.health import Facts
+from scraper.runs.health import Facts, Fill
 from scraper.settings import Settings
 from scraper.spider import callbacks
 from scraper.store import UNMET, Run, Store
@@ -31,28 +33,59 @@ from scraper.urls import with_callback
 MOST_MEASURED = 500  # runs that are looked through for the last of each spider
 
 
-def conclude(
-    prepared: Prepared,
-    store: Store,
-    found: Run,
-    files: RunFiles,
-    exporter: Exporter,
-    timeline: Timeline,
-    end: End,
-) -> dict[str, Any]:
+@frozen
+class _Fate:
+    """What becomes of a run: its records taken over, closed before its end, paused; did it see all pages."""
+
+    is_accepted: bool
+    is_closed: bool
+    is_paused: bool
+    is_whole: bool
+
+
+def conclude(active: ActiveRun, exporter: Exporter, timeline: Timeline, end: End) -> dict[str, Any]:
     """Judge a run, publish its records if it deserves it, and close or pause it; its summary."""
-    domain_stats = {name: DomainStats.from_json(text) for name, text in store.domain_stats(found).items()}
-    # Also of a run that is not accepted now: a person may accept it later.
-    is_whole = end.stop is Stop.DONE and not end.pending
-    repeated = Repeated() if end.is_unfinished else repeated_keys(store, found, prepared.spider)
-    facts = facts_of(domain_stats, exporter.fill, end, repeated.differing, repeated.example)
+    store, found, files = active.store, active.run, active.files
+    settings = active.prepared.settings
     history = [
         one.summary for one in store.runs(found.spider, MOST_HISTORY) if one.summary and one.id != found.id
     ]
-    facts = _with_earlier(facts, history)
+    summary, fate = _judged(active, exporter.fill, end, history)
+    if fate.is_whole:
+        if kept := store.let_stand(found):
+            files.log({"event": "note", "text": f"{kept} pages keep their records: {UNMET}"})
+        saved_files_of(active.prepared, found.spider).sweep(found.started_at)
+    samples: tuple[Mapping[str, Any], ...] = ()
+    if fate.is_accepted:
+        summary |= publish(store, found, files, active.prepared.spider, is_whole=fate.is_whole)
+    elif not fate.is_paused:
+        offered = preview(store, found, is_whole=fate.is_whole)
+        summary["offered"], samples = offered.counts, offered.samples
+    _give_out(active, summary, fate)
+    if fate.is_paused:
+        store.pause_run(found, summary)
+    else:
+        store.end_run(found, summary, accepted=fate.is_accepted, whole=fate.is_whole)
+    files.write_run(summary)
+    write_report(files, summary, history, _details(active.prepared, timeline, samples))
+    _notify(settings, files, summary, history)
+    _write_metrics(settings.metrics_file, store, files)
+    _forget_old_runs(active)
+    return summary
+
+
+def _judged(
+    active: ActiveRun, fill: Fill, end: End, history: Sequence[Mapping[str, Any]]
+) -> tuple[dict[str, Any], _Fate]:
+    """The summary of a run, without its secrets, and what is to become of it."""
+    prepared, store, found = active.prepared, active.store, active.run
+    domain_stats = {name: DomainStats.from_json(text) for name, text in store.domain_stats(found).items()}
+    repeated = Repeated() if end.is_unfinished else repeated_keys(store, found, prepared.spider)
+    facts = _with_earlier(facts_of(domain_stats, fill, end, repeated.differing, repeated.example), history)
     fine = [summary for summary in history if summary.get("verdict") == Verdict.OK]
     judgement = judgement_of(facts, fine, prepared.health, end)
-    summary = summary_of(found, domain_stats, exporter.fill, judgement, end) | {
+    fate = _fate(active, judgement.verdict, end)
+    summary = summary_of(found, domain_stats, fill, judgement, end) | {
         "params": open_params(prepared.spider.params, prepared.options.hidden),
         "command": command_of(prepared),
         "legacy_tls": dict(prepared.settings.legacy_tls),
@@ -61,47 +94,37 @@ def conclude(
         "emptied": facts.emptied,
         "emptied_example": facts.emptied_example,
     }
-    is_closed = judgement.verdict is Verdict.INCOMPLETE and _is_endless(store, found, end)
-    if is_closed:
+    if fate.is_closed:
         summary["reasons"].append(
             "taken over as it is; the next run begins anew, with the pages that are known"
         )
-    summary = dict(prepared.redaction.value(summary))
-    is_accepted = judgement.verdict is Verdict.OK or is_closed
-    is_paused = bool(end.signal) or (
-        end.is_unfinished and judgement.verdict is Verdict.INCOMPLETE and not is_closed
-    )
-    summary |= {"published": is_accepted, "unfinished": 0}
-    if is_paused or is_closed:
+    summary = dict(prepared.redaction.value(summary)) | {"published": fate.is_accepted, "unfinished": 0}
+    if fate.is_paused or fate.is_closed:
         summary |= {"unfinished": end.tries, "unfinished_since": end.since}
-    samples: tuple[Mapping[str, Any], ...] = ()
-    if is_whole and (kept := store.let_stand(found)):
-        files.log({"event": "note", "text": f"{kept} pages keep their records: {UNMET}"})
-    if is_whole:
-        saved_files_of(prepared, found.spider).sweep(found.started_at)
-    if is_accepted:
-        summary |= publish(store, found, files, prepared.spider, is_whole=is_whole)
-    elif not is_paused:
-        offered = preview(store, found, is_whole=is_whole)
-        summary["offered"], samples = offered.counts, offered.samples
-    _give_out(prepared, store, found, files, summary, is_accepted=is_accepted, is_whole=is_whole)
-    if is_paused:
-        store.pause_run(found, summary)
-    else:
-        store.end_run(found, summary, accepted=is_accepted, whole=is_whole)
-    files.write_run(summary)
-    details = {
+    return summary, fate
+
+
+def _fate(active: ActiveRun, verdict: Verdict, end: End) -> _Fate:
+    is_incomplete = verdict is Verdict.INCOMPLETE
+    is_closed = is_incomplete and _is_endless(active.store, active.run, end)
+    return _Fate(
+        is_accepted=verdict is Verdict.OK or is_closed,
+        is_closed=is_closed,
+        is_paused=bool(end.signal) or (end.is_unfinished and is_incomplete and not is_closed),
+        # Also of a run that is not accepted now: a person may accept it later.
+        is_whole=end.stop is Stop.DONE and not end.pending,
+    )
+
+
+def _details(prepared: Prepared, timeline: Timeline, samples: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """What the report shows beside the summary."""
+    return {
         "timeline": timeline.points,
         "exemptions": dict(prepared.settings.robots_exempt),
         "settings": _chosen(prepared.settings),
         "program": prepared.options.program,
         "samples": samples,
     }
-    write_report(files, summary, history, details)
-    _notify(prepared.settings, files, summary, history)
-    _write_metrics(prepared.settings.metrics_file, store, files)
-    _forget_old_runs(prepared, store, files, found)
-    return summary
 
 
 def _with_earlier(facts: Facts, history: Sequence[Mapping[str, Any]]) -> Facts:
@@ -126,20 +149,9 @@ def _is_endless(store: Store, found: Run, end: End) -> bool:
     return any(one.is_accepted for one in store.runs(found.spider, MOST_HISTORY))
 
 
-def _give_out(
-    prepared: Prepared,
-    store: Store,
-    found: Run,
-    files: RunFiles,
-    summary: dict[str, Any],
-    *,
-    is_accepted: bool,
-    is_whole: bool,
-) -> None:
+def _give_out(active: ActiveRun, summary: dict[str, Any], fate: _Fate) -> None:
     """Write the files of `-o`. One that failed needs a person, though the run itself is as good as it was."""
-    outputs = write_outputs(
-        prepared, store, found, files, summary, is_accepted=is_accepted, is_whole=is_whole
-    )
+    outputs = write_outputs(active, summary, is_accepted=fate.is_accepted, is_whole=fate.is_whole)
     summary["outputs"] = outputs
     for output in outputs:
         if output.get("is_failed"):
@@ -192,13 +204,14 @@ def _chosen(settings: Settings) -> dict[str, str]:
     return {name: str(getattr(settings, name)) for name in settings.sources if name in shown}
 
 
-def _forget_old_runs(prepared: Prepared, store: Store, files: RunFiles, found: Run) -> None:
+def _forget_old_runs(active: ActiveRun) -> None:
+    prepared, store, files, found = active.prepared, active.store, active.files, active.run
     keep = prepared.settings.retention
     if len(store.runs(found.spider, keep + 1)) <= keep:
         return
     old = store.prune(found.spider, keep)
     archive_home = archive_home_of(prepared)
-    if _carry_pages(store, files, prepared, archive_home, old):
+    if _carry_pages(active, archive_home, old):
         send_archive(archive_home, files, store)
     try:
         archive_home.forget(old)
@@ -208,10 +221,9 @@ def _forget_old_runs(prepared: Prepared, store: Store, files: RunFiles, found: R
         shutil.rmtree(files.folder.parent / run_id, ignore_errors=True)
 
 
-def _carry_pages(
-    store: Store, files: RunFiles, prepared: Prepared, archive_home: ArchiveHome, old: list[str]
-) -> bool:
+def _carry_pages(active: ActiveRun, archive_home: ArchiveHome, old: list[str]) -> bool:
     """Save what an archive that is about to go has of pages that did not change since; whether it had any."""
+    prepared, store, files = active.prepared, active.store, active.files
 
     def is_needed(fp: bytes) -> bool:
         named = (with_callback(fp, callback) for callback in ("parse", *callbacks(prepared.spider)))

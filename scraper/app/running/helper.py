@@ -11,7 +11,7 @@ from typing import Any
 
 from scraper.app.archived.archive_home import archive_home_of, send_archive
 from scraper.app.compose import compose, worker_name
-from scraper.app.options import Options, Prepared, inputs_of, open_store, prepare
+from scraper.app.options import Options, Prepared, files_for, inputs_of, open_store, prepare, rules_for
 from scraper.app.project import NO_SPIDERS
 from scraper.app.running.page_source import source_of
 from scraper.app.running.run_output import LogFile
@@ -21,8 +21,7 @@ from scraper.errors import LeaseLost, UsageError
 from scraper.model.frozen import frozen
 from scraper.ops.clock import SystemClock, sleep
 from scraper.runs.events import Event, Listener, Ticked
-from scraper.runs.files import RunFiles
-from scraper.spider import Rules, rules_of, seeds, starting_from
+from scraper.spider import Rules, seeds, starting_from
 from scraper.store import Run, Store
 
 LOOK_EVERY = 1.0  # seconds between two looks for a run
@@ -114,9 +113,7 @@ class Helper:
     def _crawl(self, prepared: Prepared, store: Store, run: Run) -> None:
         clock = SystemClock(store.anchor())
         settings = prepared.settings
-        files = RunFiles(
-            prepared.options.data, run.spider, run.id, prepared.redaction, is_shared=settings.share
-        )
+        files = files_for(prepared, run)
         files.open(repair=False)
         try:
             archive_home = archive_home_of(prepared)
@@ -180,11 +177,5 @@ def _check_code(prepared: Prepared, run: Run) -> None:
 
 
 def _rules(prepared: Prepared) -> Rules:
-    rules = rules_of(
-        prepared.spider,
-        allowed_domains=prepared.settings.allowed_domains,
-        max_depth=prepared.settings.max_depth,
-        obey_nofollow=prepared.settings.obey_nofollow,
-        max_links=prepared.settings.max_links,
-    )
+    rules = rules_for(prepared)
     return starting_from(rules, seeds(prepared.spider, rules))

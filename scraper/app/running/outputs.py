@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import Any
 
 from scraper.app.options import Prepared
+from scraper.app.running.active_run import ActiveRun
 from scraper.app.running.publish_records import coming, everything
 from scraper.app.running.summary import moment
 from scraper.errors import UsageError
 from scraper.ops.disk import one_line
 from scraper.runs.events import Event, Settled, Ticked
-from scraper.runs.files import RunFiles
 from scraper.runs.partitions import identity
 from scraper.sinks import Sink, shown
 from scraper.sinks.lines import StdoutSink
@@ -65,19 +65,13 @@ class Streaming:
 
 
 def write_outputs(
-    prepared: Prepared,
-    store: Store,
-    found: Run,
-    files: RunFiles,
-    summary: Mapping[str, Any],
-    *,
-    is_accepted: bool,
-    is_whole: bool,
+    active: ActiveRun, summary: Mapping[str, Any], *, is_accepted: bool, is_whole: bool
 ) -> list[dict[str, Any]]:
     """Write what may be written; for each output its target and either "records" or, if not, "reason".
 
     An accepted run writes the current records. One that --limit cut short writes its own, as a sample.
     """
+    prepared = active.prepared
     line = _line_of(prepared)
     told: list[dict[str, Any]] = []
     for target, sink in zip(prepared.options.outputs, prepared.sinks, strict=True):
@@ -85,26 +79,25 @@ def write_outputs(
         if isinstance(sink, StdoutSink):
             written = {"records": sink.count, "is_sample": is_sample}
         elif is_accepted:
-            written = _write(sink, _current(prepared, store, found, files, is_whole=is_whole))
+            written = _write(sink, _current(active, is_whole=is_whole))
         elif is_sample and prepared.options.limit is not None:
-            own = map(line, everything(store, found))
+            own = map(line, everything(active.store, active.run))
             written = {**_write(sink, islice(own, prepared.options.limit)), "is_sample": True}
         else:
             sink.abandon()
             written = {"reason": _why_not(summary, is_sample=is_sample)}
         told.append({"target": shown(target), **written})
         for note in sink.notes:
-            files.log({"event": "note", "text": f"{shown(target)}: {note}"})
+            active.files.log({"event": "note", "text": f"{shown(target)}: {note}"})
     return told
 
 
-def _current(
-    prepared: Prepared, store: Store, found: Run, files: RunFiles, *, is_whole: bool
-) -> Iterator[str]:
+def _current(active: ActiveRun, *, is_whole: bool) -> Iterator[str]:
     """What records.jsonl has; asked of the store only for what does not stand there."""
-    if not prepared.options.with_meta:
-        return lines_of(files.home / "records.jsonl")
-    return map(_with_meta, coming(store, found, prepared.spider, is_whole=is_whole))
+    if not active.prepared.options.with_meta:
+        return lines_of(active.files.home / "records.jsonl")
+    records = coming(active.store, active.run, active.prepared.spider, is_whole=is_whole)
+    return map(_with_meta, records)
 
 
 def _line_of(prepared: Prepared) -> Callable[[Kept], str]:

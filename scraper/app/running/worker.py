@@ -18,14 +18,12 @@ from typing import Any
 
 from scraper.app.archived.archive_home import archive_home_of, send_archive
 from scraper.app.compose import compose, worker_name
-from scraper.app.options import Options, open_store, prepare
+from scraper.app.options import Options, files_for, open_store, prepare, rules_for
 from scraper.app.running.run_output import LogFile
 from scraper.app.running.watchdog import Watchdog
 from scraper.engine.engine import Engine
 from scraper.ops.clock import SystemClock
 from scraper.runs.events import Event, Listener, Ticked
-from scraper.runs.files import RunFiles
-from scraper.spider import rules_of
 
 
 class _Reporter:
@@ -71,17 +69,9 @@ def main() -> None:
     store.join(worker_name())
     try:
         run = store.join_run(orders["run_id"])
-        files = RunFiles(
-            options.data, run.spider, run.id, prepared.redaction, is_shared=prepared.settings.share
-        )
+        files = files_for(prepared, run)
         files.open(repair=False)
-        rules = rules_of(
-            prepared.spider,
-            allowed_domains=orders["allowed_domains"],
-            max_depth=prepared.settings.max_depth,
-            obey_nofollow=prepared.settings.obey_nofollow,
-            max_links=prepared.settings.max_links,
-        )
+        rules = rules_for(prepared, orders["allowed_domains"])
         rules = replace(rules, origins=frozenset(orders["origins"]))
         reporter = _Reporter()
         archive_home, is_archived = archive_home_of(prepared), prepared.settings.archive
