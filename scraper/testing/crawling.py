@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from scraper import settings as settings_of
-from scraper.app.compose import plan_of, robots_via, session_opener
+from scraper.app.compose import plan_of
 from scraper.app.options import account_of, kept_params, parse_code
 from scraper.app.running.summary import End, facts_of, judgement_of, summary_of
+from scraper.app.session_opener import robots_via, session_opener
 from scraper.engine.batch import Batch, BatchResult, BatchSteps, Work
 from scraper.engine.domain_stats import DomainStats
 from scraper.engine.engine import Engine

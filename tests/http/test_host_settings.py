@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from scraper import settings as settings_of
-from scraper.app.compose import check_proxies, host_settings_for, session_opener
+from scraper.app.session_opener import check_proxies, host_settings_for, session_opener
 from scraper.errors import UsageError
 from scraper.http.host_settings import HostSettings, lay_over
 from scraper.ops.clock import SystemClock

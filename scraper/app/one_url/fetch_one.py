@@ -7,8 +7,9 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from scraper import settings as settings_of
-from scraper.app.compose import reach_from, robots_via, session_opener, worker_name
+from scraper.app.compose import worker_name
 from scraper.app.project import PROBE
+from scraper.app.session_opener import reach_from, robots_via, session_opener
 from scraper.engine.batch import RobotsRequest
 from scraper.engine.groups import Groups
 from scraper.engine.robots_cache import RobotsCache, RobotsRules

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from scraper.app.archived.archive_home import ArchiveHome, archive_home_of, send_archive
-from scraper.app.compose import reach_from, saved_files_of
+from scraper.app.compose import saved_files_of
 from scraper.app.options import Prepared, command_of, open_params
 from scraper.app.running.active_run import ActiveRun
 from scraper.app.running.outputs import write_outputs
@@ -15,6 +15,7 @@ from scraper.app.running.publish_records import Repeated, preview, publish, repe
 from scraper.app.running.run_output import Exporter, Timeline
 from scraper.app.running.run_report import MOST_HISTORY, write_report
 from scraper.app.running.summary import End, facts_of, judgement_of, summary_of
+from scraper.app.session_opener import reach_from
 from scraper.engine.domain_stats import DomainStats
 from scraper.engine.plan import Stop
 from scraper.errors import ScraperError
