@@ -6,8 +6,10 @@ from collections import OrderedDict
 from scraper.app.one_url.fetch_one import Step
 from scraper.model import Response
 from scraper.model.frozen import frozen
+from scraper.service.copy_files import CopyFiles
 
 MOST = 32 * 2**20  # bytes of pages that are kept
+CLOCKS_APART = 60.0  # seconds that a copy may be of the future
 HELD = 4096  # bytes that one with an empty body takes
 
 Key = tuple[str, str]
@@ -23,9 +25,10 @@ class Copy:
 
 
 class Copies:
-    """The last pages, up to so many bytes."""
+    """The last pages, up to so many bytes; with `files` also those of the service before this one."""
 
-    def __init__(self, most: int = MOST) -> None:
+    def __init__(self, most: int = MOST, files: CopyFiles | None = None) -> None:
+        self._files = files
         self._most = most
         self._size = 0
         self._pages: OrderedDict[Key, Copy] = OrderedDict()
@@ -35,23 +38,40 @@ class Copies:
         """A page that is no older than so many seconds."""
         with self._lock:
             found = self._pages.get(key)
-            if found is None or now - found.at > max_age:
+            # A clock that was set back makes no page young for ever.
+            if found is None or not -CLOCKS_APART <= now - found.at <= max_age:
                 return None
             self._pages.move_to_end(key)
             return found
 
-    def keep(self, key: Key, step: Step, now: float) -> None:
-        """Keep a page, unless its site forbids it (no-store) or it is no page."""
+    def recall(self, key: Key) -> None:
+        """Take up a page that is in a file and not in memory."""
+        if self._files is None or key in self._pages:
+            return
+        if (found := self._files.read(key)) is not None:
+            self._put(key, *found)
+
+    def keep(self, key: Key, step: Step, now: float, *, is_lasting: bool = False) -> None:
+        """Keep a page, unless its site forbids it (no-store) or it is no page.
+
+        `is_lasting`: for the next service too.
+        """
         response = step.response
         if response is None or response.status != 200 or _size(response) > self._most // 8:
             return
         headers = response.rendered.headers if response.rendered is not None else response.headers
         if "no-store" in headers.get("cache-control", "").lower():
             return
+        self._put(key, step, now)
+        if is_lasting and self._files is not None:
+            self._files.write(key, step, now)
+
+    def _put(self, key: Key, step: Step, now: float) -> None:
+        assert step.response is not None
         with self._lock:
             self._drop(key)
             self._pages[key] = Copy(step, now)
-            self._size += _size(response)
+            self._size += _size(step.response)
             while self._size > self._most:
                 self._drop(next(iter(self._pages)))
 

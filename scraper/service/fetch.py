@@ -52,12 +52,17 @@ class FetchApi:
     """The operation, with its cache and its quotas."""
 
     def __init__(
-        self, fetches: Fetches, renderings: Renderings, quotas: Quotas, wall: Callable[[], float]
+        self,
+        fetches: Fetches,
+        renderings: Renderings,
+        copies: Copies,
+        quotas: Quotas,
+        wall: Callable[[], float],
     ) -> None:
         self._fetches = fetches
         self._quotas = quotas
         self._wall = wall
-        self._copies = Copies()
+        self._copies = copies
         self._renderings = renderings
         self._parsing = asyncio.Semaphore(2)
         self._served = {"fetched": 0, "cached": 0, "refused": 0}
@@ -121,6 +126,10 @@ class FetchApi:
         _check_domain(caller, url)
         if wish.render != NEVER:
             self._renderings.check()
+        if wish.max_age:
+            await asyncio.to_thread(self._copies.recall, wish.key)
+            if (known := self.known(caller, wish)) is not None:
+                return known
         await self._quotas.take(caller.token)
         try:
             return await self._fetched(caller, wish, url)
@@ -165,7 +174,8 @@ class FetchApi:
             step = await self._renderings.page(step, belongings, until, allow, fresh)
         if (known := self.known(caller, wish)) is not None and known.step is step:
             return known
-        self._copies.keep(wish.key, step, self._wall())
+        is_lasting = wish.max_age > 0  # nobody else is known to want it again
+        await asyncio.to_thread(self._copies.keep, wish.key, step, self._wall(), is_lasting=is_lasting)
         return Got(step, waited)
 
     async def _document(

@@ -10,11 +10,14 @@ from starlette.applications import Starlette
 
 from scraper.app.admin.tokens import SCOPES, listed
 from scraper.app.options import open_store
+from scraper.app.project import SERVICE
 from scraper.errors import ScraperError, UsageError
 from scraper.model.frozen import frozen
 from scraper.service.access import Access, Caller, is_loopback
 from scraper.service.api import Api
 from scraper.service.application import Gate, application
+from scraper.service.copies import Copies
+from scraper.service.copy_files import CopyFiles
 from scraper.service.events import Events
 from scraper.service.fetch import FetchApi, wall
 from scraper.service.fetching import Fetches
@@ -56,9 +59,9 @@ class Service:
         self.runs = Runs(self.reader, self.project)
         self.events = Events(self.reader, options.data)
         self.fetches = Fetches(self.open_store, options.settings)
-        self.fetch = FetchApi(
-            self.fetches, Renderings(self.fetches, options.settings), Quotas(self.reader, wall), wall
-        )
+        renderings = Renderings(self.fetches, options.settings)
+        copies = Copies(files=CopyFiles(options.data / SERVICE / "copies"))
+        self.fetch = FetchApi(self.fetches, renderings, copies, Quotas(self.reader, wall), wall)
         self.gate = Gate(self.reader, access)
         self._api = Api(
             self.reader, self.project, self.runs, self.events, options.settings, self.fetch.metrics

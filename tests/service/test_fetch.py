@@ -16,6 +16,7 @@ from scraper.app.one_url.fetch_one import Step
 from scraper.model import Headers
 from scraper.model import Response as SiteResponse
 from scraper.service.copies import Copies
+from scraper.service.copy_files import CopyFiles
 from scraper.service.fetching import MOST_QUEUED
 from tests.project import Project
 from tests.service.serving import SLOW, Served, new_project, serving
@@ -115,6 +116,35 @@ def test_a_copy_that_is_young_enough_is_not_asked_for_again(served: Served, shop
     for _ in range(2):
         assert fetch(served, shop.url("/secret"), max_age=60).headers["Scraper-Cache"] == "miss"
     assert shop.paths() == ["/", "/", "/secret", "/secret"]
+
+
+def test_copies_outlive_the_service_in_private_files_that_are_bounded(
+    project: Project, shop: Site, tmp_path: Path
+) -> None:
+    (project.root / "scraper.toml").write_text('delay = 0\nreach = ["127.0.0.0/8"]\n')
+    url = shop.url("/")
+    with serving(project) as served:
+        assert fetch(served, url, max_age=60).headers["Scraper-Cache"] == "miss"
+        served.process.kill()
+    with serving(project) as again:
+        kept = fetch(again, url, max_age=60)
+        assert kept.headers["Scraper-Cache"].startswith("hit") and "<h1>Käse</h1>" in kept.text
+        assert "no robots.txt" in kept.headers["Scraper-Robots"]
+    assert shop.paths() == ["/"]
+    folder = project.data("(service)", "copies")
+    modes = [one.stat().st_mode & 0o777 for one in (folder, *folder.iterdir())]
+    assert modes == [0o700, 0o600]
+    files = CopyFiles(tmp_path / "few", most=20_000)
+    for n in range(30):
+        step = Step(
+            f"http://a.example/{n}", SiteResponse(f"http://a.example/{n}", 200, Headers(), b"x" * 1000)
+        )
+        files.write((step.url, "false"), step, 1.0)
+    assert files.read(("http://a.example/29", "false")) == (step, 1.0)
+    assert sum(one.stat().st_size for one in (tmp_path / "few").iterdir()) <= 20_000
+    for one in (tmp_path / "few").iterdir():
+        one.write_bytes(one.read_bytes()[:-1])
+    assert files.read(("http://a.example/29", "false")) is None, "half of a page is none"
 
 
 def test_a_url_that_robots_txt_denies_is_403_with_the_line(served: Served, shop: Site) -> None:
