@@ -71,7 +71,11 @@ def compose(
         ThreadedDownloader(fetcher, threads_of(settings), clock, settings.parse_timeout),
         RobotsCache(store, clock, settings.robots_exempt, robots_via(settings, rules.origins)),
         session_opener(
-            settings, clock, rules.origins, account_of(prepared.spider), reach_of(prepared, rules)
+            settings,
+            clock,
+            rules.origins,
+            account_of(prepared.spider),
+            reach_of(settings, prepared.spider, rules),
         ),
         replace(
             plan_of(settings, token, prepared.spider, rules.allowed_domains, prepared.options.limit),

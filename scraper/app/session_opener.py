@@ -7,7 +7,6 @@ from ipaddress import ip_network
 from urllib.request import getproxies
 
 from scraper import settings as settings_of
-from scraper.app.options import Prepared
 from scraper.errors import UsageError
 from scraper.http.adapter import budget, most_sockets
 from scraper.http.body import ACCEPTED
@@ -17,7 +16,7 @@ from scraper.http.session import DomainSession
 from scraper.ops.clock import Clock
 from scraper.politeness.rate_limiter import RateLimiter
 from scraper.settings import Settings
-from scraper.spider import Rules
+from scraper.spider import Rules, Spider
 from scraper.store import Lease
 from scraper.urls import domain_of, host_of
 
@@ -65,12 +64,12 @@ def session_opener(
     return open_session
 
 
-def reach_of(prepared: Prepared, rules: Rules) -> Reach:
+def reach_of(settings: Settings, spider: Spider, rules: Rules) -> Reach:
     """The addresses that a spider's hosts may have: it names those it starts from and `allowed_domains`."""
-    named = prepared.settings.allowed_domains or prepared.spider.allowed_domains
+    named = settings.allowed_domains or spider.allowed_domains
     hosts = {host_of(origin) for origin in rules.origins}
     hosts |= {host_of(f"http://{name}/") for name in ([named] if isinstance(named, str) else named)}
-    return reach_from(prepared.settings, hosts)
+    return reach_from(settings, hosts)
 
 
 def reach_from(settings: Settings, hosts: set[str]) -> Reach:

@@ -13,6 +13,7 @@ from scraper.app.one_url.explain import Asker, answer_to, explain
 from scraper.app.one_url.fetch_one import Probe, Step, probing
 from scraper.app.options import open_store, parse_code
 from scraper.app.project import existing_store
+from scraper.app.session_opener import reach_of
 from scraper.cli import failures, text
 from scraper.cli.getting import sets_option, settings_for, tell_wait
 from scraper.cli.options import caller, data_options, json_option, read_params
@@ -22,7 +23,7 @@ from scraper.ops.printable import json_text, printable
 from scraper.parsing.encoding import decode, encoding_of
 from scraper.parsing.page import Page
 from scraper.settings import Settings
-from scraper.spider import discovery, rules_of
+from scraper.spider import discovery, rules_of, seeds, starting_from
 from scraper.store import Store
 
 SHOWN = 1500  # characters of a body
@@ -204,7 +205,8 @@ def explain_command(
 ) -> None:
     """Tell whether a URL would be fetched, and if not, why.
 
-    Every check in its order: scope, robots.txt (rule and line), seen, delay and who set it, next moment.
+    Every check in its order: scope, address, robots.txt (rule and line), seen, delay and who set it, next
+    moment.
     No request is sent, but for robots.txt with --fetch-robots.
 
     \b
@@ -242,7 +244,9 @@ def _asker(spider: str | None, sets: tuple[str, ...], store: str | None, params:
     made.params = read_params(params)
     settings = settings_for(sets, store, dict(loaded.spider.settings))
     rules = rules_of(made, allowed_domains=settings.allowed_domains, max_depth=settings.max_depth)
-    return Asker(settings, loaded.name, rules, parse_code(loaded.code, made.params, settings))
+    rules = starting_from(rules, seeds(made, rules))
+    code = parse_code(loaded.code, made.params, settings)
+    return Asker(settings, loaded.name, rules, code, reach_of(settings, made, rules))
 
 
 def _learn_robots(store: Store, url: str, settings: Settings) -> None:

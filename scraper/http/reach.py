@@ -106,7 +106,7 @@ class Reach:
     def check_literal(self, host: str) -> None:
         """Judge a host behind a proxy, where the proxy resolves: an address or this machine's own name."""
         name = host.strip("[]").rstrip(".").lower()
-        if name == "localhost" or name.endswith(".localhost"):
+        if is_local_name(name):
             self.allowed(name, ["127.0.0.1"])
         elif kind_of(name) not in ("", "malformed"):
             self.allowed(name, [name])
@@ -133,6 +133,11 @@ class Reach:
         except (OSError, UnicodeError):
             return set()
         return kinds if "" not in kinds and host not in self._public else set()
+
+
+def is_local_name(host: str) -> bool:
+    """Whether a name is this machine's own, without asking (RFC 6761 6.3)."""
+    return host == "localhost" or host.endswith(".localhost")
 
 
 def refusal(host: str, address: str) -> str:

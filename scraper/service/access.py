@@ -9,6 +9,7 @@
 """
 
 import ipaddress
+import re
 from collections.abc import Collection, Mapping
 from dataclasses import field
 
@@ -20,7 +21,11 @@ from scraper.service.problems import Problem
 
 COOKIE = "scraper_token"
 LONGEST_TOKEN = 200
-_PASSED_ON = ("forwarded", "x-forwarded-for", "x-real-ip", "via")
+# What proxies add to a request that they pass on; beside all that begin with X-Forwarded.
+_PASSED_ON = frozenset(
+    "forwarded via x-real-ip x-client-ip x-cluster-client-ip true-client-ip cf-connecting-ip "
+    "fastly-client-ip fly-client-ip x-original-host x-original-for cdn-loop".split()
+)
 
 
 @frozen
@@ -82,9 +87,24 @@ class Access:
         return Caller(frozenset(SCOPES))
 
     def _is_from_here(self, request: Request) -> bool:
+        """Whether this machine asks, and no proxy on it for somebody else, as far as that shows.
+
+        nginx adds no field by itself, but asks by HTTP/1.0 (before 1.29.7) and for our address; others keep
+        the name that was asked for.
+        """
         if request.client is None or not is_loopback(request.client.host):
             return False
-        return not any(name in request.headers for name in _PASSED_ON)
+        name = _host_of(request.headers.get("host", ""))
+        if request.scope.get("http_version") == "1.0" or not (name in self.loopback or is_loopback(name)):
+            return False
+        return not any(name in _PASSED_ON or name.startswith("x-forwarded") for name in request.headers)
+
+
+def is_by_tls(request: Request) -> bool:
+    """Whether a request came by https, perhaps to a proxy. Who says so wrongly harms nobody but himself."""
+    forwarded = request.headers.get("forwarded", "").lower()
+    said = {request.headers.get("x-forwarded-proto", "").lower(), request.url.scheme}
+    return "https" in said or bool(re.search(r"\bproto=\"?https\b", forwarded))
 
 
 def unauthorized(detail: str) -> Problem:

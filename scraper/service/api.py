@@ -12,6 +12,7 @@ from scraper.app.admin.new_spider import check_url
 from scraper.app.one_url.explain import Asker, answer_to, explain
 from scraper.app.project import NO_SPIDERS, runs_of, state_of
 from scraper.app.running.end_run import last_of_each
+from scraper.app.session_opener import reach_from
 from scraper.errors import ScraperError, UsageError
 from scraper.model.frozen import frozen
 from scraper.ops.clock import SystemClock
@@ -161,16 +162,20 @@ class Api:
 
     async def explain_url(self, call: Call) -> Response:
         """Would a URL be fetched, and if not, why."""
-        url, spider = check_address(call.query["url"]), call.query["spider"]
+        return json_response(await self.explained(call.query["url"], call.query["spider"]))
+
+    async def explained(self, given: str, spider: str | None) -> dict[str, Any]:
+        """The checks of a URL and what they come to: as a spider would ask, or as `/fetch`."""
+        url = check_address(given)
         if spider:
             await self.project.spider(spider)
             done = await self.project.run("explain", "--json", "--spider", spider, url)
             if done.code:
                 raise Problem(400, done.told, parameter="url")
-            return json_response(json.loads(done.out))
-        checks = await self.reader.call(lambda store: list(explain(url, Asker(self.settings), store)))
-        found = {"url": url, "answer": answer_to(checks), "checks": [asdict(one) for one in checks]}
-        return json_response(found)
+            return dict(json.loads(done.out))
+        asker = Asker(self.settings, reach=reach_from(self.settings, set()))
+        checks = await self.reader.call(lambda store: list(explain(url, asker, store)))
+        return {"url": url, "answer": answer_to(checks), "checks": [asdict(one) for one in checks]}
 
     # the service itself ---------------------------------------------------------------------------------
     async def check_health(self, call: Call) -> Response:

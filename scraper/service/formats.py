@@ -91,20 +91,15 @@ def _is_plain(page: Page) -> bool:
 
 def _markdown(got: Got) -> Response:
     # Imported here: it is asked for seldom, and no part of an idle service.
-    from markdownify import MarkdownConverter
+    from scraper.service.markdown import markdown_of
 
-    # Its short form of a link whose text is its target loses relative ones: "</a>" (1.2.3).
     page = _page(got)
     if _is_plain(page):
         return _made(got, page.text, "text/markdown; charset=utf-8")
-    soup = page.soup
-    for element in soup(["script", "style", "template", "noscript"]):
-        element.decompose()
     try:
-        text = MarkdownConverter(heading_style="ATX", autolinks=False).convert_soup(soup).strip()
+        return _made(got, markdown_of(page.soup), "text/markdown; charset=utf-8")
     except RecursionError:
         raise Problem(502, "the elements of the page nest too deep", "take format=html or text") from None
-    return _made(got, f"{text}\n", "text/markdown; charset=utf-8")
 
 
 def _json(got: Got) -> Response:

@@ -19,11 +19,10 @@ from mcp.types import ToolAnnotations
 from starlette.responses import Response
 
 from scraper.app.admin.audit import audit
-from scraper.app.one_url.explain import Asker, answer_to, explain
 from scraper.errors import ScraperError
 from scraper.service import records as records_of
 from scraper.service.access import Caller
-from scraper.service.api import Api, check_address, last_runs, runs_listed
+from scraper.service.api import Api, last_runs, runs_listed
 from scraper.service.events import progress_of
 from scraper.service.fetch import MOST_TIMEOUT, FetchApi, Wish
 from scraper.service.operations import Call, Operation
@@ -102,16 +101,7 @@ class McpServer:
     async def explain(self, url: str, spider: str = "") -> dict[str, Any]:
         """Would a URL be fetched, and if not, why: scope, robots.txt with its line, the domain's clock."""
         self._check("read")
-        address = check_address(url)
-        if spider:
-            await self._api.project.spider(spider)
-            done = await self._api.project.run("explain", "--json", "--spider", spider, address)
-            if done.code:
-                raise Problem(400, done.told)
-            return dict(json.loads(done.out))
-        asker = Asker(self._api.settings)
-        checks = await self._api.reader.call(lambda store: list(explain(address, asker, store)))
-        return {"url": address, "answer": answer_to(checks), "checks": [asdict(one) for one in checks]}
+        return await self._api.explained(url, spider or None)
 
     async def fetch(
         self,

@@ -18,7 +18,7 @@ from scraper.errors import UsageError
 from scraper.ops.printable import printable, printable_value
 from scraper.ops.schedule import next_time, parse_schedule
 from scraper.runs.files import RunFiles
-from scraper.service.access import COOKIE
+from scraper.service.access import COOKIE, is_by_tls
 from scraper.service.api import Api
 from scraper.service.application import Gate, read_body
 from scraper.service.events import progress_of
@@ -195,8 +195,7 @@ class Pages:
         if not await self._gate.is_valid(token):
             return self._page("sign_in.html", call, 401, title="Sign in", note="This token is not valid.")
         response = RedirectResponse("/", 303)
-        is_secure = call.request.url.scheme == "https"
-        age = DAYS_IN * 86_400
+        is_secure, age = is_by_tls(call.request), DAYS_IN * 86_400
         response.set_cookie(COOKIE, token, age, path="/", secure=is_secure, httponly=True, samesite="strict")
         return response
 

@@ -129,8 +129,14 @@ def test_our_own_names_are_taken(local: Served) -> None:
 
 
 def test_a_proxy_on_this_machine_does_not_make_everybody_local(local: Served) -> None:
-    for name in ("X-Forwarded-For", "Forwarded", "X-Real-IP", "Via"):
+    for name in ("X-Forwarded-For", "X-Forwarded-Proto", "Forwarded", "X-Real-IP", "Via", "CF-Connecting-IP"):
         assert local.get("/runs", headers={name: "192.0.2.7"}).status_code == 401, name
+
+
+def test_a_request_for_another_name_of_ours_is_not_local(project: Project) -> None:
+    with serving(project, "--allow-host", "scraper.example") as served:
+        assert served.get("/runs", headers={"Host": "scraper.example"}).status_code == 401
+        assert served.get("/runs").status_code == 200
 
 
 def test_no_other_web_page_can_make_a_browser_begin_or_stop_a_run(local: Served) -> None:

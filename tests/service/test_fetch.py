@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 import requests
+from bs4 import BeautifulSoup
 
 from scraper.app.one_url.fetch_one import Step
 from scraper.model import Headers
@@ -18,6 +19,7 @@ from scraper.model import Response as SiteResponse
 from scraper.service.copies import Copies
 from scraper.service.copy_files import CopyFiles
 from scraper.service.fetching import MOST_QUEUED
+from scraper.service.markdown import markdown_of
 from tests.project import Project
 from tests.service.serving import SLOW, Served, new_project, serving
 from tests.site import Reply, Site, page, redirect
@@ -68,6 +70,32 @@ def test_a_page_comes_as_text_markdown_or_json(served: Served, shop: Site) -> No
     told = fetch(served, url, format="json", max_age=60).json()
     assert (told["status"], told["encoding"], told["url"]) == (200, "utf-8", url) and "Käse" in told["text"]
     assert shop.paths() == ["/"]
+
+
+@pytest.mark.parametrize(
+    ("html", "markdown"),
+    [
+        (
+            "<a href='javascript:x()'>a</a> <a href=' java&#10;SCRIPT:x()'>b</a> <a href=vbscript:x>c</a>",
+            "a b c",
+        ),
+        (
+            "<a href='/a b)'>there</a> <a href='mailto:a@b.example'>us</a>",
+            "[there](/a%20b%29) [us](mailto:a@b.example)",
+        ),
+        (
+            "<img src='data:image/png;base64,aa' alt=photo> <img src=/a.png alt='x](b)'>",
+            r"photo ![x]\(b)](/a.png)",
+        ),
+        (
+            "[a](javascript:x) &lt;script&gt; [b]: javascript:x",
+            r"[a]\(javascript:x) \<script> [b]\: javascript:x",
+        ),
+        ("<pre>a[1](b)\n```\n[x](javascript:x)</pre>", "```\na[1](b)\n'''\n[x](javascript:x)\n```"),
+    ],
+)
+def test_no_link_of_markdown_runs_anything_and_text_stays_text(html: str, markdown: str) -> None:
+    assert markdown_of(BeautifulSoup(html, "lxml")).strip() == markdown
 
 
 @pytest.mark.parametrize(

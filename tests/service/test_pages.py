@@ -5,6 +5,7 @@ from datetime import datetime
 from pathlib import Path
 
 import pytest
+import requests
 from lxml import html
 
 from scraper.ops.schedule import next_time, parse_schedule
@@ -125,6 +126,11 @@ def test_a_browser_signs_in_with_a_token_in_a_cookie_that_no_script_reads(projec
         signed = served.ask("POST", "/ui/sign-in", data={"token": token}, headers=own)
         cookie = signed.headers["Set-Cookie"]
         assert signed.status_code == 303 and "HttpOnly" in cookie and "SameSite=strict" in cookie
+        assert "Secure" not in cookie
+        for name, value in (("X-Forwarded-Proto", "https"), ("Forwarded", 'for=x;proto="https"')):
+            asked, told = f"{served.url}/ui/sign-in", own | {name: value}
+            by_tls = requests.post(asked, {"token": token}, headers=told, timeout=10, allow_redirects=False)
+            assert "Secure" in by_tls.headers["Set-Cookie"]
         tree = shown(served, "/")
         assert tree.xpath("//tbody/tr") and not tree.xpath("//button[@data-start]"), "it may only read"
         assert served.ask("POST", "/runs", json={"spider": "shop"}).status_code == 403

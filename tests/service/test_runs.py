@@ -196,7 +196,11 @@ def test_explain_tells_every_check_with_and_without_a_spider(served: Served, sho
     told = served.get("/explain", params={"url": shop.url("/a"), "spider": "shop"}).json()
     names = [one["name"] for one in told["checks"]]
     assert told["answer"].startswith("would be fetched") and "scope" in names and "seen" in names
-    assert served.get("/explain", params={"url": shop.url("/a")}).json()["checks"]
+    own = {one["name"]: one for one in told["checks"]}["reach"]
+    assert own["is_open"] and "named by the spider" in own["told"]
+    for url in (shop.url("/a"), "http://169.254.169.254/", "http://0x7f.1/", "http://localhost:1/"):
+        alone = served.get("/explain", params={"url": url}).json()
+        assert alone["answer"].startswith("would not be fetched: reach: "), alone
     for url in ("ftp://x.example/", "not a url", "http://", "javascript:alert(1)"):
         assert served.get("/explain", params={"url": url}).status_code == 400, url
 

@@ -10,6 +10,8 @@ from scraper.app.one_url.fetch_one import pace_of
 from scraper.app.project import told_worker
 from scraper.app.session_opener import robots_via
 from scraper.engine.robots_cache import RobotsCache, RobotsRules
+from scraper.errors import OutOfReach
+from scraper.http.reach import Reach, is_local_name, kind_of
 from scraper.model import Deferred
 from scraper.model.frozen import frozen
 from scraper.ops.clock import SystemClock, second_of_day
@@ -19,7 +21,7 @@ from scraper.politeness.throttle import State
 from scraper.settings import Settings
 from scraper.spider import Rules
 from scraper.store import GROUP, Store
-from scraper.urls import canonical, domain_of, fingerprint, origin_of, with_callback
+from scraper.urls import canonical, domain_of, fingerprint, host_of, origin_of, with_callback
 
 SAME_MOMENT = 0.001
 
@@ -35,18 +37,23 @@ class Check:
 
 @frozen
 class Asker:
-    """Who would ask: `spider`, `rules` and `code` (`parse_code`) where one was named, and the settings."""
+    """Who would ask: `spider`, `rules` and `code` (`parse_code`) where one was named, and the settings.
+
+    `reach`: which addresses may be asked; None: a person means the host.
+    """
 
     settings: Settings
     spider: str = ""
     rules: Rules | None = None
     code: str = ""
+    reach: Reach | None = None
 
 
 def explain(url: str, asker: Asker, store: Store | None) -> Iterator[Check]:
     """The checks of an absolute http(s) URL, in the order in which a run asks them."""
     yield Check("url", canonical(url) or url)
     yield _scope(url, asker)
+    yield from _reach(url, asker)
     robots_rules = None
     if store is not None:
         clock = SystemClock(store.anchor())
@@ -78,6 +85,19 @@ def _scope(url: str, asker: Asker) -> Check:
     if asker.rules is None:
         return Check("scope", "no trap; --spider NAME asks whether it is inside allowed_domains", True)
     return Check("scope", f"inside allowed_domains: {', '.join(sorted(allowed)[:5])}", True)
+
+
+def _reach(url: str, asker: Asker) -> Iterator[Check]:
+    """What is said of a host that is an address; those of a name are judged when it is asked."""
+    host = host_of(canonical(url) or url).strip("[]")
+    if asker.reach is None or (not is_local_name(host) and kind_of(host) in ("", "malformed")):
+        return
+    try:
+        asker.reach.check_literal(host)
+    except OutOfReach as error:
+        yield Check("reach", error.message, False)
+    else:
+        yield Check("reach", f"{host} may be asked (setting reach, or named by the spider)", True)
 
 
 def _robots(url: str, asker: Asker, robots_rules: RobotsRules | None) -> Check:
