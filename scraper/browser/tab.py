@@ -209,7 +209,7 @@ class Tab:
         self._loaded.clear()
         self._quiet.set()
         try:
-            await self._navigate(task.url)
+            await self._navigate(task.url, task.moment)
             await self._act(task)
             html = await self._do(self.page.content(), "the document", STEP)
             picture = await self._picture() if task.render.screenshot else b""
@@ -247,8 +247,9 @@ class Tab:
         while self.saving and asyncio.get_running_loop().time() < give_up:
             await self._first(asyncio.sleep(0.02), STEP)
 
-    async def _navigate(self, url: str) -> None:
-        await self._step(self._cdp.send("Emulation.setVirtualTimePolicy", {"policy": "pause"}))
+    async def _navigate(self, url: str, moment: float) -> None:
+        now = {"initialVirtualTime": moment} if moment else {}
+        await self._step(self._cdp.send("Emulation.setVirtualTimePolicy", {"policy": "pause", **now}))
         gone = await self._step(self._cdp.send("Page.navigate", {"url": url}))
         if gone.get("errorText"):
             raise PageFailed(f"the browser did not show it: {gone['errorText']}")

@@ -22,7 +22,7 @@ class Task:
 
     `profile` names the browser's storage that it uses, one for each domain; `cookies` are rows of `Jar.dump`;
     `storage`: what scripts kept, by origin, for a profile that is new. `most_file`: bytes of a file that its
-    scripts may make; 0: none is taken.
+    scripts may make; 0: none is taken. `moment`: what its clock shows at first (epoch seconds); 0: now.
     """
 
     url: str
@@ -35,6 +35,7 @@ class Task:
     cookies: Sequence[Mapping[str, Any]] = ()
     storage: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     most_file: int = 0
+    moment: float = 0.0
 
 
 @frozen

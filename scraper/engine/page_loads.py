@@ -7,6 +7,7 @@ from typing import Any
 from scraper.browser.tasks import Drawn, Task, Wanted
 from scraper.http.session import DomainSession
 from scraper.model import Entry, Headers, Loaded, Render, Rendered, Request, Response
+from scraper.runs.archive.request_keys import request_key
 
 _HTML = frozenset({"", "text/html", "application/xhtml+xml"})
 # The session says who we are and what coding we read; the rest tells nothing that a server needs.
@@ -33,9 +34,8 @@ def task_of(
     request: Request,
     response: Response,
     cookies: Sequence[Mapping[str, Any]],
-    most_file: int,
 ) -> Task:
-    """What the browser is given of a page. `most_file`: bytes of a file that its scripts may make."""
+    """What the browser is given of a page."""
     return Task(
         entry.url,
         response.status,
@@ -46,7 +46,6 @@ def task_of(
         str(session.headers.get("User-Agent", "")),
         cookies,
         session.storage.items,
-        most_file,
     )
 
 
@@ -65,6 +64,12 @@ def key_of(wanted: Wanted) -> tuple[str, ...]:
     return wanted.method, wanted.url, sent.get("cookie", ""), sent.get("authorization", "")
 
 
+def asked_of(wanted: Wanted) -> bytes:
+    """What the answer to a request is found by in an archive."""
+    kind = next((value for name, value in wanted.headers.items() if name.lower() == "content-type"), "")
+    return request_key(wanted.method, wanted.url, wanted.body or b"", kind)
+
+
 def loaded_by(wanted: Wanted, response: Response, *, is_cached: bool = False) -> Loaded:
     """What a request got."""
     return Loaded(
@@ -76,6 +81,7 @@ def loaded_by(wanted: Wanted, response: Response, *, is_cached: bool = False) ->
         response.content,
         is_cached=is_cached,
         file=response.file,
+        asked=asked_of(wanted),
     )
 
 
@@ -87,10 +93,11 @@ def rendered(loads: Sequence[Loaded], drawn: Drawn, response: Response, content:
     headers = last.headers if last is not None else response.headers
     lines = [line for line in headers.items_all() if line[0].lower() not in _OF_THE_SOURCE]
     source = last.content if last is not None else response.content
+    plain = response if last is not None else None
     return replace(
         response,
         url=url or response.url,
         headers=Headers([*lines, ("Content-Type", "text/html; charset=utf-8")]),
         content=content,
-        rendered=Rendered(source, headers, tuple(loads), drawn.screenshot),
+        rendered=Rendered(source, headers, tuple(loads), drawn.screenshot, plain),
     )

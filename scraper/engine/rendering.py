@@ -113,9 +113,7 @@ class Rendering:
 
     def wants(self, request: Request) -> str:
         """Why the page of a request is to be rendered, if it is one; empty where nobody says so."""
-        if request.render is None:
-            return "by the setting render" if self._options.mode == ALWAYS else ""
-        return "by their requests" if request.render else ""
+        return why_rendered(self._options.mode, request)
 
     @property
     def is_auto(self) -> bool:
@@ -134,7 +132,7 @@ class Rendering:
         )
         session.callers.add(get_ident())
         try:
-            picture = _at_once(steps, session.clock)
+            picture = at_once(steps, session.clock)
         finally:
             session.callers.discard(get_ident())
         session.loads += picture.loads
@@ -150,12 +148,13 @@ class Rendering:
         request: Request,
         response: Response,
         goes_on: Callable[[], bool],
+        moment: float = 0.0,
     ) -> Generator[DomainWanted | Wait, None, Picture]:
-        """Render the page of a plain answer."""
+        """Render the page of a plain answer. `moment`: what its clock shows (epoch seconds); 0: now."""
         state = State(session, entry, goes_on)
         before = session.cookies.dump()
-        task = task_of(session, entry, request, response, before, self._downloads.most)
-        drawing = self._renderer.draw(task)
+        task = task_of(session, entry, request, response, before)
+        drawing = self._renderer.draw(replace(task, most_file=self._downloads.most, moment=moment))
         try:
             drawn = yield from self._serve(drawing, state)
         finally:
@@ -357,8 +356,15 @@ class Rendering:
         return Picture(rendered(state.loads, drawn, response, content))
 
 
-def _at_once(steps: Generator[DomainWanted | Wait, None, Picture], clock: Clock) -> Picture:
-    """Take all steps on this thread."""
+def why_rendered(mode: str, request: Request) -> str:
+    """Why a page is rendered before anybody has looked at it; empty where nobody says so."""
+    if request.render is None:
+        return "by the setting render" if mode == ALWAYS else ""
+    return "by their requests" if request.render else ""
+
+
+def at_once(steps: Generator[DomainWanted | Wait, None, Picture], clock: Clock) -> Picture:
+    """Take all steps of a rendering on this thread."""
     try:
         while True:
             wait = next(steps)

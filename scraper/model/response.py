@@ -53,7 +53,7 @@ class Loaded:
 
     `kind`: document, frame, script, stylesheet, fetch, download, image ... `status` 0 with a `reason`: it got
     nothing. `is_cached`: out of the run's cache; no request was sent. `file`: of an answer that was kept as a
-    file, as in a Response.
+    file, as in a Response. `asked`: the key of its request, see `request_keys`.
     """
 
     url: str
@@ -66,6 +66,7 @@ class Loaded:
     is_cached: bool = False
     sent_at: float = 0.0
     file: Mapping[str, Any] | None = None
+    asked: bytes = b""
 
     @property
     def size(self) -> int:
@@ -86,13 +87,15 @@ class Loaded:
 class Rendered:
     """What a browser made of a page: `source` is the document as it was sent, with its `headers`.
 
-    `screenshot`: the picture as PNG, of a page that asked for one.
+    `screenshot`: the picture as PNG, of a page that asked for one. `plain`: the answer that was given to the
+    browser, where the page has led on to another document.
     """
 
     source: bytes
     headers: Headers
     loads: tuple[Loaded, ...] = ()
     screenshot: bytes = b""
+    plain: "Response | None" = None
 
 
 @frozen

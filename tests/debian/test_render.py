@@ -8,6 +8,7 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
@@ -410,6 +411,75 @@ def test_files_that_a_page_leads_to_or_makes_are_files_of_the_run(project: Proje
     reasons = {line["url"]: line["reason"] for line in lines if "reason" in line}
     assert "file over max_file" in reasons[site.url("/big")]
     assert ended.summary["downloads"] == 5 and seen(site) == sent(project, "files")
+
+
+GRAPH_SPIDER = """
+    from scraper import Render, Request, Spider
+
+    class Graph(Spider):
+        settings = {{"delay": 0, "archive": True}}
+
+        def start(self):
+            for path in ("one", "two", "led"):
+                how = Render(wait_for="[data-secret]", screenshot=True, click={click})
+                yield Request("{url}" + path, render=how)
+
+        def parse(self, page):
+            yield {{
+                "url": page.url, "app": page.css("#app::text").get(), "source": page.source,
+                "responses": [(one.url, one.method, one.status, one.json()) for one in page.responses],
+                "screenshot": page.screenshot,
+            }}
+"""
+
+
+def test_an_archive_holds_all_of_a_rendered_page_and_a_browser_can_render_it_again_without_a_network(
+    project: Project, site: Site, tmp_path: Path
+) -> None:
+    site["/one"] = site["/two"] = site["/two?x"] = "<button>more</button>" + SHELL
+    site["/led"] = "<script>location.replace('/two?x')</script>"
+    site["/app.js"] = Reply(
+        body="""
+        const body = JSON.stringify({q: location.pathname});
+        fetch('/graph', {method: 'POST', body}).then(answer => answer.json()).then(found => {
+            app.textContent = found.said;
+            fetch('/secret').then(answer => document.body.dataset.secret = answer.status);
+        });
+        document.querySelector('button').onclick = () => fetch('/more');
+        """,
+        headers=SCRIPT,
+    )
+    site["/graph"] = lambda arrival: Reply(body=f'{{"said": "asked {json.loads(arrival.body)["q"]}"}}')
+    site["/secret"] = Reply(403, "{}")
+    project.spider("graph", GRAPH_SPIDER.format(url=site.url("/"), click=()))
+    assert project.run("run", "graph").code == 0
+    asked, first = len(site.arrivals), _by_url(project)
+    assert [one["app"] for one in first.values()] == ["asked /one", "asked /two", "asked /two"]
+    assert all(len(one["responses"]) == 2 and one["screenshot"] for one in first.values())
+    [archive] = project.data("graph", "runs").glob("*/pages.warc.gz")
+    kept = tmp_path / "kept.warc.gz"
+    kept.write_bytes(archive.read_bytes())
+    without = ("--set", "browser=/nowhere/chromium")
+    assert project.run("check", "graph", *without).code == 0
+    assert project.run("reparse", "graph", *without).code == 0 and _by_url(project) == first
+    ended = project.run("run", "graph", "--replay", str(kept), *without)
+    assert ended.code == 0 and _by_url(project) == first, ended.text
+
+    project.spider("graph", GRAPH_SPIDER.format(url=site.url("/"), click=("button",)))
+    for again in (("reparse", "graph"), ("run", "graph", "--replay", str(kept), "--workers", "2")):
+        ended = project.run(*again)
+        assert ended.code == 0 and "rendered  3, which sent 0 requests" in ended.err, ended.text
+        found = _by_url(project)
+        assert [(one["app"], one["responses"]) for one in found.values()] == [
+            (one["app"], one["responses"]) for one in first.values()
+        ]
+        missing = [line["url"] for line in project.log("graph") if line.get("reason") == "not in the archive"]
+        assert set(missing) == {site.url("/more")}
+    assert len(site.arrivals) == asked
+
+
+def _by_url(project: Project) -> dict[str, dict[str, Any]]:
+    return {one["url"]: one for one in sorted(project.records("graph"), key=lambda one: str(one["url"]))}
 
 
 def test_auto_renders_only_where_a_page_is_a_shell_or_nothing_came_of_it(

@@ -6,10 +6,15 @@ from scraper import settings as settings_of
 from scraper.app.archived.archive_home import archive_home_of
 from scraper.app.archived.crawl_archive import Kept, Offline
 from scraper.app.archived.processes import parse_pool
-from scraper.app.compose import offline_fetcher
-from scraper.app.options import Prepared
+from scraper.app.archived.render_again import RenderedAgain
+from scraper.app.compose import offline_fetcher, rendering_of, saved_files_of
+from scraper.app.options import Prepared, may_render
+from scraper.engine.fetcher import Fetcher
+from scraper.engine.reactions import Reactions
+from scraper.engine.rendering_again import RenderingAgain
+from scraper.http.session import DomainSession
 from scraper.ops.clock import Clock
-from scraper.runs.archive.reading import Archives
+from scraper.runs.archive.reading import Answers, Archives
 from scraper.runs.events import Listener
 from scraper.spider import Rules
 from scraper.store import Run, Store
@@ -29,9 +34,13 @@ def compose_offline(
     if prepared.options.workers > 1:
         orders = {"work": "visit", "version": found.number, "code": found.code}
         pool = parse_pool(prepared, rules, orders)
+    fetcher = offline_fetcher(prepared, rules, clock, found.number, found.code, store.in_hand)
+    answers = prepared.answers or Kept(Archives(archive_home_of(prepared).folders, settings.max_body))
     return Offline(
-        prepared.answers or Kept(Archives(archive_home_of(prepared).folders, settings.max_body)),
-        offline_fetcher(prepared, rules, clock, found.number, found.code, store.in_hand),
+        _rendered(prepared, rules, clock, fetcher, answers)
+        if may_render(settings, prepared.loaded)
+        else answers,
+        fetcher,
         settings_of.token(settings),
         store,
         found,
@@ -39,4 +48,25 @@ def compose_offline(
         listeners,
         settings.max_pages,
         pool,
+    )
+
+
+def _rendered(
+    prepared: Prepared, rules: Rules, clock: Clock, fetcher: Fetcher, answers: Answers
+) -> RenderedAgain:
+    """The answers, with a browser that is started once a page has to be rendered again."""
+    settings = prepared.settings
+
+    def open_session(domain: str) -> DomainSession:
+        identity = {"User-Agent": settings_of.agent(settings)}
+        return DomainSession(domain, headers=identity, max_body=settings.max_body, clock=clock)
+
+    def open_rendering() -> RenderingAgain:
+        found = rendering_of(prepared, rules)
+        assert found is not None
+        files = saved_files_of(prepared, prepared.loaded.name)
+        return RenderingAgain(found[0], Reactions(clock, 1), found[1], answers.load, files)
+
+    return RenderedAgain(
+        answers, settings.render, prepared.spider, fetcher.handles, open_session, open_rendering
     )

@@ -6,9 +6,11 @@ sessions stay as they are.
 
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
+from scraper.app.archived.render_again import RenderedAgain
 from scraper.engine.domain_stats import DomainStats
 from scraper.engine.engine import BEAT_EVERY
 from scraper.engine.fetcher import Fetcher
@@ -16,21 +18,20 @@ from scraper.engine.group_commit import SETTLE_EVERY
 from scraper.engine.parse_limit import deadly, died
 from scraper.engine.parse_pool import Died, ParsePool, in_order
 from scraper.engine.plan import Stop
+from scraper.engine.rendering_again import MISSING, DrawnAgain
 from scraper.engine.robots_cache import RobotsRules, robots_rules_of
 from scraper.engine.scheduler import IN_HAND
 from scraper.model import Denied, Entry, Failed, Fetched, Outcome, Visit
 from scraper.ops.clock import Clock
 from scraper.runs.archive.answers import ArchivedPage, Damage, Place
+from scraper.runs.archive.loads import ArchivedLoads
 from scraper.runs.archive.reading import Answers, Archives, Reader
 from scraper.runs.events import Event, Listener, Noted, Settled, Ticked, Visited
 from scraper.spider.identity import archived_as
 from scraper.store import DomainUpdate, Lease, Run, Store
 from scraper.urls import origin_of
 
-MISSING = "not in the archive"
-
-
-Asked = tuple[Entry, Place | ArchivedPage | None]
+Asked = tuple[Entry, Place | ArchivedPage | DrawnAgain | None]
 """A request, and its answer or where that is."""
 
 
@@ -39,7 +40,9 @@ class Kept:
 
     def __init__(self, archives: Archives) -> None:
         self._archives = archives
+        self._loads = ArchivedLoads(archives.folders, archives.most)
         self.notes, self.note, self.close = archives.notes, archives.note, archives.close
+        self.load = self._loads.find
 
     def find(self, entry: Entry) -> Place | None:
         """Where the last answer to a request is."""
@@ -58,6 +61,11 @@ class ArchiveParser:
         entry, found = asked
         if (failed := deadly(entry)) is not None:
             return self._fetcher.give_up(Visit(entry, failed))
+        if isinstance(found, DrawnAgain):
+            drawn = found.result
+            return self._fetcher.give_up(
+                Visit(entry, drawn) if isinstance(drawn, Failed) else self._fetcher.read(entry, drawn)
+            )
         page = self._reader.read(found) if isinstance(found, Place) else found
         if isinstance(page, Damage):
             return page
@@ -85,7 +93,7 @@ class Offline:
 
     def __init__(
         self,
-        answers: Answers,
+        answers: Answers | RenderedAgain,
         fetcher: Fetcher,
         token: str,
         store: Store,
@@ -175,8 +183,8 @@ class Offline:
         settle_by = self._clock.now() + BEAT_EVERY
         for one in parsed:
             if one is not None:
-                (entry, _), result = one
-                visits.append(self._visit(entry, result))
+                (entry, found), result = one
+                visits.append(self._visit(entry, found, result))
                 stats.count(visits[-1])
             is_over = self._is_stopped or self._is_full()
             if visits and (is_over or len(visits) >= IN_HAND or self._clock.now() >= settle_by):
@@ -189,13 +197,16 @@ class Offline:
         if visits:
             yield visits
 
-    def _visit(self, entry: Entry, result: Visit | Damage | Died | None) -> Visit:
+    def _visit(self, entry: Entry, found: object, result: Visit | Damage | Died | None) -> Visit:
         if isinstance(result, Damage):
             self._answers.note(result)
             result = None
         if isinstance(result, Died):
             result = Visit(entry, died(result.times))
         visit = result or self._fetcher.give_up(Visit(entry, self._missing(entry)))
+        if isinstance(found, DrawnAgain):
+            notes = (*visit.notes, *found.notes)
+            visit = replace(visit, notes=notes, loads=found.loads, rendered=found.why)
         self._pages += isinstance(visit.outcome, Fetched)
         self._failed += isinstance(visit.outcome, Failed)
         self._records += len(visit.outcome.records) if isinstance(visit.outcome, Fetched | Failed) else 0
@@ -242,7 +253,7 @@ class Offline:
 class _Taking:
     """What a domain has to parse next: each URL once, as long as it is not settled. `held`: their ids."""
 
-    def __init__(self, store: Store, run: Run, lease: Lease, answers: Answers) -> None:
+    def __init__(self, store: Store, run: Run, lease: Lease, answers: Answers | RenderedAgain) -> None:
         self._store, self._run, self._lease, self._answers = store, run, lease, answers
         self.held: set[int] = set()
 

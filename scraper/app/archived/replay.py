@@ -1,12 +1,10 @@
 """WARC files of any tool as the web: their answers, each found by method, URL and body of its request."""
 
-import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
-from urllib.parse import parse_qsl, urlencode
 
 from scraper.app.archived.reparse import last_offline
 from scraper.app.options import Prepared
@@ -14,20 +12,20 @@ from scraper.app.running.start_run import run
 from scraper.errors import UsageError
 from scraper.http.request_body import body_of
 from scraper.model import Entry, Headers, Response
-from scraper.runs.archive import warc, warc_bodies
-from scraper.runs.archive.answers import ArchivedPage, Damage
+from scraper.runs.archive import rendered_pages, warc, warc_bodies
+from scraper.runs.archive.answers import ArchivedPage, Damage, response_of
 from scraper.runs.archive.reading import Archives
+from scraper.runs.archive.request_keys import request_key
 from scraper.runs.archive.warc import Message, Record
 from scraper.runs.archive.warc_files import Reading, records
 from scraper.runs.archive.writing import Archive, writing
 from scraper.runs.events import Listener
 from scraper.spider.identity import archived_as, request_of
 from scraper.store import Store
-from scraper.urls import canonical, fingerprint
+from scraper.urls import fingerprint
 
 _HEADS = 2**20
 _CODINGS = frozenset({"content-encoding", "transfer-encoding", "content-length"})
-_FORM = "application/x-www-form-urlencoded"
 _ORIGINAL = "scraper-original-"
 _IDENTITY = "scraper-fingerprint"
 
@@ -38,19 +36,6 @@ def replay(prepared: Prepared, store: Store, listeners: Sequence[Listener] = ())
     with TemporaryDirectory(prefix="scraper-replay-") as folder:
         answers = Replayed(prepared.options.replay, Path(folder), prepared.settings.max_body)
         return run(replace(prepared, answers=answers), store, listeners)
-
-
-def replay_key(method: str, url: str, body: bytes = b"", kind: str = "") -> bytes:
-    """What an answer is found by, however a tool has ordered a form or spaced its JSON."""
-    kind = kind.partition(";")[0].strip().lower()
-    try:
-        if kind == _FORM and body:
-            body = urlencode(sorted(parse_qsl(body.decode(), keep_blank_values=True))).encode()
-        elif kind.endswith("json") and body:
-            body = json.dumps(json.loads(body), sort_keys=True, separators=(",", ":")).encode()
-    except (ValueError, RecursionError):
-        pass  # as it came
-    return fingerprint(method.upper(), canonical(url) or url, body)
 
 
 class _Asked(NamedTuple):
@@ -76,6 +61,7 @@ class _Met:
     ids: tuple[str, ...] = ()
     refers_to: tuple[str, ...] = ()
     head: Message | None = None
+    is_rendered: bool = False
 
 
 @dataclass(slots=True)
@@ -85,6 +71,8 @@ class _Files:
     asked: dict[str, _Asked] = field(default_factory=dict)
     met: list[_Met] = field(default_factory=list)
     places: dict[str, bytes] = field(default_factory=dict)
+    parts: list[Record] = field(default_factory=list)
+    loads: dict[bytes, bytes] = field(default_factory=dict)
     left_out: dict[str, int] = field(default_factory=dict)
     readings: list[Reading] = field(default_factory=list)
 
@@ -119,17 +107,27 @@ class Replayed:
         request = request_of(entry)
         body, headers = body_of(request)
         kind = next((value for name, value in headers.items() if name.lower() == "content-type"), "")
-        found = self._answers.get(archived_as(entry)) or self._answers.get(
-            replay_key(request.method, entry.url, body or b"", kind or "")
-        )
+        exact, key = archived_as(entry), request_key(request.method, entry.url, body or b"", kind or "")
+        found = self._answers.get(exact) or self._answers.get(key)
+        if found is None and key in self._found.loads:
+            found = self._found.loads[key], None
         page = self._archives.get(found[0]) if found else None
         if found is None or page is None:
             return None
-        # The record of another URL may hold the same bytes.
-        response = replace(page.response, url=entry.url)
+        page = replace(page, fp=exact if exact in self._answers else key)
+        response = page.response
+        if response.rendered is None:
+            # The record of another URL may hold the same bytes; a script may have led on to another one.
+            response = replace(response, url=entry.url)
         if (head := found[1]) is not None:
             response = replace(response, status=head.status, headers=Headers(_lines(head)))
         return replace(page, response=response)
+
+    def load(self, key: bytes) -> Response | None:
+        """The answer to a single request, by its `request_key`."""
+        place = self._found.loads.get(key) or self._answers.get(key, (b"", None))[0]
+        page = self._archives.get(place) if place else None
+        return page.response if page is not None else None
 
     def note(self, damage: Damage) -> None:
         """Note a record that could not be read."""
@@ -154,11 +152,14 @@ class Replayed:
     def _read(self, file: Path, target: Archive) -> None:
         reading = Reading(file)
         self._found.readings.append(reading)
+        self._found.parts = []
         for record in records(reading, self._max_body + _HEADS):
             if record.kind == "request":
                 self._note_request(record)
             elif record.kind == "revisit":
                 self._note_revisit(record)
+            elif rendered_pages.is_part(record.fields) or rendered_pages.about_in(record) is not None:
+                self._take_part(record, target)
             elif record.kind in ("response", "resource") or _is_rendered(record):
                 self._take(record, target)
 
@@ -199,12 +200,27 @@ class Replayed:
             self._found.leave_out("a payload digest that is not that of its body (tools differ): replayed")
         return self._copy(record, message, forms[-1], target)
 
+    def _take_part(self, record: Record, target: Archive) -> None:
+        """Take what belongs to the rendered page that follows it; an answer among it also stands alone."""
+        self._found.parts.append(record)
+        response = response_of(record)
+        if response is not None:
+            place = fingerprint("PART", str(len(self._found.loads)), record.url.encode())
+            target.add(Entry(0, "", place, record.url), response)
+            asked = rendered_pages.asked_in(record.fields) or request_key("GET", record.url)
+            self._found.loads[asked] = place
+
     def _copy(self, record: Record, message: Message, body: bytes, target: Archive) -> None:
         place = fingerprint("RECORD", str(len(self._found.met)))
         response = Response(record.url, message.status, Headers(_lines(message)), body, record.moment)
+        if record.kind == "conversion":
+            parts, self._found.parts = self._found.parts, []
+            response = rendered_pages.gathered(record, parts, response_of) or response
         target.add(Entry(0, "", place, record.url), response)
         fp = bytes.fromhex(record.fields[_IDENTITY]) if _is_hex(record.fields.get(_IDENTITY, "")) else b""
-        self._found.met.append(_Met(record.url, record.moment, place, fp, _spot(record), _ids(record)))
+        met = _Met(record.url, record.moment, place, fp, _spot(record), _ids(record))
+        met.is_rendered = response.rendered is not None
+        self._found.met.append(met)
         fields = record.fields
         named = f"{record.url} {fields.get('warc-date', '')}"
         for name in (fields.get("warc-record-id", ""), named, fields.get("warc-payload-digest", "")):
@@ -222,12 +238,13 @@ class Replayed:
             asked = known or self._found.asked.get(met.spot) or _GET
             if known is None and id(asked) in taken:
                 asked = _GET  # it is another answer's
-            key = replay_key(asked.method, met.url, asked.body, asked.kind)
+            key = request_key(asked.method, met.url, asked.body, asked.kind)
             place = met.place or next(filter(None, map(self._found.places.get, met.refers_to)), b"")
             if place:
-                answers[key] = place, met.head
+                if not (met.is_rendered and met.fp):  # the document of its URL is another one
+                    answers[key] = place, met.head
                 if met.fp:
-                    answers[met.fp] = answers[key]
+                    answers[met.fp] = place, met.head
             elif key not in answers:
                 self._found.leave_out("a revisit of a record that is in none of the files")
         return answers

@@ -105,18 +105,24 @@ def read_page(descriptor: int, offset: int, size: int, most: int) -> ArchivedPag
     """The response at an offset; None for other records and for damaged ones."""
     record = _record(descriptor, offset, size, most)
     if record is not None and record.kind == "conversion":
-        response = rendered_pages.read(record, descriptor, offset, lambda at: _part(descriptor, at, most))
+        response = rendered_pages.read(
+            record, descriptor, offset, lambda at: _part(descriptor, at, most), response_of
+        )
     else:
-        response = _response(record)
+        response = response_of(record)
     if record is None or response is None or rendered_pages.PART.lower() in record.fields:
         return None
     return ArchivedPage(record.url, _hex(record.fields.get(IDENTITY.lower(), "")), response)
 
 
-def _part(descriptor: int, offset: int, most: int) -> Response | None:
-    """An answer that belongs to a rendered page."""
+def read_answer(descriptor: int, offset: int, most: int) -> Response | None:
+    """An answer as it came, also one that belongs to a rendered page."""
+    return response_of(_part(descriptor, offset, most))
+
+
+def _part(descriptor: int, offset: int, most: int) -> warc.Record | None:
     size = gzip_members.size_at(descriptor, offset) if offset >= 0 else None
-    return _response(_record(descriptor, offset, size, most)) if size else None
+    return _record(descriptor, offset, size, most) if size else None
 
 
 def _record(descriptor: int, offset: int, size: int, most: int) -> warc.Record | None:
@@ -124,7 +130,8 @@ def _record(descriptor: int, offset: int, size: int, most: int) -> warc.Record |
     return warc.parsed(content)
 
 
-def _response(record: warc.Record | None) -> Response | None:
+def response_of(record: warc.Record | None) -> Response | None:
+    """The answer in a record; None for other records."""
     message = warc.message_of(record.block) if record is not None and record.kind == "response" else None
     if record is None or message is None or not message.status:
         return None

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Protocol
 
 from scraper.errors import UsageError
-from scraper.model import Entry
+from scraper.model import Entry, Response
 from scraper.ops.disk import PRIVATE
 from scraper.runs.archive import gzip_members, rendered_pages
 from scraper.runs.archive.answers import ArchivedPage, Damage, Place, fp_of, read_page
@@ -33,6 +33,10 @@ class Answers(Protocol):
         """Where the answer to a request is, or the answer itself; None where there is none."""
         ...
 
+    def load(self, key: bytes) -> Response | None:
+        """The answer to a single request, of whatever page, by its `request_key`."""
+        ...
+
     def note(self, damage: Damage) -> None:
         """Note a record that could not be read."""
         ...
@@ -48,8 +52,8 @@ class Answers(Protocol):
 
 def pages(folder: Path, max_body: int = MAX_BODY) -> Iterator[ArchivedPage]:
     """Every response archived in a run's folder, in the order in which each process wrote its own."""
-    for file in _files(folder):
-        with _opened(file) as descriptor:
+    for file in archive_files(folder):
+        with opened(file) as descriptor:
             for offset, size in gzip_members.listed(descriptor.fileno(), file):
                 page = read_page(descriptor.fileno(), offset, size, max_body + _HEADS)
                 if page is not None:
@@ -69,7 +73,7 @@ class Archives:
         self, folders: Sequence[Path] | Callable[[], Sequence[Path]], max_body: int = MAX_BODY
     ) -> None:
         self.damaged: list[Damage] = []
-        self._most = max_body + _HEADS
+        self.most = max_body + _HEADS
         self._folders = folders
         self._files: list[io.FileIO] = []
         self._keys: array[int] | None = None
@@ -124,9 +128,9 @@ class Archives:
 
     def check(self) -> None:
         """Raise UsageError where a file cannot be read at all."""
-        for folder in self._found():
-            for file in _files(folder):
-                _opened(file).close()
+        for folder in self.folders():
+            for file in archive_files(folder):
+                opened(file).close()
 
     def pages(self) -> Iterator[ArchivedPage]:
         """The last response of every request, oldest first."""
@@ -177,16 +181,17 @@ class Archives:
         self._files.clear()
         self._keys = None
 
-    def _found(self) -> Sequence[Path]:
+    def folders(self) -> Sequence[Path]:
+        """The folders of the runs, oldest first."""
         return self._folders() if callable(self._folders) else self._folders
 
     def _place(self, place: int) -> Place:
         file = self._files[place >> _PLACES]
-        return Place(Path(str(file.name)), place & _OFFSET, self._most)
+        return Place(Path(str(file.name)), place & _OFFSET, self.most)
 
     def _page(self, place: int) -> ArchivedPage | None:
         file, offset = self._files[place >> _PLACES], place & _OFFSET
-        page = read_page(file.fileno(), offset, gzip_members.size_at(file.fileno(), offset) or 0, self._most)
+        page = read_page(file.fileno(), offset, gzip_members.size_at(file.fileno(), offset) or 0, self.most)
         if page is None:
             self.note(Damage(Path(str(file.name)), offset))
         return page
@@ -199,9 +204,9 @@ class Archives:
 
     def _gathered(self) -> "tuple[array[int], array[int]]":
         keys, places = array("Q"), array("Q")
-        for folder in self._found():
+        for folder in self.folders():
             # A domain may go from one process to another within a run, so its files are one by date.
-            for _, key, place in heapq.merge(*map(self._heads, _files(folder))):
+            for _, key, place in heapq.merge(*map(self._heads, archive_files(folder))):
                 keys.append(key)
                 places.append(place)
         order = sorted(range(len(keys)), key=keys.__getitem__)  # stable: the last of equals is the newest
@@ -210,14 +215,14 @@ class Archives:
 
     def _heads(self, file: Path) -> Iterator[tuple[str, int, int]]:
         """Date, key and place of each response in a file."""
-        opened = _opened(file)
-        self._files.append(opened)
+        descriptor = opened(file)
+        self._files.append(descriptor)
         number = len(self._files) - 1 << _PLACES
         damaged: list[int] = []
-        for offset, _ in gzip_members.listed(opened.fileno(), file, damaged):
+        for offset, _ in gzip_members.listed(descriptor.fileno(), file, damaged):
             while damaged:
                 self.note(Damage(file, damaged.pop(0)))
-            fields = gzip_members.head(opened.fileno(), offset)
+            fields = gzip_members.head(descriptor.fileno(), offset)
             if not fields:
                 self.note(Damage(file, offset))
             if fp := fp_of(fields):
@@ -232,14 +237,23 @@ class Reader:
     def __init__(self) -> None:
         self._files: dict[Path, io.FileIO] = {}
 
+    def is_rendered(self, place: Place, fp: bytes) -> bool:
+        """Whether the document of a rendered page is at a place, and stands for a request."""
+        fields = gzip_members.head(self._file(place).fileno(), place.offset)
+        return fields.get("warc-type") == "conversion" and fp_of(fields) == fp
+
     def read(self, place: Place) -> ArchivedPage | Damage:
         """The response at a place."""
-        file = self._files.get(place.file)
-        if file is None:
-            file = self._files[place.file] = _opened(place.file)
+        file = self._file(place)
         size = gzip_members.size_at(file.fileno(), place.offset) or 0
         page = read_page(file.fileno(), place.offset, size, place.most)
         return page if page is not None else Damage(place.file, place.offset)
+
+    def _file(self, place: Place) -> io.FileIO:
+        file = self._files.get(place.file)
+        if file is None:
+            file = self._files[place.file] = opened(place.file)
+        return file
 
 
 def run_folders(home: Path, runs: str = "runs/*") -> list[Path]:
@@ -252,11 +266,13 @@ def oldest_first(folders: Collection[Path]) -> list[Path]:
     return sorted(folders, key=lambda folder: int("0" + re.sub(r".*?(\d*)$", r"\1", folder.name)))
 
 
-def _files(folder: Path) -> list[Path]:
+def archive_files(folder: Path) -> list[Path]:
+    """The files of a run's archive."""
     return sorted(folder.glob("pages*.warc.gz"))
 
 
-def _opened(file: Path) -> io.FileIO:
+def opened(file: Path) -> io.FileIO:
+    """A file of an archive; UsageError where it cannot be read."""
     try:
         return io.FileIO(file)
     except OSError as error:

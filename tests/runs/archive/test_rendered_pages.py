@@ -15,17 +15,19 @@ LOADS = (
     Loaded("http://a.example/api", "fetch", "POST", 200, JSON, b'{"n": 1}', sent_at=5.0),
     Loaded("http://a.example/app.js", "script", "GET", 200, Headers(), b"go()", is_cached=True),
     Loaded("http://a.example/no.png", "image", reason="not asked for"),
+    Loaded("http://a.example/f.zip", "frame", status=200, file={"path": "files/ab/ab.zip", "size": 3}),
     Loaded(
         "http://a.example/x", "fetch", "GET", 200, Headers([("X-Robots-Tag", "noarchive")]), b"x", sent_at=6.0
     ),
 )
+PLAIN = Response("http://a.example/led", 200, HTML, b"<script>", 1_800_000_000.0)
 PAGE = Response(
     "http://a.example/",
     200,
     Headers([("X-Robots-Tag", "noindex"), ("Content-Type", "text/html; charset=utf-8")]),
     b"<p>drawn</p>",
     1_800_000_000.0,
-    rendered=Rendered(b"<div id=app></div>", HTML, LOADS),
+    rendered=Rendered(b"<div id=app></div>", HTML, LOADS, b"PNG", PLAIN),
 )
 FP = bytes(range(16))
 
@@ -54,7 +56,10 @@ def test_a_rendered_page_is_read_again_with_its_source_and_what_its_scripts_got(
     assert page.headers.items_all() == PAGE.headers.items_all()
     assert rendered.source == b"<div id=app></div>"
     assert rendered.headers.items_all() == [("Content-Type", "text/html"), ("Content-Encoding", "gzip")]
-    [api] = rendered.loads
+    api, file = rendered.loads
+    assert (file.url, file.kind, file.file) == ("http://a.example/f.zip", "frame", LOADS[3].file)
+    assert rendered.screenshot == b"PNG" and rendered.plain is not None
+    assert (rendered.plain.url, rendered.plain.content) == (PLAIN.url, PLAIN.content)
     assert (api.url, api.kind, api.method, api.json()) == ("http://a.example/api", "fetch", "POST", {"n": 1})
 
 
@@ -90,6 +95,8 @@ def test_other_tools_read_the_document_as_a_conversion_of_what_was_sent(tmp_path
         "response",
         "response",
         "response",
+        "response",
+        "resource",
         "metadata",
         "conversion",
     ]
