@@ -1,6 +1,6 @@
 """What to fetch, and how it is rendered."""
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
 
@@ -106,12 +106,19 @@ class Request:
             render=Render(**render) if isinstance(render, Mapping) else render,
         )
 
-    def at(self, url: str) -> "Request":
-        """The same request for another URL."""
-        made = object.__new__(type(self))
-        made.__dict__.update(self.__dict__, url=url)
-        return made
+    def at_each(self, urls: Iterable[str]) -> "Iterator[Request]":
+        """The same request for other URLs."""
+        # What is not said is as the class has it: a page has many links, and most say only their URL.
+        said = {
+            name: value for name, value in vars(self).items() if name not in _OF_ALL or value != _OF_ALL[name]
+        }
+        for url in urls:
+            made = object.__new__(Request)
+            made.__dict__.update(said, url=url)
+            yield made
 
+
+_OF_ALL = {one.name: one.default for one in fields(Request)}
 
 SAVE = "save"
 """The callback of a request for a file."""

@@ -6,11 +6,11 @@ from functools import lru_cache
 from typing import Any
 
 from cssselect import SelectorError
-from lxml import etree
 from parsel import Selector, SelectorList
-from parsel.csstranslator import GenericTranslator, HTMLTranslator
 
 from scraper.errors import SpiderError
+from scraper.parsing.queries import compiled as compiled_xpath
+from scraper.parsing.queries import css_to_xpath
 from scraper.urls import is_plain_target, join, origin_of
 
 Patterns = str | re.Pattern[str] | Iterable[str | re.Pattern[str]]
@@ -94,22 +94,15 @@ def name_of(target: object) -> str:
 def select(tree: Any, query: str, is_xml: bool) -> Iterator[str | None]:
     """The hrefs of what a CSS query selects; SpiderError for what is no query."""
     try:
-        find = _compiled(query, is_xml)
+        path = css_to_xpath(query, is_xml)
     except SelectorError as error:
         hint = "for one URL write page.follow(url)" if "/" in query else ""
         raise SpiderError(f"{query!r} is no CSS query: {error}", hint) from None
+    # Attributes come at half the cost of elements; with :: the query may have named one itself.
+    find = compiled_xpath(path if "::" in query else f"({path})/@href")
     return (found if isinstance(found, str) else found.get("href") for found in find(tree))
 
 
 def elements(tree: Any, query: str) -> list[Any]:
     """The elements of HTML that a CSS query selects, without a Selector for each."""
-    found: Any = etree.XPath(HTMLTranslator().css_to_xpath(query), smart_strings=False)(tree)
-    return list(found)
-
-
-@lru_cache(maxsize=256)
-def _compiled(query: str, is_xml: bool) -> Any:
-    translator = GenericTranslator() if is_xml else HTMLTranslator()
-    path = translator.css_to_xpath(query)
-    # Attributes come at half the cost of elements; with :: the query may have named one itself.
-    return etree.XPath(path if "::" in query else f"({path})/@href", smart_strings=False)
+    return list(compiled_xpath(css_to_xpath(query))(tree))

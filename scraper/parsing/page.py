@@ -422,7 +422,7 @@ class Page:
                 f"follow_all() got {hrefs.name_of(targets)}", "give a CSS query or a list of links"
             )
         asked = Request("", callback or "parse", **request)
-        return map(asked.at, dict.fromkeys(hrefs.absolute(self.base, found)))
+        return asked.at_each(dict.fromkeys(hrefs.absolute(self.base, found)))
 
     @property
     def base(self) -> str:

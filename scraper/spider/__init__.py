@@ -275,6 +275,7 @@ class _Basket:
         self._depth = page.depth + 1
         self._length = len(page.url)
         self._budget = page.request.budget
+        self._of_callbacks: dict[str, dict[str, NewUrl | Refusal]] = {}
         self._records = RecordSpool()
         self._links: dict[bytes, NewUrl] = {}
         self._link_text = 0
@@ -305,28 +306,27 @@ class _Basket:
         if len(self._links) >= self._rules.max_links or self._link_text > _MOST_LINK_TEXT:
             self._more[f"over max_links {self._rules.max_links}"] += 1
             return
-        link = self._link_of(request)
+        link = self._known(request.callback).get(request.url) if self._is_plain(request) else None
+        if link is None:
+            link = self._link_of(request)
         # Asked here too, as it is what tells of most links that they have not grown.
-        is_longer = isinstance(link, NewUrl) and len(link.url) > self._length
-        if is_longer and (reason := growth(link.url, self._page.url)):
-            link = Refusal(link.url, reason)
+        if len(link.url) > self._length and type(link) is NewUrl:
+            reason = growth(link.url, self._page.url)
+            link = Refusal(link.url, reason) if reason else link
         if isinstance(link, Refusal):
             self._refuse(link)
         else:
-            self._put_link(link, request)
+            self._put_link(self._repeats.named(link, self._parent) if request.dont_filter else link)
 
-    def _put_link(self, link: NewUrl, request: Request) -> None:
-        if request.dont_filter:
-            link = self._repeats.named(link, self._parent)
-        if link.fp in self._links:
-            self._filtered += 1
-            if len(self._other_meta) < _MOST_EXAMPLES and has_other_meta(
-                link.request, self._links[link.fp].request
-            ):
-                self._other_meta.append(link.url)
-        else:
+    def _put_link(self, link: NewUrl) -> None:
+        first = self._links.get(link.fp)
+        if first is None:
             self._links[link.fp] = link
             self._link_text += len(link.url) + len(link.request or "")
+            return
+        self._filtered += 1
+        if len(self._other_meta) < _MOST_EXAMPLES and has_other_meta(link.request, first.request):
+            self._other_meta.append(link.url)
 
     def _refuse(self, refusal: Refusal) -> None:
         """Keep some as examples and count the others: a page may hold a million of them."""
@@ -339,6 +339,19 @@ class _Basket:
             kind = refusal.reason.partition(":")[0]
             self._more[kind if kind in self._more or len(self._more) < _MOST_KINDS else "other reasons"] += 1
 
+    def _is_plain(self, request: Request) -> bool:
+        return self._budget is None and isinstance(request.url, str) and is_plain(request)
+
+    def _known(self, callback: str) -> dict[str, NewUrl | Refusal]:
+        """Plain links by their URLs: most stand on many pages, and frozen values can be shared."""
+        known = self._of_callbacks.get(callback)
+        if known is None:
+            # The frontier keeps the depth at which it met a URL first, so the first page's depth serves for
+            # all, unless depth decides what is followed.
+            place = callback, self._depth if self._rules.max_depth is not None else 0
+            known = self._of_callbacks[callback] = self._rules.known.setdefault(place, {})
+        return known
+
     def _link_of(self, request: Request) -> NewUrl | Refusal:
         if self._budget is not None and request.budget is None:
             request = replace(request, budget=self._budget)
@@ -349,21 +362,13 @@ class _Basket:
             url = join(self._page.base, url) or ""
         if not url:
             return Refusal(request.url[:LONGEST_URL], "not a URL")
-        if len(url) <= _LONGEST_CACHED and is_plain(request):
-            return self._plain_link(url, request)
-        return _link(self._rules, url, self._depth, request)
-
-    def _plain_link(self, url: str, request: Request) -> NewUrl | Refusal:
-        # Frozen values, so all pages that have this link share them. The frontier keeps the depth at which it
-        # met a URL first, so the first page's depth serves for all, unless depth decides what is followed.
-        rules = self._rules
-        place = request.callback, self._depth if rules.max_depth is not None else 0
-        known = rules.known.get(place) or rules.known.setdefault(place, {})
+        is_kept = len(url) <= _LONGEST_CACHED and self._is_plain(request)
+        known = self._known(request.callback) if is_kept else {}
         link = known.get(url)
         if link is None:
             if len(known) >= _CACHED_LINKS:
                 known.clear()
-            link = known[url] = _link(rules, url, self._depth, request)
+            link = known[url] = _link(self._rules, url, self._depth, request)
         return link
 
     def parse_page(self) -> ParseResult:

@@ -30,7 +30,7 @@ _PASSING = re.compile(
 # as text ----------------------------------------------------------------------------------------------------
 def is_plain(request: Request) -> bool:
     """Whether URL and callback say it all."""
-    return (
+    return len(vars(request)) == 1 or (
         request.method == "GET"
         and request.meta is None
         and request.params is None
