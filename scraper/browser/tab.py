@@ -19,6 +19,7 @@ from scraper.model import Headers, Render
 IDLE = 500  # virtual milliseconds without a request after which a page is as it stays
 SLICE = 100  # virtual milliseconds between two looks for what is waited for
 LONGEST_SETTLING = 5_000  # virtual milliseconds: some pages never rest
+LAST_CHANCE = 200  # virtual milliseconds for what a page has to show once its time is over
 STUCK_AFTER = 10.0  # seconds that a page may keep its process busy at a stretch
 STEP = 10.0  # seconds that one step of the browser may take
 AT_ONCE = 0.05  # seconds that something takes for which no time of the page has to pass
@@ -72,6 +73,7 @@ class Tab:
         self._requests = 0
         self._virtual = 0
         self._is_given = False
+        self._until = 0.0
         self._notes: list[str] = []
         self._expired = asyncio.Event()
         self._loaded = asyncio.Event()
@@ -136,7 +138,7 @@ class Tab:
         """Answer a request that the browser holds: the page itself at once, all else by the drawing."""
         task, drawing = self._task, self._drawing
         is_main = event["resourceType"] == "Document" and event.get("frameId") == self.frame
-        if task is None or drawing is None:
+        if task is None or drawing is None or self._is_late:
             return await self._fulfil(event, Given(reason="the page is closed"))
         if is_main and not self._is_given:
             self._is_given = True
@@ -205,12 +207,15 @@ class Tab:
         self.frames = {self.frame}
         self._requests = self._virtual = self.saved = 0
         self._is_given = False
+        self._until = asyncio.get_running_loop().time() + task.within
         self._notes = []
         self._loaded.clear()
         self._quiet.set()
         try:
             await self._navigate(task.url, task.moment)
             await self._act(task)
+            if self._is_late:
+                self._note(f"its time of {task.within:g} s was over: taken as it was")
             html = await self._do(self.page.content(), "the document", STEP)
             picture = await self._picture() if task.render.screenshot else b""
             if not self.page.url.startswith(("https://", "http://")):
@@ -223,9 +228,18 @@ class Tab:
             return Drawn(url=task.url, error=error.message, notes=tuple(self._notes), screenshot=picture)
         finally:
             self._task = self._drawing = None
-            for future in self._futures.values():
-                if not future.done():
-                    future.set_result(Given(reason="the page is closed"))
+            self._cut()
+
+    @property
+    def _is_late(self) -> bool:
+        """Whether the page's time is over, by our clock."""
+        return asyncio.get_running_loop().time() >= self._until
+
+    def _cut(self) -> None:
+        """Give the page nothing of what it has asked for and not got."""
+        for future in self._futures.values():
+            if not future.done():
+                future.set_result(Given(reason="the page is closed"))
 
     async def plant(self, origin: str, items: Mapping[str, str]) -> None:
         """Let scripts of an origin find what they kept; a profile that is new has nothing."""
@@ -284,10 +298,17 @@ class Tab:
     async def _await(self, query: str, timeout: float) -> None:
         began, found = self._virtual, self.page.locator(query)
         while not await self._count(found, query):
-            if self._virtual - began >= timeout * 1000:
-                raise PageFailed(f"waited {timeout:g} s for {query}")
+            self._check_time(began, timeout, query)
             await self._pass(SLICE)
         await self._rest()
+
+    def _check_time(self, began: float, timeout: float, query: str) -> None:
+        """Raise PageFailed where something was waited for long enough, since `began` of the page's time."""
+        if self._virtual - began >= timeout * 1000:
+            raise PageFailed(f"waited {timeout:g} s for {query}")
+        if self._is_late and self._virtual - began >= LAST_CHANCE:
+            within = self._task.within if self._task is not None else 0.0
+            raise PageFailed(f"its time of {within:g} s was over before {query} was there")
 
     async def _count(self, found: Any, query: str) -> int:
         try:
@@ -304,8 +325,7 @@ class Tab:
         try:
             await asyncio.wait([doing], timeout=AT_ONCE)
             while not doing.done():
-                if self._virtual - began >= timeout * 1000:
-                    raise PageFailed(f"waited {timeout:g} s for {query}")
+                self._check_time(began, timeout, query)
                 await self._pass(SLICE // 2)
                 await asyncio.wait([doing], timeout=0.005)
             if (error := doing.exception()) is not None:
@@ -318,6 +338,8 @@ class Tab:
         """Until the page is loaded and has asked for nothing for a while; some never rest."""
         began, is_idle = self._virtual, False
         while not (is_idle and self._loaded.is_set()) and self._virtual - began < LONGEST_SETTLING:
+            if self._is_late:
+                return
             before = self._requests
             await self._pass(IDLE)
             is_idle = self._requests == before and not self._futures
@@ -327,7 +349,7 @@ class Tab:
         await self._rest()
         self._expired.clear()
         budget = {
-            "policy": "pauseIfNetworkFetchesPending",
+            "policy": "advance" if self._is_late else "pauseIfNetworkFetchesPending",
             "budget": milliseconds,
             "maxVirtualTimeTaskStarvationCount": MOST_STARVED,
         }
@@ -336,6 +358,8 @@ class Tab:
         while not self._expired.is_set():
             before = asyncio.get_running_loop().time()
             await self._first(self._expired.wait(), 0.25)
+            if self._is_late:
+                self._cut()
             busy = 0.0 if self._futures else busy + asyncio.get_running_loop().time() - before
             if busy > STUCK_AFTER:
                 raise self._stuck(f"the page kept its process busy for {STUCK_AFTER:g} s")
@@ -344,13 +368,17 @@ class Tab:
     async def _rest(self) -> None:
         """Until nothing that the page asked for is on its way: how long that takes is decided elsewhere."""
         while not self._quiet.is_set():
-            await self._first(self._quiet.wait(), 60.0)
+            await self._first(self._quiet.wait(), 1.0)
+            if self._is_late:
+                self._cut()
 
     async def _step(self, step: Awaitable[T]) -> T:
         """One step of the browser, within its time. The page's own requests do not count."""
         doing = asyncio.ensure_future(step)
         try:
             while not await self._first(asyncio.shield(doing), STEP):
+                if self._is_late:
+                    self._cut()
                 if not self._futures:
                     raise self._stuck(f"the page did not answer for {STEP:g} s")
             return doing.result()

@@ -23,6 +23,7 @@ class Task:
     `profile` names the browser's storage that it uses, one for each domain; `cookies` are rows of `Jar.dump`;
     `storage`: what scripts kept, by origin, for a profile that is new. `most_file`: bytes of a file that its
     scripts may make; 0: none is taken. `moment`: what its clock shows at first (epoch seconds); 0: now.
+    `within`: seconds of ours, not the page's, after which it gets nothing more and is taken as it is.
     """
 
     url: str
@@ -36,6 +37,7 @@ class Task:
     storage: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     most_file: int = 0
     moment: float = 0.0
+    within: float = 180.0
 
 
 @frozen

@@ -5,7 +5,6 @@ its cookies. A step of a batch (see `Fetcher.visits`) waits for the browser as i
 thread stands still meanwhile.
 """
 
-from collections import Counter
 from collections.abc import Callable, Generator
 from dataclasses import dataclass, field, replace
 from threading import Event, get_ident
@@ -15,6 +14,7 @@ from scraper.browser.tasks import KINDS, Downloaded, Drawing, Drawn, Given, Rend
 from scraper.engine.batch import DomainWanted
 from scraper.engine.load_cache import LoadCache
 from scraper.engine.page_downloads import PageDownloads
+from scraper.engine.page_limits import MOST_DOCUMENTS, OVER, PageLimits, time_for
 from scraper.engine.page_loads import headers_of, key_of, loaded_by, rendered, task_of
 from scraper.engine.reactions import Reactions
 from scraper.errors import FetchError, OutOfReach, RequestDenied
@@ -37,15 +37,10 @@ from scraper.model.frozen import frozen
 from scraper.ops.clock import Clock
 from scraper.parsing.page import Page
 from scraper.politeness import retry
-from scraper.politeness.scope import LONGEST_URL, is_inside
-from scraper.urls import domain_of, host_of, origin_of
+from scraper.urls import domain_of, origin_of
 
 NEVER, ALWAYS, AUTO = "never", "always", "auto"
-MOST_LOADS = 300  # requests of one page
-MOST_DOCUMENTS = 10  # that one page leads to by itself
-MOST_POLLS = 5  # times that one page asks for the same
 MOST_BROWSERS = 2  # tries of a page with which the browser fails
-_ENDLESS = {"socket": "a WebSocket is not opened", "events": "an EventSource is an answer without end"}
 _REFUSED = frozenset({401, 403, 451})
 
 
@@ -83,12 +78,20 @@ class State:
     session: DomainSession
     entry: Entry
     goes_on: Callable[[], bool]
+    limits: PageLimits
     loads: list[Loaded] = field(default_factory=list)
     leased: set[str] = field(default_factory=set)
-    documents: int = 0
-    polls: Counter[tuple[str, str, bytes | None]] = field(default_factory=Counter)
     trouble: Picture | None = None
     doubt: Picture | None = None
+
+    @property
+    def is_late(self) -> bool:
+        """Whether the page's time is over."""
+        return self.session.clock.now() >= self.limits.until
+
+    def may_send(self) -> bool:
+        """Whether another request may still be sent."""
+        return self.goes_on() and not self.is_late
 
 
 class Rendering:
@@ -151,10 +154,13 @@ class Rendering:
         moment: float = 0.0,
     ) -> Generator[DomainWanted | Wait, None, Picture]:
         """Render the page of a plain answer. `moment`: what its clock shows (epoch seconds); 0: now."""
-        state = State(session, entry, goes_on)
-        before = session.cookies.dump()
-        task = task_of(session, entry, request, response, before)
-        drawing = self._renderer.draw(replace(task, most_file=self._downloads.most, moment=moment))
+        task = task_of(session, entry, request, response, session.cookies.dump())
+        within = time_for(session, task.render)
+        state = State(session, entry, goes_on, self._limits(session, within))
+        before = task.cookies
+        drawing = self._renderer.draw(
+            replace(task, most_file=self._downloads.most, moment=moment, within=within)
+        )
         try:
             drawn = yield from self._serve(drawing, state)
         finally:
@@ -170,6 +176,11 @@ class Rendering:
                 session.storage.put(origin_of(drawn.url), drawn.storage)
             picture = self._picture(state, drawn, response)
         return replace(picture, loads=tuple(state.loads), notes=drawn.notes if drawn else ())
+
+    def _limits(self, session: DomainSession, within: float) -> PageLimits:
+        found = self._options
+        until = session.clock.now() + within
+        return PageLimits(session.domain, self._kinds, found.domains, found.allowed_domains, until)
 
     def _serve(self, drawing: Drawing, state: State) -> Generator[DomainWanted | Wait, None, Drawn | None]:
         """Answer requests until the page is done; None where it is given up."""
@@ -195,8 +206,7 @@ class Rendering:
         if loaded is None:
             loaded = yield from self._asked(state, wanted)
         state.loads.append(loaded)
-        state.documents += wanted.kind == "document"
-        if state.documents > MOST_DOCUMENTS:
+        if state.limits.is_loop:
             outcome = Failed(f"rendering: the page led on {MOST_DOCUMENTS} times by itself", "redirect loop")
             state.trouble = Picture(outcome=outcome)
         if loaded.file is not None:
@@ -205,7 +215,7 @@ class Rendering:
 
     def _unasked(self, state: State, wanted: Wanted) -> Loaded | None:
         """What becomes of a request that is not sent: refused, or answered by what is here."""
-        reason = self._refusal(state, wanted)
+        reason = state.limits.refusal(wanted, state.session.clock.now())
         if reason:
             return Loaded(wanted.url, wanted.kind, wanted.method, reason=reason)
         key = key_of(wanted)
@@ -215,29 +225,6 @@ class Rendering:
         if kept is None and wanted.method == "GET":
             kept = self._cache.fresh(state.session.domain, wanted, state.session.clock.wall())
         return loaded_by(wanted, kept, is_cached=True) if kept is not None else None
-
-    def _refusal(self, state: State, wanted: Wanted) -> str:
-        """Why a request is none of ours by its kind, its place or its number; empty where it may be."""
-        if wanted.kind in _ENDLESS:
-            return _ENDLESS[wanted.kind]
-        if wanted.kind not in self._kinds:
-            return f"a rendered page is given no {wanted.kind} (setting render_load)"
-        if not wanted.url.startswith(("https://", "http://")) or len(wanted.url) > LONGEST_URL:
-            return "not a URL that is fetched"
-        if len(state.loads) >= MOST_LOADS:
-            return f"more than {MOST_LOADS} requests of one page"
-        asked = wanted.method, wanted.url, wanted.body
-        state.polls[asked] += 1
-        if state.polls[asked] > MOST_POLLS and wanted.kind != "document":
-            return f"asked for more than {MOST_POLLS} times by one page"
-        host = host_of(wanted.url)
-        is_inside_crawl = is_inside(host, self._options.allowed_domains)
-        if wanted.kind == "document":
-            return "" if is_inside_crawl else f"outside allowed_domains: {host[:100]}"
-        near = is_inside_crawl or domain_of(wanted.url) == state.session.domain
-        if near or self._options.domains is None or is_inside(host, self._options.domains):
-            return ""
-        return f"outside render_domains: {host[:100]}"
 
     def _asked(self, state: State, wanted: Wanted) -> Generator[Any, None, Loaded]:
         """Ask for it, and see what the answer means."""
@@ -254,9 +241,9 @@ class Rendering:
         session = state.session
         if refusal := (yield from self._forbidden(state, wanted)):
             return refusal
-        yield from clear(session, wanted.url, state.goes_on, is_load=True)
-        if not state.goes_on():
-            return "the run stopped"
+        yield from clear(session, wanted.url, state.may_send, is_load=True)
+        if not state.may_send():
+            return OVER if state.is_late else "the run stopped"
         headers, download = self.headers(session, wanted), self._downloads.of(wanted)
         asked = ask(session, wanted.method, wanted.url, headers, wanted.body, download=download, is_load=True)
         yield asked

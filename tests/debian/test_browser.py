@@ -1,0 +1,59 @@
+"""A page in Debian's Chromium by itself: it ends in time, whatever it does."""
+
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from scraper.browser import chromium
+from scraper.browser.browser import Browser, BrowserOptions
+from scraper.browser.tasks import Drawn, Given, Task, Wanted
+from scraper.model import Headers, Render
+
+pytestmark = pytest.mark.debian
+HTML = Headers([("Content-Type", "text/html")])
+POLLS = """
+    <p id=app></p><script>
+    let n = 0;
+    function poll() {{ fetch('/poll?' + n++).then(poll, poll); app.textContent = n > 3 ? '{shown}' : ''; }}
+    poll();
+    </script>"""
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    """A browser whose first page has been rendered."""
+    started = Browser(BrowserOptions(chromium.find(None)))
+    drawn(started, "<p>x", Render())
+    yield started
+    started.close()
+
+
+def drawn(browser: Browser, html: str, render: Render, within: float = 60.0, wait: float = 0.0) -> Drawn:
+    """What comes of a page whose requests are each answered after `wait` seconds."""
+    task = Task("http://a.test/", 200, HTML, html.encode(), render, "a.test", within=within)
+    drawing = browser.draw(task)
+    while not isinstance(event := drawing.next(60.0), Drawn):
+        assert isinstance(event, Wanted)
+        time.sleep(wait)
+        drawing.answer(event, Given(200, HTML, b"x"))
+    return event
+
+
+def test_a_page_that_polls_for_ever_is_taken_as_it_is_when_its_time_is_over(browser: Browser) -> None:
+    began = time.monotonic()
+    page = drawn(browser, POLLS.format(shown="here"), Render(wait_for="text=here"), 2.0, wait=0.1)
+    assert not page.error and "here" in page.html, page
+    settling = drawn(browser, POLLS.format(shown="here"), Render(), 2.0, wait=0.1)
+    assert not settling.error and "here" in settling.html
+    assert settling.notes == ("its time of 2 s was over: taken as it was",)
+    assert time.monotonic() - began < 20
+
+
+def test_where_what_it_was_waited_for_is_not_there_by_then_the_page_fails(browser: Browser) -> None:
+    render = Render(wait_for="text=never", timeout=3600.0)
+    page = drawn(browser, POLLS.format(shown="here"), render, 2.0, wait=0.1)
+    assert page.error == "its time of 2 s was over before text=never was there" and not page.is_ours
+    click = drawn(browser, POLLS.format(shown="here"), Render(click=["#no"], timeout=3600.0), 1.0, wait=0.1)
+    assert click.error == "its time of 1 s was over before #no was there"
+    assert "fine" in drawn(browser, "<p>fine", Render(wait_for="text=fine")).html
