@@ -94,8 +94,8 @@ class Fetcher:
         )
         self._logins = LoginSteps(spider, self._discretion)
         self._failed = FailedHook(spider, rules, options.parse_timeout)
-        self._bounded = Bounded(options.parse_timeout)
-        self._too_long = too_long(options.parse_timeout)
+        self.bounded = Bounded(options.parse_timeout)
+        self.too_long = too_long(options.parse_timeout)
         # Asked by others of the crawl, in the words of the part that knows.
         self.handles = self._judging.handles
         self.may_stand = self._known_pages.may_stand
@@ -256,7 +256,7 @@ class Fetcher:
         self, entry: Entry, answer: Answer, reaction: Reaction, following: "_Sent | Visit | None"
     ) -> Parsing:
         sent = following.entry if following is not None else None
-        visit = Visit(entry, self._too_long, answer.exchange, reaction)
+        visit = Visit(entry, self.too_long, answer.exchange, reaction)
         tries, reason = entry.attempts + 1, "still being parsed when the run stopped"
         is_last = tries >= self._options.max_attempts
         return Parsing(visit, Failed(f"{reason}, {tries} times", reason) if is_last else Retry(reason), sent)
@@ -289,14 +289,16 @@ class Fetcher:
         return Visit(entry, outcome, answer.exchange, reaction, rejected, *archived, page.notes)
 
     def read(self, entry: Entry, response: Response) -> Visit:
-        """The visit that an archived response makes: parsed whatever is known, and no news of its site."""
+        """The visit that an archived response makes: parsed whatever is known, and no news of its site.
+
+        For a thread of `bounded`.
+        """
         entry = replace(entry, known=None, attempts=self._options.max_attempts)
         self._known_pages.doubtful.add(entry.id)  # an archive says nothing else when it is asked again
         request, options = request_of(entry), self._options
         page = Page(request, response, depth=entry.depth, token=options.token, keep=self._saved.keep)
         with self._in_hand(entry.id):
-            judged = self._bounded.call(lambda: self._judging.judge(entry, page, PLAIN))
-        outcome, rejected = judged or (self._too_long, ())
+            outcome, rejected = self._judging.judge(entry, page, PLAIN)
         if isinstance(outcome, Retry):
             outcome = Failed(f"{outcome.reason} in the archive", outcome.reason)
         return self._discretion.visit(None, Visit(entry, outcome, None, PLAIN, rejected))

@@ -5,18 +5,22 @@ the page is given up and its thread ends as soon as it is back in Python.
 """
 
 import threading
+from collections import deque
 from collections.abc import Callable
-from queue import Empty, SimpleQueue
-from typing import TypeVar
+from queue import SimpleQueue
+from typing import Any, TypeVar
 
 from scraper.model import Entry, Failed, Outcome, Visit
 from scraper.model.frozen import frozen
+from scraper.ops.clock import monotonic
 
 MOST_CRASHES = 2
 TOO_LONG = "parsing takes too long"
 DEADLY = "killed the process"
+TOGETHER = 0.01  # seconds
 
 T = TypeVar("T")
+R = TypeVar("R")
 
 
 class GivenUp(BaseException):
@@ -59,41 +63,86 @@ def end_thread(thread: int) -> None:
 
 
 class Bounded:
-    """Calls one thing after the other in a thread of its own, each for so many seconds at most."""
+    """Does one thing after the other in a thread of its own, each for so many seconds at most."""
 
     def __init__(self, seconds: float) -> None:
         self._seconds = seconds
-        self._jobs: SimpleQueue[Callable[[], object]] | None = None
-        self._results: SimpleQueue[object] = SimpleQueue()
-        self._thread: threading.Thread | None = None
+        self._turns: SimpleQueue[_Turn] | None = None
+
+    def some(self, work: Callable[[T], R], items: deque[T], instead: Callable[[T], R]) -> list[R]:
+        """What `work` makes of the first of `items`, which leave them; `instead`: of one that takes too long.
+
+        Going to the thread and back costs as much as a tenth of a page, so it does what it can in a moment.
+        """
+        if self._turns is None:
+            self._turns = SimpleQueue()
+            threading.Thread(target=_serve, args=(self._turns,), name="parse", daemon=True).start()
+        turn = _Turn(work, items)
+        self._turns.put(turn)
+        while not turn.is_over.acquire(timeout=max(0.0, turn.began + self._seconds - monotonic())):
+            if turn.give_up(self._seconds):
+                self._turns = None
+                turn.results.append(instead(items.popleft()))
+                break
+        if turn.error is not None:
+            raise turn.error
+        return turn.results
 
     def call(self, job: Callable[[], T]) -> T | None:
-        """What `job` returns; None where it takes too long. It must not raise and not return None."""
-        if self._jobs is None:
-            self._jobs, self._results = SimpleQueue(), SimpleQueue()
-            self._thread = threading.Thread(
-                target=_serve, args=(self._jobs, self._results), name="parse", daemon=True
-            )
-            self._thread.start()
-        self._jobs.put(job)
+        """What `job` returns; None where it takes too long."""
+        return self.some(_call, deque([job]), lambda job: None)[0]
+
+
+class _Turn:
+    """Items that a thread does one after the other, for a moment; the results so far, `began`: the last."""
+
+    def __init__(self, work: Callable[[Any], Any], items: deque[Any]) -> None:
+        self._work = work
+        self._items = items
+        self._lock = threading.Lock()
+        self._thread = 0
+        self._is_given_up = False
+        self.is_over = threading.Lock()
+        self.is_over.acquire()
+        self.results: list[Any] = []
+        self.error: Exception | None = None
+        self.began = monotonic()
+
+    def go(self) -> None:
+        """Do some; raises GivenUp where nobody waits for it any more."""
+        self.began, self._thread = monotonic(), threading.get_ident()
+        until = self.began + TOGETHER
         try:
-            result = self._results.get(timeout=self._seconds)
-        except Empty:
-            assert self._thread is not None and self._thread.ident is not None
-            end_thread(self._thread.ident)
-            self._jobs = None
-            return None
-        if isinstance(result, BaseException):
-            raise result
-        return result  # type: ignore[return-value]  # what this very job returned
+            while self._items and self.began < until:
+                self._keep(self._work(self._items[0]))
+        except Exception as error:
+            self.error = error
+        self.is_over.release()
+
+    def _keep(self, result: object) -> None:
+        with self._lock:
+            if self._is_given_up:
+                raise GivenUp
+            self._items.popleft()
+            self.results.append(result)
+            self.began = monotonic()
+
+    def give_up(self, seconds: float) -> bool:
+        """End the thread if what it does began so long ago."""
+        with self._lock:
+            if self.is_over.locked() and self._thread and monotonic() - self.began >= seconds:
+                self._is_given_up = True
+                end_thread(self._thread)
+            return self._is_given_up
 
 
-def _serve(jobs: "SimpleQueue[Callable[[], object]]", results: "SimpleQueue[object]") -> None:
+def _call(job: Callable[[], T]) -> T:
+    return job()
+
+
+def _serve(turns: "SimpleQueue[_Turn]") -> None:
     try:
         while True:
-            try:
-                results.put(jobs.get()())
-            except Exception as error:
-                results.put(error)
+            turns.get().go()
     except GivenUp:
         return

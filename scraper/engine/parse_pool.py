@@ -1,17 +1,18 @@
 """Processes that parse pages for the one that owns their domains.
 
-Ownership, order and settlement stay where they are: a parse process is given items (a page each) and gives
-back what became of them, no more. One that dies costs nothing but time: its items are given to another one,
+Ownership, order and settlement stay where they are: a parse process is given tasks (a page each) and gives
+back what became of them, no more. One that dies costs nothing but time: its tasks are given to another one,
 each alone, so that a page which kills its process is found.
 """
 
+import fcntl
+import select
 import subprocess
 import threading
 from collections import deque
 from collections.abc import Callable, Generator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
-from queue import Empty, SimpleQueue
+from dataclasses import dataclass
 from typing import Any
 
 from scraper.engine.parse_limit import MOST_CRASHES
@@ -20,77 +21,70 @@ from scraper.errors import StoreError
 from scraper.model.frozen import frozen
 
 MOST_DEATHS = 5  # in a row, without a result between them
-_JOB = 10  # items
-_AHEAD = 4  # jobs that a process has, so that it goes on while the owner settles
+_AHEAD = 40  # small tasks that a process has, so that it goes on while the owner settles
+_TOGETHER = 10  # of them are sent at once
 _LOOK_EVERY = 0.5  # seconds in which the owner wants to do something else
+_PIPE = 2**20  # bytes
 
 
 @frozen
 class Died:
-    """The result of an item whose process died each time, so often."""
+    """The result of a task whose process died each time, so often."""
 
     times: int
 
 
 @frozen
 class Broken:
-    """The result of an item that cannot be worked on here, whatever the page is."""
+    """The result of a task that cannot be worked on here, whatever the page is."""
 
     message: str
     hint: str = ""
 
 
-@dataclass(eq=False)
-class Job:
-    """Items, and their results in the same order as they come."""
+@dataclass(slots=True, eq=False)
+class Task:
+    """What is to be worked on, and its result. `size`: its bytes, where they are many."""
 
-    items: Sequence[Any]
-    results: list[Any] = field(default_factory=list)
-    is_apart: bool = False  # its items are sent one by one
+    value: Any
+    size: int = 0
+    result: Any = None
+    is_done: bool = False
+    is_apart: bool = False  # a process gets it alone
     crashes: int = 0
-
-    @property
-    def is_done(self) -> bool:
-        """Whether all results are there."""
-        return len(self.results) >= len(self.items)
 
 
 class _Process:
-    """A parse process, its jobs in the order in which they were sent, and the thread that hears it."""
+    """A parse process and the tasks that it has, in the order in which they were sent."""
 
-    def __init__(
-        self, process: "subprocess.Popen[bytes]", events: "SimpleQueue[tuple[_Process, Any]]"
-    ) -> None:
+    def __init__(self, process: "subprocess.Popen[bytes]") -> None:
         assert process.stdin is not None and process.stdout is not None
         self.process = process
-        self.jobs: deque[Job] = deque()
+        self.tasks: deque[Task] = deque()
         self.has_answered = False
+        self.results = process.stdout.fileno()
         self._sender = Sender(process.stdin)
-        self._events = events
-        self.thread = threading.Thread(target=self._hear, name="parse-results", daemon=True)
-        self.thread.start()
+        self._receiver = Receiver(process.stdout)
+        # What is in the pipe has room there: neither side ever waits for the other to read.
+        self._most = _widened(process.stdin.fileno()) // 2
 
-    def send(self, job: Job) -> None:
-        """Give it a job, or the next item of one."""
-        start = len(job.results)
-        items = job.items[start : start + 1] if job.is_apart else job.items[start:]
-        self.jobs.append(job)
+    def has_room(self, size: int) -> bool:
+        """Whether so many bytes can be sent without a wait."""
+        return not self.tasks or sum(task.size for task in self.tasks) + size <= self._most
+
+    def send(self, tasks: Sequence[Task]) -> None:
+        """Give it tasks."""
+        self.tasks.extend(tasks)
         with suppress(OSError):  # it is dead, as will be noticed
-            self._sender.send(items)
-            self._sender.flush()
+            self._sender.send([task.value for task in tasks])
 
-    def _hear(self) -> None:
-        assert self.process.stdout is not None
-        receiver = Receiver(self.process.stdout)
-        try:
-            while True:
-                self._events.put((self, (receiver.receive(),)))
-        except Exception:  # it died, maybe in the middle of a message
-            self._events.put((self, None))
+    def receive(self) -> list[Any]:
+        """The results that are there; EOFError where it is dead."""
+        return [result for results in self._receiver.receive() for result in results]
 
 
 class ParsePool:
-    """So many parse processes; `start` starts one. For one thread, which has to `wait` for anything to go on.
+    """So many parse processes; `start` starts one. For any thread; whoever waits for a task has to `look`.
 
     A process that ends with an error before it has answered is no crash: StoreError.
     """
@@ -98,97 +92,142 @@ class ParsePool:
     def __init__(self, start: "Callable[[], subprocess.Popen[bytes]]", size: int) -> None:
         self._start = start
         self._size = size
-        self._events: SimpleQueue[tuple[_Process, Any]] = SimpleQueue()
+        self._lock = threading.RLock()
         self._processes: list[_Process] = []
-        self._backlog: deque[Job] = deque()
+        self._backlog: deque[Task] = deque()
         self._deaths = 0
+
+    def begin(self) -> None:
+        """Start the processes now rather than with the first task."""
+        with self._lock:
+            while len(self._processes) < self._size:
+                self._processes.append(_Process(self._start()))
 
     @property
     def has_room(self) -> bool:
-        """Whether another job would not wait long."""
-        ahead = sum(len(one.jobs) for one in self._processes) + len(self._backlog)
-        return ahead < self._size * _AHEAD
+        """Whether more small tasks would not wait long."""
+        return self._ahead < self._size * _AHEAD
 
-    def submit(self, job: Job) -> None:
-        """Have a job done; it `is_done` after some `wait`."""
-        self._backlog.append(job)
-        self._feed()
+    @property
+    def _ahead(self) -> int:
+        return sum(len(one.tasks) for one in self._processes) + len(self._backlog)
 
-    def drop(self, jobs: Sequence[Job]) -> None:
-        """Forget jobs: what is on its way still is done, and nobody looks at it."""
-        for job in jobs:
-            job.items = ()
-        self._backlog = deque(job for job in self._backlog if job not in jobs)
+    def submit(self, tasks: Sequence[Task]) -> None:
+        """Have tasks done; each `is_done` after some look."""
+        with self._lock:
+            self._backlog.extend(tasks)
+            self._feed()
+
+    def try_submit(self, task: Task, most: int) -> bool:
+        """Have a task done if a process has fewer than `most` and room for it."""
+        with self._lock:
+            self.look()
+            self.begin()
+            process = min(self._processes, key=lambda one: len(one.tasks))
+            is_free = not self._backlog and len(process.tasks) < most and process.has_room(task.size)
+            if is_free:
+                process.send([task])
+            return is_free
+
+    def drop(self, tasks: Sequence[Task]) -> None:
+        """Forget tasks: what is on its way still is done, and nobody looks at it."""
+        with self._lock:
+            for task in tasks:
+                task.is_done = True
+            self._backlog = deque(task for task in self._backlog if not task.is_done)
+
+    def look(self) -> None:
+        """Take in what the processes have done."""
+        with self._lock:
+            for process in list(self._processes):
+                try:
+                    self._take(process, process.receive())
+                except EOFError:
+                    self._bury(process)
+            self._feed()
 
     def wait(self, timeout: float) -> None:
-        """Take in what the processes have done; waits for the first of it."""
-        with suppress(Empty):
-            process, event = self._events.get(timeout=timeout)
-            while True:
-                if event is None:
-                    self._bury(process)
-                else:
-                    self._take(process, event[0])
-                process, event = self._events.get_nowait()
+        """Take in what the processes have done; waits for the first of it, so many seconds at most."""
+        poll = select.poll()
+        for process in self._processes:
+            poll.register(process.results, select.POLLIN)
+        poll.poll(timeout * 1000)
+        self.look()
 
     def close(self) -> None:
         """End the processes. Safe to repeat."""
-        processes, self._processes = self._processes, []
-        self._backlog.clear()
+        with self._lock:
+            processes, self._processes = self._processes, []
+            self._backlog.clear()
         for one in processes:
             one.process.kill()  # it owns nothing that could be lost
         for one in processes:
             one.process.wait()
-            one.thread.join()
             for pipe in (one.process.stdin, one.process.stdout):
                 assert pipe is not None
                 with suppress(OSError):
                     pipe.close()
 
     def _feed(self) -> None:
-        while len(self._processes) < self._size:
-            self._processes.append(_Process(self._start(), self._events))
+        if self._backlog:
+            self.begin()
         while self._backlog:
-            process = min(self._processes, key=lambda one: len(one.jobs))
-            if len(process.jobs) >= _AHEAD:
+            process = min(self._processes, key=lambda one: len(one.tasks))
+            tasks = self._next_for(process)
+            if not tasks:
                 return
-            process.send(self._backlog.popleft())
+            process.send(tasks)
+
+    def _next_for(self, process: _Process) -> list[Task]:
+        """What the process with the fewest tasks gets now: some, one that has to be alone, or nothing yet."""
+        if self._backlog[0].is_apart:
+            return [] if process.tasks else [self._backlog.popleft()]
+        is_alone = any(task.is_apart for task in process.tasks)
+        if is_alone or len(process.tasks) > _AHEAD - _TOGETHER or not process.has_room(self._backlog[0].size):
+            return []
+        tasks = [self._backlog.popleft()]
+        while self._backlog and len(tasks) < _TOGETHER and not self._backlog[0].is_apart:
+            tasks.append(self._backlog.popleft())
+        return tasks
 
     def _take(self, process: _Process, results: Sequence[Any]) -> None:
         for result in results:
             if isinstance(result, Broken):
                 raise StoreError(result.message, result.hint)
-        if not process.jobs:
-            return  # of a pool that is closed
-        job = process.jobs.popleft()
-        process.has_answered, self._deaths, job.crashes = True, 0, 0
-        job.results.extend(results)
-        if not job.is_done:
-            self._backlog.appendleft(job)
-        self._feed()
+            task = process.tasks.popleft()
+            task.result, task.is_done = result, True
+        if results:
+            process.has_answered, self._deaths = True, 0
 
     def _bury(self, process: _Process) -> None:
         """Have another process go on where one has died."""
-        if process not in self._processes:
-            return
         self._processes.remove(process)
         code = process.process.wait()
         self._deaths += 1
         if (code > 0 and not process.has_answered) or self._deaths > MOST_DEATHS:
             told = f"signal {-code}" if code < 0 else f"exit code {code}"
             raise StoreError(f"the processes that parse end with {told}")
-        if process.jobs:
-            self._count_crash(process.jobs[0])
-        self._backlog.extendleft(job for job in reversed(process.jobs) if not job.is_done)
-        self._feed()
+        left = [task for task in process.tasks if not task.is_done]
+        if len(process.tasks) == len(left) == 1 and left[0].is_apart:
+            self._count_crash(left[0])
+        for task in left:
+            task.is_apart = True
+        self._backlog.extendleft(task for task in reversed(left) if not task.is_done)
 
-    def _count_crash(self, job: Job) -> None:
-        job.crashes += job.is_apart
-        job.is_apart = True
-        if job.crashes >= MOST_CRASHES:
+    def _count_crash(self, task: Task) -> None:
+        task.crashes += 1
+        if task.crashes >= MOST_CRASHES:
             self._deaths = 0  # the page was it
-            job.results.append(Died(job.crashes))
-            job.crashes = 0
+            task.result, task.is_done = Died(task.crashes), True
+
+
+def _widened(pipe: int) -> int:
+    """How many bytes fit into a pipe, made wider where the system lets us (Linux)."""
+    with suppress(AttributeError, OSError):
+        return fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, _PIPE)
+    with suppress(AttributeError, OSError):
+        return fcntl.fcntl(pipe, fcntl.F_GETPIPE_SZ)
+    return 2**14
 
 
 def in_order(
@@ -199,21 +238,21 @@ def in_order(
     `source` is asked for more while there is room, also after it had none. Ends when it has none and all
     results are given out.
     """
-    jobs: deque[Job] = deque()
+    tasks: deque[Task] = deque()
     try:
         while True:
             while pool.has_room and (items := source()):
-                for start in range(0, len(items), _JOB):
-                    jobs.append(Job(items[start : start + _JOB]))
-                    pool.submit(jobs[-1])
-            if not jobs:
+                more = [Task(item) for item in items]
+                tasks.extend(more)
+                pool.submit(more)
+            if not tasks:
                 return
-            if not jobs[0].is_done:
+            if not tasks[0].is_done:
                 pool.wait(_LOOK_EVERY)
-            if not jobs[0].is_done:
+            if not tasks[0].is_done:
                 yield None
-                continue
-            job = jobs.popleft()
-            yield from zip(job.items, job.results, strict=True)
+            while tasks and tasks[0].is_done:
+                task = tasks.popleft()
+                yield task.value, task.result
     finally:
-        pool.drop(jobs)
+        pool.drop(tasks)

@@ -1,6 +1,9 @@
 """Values of the model between processes."""
 
-import io
+import fcntl
+import os
+import sys
+import termios
 
 from scraper.engine import parse_messages
 from scraper.engine.parse_messages import Receiver, Sender
@@ -17,14 +20,15 @@ def visit(n: int) -> Visit:
 
 
 def through(*values: object) -> tuple[list[object], int]:
-    pipe = io.BytesIO()
-    sender = Sender(pipe)
-    for value in values:
-        sender.send(value)
-        sender.flush()
-    pipe.seek(0)
-    receiver = Receiver(io.BufferedReader(pipe))  # type: ignore[arg-type]
-    return [receiver.receive() for _ in values], len(pipe.getvalue())
+    reader, writer = (os.fdopen(end, mode) for end, mode in zip(os.pipe(), ("rb", "wb"), strict=True))
+    with reader, writer:
+        sender, receiver, sizes = Sender(writer), Receiver(reader), []
+        received = []
+        for value in values:
+            sender.send(value)
+            sizes.append(fcntl.ioctl(reader, termios.FIONREAD, b"1234"))
+            received += receiver.receive()
+        return received, sum(int.from_bytes(size, sys.byteorder) for size in sizes)
 
 
 def test_values_arrive_as_they_were() -> None:

@@ -4,6 +4,7 @@ No engine: it is about delays, robots.txt and connections, and there are none he
 sessions stay as they are.
 """
 
+from collections import deque
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing
 from dataclasses import replace
@@ -56,32 +57,39 @@ class ArchiveParser:
         self._fetcher = fetcher
         self._reader = Reader()
 
-    def visit(self, asked: Asked) -> Visit | Damage | None:
-        """The visit that an answer makes; None where there is none."""
+    def some(self, items: deque[Asked]) -> list[Visit | Damage | None]:
+        """The visits of the first of `items`, which leave them; None where there is no answer."""
+        found = self._fetcher.bounded.some(self._visit, items, self._too_long)
+        return [self._fetcher.give_up(one) if isinstance(one, Visit) else one for one in found]
+
+    def _visit(self, asked: Asked) -> Visit | Damage | None:
         entry, found = asked
         if (failed := deadly(entry)) is not None:
-            return self._fetcher.give_up(Visit(entry, failed))
+            return Visit(entry, failed)
         if isinstance(found, DrawnAgain):
             drawn = found.result
-            return self._fetcher.give_up(
-                Visit(entry, drawn) if isinstance(drawn, Failed) else self._fetcher.read(entry, drawn)
-            )
+            return Visit(entry, drawn) if isinstance(drawn, Failed) else self._fetcher.read(entry, drawn)
         page = self._reader.read(found) if isinstance(found, Place) else found
         if isinstance(page, Damage):
             return page
         # The index goes by a part of the fingerprint.
         is_it = page is not None and (not isinstance(found, Place) or page.fp == archived_as(entry))
         response = page.response if page is not None and is_it else self._fetcher.saved(entry)
-        return self._fetcher.give_up(self._fetcher.read(entry, response)) if response is not None else None
+        return self._fetcher.read(entry, response) if response is not None else None
+
+    def _too_long(self, asked: Asked) -> Visit:
+        return Visit(asked[0], self._fetcher.too_long)
 
 
 def one_by_one(
-    work: Callable[[Any], Any], source: Callable[[], Sequence[Any]]
+    some: Callable[[deque[Any]], Sequence[Any]], source: Callable[[], Sequence[Any]]
 ) -> Generator[tuple[Any, Any], None, None]:
     """Each item of a source with its result, got in this process; as `in_order` does it in others."""
     while items := source():
-        for item in items:
-            yield item, work(item)
+        given, rest = iter(items), deque(items)
+        while rest:
+            for result in some(rest):
+                yield next(given), result
 
 
 class Offline:
@@ -106,7 +114,7 @@ class Offline:
         self._answers = answers
         self._fetcher = fetcher
         self._pool = pool
-        here = partial(one_by_one, ArchiveParser(fetcher).visit)
+        here = partial(one_by_one, ArchiveParser(fetcher).some)
         self._parse = partial(in_order, pool) if pool is not None else here
         self._token = token
         self._store = store

@@ -1,5 +1,6 @@
 """Archived pages parsed once more: as a run of their own, or only to compare with the records that stand."""
 
+from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 from itertools import islice
@@ -17,7 +18,7 @@ from scraper.engine.parse_limit import died
 from scraper.engine.parse_pool import Died, in_order
 from scraper.engine.scheduler import IN_HAND
 from scraper.errors import UsageError
-from scraper.model import Entry, Failed, Fetched, Visit
+from scraper.model import Entry, Failed, Fetched, Response, Visit
 from scraper.model.frozen import frozen
 from scraper.ops.clock import SystemClock
 from scraper.runs.archive.answers import ArchivedPage, Damage, Place
@@ -30,6 +31,7 @@ from scraper.store import Run, Store
 from scraper.urls import with_callback
 
 Pairs = list[tuple[str, str]]
+_TOGETHER = 10  # pages that `check` reads and parses, one after the other, before it says what they bring
 
 
 @frozen
@@ -111,7 +113,7 @@ def check(prepared: Prepared, store: Store) -> Iterator[Checked]:
         pool = parse_pool(prepared, rules, orders)
     source = partial(_next_of, archives.places())
     try:
-        checked = in_order(pool, source) if pool is not None else one_by_one(checker.check, source)
+        checked = in_order(pool, source) if pool is not None else one_by_one(checker.some, source)
         yield from _compared((one for one in checked if one is not None), _saved(store, spider), archives)
         yield from (Checked(file, error=reason) for file, reason in archives.told_damage())
     finally:
@@ -138,13 +140,28 @@ class PageChecker:
         self._fetcher = offline_fetcher(prepared, rules, SystemClock(), version)
         self._reader = Reader()
 
-    def check(self, place: Place) -> "list[Found] | Damage | Died":
-        """What each request behind an archived page brings."""
-        page = self._reader.read(place)
-        if isinstance(page, Damage):
-            return page
-        visits = [self._fetcher.read(entry, page.response) for entry in self._entries(page)]
-        return [found for visit in visits if (found := _found(visit)) is not None]
+    def some(self, places: deque[Place]) -> "list[list[Found] | Damage]":
+        """What each request behind the first of some archived pages brings; those leave `places`."""
+        pages = [self._reader.read(places.popleft()) for _ in range(min(len(places), _TOGETHER))]
+        results: list[list[Found] | Damage] = [one if isinstance(one, Damage) else [] for one in pages]
+        asked = [
+            (entry, page.response, found)
+            for page, found in zip(pages, results, strict=True)
+            if not (isinstance(page, Damage) or isinstance(found, Damage))
+            for entry in self._entries(page)
+        ]
+        rest = deque(asked)
+        given = iter(asked)
+        while rest:
+            for visit in self._fetcher.bounded.some(self._read, rest, self._too_long):
+                next(given)[2].extend(_found(visit))
+        return results
+
+    def _read(self, asked: "_Asked") -> Visit:
+        return self._fetcher.read(*asked[:2])
+
+    def _too_long(self, asked: "_Asked") -> Visit:
+        return Visit(asked[0], self._fetcher.too_long)
 
     def _entries(self, page: ArchivedPage) -> Iterator[Entry]:
         """The requests behind a page that are parsed; none where it is no longer one of the spider's."""
@@ -166,14 +183,17 @@ class Found(NamedTuple):
     error: str = ""
 
 
-def _found(visit: Visit) -> Found | None:
+_Asked = tuple[Entry, Response, list[Found]]
+"""A request, its answer, and where goes what that brings."""
+
+
+def _found(visit: Visit) -> Iterator[Found]:
     url = visit.entry.url
     match visit.outcome:
         case Fetched(records=records):
-            return Found(url, tuple((record.key, record.line) for record in records))
+            yield Found(url, tuple((record.key, record.line) for record in records))
         case Failed(reason=reason):
-            return Found(url, error=reason)
-    return None
+            yield Found(url, error=reason)
 
 
 def _saved(store: Store, spider: str) -> dict[str, Pairs]:
