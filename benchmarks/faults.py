@@ -18,7 +18,7 @@ from tests.project import Project, Started
 from tests.proxy import Proxy
 
 # Nothing is left, the store failed or could not be reached at the start, taken for dead, asked to end.
-_EXPECTED = {0, 1, 2, 75, 143, -9}
+_EXPECTED = {0, 1, 2, 75, 143, -9, -15}  # -15: before it has begun to listen
 _OURS = "FROM pg_stat_activity WHERE application_name = 'scraper'"
 ENDED = "SELECT 1 FROM runs WHERE state = 'ended'"
 

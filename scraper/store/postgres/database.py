@@ -4,6 +4,7 @@ A connection may break at any moment, also between a COMMIT and its answer. `wri
 whether the transaction stands, and if not runs it once more.
 """
 
+import logging
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -22,7 +23,6 @@ PATIENCE = 60.0
 
 T = TypeVar("T")
 Values = Sequence[Any] | Mapping[str, Any]
-Cursor = psycopg.Cursor[tuple[Any, ...]]
 Connection = psycopg.Connection[tuple[Any, ...]]
 
 # A plan that was made while a table was empty would read the whole of it for ever: ten times slower.
@@ -42,6 +42,8 @@ _ASK_AGAIN = (errors.DeadlockDetected, errors.SerializationFailure)
 _MOST_TRIES = 20
 _GONE = {"57P01", "57P02", "57P03", "53300", "08000", "08003", "08006", "08P01"}
 _NO_ROOM = {"53100", "25006", "53200"}
+# A connection that breaks in the middle of a pipeline is noted there, though we go on.
+logging.getLogger("psycopg").addHandler(logging.NullHandler())
 _MIGRATING = 0x5C7A9E12  # any number that other programs do not lock
 
 
@@ -64,7 +66,7 @@ class Database:
             self._migrate()
 
     # transactions ---------------------------------------------------------------------------------------
-    def write(self, work: Callable[[Cursor], T], stands: Callable[[], bool] = lambda: False) -> T:
+    def write(self, work: Callable[[Connection], T], stands: Callable[[], bool] = lambda: False) -> T:
         """One transaction: all of it or nothing. `work` may be run again and must set what it returns anew.
 
         `stands`: whether the last transaction was committed, asked where the answer to its COMMIT was lost.
@@ -86,21 +88,26 @@ class Database:
                     return result
         raise StoreError(f"{self.name} broke the connection again and again", "look at the server's log")
 
-    def _once(self, work: Callable[[Cursor], T]) -> tuple[T, bool]:
-        connection = self._connect(monotonic() + PATIENCE)
-        with connection.cursor() as cursor:
-            cursor.execute("BEGIN ISOLATION LEVEL READ COMMITTED")
-            try:
-                result = work(cursor)
-            except BaseException:
-                with suppress(psycopg.Error):
-                    cursor.execute("ROLLBACK")
-                raise
-            try:
-                cursor.execute("COMMIT")
-            except psycopg.Error as error:
+    def _once(self, work: Callable[[Connection], T]) -> tuple[T, bool]:
+        """One try; whether its COMMIT was answered.
+
+        Nothing waits for the answer to a statement until somebody looks at it (pipeline mode): on a busy
+        machine, waiting for one's turn is most of what a transaction takes.
+        """
+        connection, is_committing = self._connect(monotonic() + PATIENCE), False
+        try:
+            with connection.pipeline():
+                connection.execute("BEGIN ISOLATION LEVEL READ COMMITTED")
+                result = work(connection)
+                is_committing = True
+                connection.execute("COMMIT")
+        except BaseException as error:
+            if is_committing and isinstance(error, psycopg.Error) and self._is_lost(error):
                 self._reconnect(error)
                 return result, False
+            with suppress(psycopg.Error):
+                connection.rollback()
+            raise
         return result, True
 
     def rows(self, sql: str, values: Values = ()) -> list[tuple[Any, ...]]:
@@ -183,36 +190,39 @@ class Database:
     def _reconnect(self, error: psycopg.Error) -> None:
         """Drop a connection that the error has ended; raise the error where it says something else."""
         connection = self._connection
-        is_gone = connection is None or connection.closed or connection.broken
-        if not (is_gone or error.sqlstate in _GONE) or connection is None:
+        if connection is None or not self._is_lost(error):
             raise error
         with suppress(psycopg.Error):
             connection.close()
         self._connection = None
         sleep(0.05)
 
+    def _is_lost(self, error: psycopg.Error) -> bool:
+        connection = self._connection
+        return connection is None or connection.closed or connection.broken or error.sqlstate in _GONE
+
     # the schema -----------------------------------------------------------------------------------------
     def _migrate(self) -> None:
-        if self._version(self._connect(monotonic() + _AT_FIRST).cursor()) == len(schema.MIGRATIONS):
+        if self._version(self._connect(monotonic() + _AT_FIRST)) == len(schema.MIGRATIONS):
             return
         self.write(self._climb)
 
-    def _climb(self, cursor: Cursor) -> None:
-        cursor.execute("SELECT pg_advisory_xact_lock(%s)", (_MIGRATING,))
+    def _climb(self, connection: Connection) -> None:
+        connection.execute("SELECT pg_advisory_xact_lock(%s)", (_MIGRATING,))
         # Read again under the lock: another process may have been first. Whether there is a table at all, a
         # server that was asked before the wait answers as it did then.
-        cursor.execute("CREATE TABLE IF NOT EXISTS meta(k text PRIMARY KEY, v text NOT NULL)")
-        for number in range(self._version(cursor), len(schema.MIGRATIONS)):
+        connection.execute("CREATE TABLE IF NOT EXISTS meta(k text PRIMARY KEY, v text NOT NULL)")
+        for number in range(self._version(connection), len(schema.MIGRATIONS)):
             for statement in schema.MIGRATIONS[number]:
-                cursor.execute(statement)
-            cursor.execute(
+                connection.execute(statement)
+            connection.execute(
                 """INSERT INTO meta VALUES ('schema', %s) ON CONFLICT (k) DO UPDATE SET v = excluded.v""",
                 (str(number + 1),),
             )
 
-    def _version(self, cursor: Cursor) -> int:
-        (table,) = cursor.execute("SELECT to_regclass('meta')::text").fetchone() or (None,)
-        row = cursor.execute("SELECT v FROM meta WHERE k = 'schema'").fetchone() if table else None
+    def _version(self, connection: Connection) -> int:
+        (table,) = connection.execute("SELECT to_regclass('meta')::text").fetchone() or (None,)
+        row = connection.execute("SELECT v FROM meta WHERE k = 'schema'").fetchone() if table else None
         found, known = int(row[0]) if row else 0, len(schema.MIGRATIONS)
         if found > known:
             raise StoreTooNew(

@@ -13,7 +13,7 @@ from scraper.model import NewUrl
 from scraper.store import Run
 from scraper.store.other_meta import OtherMeta
 from scraper.store.postgres import runs
-from scraper.store.postgres.database import Cursor, columns, storable
+from scraper.store.postgres.database import Connection, columns, storable
 
 # Added to the number of a URL in its queue: a page that the last good run met goes before all others.
 KNOWN_FIRST = -(2**48)
@@ -83,14 +83,14 @@ class Seen:
         self.named = -1
 
 
-def find_queues(cursor: Cursor, spider: str, domains: Iterable[str]) -> dict[str, int]:
+def find_queues(connection: Connection, spider: str, domains: Iterable[str]) -> dict[str, int]:
     """The ids of a spider's queues on domains, made where they are missing: in a transaction of its own."""
     names = sorted(set(domains))
-    found: dict[str, int] = dict(cursor.execute(_QUEUES, (spider, names)).fetchall())
+    found: dict[str, int] = dict(connection.execute(_QUEUES, (spider, names)).fetchall())
     if missing := [name for name in names if name not in found]:
-        cursor.execute(_DOMAINS, (missing,))
-        cursor.execute(_NEW_QUEUES, (spider, missing))
-        found |= dict(cursor.execute(_QUEUES, (spider, missing)).fetchall())
+        connection.execute(_DOMAINS, (missing,))
+        connection.execute(_NEW_QUEUES, (spider, missing))
+        found |= dict(connection.execute(_QUEUES, (spider, missing)).fetchall())
     return found
 
 
@@ -105,8 +105,8 @@ class Change:
     Numbers are drawn when everything is decided: `tick` gives the place of one, `number` turns it into one.
     """
 
-    def __init__(self, cursor: Cursor, run: Run, seen: Seen, queues: dict[str, int]) -> None:
-        self.cursor, self.run = cursor, run.number
+    def __init__(self, connection: Connection, run: Run, seen: Seen, queues: dict[str, int]) -> None:
+        self.connection, self.run = connection, run.number
         self.new = self.finished = self.filtered = self.reopened = 0
         self.other_meta = OtherMeta[Key]()
         self.redirected: set[int] = set()  # what this transaction ends as a redirect
@@ -136,15 +136,15 @@ class Change:
         seen = self._seen.urls
         keys = {key for url in urls if (key := self.key(url)) not in seen} | {self.key(url) for url in always}
         if keys:
-            rows = self.cursor.execute(_FIND, columns(sorted(keys), 2)).fetchall()
+            rows = self.connection.execute(_FIND, columns(sorted(keys), 2)).fetchall()
             self._found = {(queue, fp): (found, run, state) for queue, fp, found, run, state in rows}
         if old := [found for found in ids if found not in self._seen.ids]:
-            again = self.cursor.execute(_FIND_BY_ID, (old, self.run)).fetchall()
+            again = self.connection.execute(_FIND_BY_ID, (old, self.run)).fetchall()
             self._by_id = {found: (queue, fp) for found, queue, fp, _ in again}
         perhaps = [found for found, run, _ in self._found.values() if run < self.run] + list(self._by_id)
         if perhaps:
-            good = runs.base(self.cursor, self._spider)
-            self._known = {url for (url,) in self.cursor.execute(KNOWN, (perhaps, good, good))}
+            good = runs.base(self.connection, self._spider)
+            self._known = {url for (url,) in self.connection.execute(KNOWN, (perhaps, good, good))}
 
     def key(self, url: NewUrl) -> Key:
         """What a URL is found by."""
@@ -195,7 +195,7 @@ class Change:
         """Write the new URLs, and lock the known ones that change: those to be opened, and the rows `own`."""
         self._draw()
         if queues := sorted({queue for queue, _ in self._met}):
-            self.cursor.execute(_LOCK_QUEUES, (queues,))
+            self.connection.execute(_LOCK_QUEUES, (queues,))
         self._insert()
         self._lock([*own, *self._opens, *self._again])
 
@@ -206,15 +206,15 @@ class Change:
             for found, (place, url) in self._opens.items()
         ]
         if opens:
-            self.cursor.execute(_OPEN, columns(opens, 8))
+            self.connection.execute(_OPEN, columns(opens, 8))
         if again := [(found, self._place(found, place)) for found, place in self._again.items()]:
-            self.cursor.execute(_OPEN_AS_IT_WAS, (self.run, *columns(again, 2)))
+            self.connection.execute(_OPEN_AS_IT_WAS, (self.run, *columns(again, 2)))
 
     def compare(self) -> None:
         """Hold what repeats a request of the run against it; after `open`."""
         ids = {self.id(key): key for key in self.other_meta.keys}
         if ids:
-            rows = self.cursor.execute(_REQUESTS, (list(ids),)).fetchall()
+            rows = self.connection.execute(_REQUESTS, (list(ids),)).fetchall()
             self.other_meta.compare({ids[found]: request for found, request in rows})
 
     def remember(self) -> None:
@@ -225,7 +225,7 @@ class Change:
     def wake(self) -> None:
         """Let the queues with something new be found."""
         if queues := sorted({queue for queue, _ in self._met}):
-            self.cursor.execute(_WAKE, (self.run, queues, self.run))
+            self.connection.execute(_WAKE, (self.run, queues, self.run))
 
     def _opened(self, key: Key) -> None:
         self._met.add(key)
@@ -234,7 +234,7 @@ class Change:
     def _draw(self) -> None:
         if self._ticks:
             sql = "SELECT nextval('tick') FROM generate_series(1, %s)"
-            self._numbers = [one for (one,) in self.cursor.execute(sql, (self._ticks,))]
+            self._numbers = [one for (one,) in self.connection.execute(sql, (self._ticks,))]
 
     def _insert(self) -> None:
         rows = []
@@ -243,9 +243,9 @@ class Change:
             rows.append((number, *key, *_values(url), self.run, number))
         if not rows:
             return
-        made = {found for (found,) in self.cursor.execute(_INSERT, columns(rows, 10))}
+        made = {found for (found,) in self.connection.execute(_INSERT, columns(rows, 10))}
         if others := [row[1:3] for row in rows if row[0] not in made]:
-            for queue, fp, found, _, _ in self.cursor.execute(_FIND, columns(others, 2)):
+            for queue, fp, found, _, _ in self.connection.execute(_FIND, columns(others, 2)):
                 # Another worker was first.
                 self._ids[queue, fp] = found
                 self.new, self.filtered = self.new - 1, self.filtered + 1
@@ -254,7 +254,7 @@ class Change:
         """Lock the rows that are written, and leave to others what they have opened meanwhile."""
         if not ids:
             return
-        for found, run, state in self.cursor.execute(_LOCK_URLS, (list(ids),)).fetchall():
+        for found, run, state in self.connection.execute(_LOCK_URLS, (list(ids),)).fetchall():
             was_redirected = state == REDIRECTED or found in self.redirected
             if run == self.run and found in self._opens and not was_redirected:
                 del self._opens[found]

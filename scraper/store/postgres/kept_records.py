@@ -2,7 +2,7 @@
 
 from scraper.store import UNMET, Run
 from scraper.store.postgres import runs
-from scraper.store.postgres.database import Cursor
+from scraper.store.postgres.database import Connection
 from scraper.store.postgres.frontier import FAILED
 
 _STEP = 100
@@ -19,13 +19,15 @@ _VISIT = """INSERT INTO visits(id, run, url, version, is_read)
     FROM unnest(%s::bigint[], %s::bigint[]) WITH ORDINALITY AS w(url, version, n) ORDER BY w.n"""
 
 
-def let_stand(cursor: Cursor, run: Run, after: int) -> tuple[int, int]:
+def let_stand(connection: Connection, run: Run, after: int) -> tuple[int, int]:
     """One step behind the unread visits after `after`: URLs that stand, and where to go on (0: the end)."""
-    unread = cursor.execute(_UNREAD, (run.number, after, _STEP)).fetchall()
+    unread = connection.execute(_UNREAD, (run.number, after, _STEP)).fetchall()
     links = list(dict.fromkeys(url for _, found in unread for url in found or ()))
-    base = runs.base(cursor, run.spider)
-    versions: dict[int, int | None] = dict(cursor.execute(_STANDING, (base, links, run.number)).fetchall())
+    base = runs.base(connection, run.spider)
+    versions: dict[int, int | None] = dict(
+        connection.execute(_STANDING, (base, links, run.number)).fetchall()
+    )
     stand = [url for url in links if versions.get(url) is not None]
-    cursor.execute(_STAND, (run.number, FAILED, UNMET, stand))
-    cursor.execute(_VISIT, (run.number, stand, [versions[url] for url in stand]))
+    connection.execute(_STAND, (run.number, FAILED, UNMET, stand))
+    connection.execute(_VISIT, (run.number, stand, [versions[url] for url in stand]))
     return len(stand), unread[-1][0] if unread else 0

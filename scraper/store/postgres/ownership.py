@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from scraper.model.frozen import frozen
 from scraper.store import Lease
-from scraper.store.postgres.database import Cursor
+from scraper.store.postgres.database import Connection
 
 # How long a waiting run is believed to wait: longer than it takes to ask again, short where it died.
 _BELIEVED = 15.0
@@ -60,78 +60,78 @@ class Seeker:
     now: float
 
 
-def ready(cursor: Cursor, seeker: Seeker, before: float, n: int) -> list[Lease]:
+def ready(connection: Connection, seeker: Seeker, before: float, n: int) -> list[Lease]:
     """Own up to `n` free domains of the run, the earliest first; passes over what another one takes now."""
     if n < 1:
         return []
     sql = f"{READY} FOR NO KEY UPDATE OF d SKIP LOCKED"
-    rows = cursor.execute(sql, (seeker.run, before, seeker.now, n)).fetchall()
-    return _own(cursor, seeker, [domain for (domain,) in rows])
+    rows = connection.execute(sql, (seeker.run, before, seeker.now, n)).fetchall()
+    return _own(connection, seeker, [domain for (domain,) in rows])
 
 
-def room(cursor: Cursor, seeker: Seeker) -> int | None:
+def room(connection: Connection, seeker: Seeker) -> int | None:
     """How many domains more are our fair share of those that our run holds; None where it is ours alone."""
-    workers = _working(cursor, seeker)
+    workers = _working(connection, seeker)
     if workers < 2:
         return None
-    held, mine = cursor.execute(_COUNT_HELD, (seeker.worker, seeker.run)).fetchone() or (0, 0)
+    held, mine = connection.execute(_COUNT_HELD, (seeker.worker, seeker.run)).fetchone() or (0, 0)
     return max(0, int(held) // workers + 1 - int(mine))
 
 
-def named(cursor: Cursor, seeker: Seeker, queue: int) -> Lease | None:
+def named(connection: Connection, seeker: Seeker, queue: int) -> Lease | None:
     """Own the domain of one queue; None while another worker has it."""
-    row = cursor.execute(_NAMED, (queue,)).fetchone()
+    row = connection.execute(_NAMED, (queue,)).fetchone()
     assert row is not None
     domain, owner = row
     if owner is None:
-        return _own(cursor, seeker, [domain])[0]
+        return _own(connection, seeker, [domain])[0]
     if owner == seeker.worker:
-        return _read(cursor, seeker, [domain])[0]
-    want(cursor, seeker, [domain])
+        return _read(connection, seeker, [domain])[0]
+    want(connection, seeker, [domain])
     return None
 
 
-def free(cursor: Cursor, domains: Sequence[int]) -> None:
+def free(connection: Connection, domains: Sequence[int]) -> None:
     """Take domains, whose rows are locked, from their owner, and park those with nothing pending."""
     if domains:
-        cursor.execute(_LET_GO, (list(domains),))
-        cursor.execute(_LOCK_QUEUES, (list(domains),))
+        connection.execute(_LET_GO, (list(domains),))
+        connection.execute(_LOCK_QUEUES, (list(domains),))
         # Only now: those who were adding are done, and this statement sees what they added.
-        cursor.execute(_SHOW, (list(domains),))
+        connection.execute(_SHOW, (list(domains),))
 
 
-def owned(cursor: Cursor, worker: str) -> list[int]:
+def owned(connection: Connection, worker: str) -> list[int]:
     """The domains of a worker, locked."""
-    rows = cursor.execute(
+    rows = connection.execute(
         "SELECT id FROM domains WHERE owner = %s ORDER BY id FOR NO KEY UPDATE", (worker,)
     ).fetchall()
     return [domain for (domain,) in rows]
 
 
-def wanted(cursor: Cursor, seeker: Seeker, n: int) -> list[int]:
+def wanted(connection: Connection, seeker: Seeker, n: int) -> list[int]:
     """Up to `n` domains to ask others for: any that another run holds, the surplus inside our own run.
 
     Inside a run a worker asks only up to its fair share, rounded down, and only those above theirs: so one
     domain never wanders among ten workers.
     """
-    workers = cursor.execute("SELECT count(*) FROM workers").fetchone()
+    workers = connection.execute("SELECT count(*) FROM workers").fetchone()
     if workers is None or workers[0] < 2:
         return []
     old = seeker.now + _BELIEVED / 2
-    rows = cursor.execute(_HELD_BY_OTHER_RUNS, (seeker.run, seeker.run, old, n)).fetchall()
+    rows = connection.execute(_HELD_BY_OTHER_RUNS, (seeker.run, seeker.run, old, n)).fetchall()
     asked = [domain for (domain,) in rows]
-    return asked + _surplus(cursor, seeker, n - len(asked))
+    return asked + _surplus(connection, seeker, n - len(asked))
 
 
-def want(cursor: Cursor, seeker: Seeker, asked: Sequence[int]) -> None:
+def want(connection: Connection, seeker: Seeker, asked: Sequence[int]) -> None:
     """Note that our run waits for these domains. A hint: what is being written to just now is left out."""
-    cursor.execute(_WANT, (seeker.run, seeker.now + _BELIEVED, list(asked)))
+    connection.execute(_WANT, (seeker.run, seeker.now + _BELIEVED, list(asked)))
 
 
-def _surplus(cursor: Cursor, seeker: Seeker, n: int) -> list[int]:
+def _surplus(connection: Connection, seeker: Seeker, n: int) -> list[int]:
     held: dict[str, list[int]] = {}
-    workers = _working(cursor, seeker)
-    for owner, domain, is_asked in cursor.execute(_HELD_BY_RUN, (seeker.now, seeker.run, seeker.run)):
+    workers = _working(connection, seeker)
+    for owner, domain, is_asked in connection.execute(_HELD_BY_RUN, (seeker.now, seeker.run, seeker.run)):
         if is_asked:
             n -= 1
         held.setdefault(owner, []).append(domain)
@@ -143,18 +143,18 @@ def _surplus(cursor: Cursor, seeker: Seeker, n: int) -> list[int]:
     return spare[: max(0, n)]
 
 
-def _working(cursor: Cursor, seeker: Seeker) -> int:
-    row = cursor.execute(_WORKING, (seeker.run, seeker.worker)).fetchone()
+def _working(connection: Connection, seeker: Seeker) -> int:
+    row = connection.execute(_WORKING, (seeker.run, seeker.worker)).fetchone()
     return int(row[0]) if row else 0
 
 
-def _own(cursor: Cursor, seeker: Seeker, domains: list[int]) -> list[Lease]:
+def _own(connection: Connection, seeker: Seeker, domains: list[int]) -> list[Lease]:
     if not domains:
         return []
-    cursor.execute(_OWN, (seeker.worker, domains))
-    cursor.execute(_HIDE, (domains,))
-    return _read(cursor, seeker, domains)
+    connection.execute(_OWN, (seeker.worker, domains))
+    connection.execute(_HIDE, (domains,))
+    return _read(connection, seeker, domains)
 
 
-def _read(cursor: Cursor, seeker: Seeker, domains: list[int]) -> list[Lease]:
-    return [Lease(*row) for row in cursor.execute(_READ, (domains, seeker.run)).fetchall()]
+def _read(connection: Connection, seeker: Seeker, domains: list[int]) -> list[Lease]:
+    return [Lease(*row) for row in connection.execute(_READ, (domains, seeker.run)).fetchall()]

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from scraper.errors import StoreError
 from scraper.store import UNMET, Run
 from scraper.store.postgres import runs
-from scraper.store.postgres.database import Cursor, columns
+from scraper.store.postgres.database import Connection, columns
 from scraper.store.postgres.frontier import FAILED, KNOWN, KNOWN_FIRST
 
 _UNMEET = """UPDATE urls SET run = run - 1 WHERE id IN (SELECT url FROM visits WHERE run = %(run)s)
@@ -29,26 +29,26 @@ _GO_ON = """UPDATE runs SET state = 'paused', owner = NULL, ended_at = NULL, pen
     done = done - %(count)s WHERE number = %(run)s"""
 
 
-def reopen(cursor: Cursor, run: Run, stats: Mapping[str, str]) -> int:
+def reopen(connection: Connection, run: Run, stats: Mapping[str, str]) -> int:
     """Make what failed in a run pending again; how many URLs."""
-    cursor.execute(runs.ONE_AT_A_TIME, (run.spider,))
-    if (held := runs.holder(cursor, run.spider)) is not None:
+    connection.execute(runs.ONE_AT_A_TIME, (run.spider,))
+    if (held := runs.holder(connection, run.spider)) is not None:
         raise runs.busy(run.spider, *held)
-    last = cursor.execute("SELECT max(number) FROM runs WHERE spider = %s", (run.spider,)).fetchone()
+    last = connection.execute("SELECT max(number) FROM runs WHERE spider = %s", (run.spider,)).fetchone()
     if last is None or last[0] != run.number:
         raise StoreError(f"run {run.id} is not the last run of {run.spider}")
     values = {"run": run.number, "failed": FAILED, "unmet": UNMET}
-    failed = cursor.execute(_FAILED_IN, values).fetchall()
+    failed = connection.execute(_FAILED_IN, values).fetchall()
     if not failed:
         return 0
     urls = [url for url, _ in failed]
-    cursor.execute(_UNMEET, values)
-    cursor.execute(_FORGET, {"run": run.number, "urls": urls})
-    good = runs.base(cursor, run.spider)
-    known = {url for (url,) in cursor.execute(KNOWN, (urls, good, good))}
-    cursor.execute(_OPEN_AGAIN, (urls, [KNOWN_FIRST if url in known else 0 for url in urls]))
-    cursor.execute(_WAKE, (run.number, sorted({queue for _, queue in failed})))
+    connection.execute(_UNMEET, values)
+    connection.execute(_FORGET, {"run": run.number, "urls": urls})
+    good = runs.base(connection, run.spider)
+    known = {url for (url,) in connection.execute(KNOWN, (urls, good, good))}
+    connection.execute(_OPEN_AGAIN, (urls, [KNOWN_FIRST if url in known else 0 for url in urls]))
+    connection.execute(_WAKE, (run.number, sorted({queue for _, queue in failed})))
     if stats:
-        cursor.execute(_LEAVE_STATS, (run.number, *columns(list(stats.items()), 2)))
-    cursor.execute(_GO_ON, {"count": len(failed), "run": run.number})
+        connection.execute(_LEAVE_STATS, (run.number, *columns(list(stats.items()), 2)))
+    connection.execute(_GO_ON, {"count": len(failed), "run": run.number})
     return len(failed)

@@ -8,7 +8,7 @@ from typing import Any
 from scraper.errors import LeaseLost, StoreBusy, StoreError
 from scraper.model.frozen import frozen
 from scraper.store import Run
-from scraper.store.postgres.database import Cursor
+from scraper.store.postgres.database import Connection
 
 COLUMNS = "id, number, spider, code, started_at, state, ended_at, accepted, whole, summary, params, kills"
 _HOLDER = """SELECT w.id, r.held_since FROM runs r JOIN workers w ON w.id = r.owner OR w.run = r.number
@@ -52,27 +52,27 @@ class Begun:
     params: Mapping[str, str | None]
 
 
-def start(cursor: Cursor, begun: Begun, *, fresh: bool) -> Run:
+def start(connection: Connection, begun: Begun, *, fresh: bool) -> Run:
     """Resume or begin a run; the dead were reaped before."""
     spider, worker, wall = begun.spider, begun.worker, begun.wall
-    cursor.execute(ONE_AT_A_TIME, (spider,))
-    if (held := holder(cursor, spider, but=worker)) is not None:
+    connection.execute(ONE_AT_A_TIME, (spider,))
+    if (held := holder(connection, spider, but=worker)) is not None:
         raise busy(spider, *held)
-    row = cursor.execute(
+    row = connection.execute(
         "SELECT number FROM runs WHERE spider = %s AND state <> 'ended' ORDER BY number DESC LIMIT 1",
         (spider,),
     ).fetchone()
     if row is not None and fresh:
-        close(cursor, row[0], json.dumps({"verdict": "INCOMPLETE"}), wall, accepted=False, whole=False)
+        close(connection, row[0], json.dumps({"verdict": "INCOMPLETE"}), wall, accepted=False, whole=False)
         row = None
-    number = int(row[0]) if row is not None else _begin(cursor, begun)
-    cursor.execute(
+    number = int(row[0]) if row is not None else _begin(connection, begun)
+    connection.execute(
         """UPDATE runs SET kills = kills + (state = 'running' AND %s)::int, code = %s, state = 'running',
         owner = %s, held_since = %s WHERE number = %s""",
         (row is not None, begun.code, worker, wall, number),
     )
-    enter(cursor, worker, number)
-    return find(cursor, number, is_resumed=row is not None)
+    enter(connection, worker, number)
+    return find(connection, number, is_resumed=row is not None)
 
 
 def busy(spider: str, worker: str, since: float) -> StoreBusy:
@@ -81,67 +81,69 @@ def busy(spider: str, worker: str, since: float) -> StoreBusy:
     return StoreBusy(f"{spider} is being run by {worker} since {moment}", "wait for it or stop it")
 
 
-def _begin(cursor: Cursor, begun: Begun) -> int:
+def _begin(connection: Connection, begun: Begun) -> int:
     values = (begun.spider, "", begun.wall, json.dumps(begun.params))
-    row = cursor.execute(
+    row = connection.execute(
         "INSERT INTO runs(spider, code, started_at, params) VALUES (%s, %s, %s, %s) RETURNING number", values
     ).fetchone()
     number = int(row[0]) if row else 0
     # The number keeps ids apart that begin in one second.
     run_id = f"{datetime.fromtimestamp(begun.wall, UTC):%Y%m%d-%H%M%S}-{number}"
-    cursor.execute("UPDATE runs SET id = %s WHERE number = %s", (run_id, number))
+    connection.execute("UPDATE runs SET id = %s WHERE number = %s", (run_id, number))
     return number
 
 
-def enter(cursor: Cursor, worker: str, number: int) -> None:
+def enter(connection: Connection, worker: str, number: int) -> None:
     """Note which run a worker works on."""
-    cursor.execute("UPDATE workers SET run = %s WHERE id = %s", (number, worker))
+    connection.execute("UPDATE workers SET run = %s WHERE id = %s", (number, worker))
 
 
-def close(cursor: Cursor, number: int, summary: str, wall: float, *, accepted: bool, whole: bool) -> None:
+def close(
+    connection: Connection, number: int, summary: str, wall: float, *, accepted: bool, whole: bool
+) -> None:
     """End a run for good."""
     # In the order in which all lock: workers, domains, the run.
-    cursor.execute("UPDATE workers SET run = NULL WHERE run = %s", (number,))
-    wait_no_more(cursor, number)
-    cursor.execute(
+    connection.execute("UPDATE workers SET run = NULL WHERE run = %s", (number,))
+    wait_no_more(connection, number)
+    connection.execute(
         """UPDATE runs SET state = 'ended', ended_at = %s, owner = NULL, accepted = accepted OR %s,
         whole = whole OR %s, summary = %s WHERE number = %s""",
         (wall, accepted, whole, summary, number),
     )
 
 
-def wait_no_more(cursor: Cursor, number: int) -> None:
+def wait_no_more(connection: Connection, number: int) -> None:
     """Drop what was promised to a run that stops."""
-    cursor.execute(
+    connection.execute(
         """UPDATE domains SET wanted = NULL WHERE id IN
         (SELECT id FROM domains WHERE wanted = %s ORDER BY id FOR NO KEY UPDATE)""",
         (number,),
     )
 
 
-def check_held(cursor: Cursor, run: Run, worker: str) -> None:
+def check_held(connection: Connection, run: Run, worker: str) -> None:
     """Raise LeaseLost unless this worker holds the run."""
-    row = cursor.execute("SELECT owner FROM runs WHERE number = %s", (run.number,)).fetchone()
+    row = connection.execute("SELECT owner FROM runs WHERE number = %s", (run.number,)).fetchone()
     if row is None or row[0] != worker:
         raise LeaseLost(f"run {run.id} of {run.spider} is no longer held by {worker}")
 
 
-def holder(cursor: Cursor, spider: str, *, but: str | None = None) -> tuple[str, float] | None:
+def holder(connection: Connection, spider: str, *, but: str | None = None) -> tuple[str, float] | None:
     """The worker that holds the spider's open run, or works on it, and since when (wall)."""
-    row = cursor.execute(_HOLDER, (spider, but)).fetchone()
+    row = connection.execute(_HOLDER, (spider, but)).fetchone()
     return None if row is None else (str(row[0]), float(row[1]))
 
 
-def find(cursor: Cursor, number: int, *, is_resumed: bool = False) -> Run:
+def find(connection: Connection, number: int, *, is_resumed: bool = False) -> Run:
     """The run of a number."""
-    row = cursor.execute(f"SELECT {COLUMNS} FROM runs WHERE number = %s", (number,)).fetchone()
+    row = connection.execute(f"SELECT {COLUMNS} FROM runs WHERE number = %s", (number,)).fetchone()
     assert row is not None
     return to_run(row, is_resumed=is_resumed)
 
 
-def numbered(cursor: Cursor, run_id: str) -> int:
+def numbered(connection: Connection, run_id: str) -> int:
     """The number of an open run by its id."""
-    row = cursor.execute(
+    row = connection.execute(
         "SELECT number FROM runs WHERE id = %s AND state <> 'ended' FOR SHARE", (run_id,)
     ).fetchone()
     if row is None:
@@ -149,27 +151,27 @@ def numbered(cursor: Cursor, run_id: str) -> int:
     return int(row[0])
 
 
-def base(cursor: Cursor, spider: str) -> int:
+def base(connection: Connection, spider: str) -> int:
     """The number of the last accepted whole run; 0 where there is none."""
-    row = cursor.execute(
+    row = connection.execute(
         "SELECT coalesce(max(number), 0) FROM runs WHERE spider = %s AND accepted AND whole", (spider,)
     ).fetchone()
     return int(row[0]) if row else 0
 
 
-def prune(cursor: Cursor, spider: str, keep: int) -> list[str]:
+def prune(connection: Connection, spider: str, keep: int) -> list[str]:
     """Forget old runs with the visits, records and URLs that nothing kept needs."""
-    values = {"spider": spider, "base": base(cursor, spider), "keep": keep}
-    old = cursor.execute(_OLD, values).fetchall()
+    values = {"spider": spider, "base": base(connection, spider), "keep": keep}
+    old = connection.execute(_OLD, values).fetchall()
     for number, _ in old:
         for statement in _FORGET_RUN:
-            cursor.execute(statement, {"run": number})
+            connection.execute(statement, {"run": number})
     if old:
-        first = cursor.execute(
+        first = connection.execute(
             "SELECT coalesce(min(number), 0) FROM runs WHERE spider = %s", (spider,)
         ).fetchone()
         for statement in _FORGET_URLS:
-            cursor.execute(statement, {"spider": spider, "first": first[0] if first else 0})
+            connection.execute(statement, {"spider": spider, "first": first[0] if first else 0})
     return [run_id for _, run_id in old]
 
 

@@ -1,7 +1,7 @@
 """What one settlement writes: visits, versions of pages, records, refusals and the URLs' own rows."""
 
 import json
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from hashlib import blake2b
 from itertools import islice
@@ -23,7 +23,7 @@ from scraper.model import (
     Visit,
 )
 from scraper.store import MOST_REFUSED, Run
-from scraper.store.postgres.database import Cursor, columns, integers, storable
+from scraper.store.postgres.database import Connection, columns, integers, storable
 from scraper.store.postgres.frontier import (
     DENIED,
     DONE,
@@ -73,7 +73,7 @@ _COUNT_REFUSED = "SELECT count(*) FROM refused WHERE run = %s"
 _REFUSE = """INSERT INTO refused SELECT * FROM unnest(%s::bigint[], %s::bytea[], %s::text[], %s::text[])
     ON CONFLICT DO NOTHING RETURNING digest"""
 _COUNT = """UPDATE runs SET pending = pending + %s, done = done + %s
-    WHERE number = %s AND state <> 'ended'"""
+    WHERE number = %s AND state <> 'ended' RETURNING 1"""
 _VISITS = """INSERT INTO visits(id, run, url, version, is_read)
     SELECT nextval('tick'), %s, w.url, w.version, w.is_read
     FROM unnest(%s::bigint[], %s::bigint[], %s::bool[]) WITH ORDINALITY AS w(url, version, is_read, n)
@@ -86,7 +86,7 @@ class Settlement:
     def __init__(self, change: Change, seen: Seen, taken: Mapping[str, Mapping[int, int]]) -> None:
         self.refused: list[Refusal] = []
         self._change, self._seen, self._taken = change, seen, taken
-        self._cursor: Cursor = change.cursor
+        self._connection: Connection = change.connection
         self._finished: list[tuple[int, int, str | None]] = []
         self._kept: list[tuple[Any, ...]] = []
         self._hops: list[tuple[Any, ...]] = []
@@ -123,13 +123,14 @@ class Settlement:
     def count(self) -> None:
         """Write the visits and the run's counts: last, under the lock of the run that the commit frees."""
         change = self._change
-        count_run(self._cursor, change)
+        check = count_run(self._connection, change)
         rows = [
             (url, change.number(version) if is_new and version is not None else version, is_read)
             for url, version, is_new, is_read in self._visits
         ]
         if rows:
-            self._cursor.execute(_VISITS, (change.run, *columns(rows, 3)))
+            self._connection.execute(_VISITS, (change.run, *columns(rows, 3)))
+        check()
 
     def _in_hand(self, visits: Sequence[Visit]) -> list[Visit]:
         """Those visits whose URLs are where they were when they were taken."""
@@ -138,7 +139,7 @@ class Settlement:
             return []
         pending = {
             found
-            for found, *row in self._cursor.execute(_OWN, (list(last),))
+            for found, *row in self._connection.execute(_OWN, (list(last),))
             if row == [self._taken.get(last[found].entry.domain, {}).get(found), PENDING, self._change.run]
         }
         return [visit for found, visit in last.items() if found in pending]
@@ -148,11 +149,11 @@ class Settlement:
         change = self._change
         with_old = [visit.entry.id for visit in current if isinstance(visit.outcome, Unchanged | Denied)]
         if with_old:
-            rows = self._cursor.execute(_LINKS, (with_old,)).fetchall()
+            rows = self._connection.execute(_LINKS, (with_old,)).fetchall()
             self._old = {url: (version, links) for url, version, links in rows}
         unread = [visit.entry.id for visit in current if isinstance(visit.outcome, Failed | Denied)]
         if unread:
-            self._standing = dict(self._cursor.execute(_STANDING, (unread, change.run)).fetchall())
+            self._standing = dict(self._connection.execute(_STANDING, (unread, change.run)).fetchall())
         links = [link for visit in current for link in _links(visit)]
         hops = [visit.outcome.to for visit in current if isinstance(visit.outcome, Redirected)]
         old = [found for visit in current if _keeps(visit) for found in self._links_of(visit)]
@@ -269,7 +270,7 @@ class Settlement:
         self._forgotten.append(visit.entry.id)
 
     def _write_own(self) -> None:
-        execute, number = self._cursor.execute, self._change.number
+        execute, number = self._connection.execute, self._change.number
         if self._finished:
             execute(_FINISH, columns(self._finished, 3))
         if self._hops:
@@ -280,7 +281,7 @@ class Settlement:
             execute(_DEFER, columns(self._deferred, 2))
 
     def _write_pages(self) -> None:
-        execute, change = self._cursor.execute, self._change
+        execute, change = self._connection.execute, self._change
         if self._forgotten:
             execute(_FORGET, (self._forgotten,))
         if self._renewed:
@@ -316,7 +317,7 @@ class Settlement:
             return
         run, named = self._change.run, self._seen.named
         if named < 0:
-            row = self._cursor.execute(_COUNT_REFUSED, (run,)).fetchone()
+            row = self._connection.execute(_COUNT_REFUSED, (run,)).fetchone()
             named = row[0] if row else 0
         room = max(0, MOST_REFUSED - named)
         rows = [
@@ -325,7 +326,7 @@ class Settlement:
         ]
         made: set[bytes] = set()
         if rows:
-            found = self._cursor.execute(_REFUSE, columns(sorted(rows), 4))
+            found = self._connection.execute(_REFUSE, columns(sorted(rows), 4))
             made = {bytes(digest) for (digest,) in found}
         for place, (digest, refusal) in enumerate(self._digests.items()):
             if place >= room:
@@ -342,11 +343,16 @@ class Settlement:
         self._seen.named = self._named if self._digests else self._seen.named
 
 
-def count_run(cursor: Cursor, change: Change) -> None:
-    """Keep the run's counts; LeaseLost where the run has ended. What comes after it has to be short."""
+def count_run(connection: Connection, change: Change) -> Callable[[], None]:
+    """Keep the run's counts: what comes after it has to be short. A check: LeaseLost if the run is over."""
     pending, done = change.new - change.finished, change.finished - change.reopened
-    if not cursor.execute(_COUNT, (pending, done, change.run)).rowcount:
-        raise LeaseLost(f"run {change.run} was ended by another process")
+    counted = connection.execute(_COUNT, (pending, done, change.run))
+
+    def check() -> None:
+        if counted.fetchone() is None:
+            raise LeaseLost(f"run {change.run} was ended by another process")
+
+    return check
 
 
 def _links(visit: Visit) -> Sequence[NewUrl]:

@@ -23,7 +23,7 @@ from scraper.store import (
 from scraper.store import Cursor as Place
 from scraper.store.locks import Locks
 from scraper.store.postgres import kept_records, ownership, reading, runs
-from scraper.store.postgres.database import Cursor, Database, columns
+from scraper.store.postgres.database import Connection, Database, columns
 from scraper.store.postgres.frontier import Change, Seen, find_queues
 from scraper.store.postgres.reopen import reopen
 from scraper.store.postgres.settle import Settlement, count_run, needed_domains
@@ -111,14 +111,16 @@ class PostgresStore:
     ) -> Run:
         begun = runs.Begun(spider, code, self._workers.me, self._clock.wall(), dict(params or {}))
         self._workers.reap()
-        return self._work_on(self._workers.write(lambda cursor: runs.start(cursor, begun, fresh=fresh)))
+        return self._work_on(
+            self._workers.write(lambda connection: runs.start(connection, begun, fresh=fresh))
+        )
 
     def join_run(self, run_id: str) -> Run:
         me = self._workers.me
 
-        def work(cursor: Cursor) -> Run:
-            run = runs.find(cursor, runs.numbered(cursor, run_id), is_resumed=True)
-            runs.enter(cursor, me, run.number)
+        def work(connection: Connection) -> Run:
+            run = runs.find(connection, runs.numbered(connection, run_id), is_resumed=True)
+            runs.enter(connection, me, run.number)
             return run
 
         return self._work_on(self._workers.write(work))
@@ -126,11 +128,11 @@ class PostgresStore:
     def pause_run(self, run: Run, summary: Mapping[str, Any]) -> None:
         me = self._workers.me
 
-        def work(cursor: Cursor) -> None:
-            runs.check_held(cursor, run, me)
-            cursor.execute("UPDATE workers SET run = NULL WHERE id = %s", (me,))
-            runs.wait_no_more(cursor, run.number)
-            cursor.execute(
+        def work(connection: Connection) -> None:
+            runs.check_held(connection, run, me)
+            connection.execute("UPDATE workers SET run = NULL WHERE id = %s", (me,))
+            runs.wait_no_more(connection, run.number)
+            connection.execute(
                 "UPDATE runs SET state = 'paused', owner = NULL, kills = 0, summary = %s WHERE number = %s",
                 (json.dumps(summary), run.number),
             )
@@ -140,22 +142,22 @@ class PostgresStore:
     def end_run(self, run: Run, summary: Mapping[str, Any], *, accepted: bool, whole: bool) -> None:
         me, wall = self._workers.me, self._clock.wall()
 
-        def work(cursor: Cursor) -> None:
-            runs.check_held(cursor, run, me)
-            runs.close(cursor, run.number, json.dumps(summary), wall, accepted=accepted, whole=whole)
+        def work(connection: Connection) -> None:
+            runs.check_held(connection, run, me)
+            runs.close(connection, run.number, json.dumps(summary), wall, accepted=accepted, whole=whole)
 
         self._workers.write(work)
 
     def reopen_run(self, run: Run, stats: Mapping[str, str]) -> int:
         self._workers.reap()
         self._seen.clear()
-        return self._database.write(lambda cursor: reopen(cursor, run, stats))
+        return self._database.write(lambda connection: reopen(connection, run, stats))
 
     def accept_run(self, run: Run, summary: Mapping[str, Any] | None = None) -> None:
         text = None if summary is None else json.dumps(summary)
         sql = """UPDATE runs SET accepted = true, summary = coalesce(%s, summary)
             WHERE number = %s AND state = 'ended'"""
-        self._database.write(lambda cursor: cursor.execute(sql, (text, run.number)))
+        self._database.write(lambda connection: connection.execute(sql, (text, run.number)))
 
     def runs(self, spider: str | None = None, limit: int = 100) -> list[Run]:
         sql = f"SELECT {runs.COLUMNS} FROM runs {{}} ORDER BY number DESC LIMIT %s"
@@ -171,7 +173,7 @@ class PostgresStore:
 
     def holder(self, spider: str) -> tuple[str, float] | None:
         self._workers.reap()
-        return self._database.write(lambda cursor: runs.holder(cursor, spider))
+        return self._database.write(lambda connection: runs.holder(connection, spider))
 
     def is_led(self, run: Run) -> bool:
         self._workers.reap()
@@ -185,22 +187,22 @@ class PostgresStore:
         return self._database.row(sql, (run.number, self._workers.me)) is not None
 
     def prune(self, spider: str, keep: int) -> list[str]:
-        return self._database.write(lambda cursor: runs.prune(cursor, spider, keep))
+        return self._database.write(lambda connection: runs.prune(connection, spider, keep))
 
     # frontier -------------------------------------------------------------------------------------------
     def add(self, run: Run, urls: Sequence[NewUrl]) -> int:
         self._seen.turn_to(run.number)
         queues = self._queues(run, {url.domain for url in urls})
 
-        def work(cursor: Cursor) -> Change:
-            change = Change(cursor, run, self._seen, queues)
+        def work(connection: Connection) -> Change:
+            change = Change(connection, run, self._seen, queues)
             change.load(urls)
             for url in urls:
                 change.meet(url)
             change.insert()
             change.open()
             change.wake()
-            count_run(cursor, change)
+            count_run(connection, change)()
             return change
 
         change = self._workers.write(work)
@@ -212,7 +214,7 @@ class PostgresStore:
         leases: list[Lease] = []
         # Looking is cheap; a transaction is begun only if there is something to win.
         if n > 0 and self._database.row(ownership.READY, (run.number, before, seeker.now, 1)):
-            leases = self._workers.write(lambda cursor: _lease(cursor, seeker, n, before))
+            leases = self._workers.write(lambda connection: _lease(connection, seeker, n, before))
         if len(leases) < n and seeker.now - self._asked_at >= _ASK_AGAIN:
             self._asked_at = seeker.now
             self._ask(seeker, n - len(leases))
@@ -222,7 +224,7 @@ class PostgresStore:
         self._workers.reap()
         seeker = ownership.Seeker(self._workers.me, run.number, self._clock.now())
         queue = self._queues(run, {domain})[domain]
-        return self._workers.write(lambda cursor: ownership.named(cursor, seeker, queue))
+        return self._workers.write(lambda connection: ownership.named(connection, seeker, queue))
 
     def take(self, run: Run, lease: Lease, n: int, held: Sequence[int] = ()) -> list[Entry]:
         place = (run.spider, lease.domain, self._workers.me, lease.epoch, run.number)
@@ -242,12 +244,12 @@ class PostgresStore:
         queues = self._queues(run, needed_domains(visits, run))
         worked = {visit.entry.domain for visit in visits}
 
-        def work(cursor: Cursor) -> tuple[Change, Settlement, dict[str, int]]:
-            ours = self._ours(cursor, domains)
-            change = Change(cursor, run, self._seen, queues)
+        def work(connection: Connection) -> tuple[Change, Settlement, dict[str, int]]:
+            ours = self._ours(connection, domains)
+            change = Change(connection, run, self._seen, queues)
             settlement = Settlement(change, self._seen, self._taken)
             settlement.settle([visit for visit in visits if visit.entry.domain in ours])
-            _write_domains(cursor, run, ours, domains, worked)
+            _write_domains(connection, run, ours, domains, worked)
             change.wake()
             settlement.count()
             return change, settlement, ours
@@ -268,9 +270,9 @@ class PostgresStore:
     def let_stand(self, run: Run) -> int:
         me, after, count = self._workers.me, 0, 0
 
-        def work(cursor: Cursor) -> tuple[int, int]:
-            runs.check_held(cursor, run, me)
-            return kept_records.let_stand(cursor, run, after)
+        def work(connection: Connection) -> tuple[int, int]:
+            runs.check_held(connection, run, me)
+            return kept_records.let_stand(connection, run, after)
 
         while True:
             found, after = self._workers.write(work)
@@ -281,11 +283,11 @@ class PostgresStore:
     def release(self, domains: Sequence[DomainUpdate]) -> None:
         run = self._run
 
-        def work(cursor: Cursor) -> None:
-            ours = self._ours(cursor, domains)
+        def work(connection: Connection) -> None:
+            ours = self._ours(connection, domains)
             if run is not None:
-                _write_domains(cursor, run, ours, domains)
-            ownership.free(cursor, list(ours.values()))
+                _write_domains(connection, run, ours, domains)
+            ownership.free(connection, list(ours.values()))
 
         if domains:
             self._workers.write(work)
@@ -307,7 +309,7 @@ class PostgresStore:
     def keep_robots(self, copy: RobotsCopy) -> None:
         times = (copy.checked_at, copy.until, copy.since)
         values = (copy.origin, copy.body, copy.status, *times, copy.etag, copy.last_modified, copy.via)
-        self._database.write(lambda cursor: cursor.execute(_KEEP_ROBOTS, values))
+        self._database.write(lambda connection: connection.execute(_KEEP_ROBOTS, values))
 
     def domain_stats(self, run: Run) -> dict[str, str]:
         rows = self._database.rows(
@@ -341,12 +343,12 @@ class PostgresStore:
         return dict(rows)
 
     def keep_session(self, spider: str, domain: str, session: str) -> None:
-        def work(cursor: Cursor) -> None:
-            if (held := runs.holder(cursor, spider)) is not None:
+        def work(connection: Connection) -> None:
+            if (held := runs.holder(connection, spider)) is not None:
                 raise StoreBusy(f"{spider} is being run by {held[0]}", "wait for it or stop it")
-            queue = find_queues(cursor, spider, [domain])[domain]
-            cursor.execute("UPDATE queues SET session = %s WHERE id = %s", (session, queue))
-            cursor.execute(_STAND_NO_MORE, (queue,))
+            queue = find_queues(connection, spider, [domain])[domain]
+            connection.execute("UPDATE queues SET session = %s WHERE id = %s", (session, queue))
+            connection.execute(_STAND_NO_MORE, (queue,))
 
         self._database.write(work)
 
@@ -357,24 +359,24 @@ class PostgresStore:
     def keep_note(self, kind: str, name: str, text: str) -> None:
         sql = """INSERT INTO notes VALUES (%s, %s, %s)
             ON CONFLICT (kind, name) DO UPDATE SET text = excluded.text"""
-        self._database.write(lambda cursor: cursor.execute(sql, (kind, name, text)))
+        self._database.write(lambda connection: connection.execute(sql, (kind, name, text)))
 
     def add_note(self, kind: str, name: str, text: str) -> str:
-        def work(cursor: Cursor) -> str:
-            cursor.execute("INSERT INTO notes VALUES (%s, %s, %s) ON CONFLICT DO NOTHING", (kind, name, text))
-            cursor.execute("SELECT text FROM notes WHERE kind = %s AND name = %s", (kind, name))
-            row = cursor.fetchone()
+        def work(connection: Connection) -> str:
+            values = (kind, name, text)
+            connection.execute("INSERT INTO notes VALUES (%s, %s, %s) ON CONFLICT DO NOTHING", values)
+            sql = "SELECT text FROM notes WHERE kind = %s AND name = %s"
+            row = connection.execute(sql, (kind, name)).fetchone()
             return str(row[0]) if row else text
 
         return self._database.write(work)
 
     def drop_note(self, kind: str, name: str) -> bool:
-        def work(cursor: Cursor) -> bool:
-            return (
-                cursor.execute("DELETE FROM notes WHERE kind = %s AND name = %s", (kind, name)).rowcount > 0
-            )
-
-        return self._database.write(work)
+        sql = "DELETE FROM notes WHERE kind = %s AND name = %s RETURNING 1"
+        return (
+            self._database.write(lambda connection: connection.execute(sql, (kind, name)).fetchone())
+            is not None
+        )
 
     def close(self) -> None:
         self._workers.close()
@@ -390,34 +392,34 @@ class PostgresStore:
         """The ids of the run's queues on these domains; made before they are needed, and never unmade."""
         known = self._seen.queues
         if missing := [name for name in domains if (run.spider, name) not in known]:
-            found = self._database.write(lambda cursor: find_queues(cursor, run.spider, missing))
+            found = self._database.write(lambda connection: find_queues(connection, run.spider, missing))
             known.update({(run.spider, name): queue for name, queue in found.items()})
         return {name: known[run.spider, name] for name in domains}
 
     def _ask(self, seeker: ownership.Seeker, n: int) -> None:
-        if asked := self._database.write(lambda cursor: ownership.wanted(cursor, seeker, n)):
-            self._workers.write(lambda cursor: ownership.want(cursor, seeker, asked))
+        if asked := self._database.write(lambda connection: ownership.wanted(connection, seeker, n)):
+            self._workers.write(lambda connection: ownership.want(connection, seeker, asked))
 
-    def _ours(self, cursor: Cursor, updates: Sequence[DomainUpdate]) -> dict[str, int]:
+    def _ours(self, connection: Connection, updates: Sequence[DomainUpdate]) -> dict[str, int]:
         """The fence: the ids of those domains that we own still, in the epoch of their lease; locked."""
         leases = {update.lease.domain: update.lease for update in updates}
         if not leases:
             return {}
-        rows = cursor.execute(_OWNED, (self._workers.me, list(leases))).fetchall()
+        rows = connection.execute(_OWNED, (self._workers.me, list(leases))).fetchall()
         return {name: found for found, name, epoch in rows if epoch == leases[name].epoch}
 
 
-def _lease(cursor: Cursor, seeker: ownership.Seeker, n: int, before: float) -> list[Lease]:
-    room = ownership.room(cursor, seeker)
-    leases = ownership.ready(cursor, seeker, before, n if room is None else min(n, room))
+def _lease(connection: Connection, seeker: ownership.Seeker, n: int, before: float) -> list[Lease]:
+    room = ownership.room(connection, seeker)
+    leases = ownership.ready(connection, seeker, before, n if room is None else min(n, room))
     if room is not None:
         before = min(before, seeker.now - LEFT_TO_OTHERS)
-        leases += ownership.ready(cursor, seeker, before, n - len(leases))
+        leases += ownership.ready(connection, seeker, before, n - len(leases))
     return leases
 
 
 def _write_domains(
-    cursor: Cursor,
+    connection: Connection,
     run: Run,
     ours: Mapping[str, int],
     updates: Sequence[DomainUpdate],
@@ -440,11 +442,11 @@ def _write_domains(
         if update.stats is not None:
             stats[domain] = update.stats
     if rows:
-        cursor.execute(_LEAVE_DOMAIN, columns(rows, 4))
+        connection.execute(_LEAVE_DOMAIN, columns(rows, 4))
     if sessions:
-        cursor.execute(_LEAVE_SESSION, (*columns(list(sessions.items()), 2), run.spider))
+        connection.execute(_LEAVE_SESSION, (*columns(list(sessions.items()), 2), run.spider))
     if stats:
-        cursor.execute(_LEAVE_STATS, (run.number, *columns(list(stats.items()), 2)))
+        connection.execute(_LEAVE_STATS, (run.number, *columns(list(stats.items()), 2)))
 
 
 def _entry(domain: str, row: tuple[Any, ...]) -> Entry:

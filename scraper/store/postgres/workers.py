@@ -17,7 +17,7 @@ from scraper.ops.clock import Clock, boot_id
 from scraper.store import GROUP
 from scraper.store.locks import Locks
 from scraper.store.postgres import ownership
-from scraper.store.postgres.database import Cursor, Database
+from scraper.store.postgres.database import Connection, Database
 
 TTL = 15.0
 """Seconds that a lease lasts, unless the row `lease` of the table meta says otherwise."""
@@ -36,8 +36,8 @@ _OTHERS = f"SELECT id, boot, lock, {_OVER} FROM workers WHERE id IS DISTINCT FRO
 _DEAD = f"""SELECT run FROM workers WHERE id = %(worker)s AND (%(is_gone)s OR {_OVER})
     FOR UPDATE SKIP LOCKED"""
 _JOIN = f"""INSERT INTO workers VALUES (%s, %s, %s, %s, %s, %s, {_SERVER_NOW} + %s, NULL, 0)
-    ON CONFLICT DO NOTHING"""
-_RENEW = f"UPDATE workers SET commits = %s, lease_until = {_SERVER_NOW} + %s WHERE id = %s"
+    ON CONFLICT DO NOTHING RETURNING 1"""
+_RENEW = f"UPDATE workers SET commits = %s, lease_until = {_SERVER_NOW} + %s WHERE id = %s RETURNING 1"
 # A domain is asked of its owner while the run that waits for it still has work there; a group, which has no
 # URLs, only for another run.
 _ASKED = f"""SELECT d.name FROM domains d JOIN workers w ON w.id = d.owner
@@ -72,8 +72,14 @@ class Workers:
         lock = self._hold(worker)
         before = self._clock.now()
         values = (worker, platform.node(), boot_id(), os.getpid(), lock, self._clock.wall(), self._ttl)
+
+        def stands() -> bool:
+            return self._database.row("SELECT 1 FROM workers WHERE id = %s", (worker,)) is not None
+
         try:
-            if not self._database.write(lambda cursor: cursor.execute(_JOIN, values).rowcount):
+            if not self._database.write(
+                lambda connection: connection.execute(_JOIN, values).fetchone(), stands
+            ):
                 raise StoreError(f"there is a worker named {worker} already")
         except BaseException:
             self._locks.drop()
@@ -86,7 +92,7 @@ class Workers:
         """Stay alive, free what the dead held, and tell which of our domains others wait for."""
         now = self._clock.now()
         if self.deadline - now < self._ttl * 0.75 or not self._is_known():
-            self.write(lambda cursor: None)
+            self.write(lambda connection: None)
         self.reap()
         return frozenset(name for (name,) in self._database.rows(_ASKED, (self.me, now)))
 
@@ -96,27 +102,29 @@ class Workers:
             return
         me = self._me
 
-        def go(cursor: Cursor) -> None:
-            cursor.execute("SELECT 1 FROM workers WHERE id = %s FOR UPDATE", (me,))
-            ownership.free(cursor, ownership.owned(cursor, me))
-            cursor.execute("UPDATE runs SET owner = NULL WHERE owner = %s", (me,))
-            cursor.execute("DELETE FROM workers WHERE id = %s", (me,))
+        def go(connection: Connection) -> None:
+            connection.execute("SELECT 1 FROM workers WHERE id = %s FOR UPDATE", (me,))
+            ownership.free(connection, ownership.owned(connection, me))
+            connection.execute("UPDATE runs SET owner = NULL WHERE owner = %s", (me,))
+            connection.execute("DELETE FROM workers WHERE id = %s", (me,))
 
         self._database.write(go)
         self._me, self.deadline = None, -float("inf")
         self._locks.drop()
 
-    def write(self, work: Callable[[Cursor], T]) -> T:
+    def write(self, work: Callable[[Connection], T]) -> T:
         """One transaction of this worker. It renews the lease; LeaseLost if we were taken for dead.
 
         It holds the row of the worker, so that nobody frees its domains in the middle of it.
         """
         me, number, before = self.me, self._commits + 1, self._clock.now()
 
-        def guarded(cursor: Cursor) -> T:
-            if not cursor.execute(_RENEW, (number, self._ttl, me)).rowcount:
+        def guarded(connection: Connection) -> T:
+            renewed = connection.execute(_RENEW, (number, self._ttl, me))
+            result = work(connection)
+            if renewed.fetchone() is None:
                 raise LeaseLost(f"worker {me} was taken for dead by another", "run the same command again")
-            return work(cursor)
+            return result
 
         def stands() -> bool:
             row = self._database.row("SELECT commits FROM workers WHERE id = %s", (me,))
@@ -141,19 +149,19 @@ class Workers:
         """Let go of the lock without a word, as a crash would."""
         self._locks.drop(keep_file=True)
 
-    def _bury(self, cursor: Cursor, *, worker: str, lock: str, is_gone: bool) -> None:
+    def _bury(self, connection: Connection, *, worker: str, lock: str, is_gone: bool) -> None:
         values = self._mapped(worker=worker, is_gone=is_gone)
         # Whoever is in the middle of a transaction is passed over, and looked at again later.
-        row = cursor.execute(_DEAD, values).fetchone()
+        row = connection.execute(_DEAD, values).fetchone()
         if row is None:
             return
-        held = ownership.owned(cursor, worker)
+        held = ownership.owned(connection, worker)
         for url in self._parsing(worker, lock):
-            cursor.execute(_DIED_WITH, (url, row[0]))
-        cursor.execute("UPDATE domains SET crashes = crashes + 1 WHERE id = ANY(%s)", (held,))
-        ownership.free(cursor, held)
-        cursor.execute("UPDATE runs SET owner = NULL WHERE owner = %s", (worker,))
-        cursor.execute("DELETE FROM workers WHERE id = %s", (worker,))
+            connection.execute(_DIED_WITH, (url, row[0]))
+        connection.execute("UPDATE domains SET crashes = crashes + 1 WHERE id = ANY(%s)", (held,))
+        ownership.free(connection, held)
+        connection.execute("UPDATE runs SET owner = NULL WHERE owner = %s", (worker,))
+        connection.execute("DELETE FROM workers WHERE id = %s", (worker,))
 
     def _mapped(self, **values: Any) -> dict[str, Any]:
         return {"ttl": self._ttl, "grace": self._ttl * _GRACE, **values}
