@@ -5,7 +5,7 @@ written in groups. The order of its locks is the same in all transactions (domai
 URLs, each sorted), so that sites which link to each other cannot make two of them wait for each other.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Sequence, Set
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -23,6 +23,8 @@ _REMEMBERED = 200_000
 
 Key = tuple[int, bytes]
 """Queue and fingerprint."""
+Rows = Iterable[tuple[Any, ...]]
+"""The answer to a statement; it is waited for when it is read."""
 
 _QUEUES = """SELECT d.name, q.id FROM domains d JOIN queues q ON q.domain = d.id
     WHERE q.spider = %s AND d.name = ANY(%s)"""
@@ -100,9 +102,9 @@ _REQUESTS = "SELECT id, request FROM urls WHERE id = ANY(%s)"
 class Change:
     """One transaction's changes to the URLs of a run.
 
-    First `load`, then `meet` and `meet_again`, then `insert`, `open` and `wake`.
+    First `ask` and `load`, then `meet` and `meet_again`, then `insert`, `open` and `wake`.
 
-    Numbers are drawn when everything is decided: `tick` gives the place of one, `number` turns it into one.
+    `tick` gives the place of a number, `number` turns it into one: only after `insert`, which may draw more.
     """
 
     def __init__(self, connection: Connection, run: Run, seen: Seen, queues: dict[str, int]) -> None:
@@ -113,6 +115,8 @@ class Change:
         self._spider, self._seen, self._queues = run.spider, seen, queues
         self._ticks = 0
         self._numbers: list[int] = []
+        self._finding: Rows = ()
+        self._drawing: Rows = ()
         self._found: dict[Key, tuple[int, int, int]] = {}
         self._by_id: dict[int, Key] = {}
         self._known: set[int] = set()
@@ -131,13 +135,19 @@ class Change:
         """The number of a place; only after `insert`."""
         return self._numbers[place]
 
-    def load(self, urls: Iterable[NewUrl], ids: Iterable[int] = (), always: Iterable[NewUrl] = ()) -> None:
-        """Read what `meet` and `meet_again` need. `always`: also what was seen before (for hops)."""
+    def ask(self, urls: Iterable[NewUrl], always: Iterable[NewUrl] = (), more: int = 0) -> None:
+        """Ask for what `meet` needs, and for numbers: as many as that and `more` may take. `load` reads it.
+
+        `always`: also what was seen before (for hops).
+        """
         seen = self._seen.urls
         keys = {key for url in urls if (key := self.key(url)) not in seen} | {self.key(url) for url in always}
-        if keys:
-            rows = self.connection.execute(_FIND, columns(sorted(keys), 2)).fetchall()
-            self._found = {(queue, fp): (found, run, state) for queue, fp, found, run, state in rows}
+        self._finding = self.connection.execute(_FIND, columns(sorted(keys), 2)) if keys else ()
+        self._drawing = self._draw(len(keys) + more)
+
+    def load(self, ids: Iterable[int] = ()) -> None:
+        """Read what was asked for; `ids`: what `meet_again` needs."""
+        self._found = {(queue, fp): (found, run, state) for queue, fp, found, run, state in self._finding}
         if old := [found for found in ids if found not in self._seen.ids]:
             again = self.connection.execute(_FIND_BY_ID, (old, self.run)).fetchall()
             self._by_id = {found: (queue, fp) for found, queue, fp, _ in again}
@@ -193,11 +203,17 @@ class Change:
 
     def insert(self, own: Sequence[int] = ()) -> None:
         """Write the new URLs, and lock the known ones that change: those to be opened, and the rows `own`."""
-        self._draw()
+        self._numbers = [number for (number,) in self._drawing]
+        if len(self._numbers) < self._ticks:
+            self._numbers += [number for (number,) in self._draw(self._ticks - len(self._numbers))]
         if queues := sorted({queue for queue, _ in self._met}):
             self.connection.execute(_LOCK_QUEUES, (queues,))
-        self._insert()
-        self._lock([*own, *self._opens, *self._again])
+        rows = self._new_rows()
+        inserted = self.connection.execute(_INSERT, columns(rows, 10)) if rows else ()
+        ids = [*own, *self._opens, *self._again]
+        locked = self.connection.execute(_LOCK_URLS, (ids,)) if ids else ()
+        self._note_inserted(rows, {found for (found,) in inserted})
+        self._note_locked(locked)
 
     def open(self) -> None:
         """Make known URLs pending; after whatever else was to be written of them."""
@@ -231,30 +247,28 @@ class Change:
         self._met.add(key)
         self.new += 1
 
-    def _draw(self) -> None:
-        if self._ticks:
-            sql = "SELECT nextval('tick') FROM generate_series(1, %s)"
-            self._numbers = [one for (one,) in self.connection.execute(sql, (self._ticks,))]
+    def _draw(self, n: int) -> Rows:
+        return (
+            self.connection.execute("SELECT nextval('tick') FROM generate_series(1, %s)", (n,)) if n else ()
+        )
 
-    def _insert(self) -> None:
+    def _new_rows(self) -> list[tuple[Any, ...]]:
         rows = []
         for key, (place, url) in sorted(self._inserts.items()):
             self._ids[key] = number = self._numbers[place]
             rows.append((number, *key, *_values(url), self.run, number))
-        if not rows:
-            return
-        made = {found for (found,) in self.connection.execute(_INSERT, columns(rows, 10))}
+        return rows
+
+    def _note_inserted(self, rows: Sequence[tuple[Any, ...]], made: Set[int]) -> None:
         if others := [row[1:3] for row in rows if row[0] not in made]:
             for queue, fp, found, _, _ in self.connection.execute(_FIND, columns(others, 2)):
                 # Another worker was first.
                 self._ids[queue, fp] = found
                 self.new, self.filtered = self.new - 1, self.filtered + 1
 
-    def _lock(self, ids: Sequence[int]) -> None:
-        """Lock the rows that are written, and leave to others what they have opened meanwhile."""
-        if not ids:
-            return
-        for found, run, state in self.connection.execute(_LOCK_URLS, (list(ids),)).fetchall():
+    def _note_locked(self, locked: Rows) -> None:
+        """Leave to others what they have opened before we locked it."""
+        for found, run, state in locked:
             was_redirected = state == REDIRECTED or found in self.redirected
             if run == self.run and found in self._opens and not was_redirected:
                 del self._opens[found]

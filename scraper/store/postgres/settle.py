@@ -1,7 +1,7 @@
 """What one settlement writes: visits, versions of pages, records, refusals and the URLs' own rows."""
 
 import json
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Container, Iterator, Mapping, Sequence
 from dataclasses import replace
 from hashlib import blake2b
 from itertools import islice
@@ -33,6 +33,7 @@ from scraper.store.postgres.frontier import (
     REDIRECTED,
     Change,
     Key,
+    Rows,
     Seen,
 )
 
@@ -97,19 +98,40 @@ class Settlement:
         self._visits: list[tuple[int, int | None, bool, bool]] = []
         self._records: list[tuple[int, Collection[RecordLine]]] = []
         self._pages: list[tuple[Visit, Fetched, int, list[Key]]] = []
+        self._visited: dict[int, Visit] = {}
+        self._own: Rows = ()
+        self._linked: Rows = ()
+        self._stood: Rows = ()
         self._old: dict[int, tuple[int, list[int]]] = {}
         self._standing: dict[int, int | None] = {}
         self._versions: dict[int, int] = {}
         self._digests: dict[bytes, Refusal] = {}
 
-    def settle(self, visits: Sequence[Visit]) -> None:
-        """Settle those visits whose URLs are still as they were when they were taken.
+    def ask(self, visits: Sequence[Visit]) -> None:
+        """Ask for what stood before, and for what the visits lead to; `settle` reads it."""
+        execute, run = self._connection.execute, self._change.run
+        self._visited = {visit.entry.id: visit for visit in visits}
+        last = self._visited.values()
+        if ids := list(self._visited):
+            self._own = execute(_OWN, (ids,))
+        if with_old := [visit.entry.id for visit in last if isinstance(visit.outcome, Unchanged | Denied)]:
+            self._linked = execute(_LINKS, (with_old,))
+        if unread := [visit.entry.id for visit in last if isinstance(visit.outcome, Failed | Denied)]:
+            self._stood = execute(_STANDING, (unread, run))
+        links = [link for visit in last for link in _links(visit)]
+        hops = [visit.outcome.to for visit in last if isinstance(visit.outcome, Redirected)]
+        self._change.ask(links, hops, len(ids))
+
+    def settle(self, domains: Container[str]) -> None:
+        """Settle those visits of some domains whose URLs are still as they were when they were taken.
 
         Own rows count before the links, so that a link to a page of the same settlement meets that page as
         this settlement leaves it; the links are written first, in the order that excludes deadlocks.
         """
-        current = self._in_hand(visits)
-        self._read(current)
+        current = self._in_hand(domains)
+        self._old = {url: (version, links) for url, version, links in self._linked}
+        self._standing = dict(self._stood)
+        self._change.load([found for visit in current if _keeps(visit) for found in self._links_of(visit)])
         for visit in current:
             self._end(visit)
         for visit in current:
@@ -132,32 +154,18 @@ class Settlement:
             self._connection.execute(_VISITS, (change.run, *columns(rows, 3)))
         check()
 
-    def _in_hand(self, visits: Sequence[Visit]) -> list[Visit]:
-        """Those visits whose URLs are where they were when they were taken."""
-        last = {visit.entry.id: visit for visit in visits}
-        if not last:
-            return []
-        pending = {
-            found
-            for found, *row in self._connection.execute(_OWN, (list(last),))
-            if row == [self._taken.get(last[found].entry.domain, {}).get(found), PENDING, self._change.run]
-        }
-        return [visit for found, visit in last.items() if found in pending]
-
-    def _read(self, current: Sequence[Visit]) -> None:
-        """Read what stood before, and what the links lead to."""
-        change = self._change
-        with_old = [visit.entry.id for visit in current if isinstance(visit.outcome, Unchanged | Denied)]
-        if with_old:
-            rows = self._connection.execute(_LINKS, (with_old,)).fetchall()
-            self._old = {url: (version, links) for url, version, links in rows}
-        unread = [visit.entry.id for visit in current if isinstance(visit.outcome, Failed | Denied)]
-        if unread:
-            self._standing = dict(self._connection.execute(_STANDING, (unread, change.run)).fetchall())
-        links = [link for visit in current for link in _links(visit)]
-        hops = [visit.outcome.to for visit in current if isinstance(visit.outcome, Redirected)]
-        old = [found for visit in current if _keeps(visit) for found in self._links_of(visit)]
-        change.load(links, old, hops)
+    def _in_hand(self, domains: Container[str]) -> list[Visit]:
+        """Those visits of some domains whose URLs are where they were when they were taken."""
+        pending = set()
+        for found, *row in self._own:
+            domain = self._visited[found].entry.domain
+            if domain in domains and row == [
+                self._taken.get(domain, {}).get(found),
+                PENDING,
+                self._change.run,
+            ]:
+                pending.add(found)
+        return [visit for found, visit in self._visited.items() if found in pending]
 
     def _end(self, visit: Visit) -> None:
         """Note what becomes of the URL's own row."""

@@ -24,7 +24,7 @@ from scraper.store import Cursor as Place
 from scraper.store.locks import Locks
 from scraper.store.postgres import kept_records, ownership, reading, runs
 from scraper.store.postgres.database import Connection, Database, columns
-from scraper.store.postgres.frontier import Change, Seen, find_queues
+from scraper.store.postgres.frontier import Change, Rows, Seen, find_queues
 from scraper.store.postgres.reopen import reopen
 from scraper.store.postgres.settle import Settlement, count_run, needed_domains
 from scraper.store.postgres.workers import Workers
@@ -196,7 +196,8 @@ class PostgresStore:
 
         def work(connection: Connection) -> Change:
             change = Change(connection, run, self._seen, queues)
-            change.load(urls)
+            change.ask(urls)
+            change.load()
             for url in urls:
                 change.meet(url)
             change.insert()
@@ -245,10 +246,12 @@ class PostgresStore:
         worked = {visit.entry.domain for visit in visits}
 
         def work(connection: Connection) -> tuple[Change, Settlement, dict[str, int]]:
-            ours = self._ours(connection, domains)
+            owned = self._owned(connection, domains)
             change = Change(connection, run, self._seen, queues)
             settlement = Settlement(change, self._seen, self._taken)
-            settlement.settle([visit for visit in visits if visit.entry.domain in ours])
+            settlement.ask(visits)
+            ours = _ours(owned, domains)
+            settlement.settle(ours)
             _write_domains(connection, run, ours, domains, worked)
             change.wake()
             settlement.count()
@@ -284,7 +287,7 @@ class PostgresStore:
         run = self._run
 
         def work(connection: Connection) -> None:
-            ours = self._ours(connection, domains)
+            ours = _ours(self._owned(connection, domains), domains)
             if run is not None:
                 _write_domains(connection, run, ours, domains)
             ownership.free(connection, list(ours.values()))
@@ -400,13 +403,16 @@ class PostgresStore:
         if asked := self._database.write(lambda connection: ownership.wanted(connection, seeker, n)):
             self._workers.write(lambda connection: ownership.want(connection, seeker, asked))
 
-    def _ours(self, connection: Connection, updates: Sequence[DomainUpdate]) -> dict[str, int]:
-        """The fence: the ids of those domains that we own still, in the epoch of their lease; locked."""
-        leases = {update.lease.domain: update.lease for update in updates}
-        if not leases:
-            return {}
-        rows = connection.execute(_OWNED, (self._workers.me, list(leases))).fetchall()
-        return {name: found for found, name, epoch in rows if epoch == leases[name].epoch}
+    def _owned(self, connection: Connection, updates: Sequence[DomainUpdate]) -> Rows:
+        """Lock those domains that are ours."""
+        names = [update.lease.domain for update in updates]
+        return connection.execute(_OWNED, (self._workers.me, names)) if names else ()
+
+
+def _ours(owned: Rows, updates: Sequence[DomainUpdate]) -> dict[str, int]:
+    """The fence: the ids of those domains that we own still, in the epoch of their lease."""
+    leases = {update.lease.domain: update.lease for update in updates}
+    return {name: found for found, name, epoch in owned if epoch == leases[name].epoch}
 
 
 def _lease(connection: Connection, seeker: ownership.Seeker, n: int, before: float) -> list[Lease]:
