@@ -144,4 +144,4 @@ def refusal(host: str, address: str) -> str:
     """Why a host is not connected to, and what would allow it."""
     at = f"{address} is" if host == address else f"{host} is {address},"
     kind = kind_of(address)
-    return f'{at} a {kind} address: no site may send us there (if you mean it: setting reach = ["{address}"])'
+    return f'{at} a {kind} address, which is asked only where a setting names it: reach = ["{address}"]'

@@ -28,7 +28,7 @@ from scraper.service.problems import Problem
 from scraper.service.records import changes_part, last_published
 from scraper.service.runs import facts
 from scraper.service.view import Views, Wanted
-from scraper.store import Run
+from scraper.store import Run, Store
 
 ROWS = 100
 MOST_COLUMNS = 30
@@ -122,9 +122,10 @@ class Pages:
         domains = await self._api.reader.call(audit, run)
         has_report = (RunFiles(self._api.project.data, run.spider, run.id).folder / "report.html").is_file()
         is_live = told["verdict"] == "running"
+        before = await self._api.reader.call(_records_before, run) if is_live else None
         return self._page(
             "run.html", call, run=told, progress=printable_value(progress), domains=domains,
-            is_live=is_live, has_report=has_report, title=f"{run.spider} {run.id}",
+            is_live=is_live, before=before, has_report=has_report, title=f"{run.spider} {run.id}",
         )  # fmt: skip
 
     async def show_records(self, call: Call) -> Response:
@@ -251,6 +252,12 @@ class Pages:
             )
             for method, path, scope, handle, params in rows
         ]  # fmt: skip
+
+
+def _records_before(store: Store, run: Run) -> int | None:
+    """The records of the last run that was accepted: pages that stay as they were keep theirs."""
+    lately = store.runs(run.spider, RUNS)
+    return next((one.summary.get("records") for one in lately if one.is_accepted and one.id != run.id), None)
 
 
 def sparkline(values: Sequence[int], width: int = 120, height: int = 28) -> str:

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 import pytest
 
 from tests.project import ROOT, Project
+from tests.service.serving import serving
 from tests.site import Arrival, Reply, Site, page
 
 pytestmark = pytest.mark.debian
@@ -83,6 +84,22 @@ def wait_for(is_there: Callable[[], bool], seconds: float) -> bool:
             return True
         time.sleep(0.25)
     return False
+
+
+def test_the_dashboard_tells_when_the_real_crontab_starts_a_spider_next(
+    project: Project, crontab: Callable[[], str]
+) -> None:
+    project.spider("shop", SHOP.format(url="https://example.org/"))
+    project.spider("other", SHOP.format(url="https://example.org/"))
+    assert project.run("cron", "shop", "23 4 * * *", "--install").code == 0
+    assert "cron shop" in crontab() or "run shop" in crontab()
+    with serving(project) as served:
+        assert served.get("/").text.count(", 04:23") == 1
+        assert ", 04:23" in served.get("/ui/spiders/shop").text
+        assert ", 04:23" not in served.get("/ui/spiders/other").text
+    assert project.run("cron", "shop", "--remove").code == 0
+    with serving(project) as served:
+        assert ", 04:23" not in served.get("/").text
 
 
 def test_cron_runs_the_line_twice_and_the_second_run_asks_for_changes_only(
