@@ -21,6 +21,7 @@ from scraper.runs.files import RunFiles
 from scraper.service import records as records_of
 from scraper.service.events import Events, progress_of
 from scraper.service.operations import Call, Operation, Param, json_response
+from scraper.service.problems import MEDIA_TYPE as PROBLEM
 from scraper.service.problems import Problem
 from scraper.service.project import Project
 from scraper.service.reading import Reader
@@ -45,6 +46,29 @@ _PAGE = (
     Param("limit", _LIMIT, "how many at most"),
 )
 _ALL = tuple(FORMATS.values())
+Answers = Mapping[int, tuple[tuple[str, ...], str]]
+_OK = {200: ((JSON,), "As asked for.")}
+_PARTS = {200: (_ALL, "As asked for."), 304: ((), "As you have it."), 406: ((), "In no such format.")}
+_BEGUN = {
+    201: ((JSON,), "The run has begun."),
+    200: ((JSON,), "It was begun with this key before."),
+    409: ((PROBLEM,), "The spider is running; `holder` names who runs it."),
+}
+_CONFLICT = {409: ((PROBLEM,), "Not now: the state of the run.")}
+_STREAM = {200: (("text/event-stream",), "Events: progress, log, end.")}
+_TEXT = {"type": "string", "minLength": 1, "maxLength": 2000}
+_URL = Param("url", _TEXT, "an absolute URL", is_required=True)
+_SPIDER = Param("spider", NAME, "of this spider alone")
+_LISTED = Param("limit", {"type": "integer", "minimum": 1, "maximum": 500}, "how many at most", 50)
+_KEY = Param(
+    "Idempotency-Key",
+    {"type": "string", "maxLength": 200},
+    "any text; twice the same is one run",
+    is_header=True,
+)
+_LAST_EVENT = Param(
+    "Last-Event-ID", {"type": "string", "maxLength": 40}, "go on behind this event", is_header=True
+)
 # What of a summary a list of runs has; the rest is told by the run itself.
 _IN_LISTS = (
     *("run_id", "spider", "state", "verdict", "is_accepted", "started_at", "ended_at", "seconds", "reasons"),
@@ -196,45 +220,22 @@ class Api:
 
     def operations(self) -> list[Operation]:
         """All that can be asked of runs and records."""
-        json_200 = {200: ((JSON,), "As asked for.")}
-        parts = {200: (_ALL, "As asked for."), 304: ((), "As you have it."), 406: ((), "In no such format.")}
-        spider = Param("spider", NAME, "of this spider alone")
-        listed = Param("limit", {"type": "integer", "minimum": 1, "maximum": 500}, "how many at most", 50)
-        key = Param(
-            "Idempotency-Key", {"type": "string", "maxLength": 200}, "any text; twice the same is one run",
-            is_header=True,
-        )  # fmt: skip
-        last = Param(
-            "Last-Event-ID", {"type": "string", "maxLength": 40}, "go on behind this event", is_header=True
-        )
-        url = Param(
-            "url", {"type": "string", "maxLength": 2000, "minLength": 1}, "an absolute URL", is_required=True
-        )
-        begun = {
-            201: ((JSON,), "The run has begun."),
-            200: ((JSON,), "It was begun with this key before."),
-            409: (("application/problem+json",), "The spider is running; `holder` names who runs it."),
-        }
-        conflict = {409: (("application/problem+json",), "Not now: the state of the run.")}
-        streams = {200: (("text/event-stream",), "Events: progress, log, end.")}
-        report = {200: (("text/html",), "The report.")}
-        asked_metrics = {200: (("text/plain",), "Metrics.")}
         run = "/runs/{run}"
-        rows: list[tuple[str, str, str, Any, Mapping[int, Any], tuple[Param, ...]]] = [
-            ("GET", "/spiders", "read", self.list_spiders, json_200, ()),
-            ("GET", "/runs", "read", self.list_runs, json_200, (spider, listed)),
-            ("POST", "/runs", "run", self.start_run, begun, (key,)),
-            ("GET", run, "read", self.show_run, json_200 | {304: ((), "As you have it.")}, ()),
-            ("DELETE", run, "run", self.stop_run, {202: ((JSON,), "It saves its state.")} | conflict, ()),
-            ("GET", f"{run}/events", "read", self.stream_events, streams, (last,)),
-            ("GET", f"{run}/records", "read", self.list_records, parts, _PAGE),
-            ("GET", f"{run}/changes", "read", self.list_changes, parts, _PAGE),
-            ("GET", f"{run}/report", "read", self.show_report, report, ()),
-            ("GET", f"{run}/audit", "read", self.show_audit, json_200, ()),
-            ("POST", f"{run}/accept", "run", self.accept_run, json_200 | conflict, ()),
-            ("GET", "/explain", "read", self.explain_url, json_200, (url, spider)),
-            ("GET", "/healthz", "", self.check_health, json_200, ()),
-            ("GET", "/metrics", "read", self.show_metrics, asked_metrics, ()),
+        rows: list[tuple[str, str, str, Any, Answers, tuple[Param, ...]]] = [
+            ("GET", "/spiders", "read", self.list_spiders, _OK, ()),
+            ("GET", "/runs", "read", self.list_runs, _OK, (_SPIDER, _LISTED)),
+            ("POST", "/runs", "run", self.start_run, _BEGUN, (_KEY,)),
+            ("GET", run, "read", self.show_run, _OK | {304: ((), "As you have it.")}, ()),
+            ("DELETE", run, "run", self.stop_run, {202: ((JSON,), "It saves its state.")} | _CONFLICT, ()),
+            ("GET", f"{run}/events", "read", self.stream_events, _STREAM, (_LAST_EVENT,)),
+            ("GET", f"{run}/records", "read", self.list_records, _PARTS, _PAGE),
+            ("GET", f"{run}/changes", "read", self.list_changes, _PARTS, _PAGE),
+            ("GET", f"{run}/report", "read", self.show_report, {200: (("text/html",), "The report.")}, ()),
+            ("GET", f"{run}/audit", "read", self.show_audit, _OK, ()),
+            ("POST", f"{run}/accept", "run", self.accept_run, _OK | _CONFLICT, ()),
+            ("GET", "/explain", "read", self.explain_url, _OK, (_URL, _SPIDER)),
+            ("GET", "/healthz", "", self.check_health, _OK, ()),
+            ("GET", "/metrics", "read", self.show_metrics, {200: (("text/plain",), "Metrics.")}, ()),
         ]
         return [
             Operation(
@@ -245,7 +246,7 @@ class Api:
                 handle,
                 answers,
                 params,
-                body=BODY if path == "/runs" and method == "POST" else None,
+                body=BODY if (method, path) == ("POST", "/runs") else None,
                 is_effective=method != "GET",
                 path_params=_NAMED,
             )
