@@ -103,7 +103,9 @@ class Api:
         """Begin a run as a process of its own."""
         order = order_of(call.body)
         wall = SystemClock(0.0).wall()
-        run_id, is_new = await self.runs.start(order, call.query["Idempotency-Key"] or "", wall)
+        # Two callers may have chosen the same.
+        key = call.query["Idempotency-Key"] and f"{call.caller.name} {call.query['Idempotency-Key']}"
+        run_id, is_new = await self.runs.start(order, key or "", wall)
         body = {"run_id": run_id, "spider": order.spider, "is_new": is_new}
         return json_response(body, 201 if is_new else 200, {"Location": f"/runs/{run_id}"})
 

@@ -93,8 +93,9 @@ def last_published(store: Store, spider: str) -> str:
 def _file_part(file: Path, start: int, limit: int) -> Part:
     try:
         with file.open("rb") as opened:
-            opened.seek(max(0, start - 1))
-            if start and opened.read(1) != b"\n":
+            is_inside = start <= os.fstat(opened.fileno()).st_size
+            opened.seek(max(0, start - 1) if is_inside else 0)
+            if not is_inside or (start and opened.read(1) != b"\n"):
                 raise Problem(400, "this cursor is of other changes", "begin again without one")
             lines = [line.decode("utf-8", "replace").rstrip("\n") for line in islice(opened, limit)]
             return Part(lines, str(opened.tell()) if opened.peek(1) else "")

@@ -7,6 +7,7 @@ import asyncio
 import json
 import os
 import re
+import secrets
 import signal
 import subprocess
 import threading
@@ -47,9 +48,9 @@ BODY: Mapping[str, Any] = {
             "additionalProperties": {"type": "string", "maxLength": 4000, "pattern": "^[ -~]*$"},
             "description": "Values for the spider's self.params.",
         },
-        "max_pages": {"type": "integer", "minimum": 1, "maximum": 1_000_000_000},
+        "max_pages": {"type": ["integer", "null"], "minimum": 1, "maximum": 1_000_000_000},
         "max_time": {
-            "type": "string",
+            "type": ["string", "null"],
             "pattern": r"^[0-9]{1,6}(s|m|h|d)$",
             "description": "A time such as 50m.",
         },
@@ -158,23 +159,24 @@ class Runs:
         if not key:
             return await self._begin(order), True
         name = blake2b(key.encode("utf-8", "replace"), digest_size=16).hexdigest()
-        mine = json.dumps({"order": _digest(order, key), "at": now, "run": ""})
-        known = json.loads(await self._reader.call(_claimed, name, mine, now))
-        if known["order"] != _digest(order, key):
+        claim = {"order": _digest(order, key), "at": now, "by": secrets.token_hex(8), "run": ""}
+        known = json.loads(await self._reader.call(_claimed, name, claim))
+        if known["order"] != claim["order"]:
             raise Problem(409, "this Idempotency-Key belongs to another request", "take a new one for each")
         if known["run"]:
             return known["run"], False
-        if known["at"] != now:
+        if known.get("by") != claim["by"]:
             raise Problem(409, "the first request with this key is still under way", "ask again in a moment")
+        # Claimed before by a service that was killed meanwhile: what it began is the run of this key.
+        run_id = await self._reader.call(_begun_since, order.spider, known["at"])
+        is_new = not run_id
         try:
-            run_id = await self._begin(order)
+            run_id = run_id or await self._begin(order)
         except BaseException:
             await self._reader.call(_dropped, name)
             raise
-        await self._reader.call(
-            _kept, name, json.dumps({"order": _digest(order, key), "at": now, "run": run_id})
-        )
-        return run_id, True
+        await self._reader.call(_kept, name, json.dumps(known | {"run": run_id}))
+        return run_id, is_new
 
     async def _begin(self, order: Order) -> str:
         if (held := await self._reader.call(holder_of, order.spider)) is not None:
@@ -311,11 +313,25 @@ def _digest(order: Order, key: str) -> str:
     return blake2b(text.encode(), digest_size=16, key=key.encode("utf-8", "replace")[:64]).hexdigest()
 
 
-def _claimed(store: Store, name: str, mine: str, now: float) -> str:
+def _claimed(store: Store, name: str, claim: Mapping[str, Any]) -> str:
+    """Who has claimed a key first, as JSON; a claim that has come to nothing in time passes to us."""
+    now = claim["at"]
     for other, text in store.notes(KIND).items():
-        if json.loads(text)["at"] < now - KEPT:
+        if not -KEPT < now - json.loads(text)["at"] < KEPT:
             store.drop_note(KIND, other)
-    return store.add_note(KIND, name, mine)
+    known = store.add_note(KIND, name, json.dumps(claim))
+    before = json.loads(known)
+    if before["run"] or before["order"] != claim["order"] or abs(now - before["at"]) < 2 * BEGIN:
+        return known
+    mine = json.dumps(before | {"by": claim["by"]})
+    store.keep_note(KIND, name, mine)
+    return mine
+
+
+def _begun_since(store: Store, spider: str, at: float) -> str:
+    """The run of a spider that began soon after a moment; empty where none did."""
+    lately = (run for run in store.runs(spider, 20) if 0 <= run.started_at - at < BEGIN)
+    return next((run.id for run in lately), "")
 
 
 def _kept(store: Store, name: str, text: str) -> None:

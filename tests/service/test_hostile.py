@@ -24,6 +24,8 @@ def site() -> Iterator[Site]:
 def served(tmp_path_factory: pytest.TempPathFactory, site: Site) -> Iterator[Served]:
     project = new_project(tmp_path_factory.mktemp("hostile"))
     project.spider("shop", SLOW.format(name="Shop", url=site.url("/"), delay=1))
+    project.spider("ended", SLOW.format(name="Ended", url=site.url("/x"), delay=0))
+    assert project.run("run", "ended", "--quiet").code == 0
     with serving(project) as found:
         yield found
         assert found.get("/healthz").status_code == 200
@@ -80,6 +82,8 @@ def test_a_body_that_is_no_json_is_told_so(served: Served, body: bytes) -> None:
         "/runs/shop/records?format=xml",
         "/runs/shop/changes?cursor=%D9%A3",
         "/runs/shop/changes?cursor=7",
+        "/runs/ended/changes?cursor=7",
+        "/runs/ended/changes?cursor=997187461256149",
         "/runs/%00/records",
         "/runs/" + "x" * 3000,
         "/explain",

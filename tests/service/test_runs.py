@@ -8,7 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from scraper.service.runs import _claimed
+from scraper.store.memory import MemoryStore
 from scraper.store.sqlite import SqliteStore
+from scraper.testing import FakeClock
 from tests.project import Project, read_jsonl
 from tests.service.serving import SLOW, Served, new_project, serving
 from tests.site import Reply, Site, page
@@ -108,6 +111,20 @@ def test_one_key_begins_one_run_and_another_order_with_it_is_refused(served: Ser
     other = served.post("/runs", {"spider": "shop", "max_pages": 1}, headers=key)
     assert (other.status_code, "another request" in other.json()["detail"]) == (409, True)
     events_of(served, first.json()["run_id"])
+
+
+def test_a_key_whose_service_was_killed_before_its_run_began_passes_to_who_asks_again() -> None:
+    store = MemoryStore(FakeClock())
+    first = {"order": "o", "at": 1000.0, "by": "first", "run": ""}
+    for at, by, has_it in (
+        (1000.0, "first", "first"),
+        (1030.0, "second", "first"),
+        (1061.0, "third", "third"),
+    ):
+        claim = first | {"at": at, "by": by}
+        assert json.loads(_claimed(store, "key", claim))["by"] == has_it
+    other = json.loads(_claimed(store, "key", first | {"order": "p", "at": 1200.0}))
+    assert other["order"] == "o", "another order does not get it"
 
 
 def test_a_second_run_of_a_spider_is_told_who_runs_it_and_the_first_is_stopped(served: Served) -> None:
