@@ -163,6 +163,15 @@ def _open(host: str, port: int, head: bytes) -> tuple[socket.socket, bytes]:
 def test_the_document_and_the_routes_agree(served: Served) -> None:
     schemathesis = pytest.importorskip("schemathesis", reason="needs schemathesis: pip install schemathesis")
     document = served.get("/openapi.json").json()
+    parameters = [
+        one
+        for operations in document["paths"].values()
+        for operation in operations.values()
+        for one in operation["parameters"]
+    ]
+    for one in parameters:
+        if one["name"] == "run":
+            one["schema"] = {"enum": ["ended"]}  # of names by chance there is none
     schema = schemathesis.openapi.from_dict(document)
     for operation in schema.get_all_operations():
         _check(operation.ok(), served)

@@ -116,11 +116,8 @@ def test_one_key_begins_one_run_and_another_order_with_it_is_refused(served: Ser
 def test_a_key_whose_service_was_killed_before_its_run_began_passes_to_who_asks_again() -> None:
     store = MemoryStore(FakeClock())
     first = {"order": "o", "at": 1000.0, "by": "first", "run": ""}
-    for at, by, has_it in (
-        (1000.0, "first", "first"),
-        (1030.0, "second", "first"),
-        (1061.0, "third", "third"),
-    ):
+    asked = ((1000.0, "first", "first"), (1030.0, "second", "first"), (1061.0, "third", "third"))
+    for at, by, has_it in asked:
         claim = first | {"at": at, "by": by}
         assert json.loads(_claimed(store, "key", claim))["by"] == has_it
     other = json.loads(_claimed(store, "key", first | {"order": "p", "at": 1200.0}))
