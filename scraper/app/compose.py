@@ -13,13 +13,14 @@ from dataclasses import replace
 from scraper import settings as settings_of
 from scraper.app.archived.archive_home import archive_home_of
 from scraper.app.options import Prepared, account_of, inputs_of, may_render
+from scraper.app.rendered_shapes import ShapeNotes
 from scraper.app.session_opener import check_proxies, reach_of, robots_via, session_opener, threads_of
 from scraper.browser.tasks import Renderer
 from scraper.engine.downloader import ThreadedDownloader
 from scraper.engine.engine import Engine
 from scraper.engine.fetcher import Fetcher, FetchOptions
 from scraper.engine.plan import Plan
-from scraper.engine.rendering import RenderOptions
+from scraper.engine.rendering import AUTO, RenderOptions
 from scraper.engine.robots_cache import RobotsCache
 from scraper.http.adapter import budget, most_sockets
 from scraper.http.saved_files import SavedFiles
@@ -64,6 +65,7 @@ def compose(
         prepared.redaction,
         files,
         rendering_of(prepared, rules),
+        ShapeNotes(store, found.spider) if settings.render == AUTO else None,
     )
     return Engine(
         store,

@@ -11,7 +11,7 @@ from dataclasses import replace
 
 from scraper.browser.tasks import Renderer
 from scraper.engine.archiving import to_archive
-from scraper.engine.auto_rendering import AutoRendering
+from scraper.engine.auto_rendering import LIKE_OTHERS, AutoRendering, ShapeMemory
 from scraper.engine.batch import DomainWanted
 from scraper.engine.discretion import Discretion
 from scraper.engine.failed_hook import FailedHook
@@ -78,6 +78,7 @@ class Fetcher:
         redaction: Redaction | None = None,
         files: SavedFiles | None = None,
         rendering: tuple[Renderer, RenderOptions] | None = None,
+        shapes: ShapeMemory | None = None,
     ) -> None:
         self._options = options
         self._in_hand = in_hand
@@ -88,7 +89,7 @@ class Fetcher:
         self._judging = Judging(spider, rules, self._known_pages, self._saved, options.max_attempts)
         self._reactions = Reactions(clock, options.max_attempts)
         self._discretion = Discretion(redaction)
-        self._auto = AutoRendering(spider)
+        self._auto = AutoRendering(spider, shapes)
         self._rendering = (
             Rendering(rendering[0], self._reactions, rendering[1], files=files) if rendering else None
         )
@@ -186,13 +187,19 @@ class Fetcher:
             return (yield from self._rendered(session, sent, answer, may_finish, why))
         page = Page(sent.request, answer.response, depth=sent.entry.depth, token=self._options.token)
         why = self._auto.reason(page)
+        plain = None
+        if why == LIKE_OTHERS and self._auto.is_to_check(page):
+            sent = _anew(sent)
+            plain = yield from self._parsed(session, sent, answer, PLAIN)
+            if plain.reaction.is_logged_out:
+                return plain
         if not why:
             visit = yield from self._parsed(session, sent, answer, PLAIN)
             why = self._auto.second_thought(visit, page)
             if not why:
                 return visit
         visit = yield from self._rendered(session, sent, answer, may_finish, why)
-        self._auto.learn(page, why, visit)
+        self._auto.learn(page, why, visit, plain)
         return visit
 
     def _rendered(
@@ -220,9 +227,10 @@ class Fetcher:
         return (f"what it looked like in the end: {kept['path']}",)
 
     def close(self) -> None:
-        """End the browser, if there is one."""
+        """End the browser, if there is one, and keep what is known of the pages that need one."""
         if self._rendering is not None:
             self._rendering.close()
+            self._auto.save()
 
     def login(self, session: DomainSession) -> Iterator[Wait]:
         """Log in with the spider's own method; raises LoginFailed whatever went wrong."""
@@ -324,6 +332,14 @@ def _with_loads(session: DomainSession, visit: Visit) -> Visit:
         return visit
     loads, session.loads = session.loads, []
     return replace(visit, loads=(*loads, *visit.loads))
+
+
+def _anew(sent: _Sent) -> _Sent:
+    """A request whose page is parsed though it may be as it was."""
+    entry = sent.entry
+    if entry.known is None:
+        return sent
+    return replace(sent, entry=replace(entry, known=replace(entry.known, body_hash=b"")))
 
 
 def _taken_back(

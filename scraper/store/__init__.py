@@ -393,7 +393,7 @@ class Store(Protocol):
 
     # the service -----------------------------------------------------------------------------------------
     def notes(self, kind: str) -> dict[str, str]:
-        """The texts that are kept of a kind, by name. No run looks at them."""
+        """The texts that are kept of a kind, by name."""
         ...
 
     def keep_note(self, kind: str, name: str, text: str) -> None:
