@@ -16,7 +16,10 @@ PROBE = "(fetch)"
 SERVICE = "(service)"
 """The same for requests that the service sends for its callers."""
 
-NO_SPIDERS = (PROBE, SERVICE)
+SERVICES = (SERVICE, "(service 2)", "(service 3)", "(service 4)")
+"""Those of several services on one store: while one is replaced by another, say."""
+
+NO_SPIDERS = (PROBE, *SERVICES)
 
 
 def store_url(url: str | None) -> str | None:

@@ -12,6 +12,7 @@ MOST_REPEATS = 3  # of one path segment, or of a parameter in a link that grows;
 MOST_PARTS = 20  # of a link that grows: segments, parameters, or members of a list
 MOST_LETTERS = 10  # times that a single character is put on
 _DEEPEST = 6  # times that a URL may have been encoded into another
+CREDENTIALS = "credentials in the URL"
 
 
 def refusal(
@@ -30,13 +31,19 @@ def refusal(
         return f"scheme {scheme.partition(':')[0][:20]}: only http and https are fetched"
     if len(url) > LONGEST_URL:
         return f"longer than {LONGEST_URL} characters"
+    if has_credentials(url):
+        return CREDENTIALS
     path = rest.partition("?")[0]
-    if "@" in path and "@" in path.partition("/")[0]:
-        return "credentials in the URL"
     host = host_of(url) if host is None else host
     if not is_inside(host, allowed_domains):
         return f"outside allowed_domains: {host[:100]}"
     return _trap(path, depth, max_depth)
+
+
+def has_credentials(url: str) -> bool:
+    """Whether a user or a password stands in an absolute URL: it would be shown wherever the URL is."""
+    rest = url.partition("://")[2]
+    return "@" in rest and "@" in re.split("[/?#]", rest, maxsplit=1)[0]
 
 
 def growth(url: str, parent: str) -> str | None:

@@ -79,9 +79,10 @@ class Access:
         text, is_cookie = _shown(request)
         if text:
             token = matching(tokens, text)
-            if token is None:
+            if token is not None:
+                return Caller(frozenset(token.scopes), token, is_cookie)
+            if not is_cookie:  # a browser sends an old one without being asked
                 raise unauthorized("this token is not valid, or no longer")
-            return Caller(frozenset(token.scopes), token, is_cookie)
         if self.needs_token or not self._is_from_here(request):
             return None
         return Caller(frozenset(SCOPES))

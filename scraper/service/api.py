@@ -1,11 +1,13 @@
 """The operations on spiders, runs and records."""
 
+import asyncio
 import json
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict
+from hashlib import blake2b
 from typing import Any
 
-from starlette.responses import FileResponse, Response
+from starlette.responses import Response
 
 from scraper.app.admin.audit import audit
 from scraper.app.admin.new_spider import check_url
@@ -16,6 +18,7 @@ from scraper.app.session_opener import reach_from
 from scraper.errors import ScraperError, UsageError
 from scraper.model.frozen import frozen
 from scraper.ops.clock import SystemClock
+from scraper.politeness.scope import has_credentials
 from scraper.runs import metrics
 from scraper.runs.files import RunFiles
 from scraper.service import records as records_of
@@ -31,7 +34,12 @@ from scraper.settings import Settings
 from scraper.store import Run, Store
 
 JSON = "application/json"
-NAME = {"type": "string", "pattern": r"^[A-Za-z0-9_(][\w.() -]{0,99}$", "maxLength": 100}
+NAME = {
+    "type": "string",
+    "pattern": r"^[A-Za-z0-9_(][\w.() -]{0,99}$",
+    "maxLength": 100,
+    "description": "a name that GET /spiders or GET /runs has",
+}
 _NAMED = {"run": NAME, "spider": NAME}
 _LIMIT = {"type": "integer", "minimum": 1, "maximum": 10_000}
 _PAGE = (
@@ -168,16 +176,19 @@ class Api:
         """The report of a run, as the run wrote it."""
         run = await self.runs.find(call.path["run"])
         file = RunFiles(self.project.data, run.spider, run.id).folder / "report.html"
-        if not file.is_file():
-            raise Problem(404, f"run {run.id} has no report yet", "a run writes it when it ends")
+        try:
+            content = await asyncio.to_thread(file.read_bytes)
+        except FileNotFoundError:
+            raise Problem(404, f"run {run.id} has no report yet", "a run writes it when it ends") from None
+        etag = f'"{blake2b(content, digest_size=12).hexdigest()}"'
+        if (same := records_of.not_modified(call, etag)) is not None:
+            return same
         # Its page is text of sites in our own origin: it may run nothing and ask for nothing.
         policy = (
             "sandbox; default-src 'none'; style-src 'unsafe-inline'; img-src data:; frame-ancestors 'self'"
         )
-        return FileResponse(
-            file, media_type="text/html; charset=utf-8",
-            headers={"Content-Security-Policy": policy, "Cache-Control": "private, no-cache"},
-        )  # fmt: skip
+        headers = {"Content-Security-Policy": policy, "Cache-Control": "private, no-cache", "ETag": etag}
+        return Response(content, media_type="text/html; charset=utf-8", headers=headers)
 
     async def show_audit(self, call: Call) -> Response:
         """The proof of politeness."""
@@ -257,11 +268,15 @@ class Api:
 
 
 def check_address(url: str) -> str:
-    """An absolute http(s) URL without its fragment; Problem 400 for anything else."""
+    """An absolute http(s) URL in its usual spelling; Problem 400 for anything else."""
     try:
-        return check_url(url)
+        address = check_url(url)
     except UsageError as error:
         raise Problem(400, error.message, error.hint, parameter="url") from None
+    if has_credentials(address):
+        told = "give them to the project: setting auth"
+        raise Problem(400, "a URL with credentials is not fetched", told, parameter="url")
+    return address
 
 
 def last_runs(store: Store, names: list[str]) -> dict[str, dict[str, Any]]:

@@ -17,8 +17,8 @@ from typing import Any, cast
 from scraper import settings as settings_of
 from scraper.app.compose import worker_name
 from scraper.app.one_url.fetch_one import Probe, Step
-from scraper.app.project import SERVICE
-from scraper.errors import ScraperError, StoreError
+from scraper.app.project import SERVICES
+from scraper.errors import ScraperError, StoreBusy, StoreError
 from scraper.ops.clock import SystemClock
 from scraper.service.problems import Problem
 from scraper.settings import Settings
@@ -152,7 +152,7 @@ class _StoreThread:
             with suppress(ScraperError):
                 if run is not None:
                     self._store.end_run(run, {}, accepted=False, whole=False)
-                    self._store.prune(SERVICE, 1)
+                    self._store.prune(run.spider, 1)
             with suppress(ScraperError):
                 self._store.leave()
             self._store.close()
@@ -240,7 +240,7 @@ class Fetches:
         try:
             self.clock = SystemClock(store.anchor())
             store.join(worker_name())
-            self._run = store.start_run(SERVICE, "", fresh=True)
+            self._run = _own_run(store)
         except BaseException:
             store.end(None)
             raise
@@ -344,6 +344,15 @@ class Fetches:
         self._wake.set()
         if store is not None:
             store.end(run)
+
+
+def _own_run(store: _StoreThread) -> Run:
+    """A run that no other service of this store has; Problem 503 where there are too many."""
+    for name in SERVICES:
+        with suppress(StoreBusy):
+            run: Run = store.start_run(name, "", fresh=True)
+            return run
+    raise Problem(503, f"{len(SERVICES)} services of this project fetch already", "ask one of them")
 
 
 def too_long(name: str, wait: float, rule: str) -> Problem:

@@ -69,7 +69,7 @@ class Param:
             raise self._wrong(f"at most {self.schema.get('maxLength', 4000)} characters")
         pattern = self.schema.get("pattern")
         if pattern and not re.search(pattern, text, re.ASCII):
-            raise self._wrong(self.told)
+            raise self._wrong(self.schema.get("description", self.told))
         return text
 
     def _wrong(self, expected: str) -> Problem:

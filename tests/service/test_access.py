@@ -9,6 +9,7 @@ import requests
 
 from scraper.app.admin import tokens
 from scraper.errors import UsageError
+from scraper.service.access import COOKIE
 from scraper.service.application import TOKENS_FOR
 from scraper.store.memory import MemoryStore
 from scraper.testing import FakeClock
@@ -131,6 +132,12 @@ def test_our_own_names_are_taken(local: Served) -> None:
 def test_a_proxy_on_this_machine_does_not_make_everybody_local(local: Served) -> None:
     for name in ("X-Forwarded-For", "X-Forwarded-Proto", "Forwarded", "X-Real-IP", "Via", "CF-Connecting-IP"):
         assert local.get("/runs", headers={name: "192.0.2.7"}).status_code == 401, name
+
+
+def test_an_old_cookie_does_not_lock_this_machine_out(local: Served, guarded: Served) -> None:
+    old = {"Cookie": f"{COOKIE}=scr_00000000_old"}
+    assert local.get("/runs", headers=old).status_code == 200
+    assert guarded.get("/runs", headers=old).status_code == 401
 
 
 def test_a_request_for_another_name_of_ours_is_not_local(project: Project) -> None:

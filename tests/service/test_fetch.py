@@ -387,9 +387,27 @@ def test_a_token_fetches_its_own_domains_up_to_its_quota(
         assert fetch(again, shop.url("/")).status_code == 429, "the quota outlives the service"
 
 
+def test_credentials_in_a_url_are_neither_sent_nor_shown(served: Served, shop: Site) -> None:
+    shop["/on"] = redirect(shop.url("/x").replace("//", "//ann:secret@"))
+    given, led = fetch(served, shop.url("/").replace("//", "//ann:secret@")), fetch(served, shop.url("/on"))
+    assert (given.status_code, led.status_code) == (400, 403) and shop.paths() == ["/on"]
+    assert "secret" not in given.text + led.text and "credentials" in led.json()["detail"]
+
+
 def test_no_other_page_can_make_a_browser_fetch(served: Served, shop: Site) -> None:
     answer = served.get("/fetch", params={"url": shop.url("/")}, headers={"Sec-Fetch-Site": "cross-site"})
     assert answer.status_code == 403 and shop.arrivals == []
+
+
+def test_two_services_of_one_project_share_the_clock_of_a_domain(served: Served, shop: Site) -> None:
+    with serving(served.project) as other, ThreadPoolExecutor(8) as pool:
+        calls = [
+            pool.submit(fetch, one, shop.url(f"/{n}"), timeout=60)
+            for n in range(6)
+            for one in (served, other)
+        ]
+        assert {one.result().status_code for one in calls} == {404}
+    assert len(shop.paths()) == 12 and min(shop.gaps()) > 0.049
 
 
 def test_the_command_and_the_service_fetch_side_by_side(served: Served, shop: Site, tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ from scraper.http.session import DomainSession
 from scraper.model import Deferred, Denied, Entry, NewUrl, Response, Visit
 from scraper.model.frozen import frozen
 from scraper.ops.clock import SystemClock, second_of_day
-from scraper.politeness import learned, retry, robots, throttle
+from scraper.politeness import learned, retry, robots, scope, throttle
 from scraper.politeness.blocks import refusal
 from scraper.politeness.rate_limiter import RateLimiter
 from scraper.politeness.retry import Told
@@ -243,6 +243,10 @@ class Probe:
         return self._robots_cache.learn(robots_request, answer, is_last=True)
 
     def _step(self, url: str, sent: Sent) -> Step:
+        if scope.has_credentials(url):
+            return Step(
+                f"{url.partition('://')[0]}://...@{url.rpartition('@')[2]}", refusal=scope.CREDENTIALS
+            )
         robots_rules = self._rules(url)
         if isinstance(robots_rules, Step):
             return replace(robots_rules, url=url)
