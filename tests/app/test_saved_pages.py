@@ -39,7 +39,9 @@ def site() -> Iterator[Site]:
         yield found
 
 
-@pytest.fixture(params=['key = "number"', ""], ids=["key", "no key"])
+@pytest.fixture(
+    params=['key = "number"', pytest.param("", marks=pytest.mark.thorough)], ids=["key", "no key"]
+)
 def shop(project: Project, site: Site, request: pytest.FixtureRequest) -> Path:
     site["/list?p=1"] = Reply(
         200,

@@ -14,6 +14,8 @@ from warcio.archiveiterator import ArchiveIterator
 from tests.project import Project
 from tests.site import Reply, Site, page, redirect
 
+pytestmark = pytest.mark.thorough
+
 SPIDER = """
     from scraper import Spider
 

@@ -12,6 +12,8 @@ from tests.object_store import ObjectStore
 from tests.project import Ended, Project, Started
 from tests.site import Reply, Site, page
 
+pytestmark = pytest.mark.thorough
+
 needs_s3 = pytest.mark.skipif(
     not all(map(importlib.util.find_spec, ("moto", "s3fs", "flask"))),
     reason="moto[server] and s3fs are not installed",

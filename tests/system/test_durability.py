@@ -59,7 +59,7 @@ def assert_whole(project: Project, site: Site, size: int = SIZE) -> None:
     assert (run["pages"], run["records"], run["pending"], run["verdict"]) == (size, 2 * size, 0, "OK")
 
 
-@pytest.mark.parametrize("delay", [0.01, 0])
+@pytest.mark.parametrize("delay", [0, pytest.param(0.01, marks=pytest.mark.thorough)])
 def test_five_kills_lose_nothing_and_double_nothing(project: Project, walk: Site, delay: float) -> None:
     settings = ("--set", f"delay={delay}", "--set", "delay_factor=0")
     dice = random.Random(7)

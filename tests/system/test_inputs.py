@@ -8,6 +8,8 @@ import pytest
 from tests.project import Project
 from tests.site import Arrival, Reply, Site, page
 
+pytestmark = pytest.mark.thorough
+
 SPIDER = """
     from scraper import Spider
 

@@ -11,6 +11,8 @@ from tests.postgres import Server
 from tests.project import Project, Started
 from tests.site import Site, page
 
+pytestmark = pytest.mark.thorough
+
 PAGES = 120
 WAITS = 60  # the page whose parse waits for the file `go`
 

@@ -20,6 +20,8 @@ from scraper.store.sqlite.store import SqliteStore
 from tests.project import Project, Started, read_jsonl
 from tests.site import Reply, Scripted, Site, page, redirect
 
+pytestmark = pytest.mark.thorough
+
 SEEDS = (3, 8, 21)
 SOAK = float(os.environ.get("SOAK_SECONDS", "0"))
 MOST_BLOWS = 4

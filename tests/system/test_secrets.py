@@ -64,7 +64,7 @@ def leaks(project: Project, ended: Ended) -> list[str]:
     return [f"{secret!r} in {name}" for name, text in texts.items() for secret in secrets if secret in text]
 
 
-@pytest.mark.parametrize("workers", ["1", "2"])
+@pytest.mark.parametrize("workers", ["1", pytest.param("2", marks=pytest.mark.thorough)])
 def test_they_stand_nowhere_also_when_a_cookie_logged_us_in(
     project: Project, site: Site, workers: str
 ) -> None:
