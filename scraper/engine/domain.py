@@ -105,6 +105,9 @@ class Domain:
         self.taken: Counter[str] = Counter()
         self.robots_cache: dict[str, RobotsRules] = {}
         self.asking: set[str] = set()
+        # Of all its origins the longest, by robots.txt.
+        self.crawl_delay: float | None = None
+        self.request_interval: float | None = None
         self.unsettled = 0
         self.is_dry = False
         self.is_left = False
@@ -116,6 +119,7 @@ class Domain:
         self.ticket = 0
         self.promised = 0.0
         self._counted = (0, 0)
+        self._shown: tuple[Pace, str] | None = None
         self._sends = limiter.sends
         self.refusals = RefusalsSeen()
         self.quota_interval = 0.0
@@ -139,6 +143,10 @@ class Domain:
 
     def set_pace(self, pace: Pace) -> bool:
         """Change the delay; whether that is news."""
+        told = learned.told_of(self.state.limit)
+        if self._shown == (pace, told) and self.limiter.delay == self.state.delay == pace.delay:
+            return False
+        self._shown = pace, told
         self.limiter.slow_to(pace.delay)
         # The second word tells rules apart; the figure behind it may change with every answer.
         is_news = pace.source.split()[:2] != self.pace.source.split()[:2]
@@ -146,7 +154,6 @@ class Domain:
         if self.state.delay != pace.delay:
             self.state = replace(self.state, delay=pace.delay)
         self.stats.delay_s = pace.delay
-        told = learned.told_of(self.state.limit)
         self.stats.learned = told
         source = f"{pace.source}; {told}" if self.state.limit.allowance else pace.source
         if self.session.render_delay is not None:

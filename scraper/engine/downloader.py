@@ -18,11 +18,14 @@ from scraper.engine.parse_limit import GivenUp
 from scraper.http.exchange import Asked, Later, Until, Wait
 from scraper.http.http1 import Http1Exchange
 from scraper.ops.clock import Clock, monotonic
+from scraper.politeness.rate_limiter import RateLimiter
 
 EARLY = 0.2  # seconds; longer than the owner takes to settle a group, and may have to wait for the store
+FEW = 8  # batches at work of which the owner learns at once
 STUCK_AFTER = 0.1  # seconds; a callback that takes longer does not hold up the others
 LONGEST_INTERVAL = 1.0
 HAND_BACK_EVERY = 0.01  # seconds; each time wakes the owner
+LINGER = 0.04  # seconds; the same where the owner need not know until shortly before the next slot
 
 _NEW = Until(0.0)
 _AT_ONCE = Until(0.0)
@@ -110,6 +113,7 @@ class IOLoop:
         self._ready: deque[BatchSteps] = deque()
         self._outbox: list[BatchResult] = []
         self._hand_back_by = 0.0
+        self._is_urgent = False
         self._count = 0
         self._jobs: SimpleQueue[BatchSteps | None] = SimpleQueue()
         self._blocking: set[BatchSteps] = set()
@@ -239,8 +243,10 @@ class IOLoop:
     def _enqueue(self, steps: BatchSteps, wait: DomainWanted | Wait | None) -> None:
         """Put a batch where it is found when its wait is over."""
         if steps.results:
-            if not self._outbox:
-                self._hand_back_by = monotonic() + HAND_BACK_EVERY
+            is_urgent = not self._may_linger(steps)
+            by = monotonic() + (HAND_BACK_EVERY if is_urgent else LINGER)
+            self._hand_back_by = min(by, self._hand_back_by) if self._outbox else by
+            self._is_urgent = is_urgent or (self._is_urgent and bool(self._outbox))
             self._outbox += steps.results
             steps.results.clear()
         if wait is None:
@@ -255,6 +261,11 @@ class IOLoop:
             self._answers.add(steps, wait, wait.http1)
         else:
             self._to_blocking_pool(steps)
+
+    def _may_linger(self, steps: BatchSteps) -> bool:
+        """Whether the owner may learn a little later of a batch: many are at work, and its domain waits."""
+        limiter = steps.batch.session.limiter
+        return self._count > FEW and isinstance(limiter, RateLimiter) and limiter.delay > 2 * EARLY
 
     def _wait_outside(self, steps: BatchSteps, wait: DomainWanted | Later) -> None:
         """Leave a batch alone until its browser, or the owner thread, says that it goes on."""
@@ -283,10 +294,11 @@ class IOLoop:
     def _watch(self) -> None:
         """Read what comes of answers; where there is nothing else to do, sleep until something does."""
         events = self._selector.select(0)
-        if self._outbox and (monotonic() >= self._hand_back_by or not (events or self._ready)):
+        is_idle = not (events or self._ready)
+        if self._outbox and ((is_idle and self._is_urgent) or monotonic() >= self._hand_back_by):
             self._results.put(self._outbox)
             self._outbox = []
-        if not (events or self._ready):
+        if is_idle:
             self._is_asleep = True
             events = self._selector.select(0 if self._inbox or self._is_closed else self._patience())
             self._is_asleep = False
@@ -301,8 +313,10 @@ class IOLoop:
 
     def _patience(self) -> float | None:
         """Seconds until the next slot, or the next look for what is overdue."""
-        moment = self._answers.next_moment
-        waits = [moment - monotonic()] if moment is not None else []
+        moments = [self._hand_back_by] if self._outbox else []
+        if (moment := self._answers.next_moment) is not None:
+            moments.append(moment)
+        waits = [min(moments) - monotonic()] if moments else []
         if self._slots and self._count - len(self._slots) < self._most:
             waits.append(self._slots[0][0] - self._clock.now())
         return max(0.0, min(waits)) if waits else None

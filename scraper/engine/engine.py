@@ -36,6 +36,7 @@ LOOK_EVERY = 0.5
 HOLD = 2.0
 LEAVE_WITHIN = 2.5
 MOST_STATES = 50
+WAKE_AT = 0.75  # of the time that a batch is early
 
 
 class Engine:
@@ -135,7 +136,8 @@ class Engine:
         now = self._clock.now()
         moments = [self._beat_at, self._look_at]
         if (due := self._leases.next_due) is not None and self._downloader.has_room:
-            moments.append(due - self._downloader.early)
+            # Not for each domain: whoever is due by then is handed out together.
+            moments.append(due - self._downloader.early * WAKE_AT)
         if self._group_commit:
             moments.append(self._group_commit.settle_by)
         return max(0.0, min(moments) - now)

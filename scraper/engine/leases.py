@@ -51,6 +51,7 @@ class Leases:
         self._heap: list[tuple[float, int, Domain]] = []
         self._tickets = count(1)
         self._connected: dict[str, int] = {}
+        self._waiting = 0  # connections, of all domains
         self.groups = Groups(store, run, plan.group_of, clock, self._deadline)
         self._limiters = RateLimiters(clock, plan.delay, self._deadline, self._group_limiter)
         self.left: dict[str, str] = {}
@@ -176,12 +177,10 @@ class Leases:
         """Close what would only wait: a connection that is not used soon, or one too many."""
         if domain.batches or not (connections := domain.session.open_connections):
             return
-        self._connected.pop(domain.name, None)
-        is_spare = sum(self._connected.values()) + connections > self._plan.sockets
-        if is_spare or domain.due - self._clock.now() > MOST_IDLE:
+        self._waiting += connections - self._connected.pop(domain.name, 0)
+        self._connected[domain.name] = connections
+        if self._waiting > self._plan.sockets or domain.due - self._clock.now() > MOST_IDLE:
             self._disconnect(domain)
-        else:
-            self._connected[domain.name] = connections
 
     def disconnect_idle(self) -> None:
         """Close every connection that only waits: this machine has none left for those at work."""
@@ -190,7 +189,7 @@ class Leases:
                 self._disconnect(domain)
 
     def _disconnect(self, domain: Domain) -> None:
-        self._connected.pop(domain.name, None)
+        self._waiting -= self._connected.pop(domain.name, 0)
         domain.session.disconnect()
 
     # giving back --------------------------------------------------------------------------------------

@@ -47,6 +47,10 @@ class Throttling:
         domain.stats.robots[robots_rules.origin] = (
             robots_rules.exempt or robots_rules.closed or robots_rules.robots.hash
         )
+        rules = [robots_rules.robots for robots_rules in domain.robots_cache.values()]
+        delays = [delay for one in rules if (delay := one.crawl_delay(self._plan.token)) is not None]
+        rates = [rate.delay for one in rules if (rate := one.request_rate(self._plan.token)) is not None]
+        domain.crawl_delay, domain.request_interval = max(delays, default=None), max(rates, default=None)
         self.set_pace(domain)
 
     def set_pace(self, domain: Domain) -> None:
@@ -54,15 +58,12 @@ class Throttling:
         plan = self._plan
         # A delay of 0 is for one's own server: nothing of ours slows it down, only what its robots.txt asks.
         factor = plan.delay_factor if plan.delay else 0.0
-        rules = [robots_rules.robots for robots_rules in domain.robots_cache.values()]
-        delays = [delay for one in rules if (delay := one.crawl_delay(plan.token)) is not None]
-        rates = [rate.delay for one in rules if (rate := one.request_rate(plan.token)) is not None]
         pace = throttle.pace(
             plan.delay,
             factor,
             domain.state.elapsed,
-            crawl_delay=max(delays, default=None),
-            request_interval=max(rates, default=None),
+            crawl_delay=domain.crawl_delay,
+            request_interval=domain.request_interval,
             quota_interval=domain.quota_interval if self._clock.now() < domain.quota_until else None,
             limit=domain.state.limit,
             max_delay=plan.max_delay,
@@ -72,11 +73,8 @@ class Throttling:
 
     def objection(self, domain: Domain, now: float) -> str | None:
         """Why the domain is to be left alone for this run; None where its next slot may be waited for."""
-        wall = self._clock.wall()
-        closed = throttle.until_open(self._plan.active_hours, second_of_day(wall))
-        closed = max(closed, robots.wait_until_open(domain.visit_window, wall))
-        if closed:
-            domain.state = throttle.rest(domain.state, now + closed, "outside the hours for visits")
+        if self._plan.active_hours or domain.visit_window is not None:
+            self._rest_outside_hours(domain, now)
         decision = throttle.decide(domain.state, domain.pace, now, self.max_delay, self._plan.max_wait)
         if isinstance(decision, Deferred):
             return decision.reason
@@ -86,6 +84,13 @@ class Throttling:
             domain.stats.is_refused = True
             return f"refused {throttle.MAX_REFUSALS} times in a row: {domain.state.reason}"
         return None
+
+    def _rest_outside_hours(self, domain: Domain, now: float) -> None:
+        wall = self._clock.wall()
+        closed = throttle.until_open(self._plan.active_hours, second_of_day(wall))
+        closed = max(closed, robots.wait_until_open(domain.visit_window, wall))
+        if closed:
+            domain.state = throttle.rest(domain.state, now + closed, "outside the hours for visits")
 
     @property
     def max_delay(self) -> float:

@@ -40,6 +40,7 @@ def frozen(cls: type[T]) -> type[T]:
         made.__repr__ = _repr
     made.__setattr__, made.__delattr__ = _refuse, _refuse
     made.__getstate__, made.__setstate__ = _state, _set_state
+    made.__replace__ = _first_replace
     return made  # type: ignore[no-any-return]
 
 
@@ -60,6 +61,23 @@ def _constructor(cls: Any) -> Callable[..., None]:
     made: Any = known["__init__"]
     made.__qualname__ = f"{cls.__qualname__}.__init__"
     return made  # type: ignore[no-any-return]
+
+
+def replace(value: T, **changes: Any) -> T:
+    """A copy with other values in some fields, as `dataclasses.replace` makes it in twice the time."""
+    return value.__replace__(**changes)  # type: ignore[attr-defined, no-any-return]
+
+
+def _first_replace(self: Any, **changes: Any) -> Any:
+    """Compile the `__replace__` of a class, and use it."""
+    cls = self.__class__
+    names = [one.name for one in fields(cls)]
+    kept = ", ".join(f"self.{name} if {name} is _MISSING else {name}" for name in names)
+    arguments = ", ".join(["self", *(["*"] if names else []), *(f"{name}=_MISSING" for name in names)])
+    known = {"_MISSING": MISSING, "_cls": cls}
+    exec(f"def __replace__({arguments}):\n return _cls({kept})", known)
+    cls.__replace__ = known["__replace__"]
+    return cls.__replace__(self, **changes)
 
 
 def _default(one: "Field[Any]") -> str:

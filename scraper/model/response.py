@@ -1,7 +1,7 @@
 """What came back: header fields, the answer, what a browser made of it."""
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import field
 from typing import Any
 
@@ -38,6 +38,11 @@ class Headers(Mapping[str, str]):
     def getall(self, name: str) -> list[str]:
         """Every value of a field, in order of arrival."""
         return [value for _, value in self._fields.get(name.lower(), ())]
+
+    @property
+    def names(self) -> Collection[str]:
+        """The names of all fields, in small letters."""
+        return self._fields.keys()
 
     def items_all(self) -> list[tuple[str, str]]:
         """Every field line as (name, value)."""

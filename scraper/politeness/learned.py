@@ -8,9 +8,8 @@ are the most in a run of any length, and later runs meet none.
 """
 
 import math
-from dataclasses import replace
 
-from scraper.model.frozen import frozen
+from scraper.model.frozen import frozen, replace
 
 DAY = 86400.0
 LONGEST = 3600.0  # seconds: no window is believed to be longer, until it has shown to be

@@ -31,11 +31,17 @@ class Quota:
 
 def rate_limits(headers: Headers, now: float) -> list[Quota]:
     """The quotas of requests that an answer tells of; `now` is wall time. Broken values are left out."""
-    if not any(name.lower().startswith(("ratelimit", "x-rate")) for name in headers):
+    if not is_told(headers):
         return []
     policies, others = _policies(headers)
     states = _items(headers) or _dictionary(headers, now) or _triples(headers, now)
     return _merged((state for state in states if state.policy not in others), policies)
+
+
+def is_told(headers: Headers) -> bool:
+    """Whether any field may speak of a quota, as those of few answers do."""
+    names = " ".join(headers.names)
+    return "ratelimit" in names or "x-rate" in names
 
 
 def spread(quotas: Iterable[Quota]) -> float | None:

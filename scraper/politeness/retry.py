@@ -7,7 +7,7 @@ from scraper.model import Headers
 from scraper.model.frozen import frozen
 from scraper.ops.patterns import pattern
 from scraper.politeness.header_fields import delta_seconds, http_date, loose_date, split_list, unquote
-from scraper.politeness.ratelimit_fields import budgets, lone_reset
+from scraper.politeness.ratelimit_fields import budgets, is_told, lone_reset
 
 # A value beyond it is a mistake or a trap; kept across runs, it would close the site for good.
 MAX_RETRY_AFTER = 365 * 86400
@@ -54,8 +54,13 @@ class Told:
         return max(self.rest or 0.0, max((wait_for(*budget) for budget in self.budgets), default=0.0))
 
 
+NOTHING = Told()
+
+
 def told(status: int, headers: Headers, wall: float) -> Told:
     """What an answer that came at a moment `wall` says; moments in it count from its own Date."""
+    if status < 300 and not is_told(headers):
+        return NOTHING  # as nearly every answer
     now = server_time(headers, wall)
     left = budgets(headers, now)
     rest = asked_wait(status, headers, now)

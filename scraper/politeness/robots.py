@@ -198,12 +198,12 @@ class Robots:
         return self._group(product_token).usage(_path(url)) if self.allows(product_token, url) else None
 
     def _group(self, product_token: str) -> "Group":
-        token = product_token.partition("/")[0].strip().casefold()
-        agent = token if token and token in self._rules_of else "*"
-        group = self._groups.get(agent)
+        group = self._groups.get(product_token)
         if group is None:
+            token = product_token.partition("/")[0].strip().casefold()
+            agent = token if token and token in self._rules_of else "*"
             rules, extras = (chain(*blocks.get(agent, ())) for blocks in (self._rules_of, self._extras_of))
-            group = self._groups[agent] = Group(agent, list(rules), list(extras))
+            group = self._groups[product_token] = Group(agent, list(rules), list(extras))
         return group
 
 

@@ -14,11 +14,12 @@ import json
 import math
 import re
 from collections.abc import Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict
+from operator import attrgetter
 from typing import Any
 
 from scraper.model import Deferred, Exchange
-from scraper.model.frozen import frozen
+from scraper.model.frozen import frozen, replace
 from scraper.politeness import learned
 from scraper.politeness.learned import Limit
 
@@ -70,6 +71,7 @@ class State:
 
 _FRESH = {name: value for name, value in asdict(State()).items() if name != "limit"}
 _FRESH_LIMIT = asdict(Limit())
+_values, _values_of_limit = attrgetter(*_FRESH), attrgetter(*_FRESH_LIMIT)
 _as_json = json.JSONEncoder(separators=(",", ":")).encode  # `dumps` would make one for each text
 
 
@@ -201,6 +203,8 @@ def limited(
 
 def passed(state: State, count: int, sent_at: float) -> State:
     """Account for requests that were not refused, the last sent at a moment."""
+    if count <= 0 and not state.limit.allowance:
+        return state
     limit = learned.passed(state.limit, count, sent_at)
     noted, until = replace(state, limit=limit), learned.rested_until(limit)
     return rest(noted, until, learned.told_of(limit)) if until else noted
@@ -242,9 +246,10 @@ def shifted(state: State, seconds: float) -> State:
 
 def to_json(state: State) -> str:
     """The state as text for the store."""
-    kept: dict[str, object] = {name: value for name in _FRESH if (value := getattr(state, name))}
+    kept = {name: value for name, value in zip(_FRESH, _values(state), strict=True) if value}
     if state.limit.last:
-        kept["limit"] = {name: value for name in _FRESH_LIMIT if (value := getattr(state.limit, name))}
+        of_limit = zip(_FRESH_LIMIT, _values_of_limit(state.limit), strict=True)
+        kept["limit"] = {name: value for name, value in of_limit if value}
     return _as_json(kept)
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from scraper.model.frozen import frozen
+from scraper.model.frozen import replace as replaced
 
 
 @frozen
@@ -83,3 +84,12 @@ def test_a_subclass_has_the_fields_of_its_base_first() -> None:
     assert (deep.url, deep.wait, deep.depth) == ("u", 1.5, 2)
     assert deep == Deeper("u", depth=2) != Deeper("u", depth=3)
     assert Bare() == Bare() and repr(Bare()) == "Bare()"
+
+
+def test_a_copy_with_other_values_is_that_of_dataclasses() -> None:
+    for one in (Ours("u", names=["a"], secret="s", seen=3), Deeper("u", depth=2)):
+        other = replaced(one, wait=2.0, seen=4)
+        assert other == replace(one, wait=2.0) and other.seen == 4 and type(other) is type(one)
+        assert replaced(one) == one and replaced(one).names is one.names
+    with pytest.raises(TypeError, match="no"):
+        replaced(Bare(), no=1)

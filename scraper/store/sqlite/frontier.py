@@ -131,12 +131,23 @@ class Change:
         self._tick += 1
         return self._tick
 
+    def meet_all(self, urls: Iterable[NewUrl]) -> list[int]:
+        """`meet` for the links of a page, of which the run has met most: their ids."""
+        ids: list[int] = []
+        domain, seen = "", dict[bytes, int]()
+        for url in urls:
+            if url.domain != domain:
+                domain, seen = url.domain, self._seen.urls[self._queue(url.domain)]
+            found = seen.get(url.fp)
+            ids.append(self.meet(url) if found is None else self._repeat(found, url))
+        return ids
+
     def meet(self, url: NewUrl, *, is_hop: bool = False) -> int:
         """Make a URL pending unless this run has it already; its id.
 
         A redirect hop reopens what ended as a redirect itself.
         """
-        queue = self._queues.get(url.domain) or self._queue(url.domain)
+        queue = self._queue(url.domain)
         seen = self._seen.urls[queue]
         if not is_hop and (found := seen.get(url.fp)) is not None:
             return self._repeat(found, url)
@@ -154,9 +165,12 @@ class Change:
     def look_up(self, urls: Iterable[NewUrl]) -> None:
         """Read what `meet` needs of many URLs at once."""
         keys: set[Key] = set()
+        domain, queue, seen = "", 0, dict[bytes, int]()
         for url in urls:
-            queue = self._queues.get(url.domain) or self._queue(url.domain)
-            if url.fp not in self._seen.urls[queue]:
+            if url.domain != domain:
+                domain, queue = url.domain, self._queue(url.domain)
+                seen = self._seen.urls[queue]
+            if url.fp not in seen:
                 keys.add((queue, url.fp[:STEM]))
         self._looked_up.update(dict.fromkeys(keys))
         self._looked_up.update(fingerprint_index.find(self.connection, self._seen.bloom.sift(keys)))
@@ -228,7 +242,7 @@ class Change:
         return bool(state == REDIRECTED)
 
     def _insert(self, key: Key, url: NewUrl) -> int:
-        found = self.tick()
+        self._tick = found = self._tick + 1
         self._inserts.append((found, key[0], url.fp, *self._values(url), found))
         self._opened(key, found)
         return found

@@ -6,6 +6,7 @@ from array import array
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
 from hashlib import blake2b
+from itertools import chain
 from typing import Any, assert_never
 
 from scraper.model import (
@@ -74,7 +75,7 @@ class Settlement:
         for (state, reason), ids in self._finished.items():
             marks = ", ".join("?" * len(ids))
             self._connection.execute(_FINISH.format(marks), (state, reason, *ids))
-        self._change.look_up(link for visit in current.values() for link in _links(visit.outcome))
+        self._change.look_up(chain.from_iterable(_links(visit.outcome) for visit in current.values()))
         for visit in current.values():
             self._follow(visit)
         many(self._connection, _VISIT, self._visits)
@@ -117,14 +118,13 @@ class Settlement:
         """Add what the visit leads to."""
         outcome = visit.outcome
         if isinstance(outcome, Fetched):
-            links = dict.fromkeys(self._change.meet(link) for link in outcome.links)
+            links = dict.fromkeys(self._change.meet_all(outcome.links))
             for refusal in outcome.refused:
                 self._refuse(refusal)
             self._change.filtered += outcome.filtered
             self._keep_page(visit, outcome, array("q", links).tobytes())
         elif isinstance(outcome, Failed):
-            for link in outcome.links:
-                self._change.meet(link)
+            self._change.meet_all(outcome.links)
             for refusal in outcome.refused:
                 self._refuse(refusal)
         elif isinstance(outcome, Unchanged | Denied):
