@@ -2,7 +2,7 @@
 
 `python -m benchmarks.workers cost FOLDER`: CPU of a settled page (40 links, 38 known), SQLite and PostgreSQL.
 `python -m benchmarks.workers scale FOLDER`: pages/s of 1 to 16 workers on PostgreSQL.
-`python -m benchmarks.workers known FOLDER COUNT`: what a page costs with COUNT URLs known, and with few.
+`python -m benchmarks.workers known FOLDER COUNT`: what a URL and a page cost with COUNT URLs known, and few.
 The server is one of the tests' own (`tests/postgres.py`), on this machine: it takes part of the same cores.
 """
 
@@ -27,6 +27,7 @@ _LINKS, _NEW = 40, 2
 _GROUP = 100  # pages of one settlement
 _EACH = 16  # URLs of a domain that are taken at once
 _ADDED = 2_000
+_LAST = 100_000  # new URLs that are measured, of those
 _FIRST = 40_000  # URLs before anything is measured
 _SECONDS = 8.0
 _ROUNDS = 3
@@ -108,14 +109,19 @@ class _Worker:
         return Fetched(Known(0, etag='"abc"'), (RecordLine(entry.url, line),), tuple(links))
 
 
-def _begin(where: str, known: int) -> str:
+def _begin(where: str, known: int, server: int) -> tuple[str, float]:
+    """A run with so many URLs; the CPU of all for one of the last of them, in microseconds."""
     store = _opened(where, "begin")
     run = store.start_run("benchmark", "")
+    spent, last = 0.0, max(0, known - _LAST)
     for start in range(0, known, _ADDED):
-        store.add(run, [_url(number) for number in range(start, min(start + _ADDED, known))])
+        urls = [_url(number) for number in range(start, min(start + _ADDED, known))]
+        before = time.process_time() + _cpu_of(server)
+        store.add(run, urls)
+        spent += (time.process_time() + _cpu_of(server) - before) * (start >= last)
     store.leave()
     store.close()
-    return run.id
+    return run.id, 1e6 * spent / min(known, _LAST)
 
 
 def _child(where: str, number: int, workers: int, seconds: float, known: int) -> None:
@@ -138,7 +144,7 @@ def _child(where: str, number: int, workers: int, seconds: float, known: int) ->
 
 def _measure(where: str, workers: int, known: int, seconds: float, server: int = 0) -> dict[str, float]:
     """The pages of some workers at once, and the CPU of all: microseconds a page."""
-    run = _begin(where, known)
+    run, added = _begin(where, known, server)
     command = [sys.executable, "-m", "benchmarks.workers", "child", where]
     children = [
         subprocess.Popen(
@@ -163,6 +169,7 @@ def _measure(where: str, workers: int, known: int, seconds: float, server: int =
         child.wait()
     pages = sum(one["pages"] for one in done)
     figures = {
+        "added_us": added,
         "pages_s": sum(one["pages"] / one["seconds"] for one in done),
         "client_us": 1e6 * sum(one["cpu"] for one in done) / pages,
         "server_us": 1e6 * spent / (pages + 500 * workers),
@@ -212,7 +219,7 @@ def main() -> None:
                 where = f"{server.database()}|{folder / f'w{workers}'}"
                 print(json.dumps(_measure(where, workers, _FIRST, _SECONDS, pid)), flush=True)
         else:
-            for known in (_FIRST, int(sys.argv[3])):
+            for known in (10_000, int(sys.argv[3])):
                 where = f"{server.database()}|{folder / f'k{known}'}"
                 print(json.dumps(_measure(where, 1, known, _SECONDS, pid)), flush=True)
     finally:

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 import psycopg
 from psycopg import conninfo, errors
 
-from scraper.errors import StoreError, StoreFull, StoreTooNew, UsageError
+from scraper.errors import LeaseLost, StoreError, StoreFull, StoreTooNew, UsageError
 from scraper.ops.clock import monotonic, sleep
 from scraper.store.postgres import schema
 
@@ -249,6 +249,8 @@ def _with_defaults(given: Mapping[str, Any]) -> str:
 
 def _translate(name: str, error: psycopg.Error) -> StoreError:
     lines = str(error).strip().splitlines() or [type(error).__name__]
+    if isinstance(error, errors.NotNullViolation) and error.diag.table_name == "runs":
+        return LeaseLost("the run was ended by another process")  # see `settle.count_run`
     if error.sqlstate in _NO_ROOM:
         return StoreFull(
             f"cannot write {name}: {lines[0]}", "free some space on the server or check its mode"

@@ -1,13 +1,12 @@
 """What one settlement writes: visits, versions of pages, records, refusals and the URLs' own rows."""
 
 import json
-from collections.abc import Callable, Collection, Container, Iterator, Mapping, Sequence
+from collections.abc import Collection, Container, Iterator, Mapping, Sequence
 from dataclasses import replace
 from hashlib import blake2b
 from itertools import islice
 from typing import Any, assert_never
 
-from scraper.errors import LeaseLost
 from scraper.model import (
     Deferred,
     Denied,
@@ -73,8 +72,10 @@ _RECORDS = """INSERT INTO records(version, n, key, line)
 _COUNT_REFUSED = "SELECT count(*) FROM refused WHERE run = %s"
 _REFUSE = """INSERT INTO refused SELECT * FROM unnest(%s::bigint[], %s::bytea[], %s::text[], %s::text[])
     ON CONFLICT DO NOTHING RETURNING digest"""
-_COUNT = """UPDATE runs SET pending = pending + %s, done = done + %s
-    WHERE number = %s AND state <> 'ended' RETURNING 1"""
+# Of a run that has ended this fails, since a state is never null: so no answer has to be waited for while the
+# row of the run is locked.
+_COUNT = """UPDATE runs SET pending = pending + %s, done = done + %s, state = nullif(state, 'ended')
+    WHERE number = %s"""
 _VISITS = """INSERT INTO visits(id, run, url, version, is_read)
     SELECT nextval('tick'), %s, w.url, w.version, w.is_read
     FROM unnest(%s::bigint[], %s::bigint[], %s::bool[]) WITH ORDINALITY AS w(url, version, is_read, n)
@@ -145,14 +146,13 @@ class Settlement:
     def count(self) -> None:
         """Write the visits and the run's counts: last, under the lock of the run that the commit frees."""
         change = self._change
-        check = count_run(self._connection, change)
+        count_run(self._connection, change)
         rows = [
             (url, change.number(version) if is_new and version is not None else version, is_read)
             for url, version, is_new, is_read in self._visits
         ]
         if rows:
             self._connection.execute(_VISITS, (change.run, *columns(rows, 3)))
-        check()
 
     def _in_hand(self, domains: Container[str]) -> list[Visit]:
         """Those visits of some domains whose URLs are where they were when they were taken."""
@@ -351,16 +351,10 @@ class Settlement:
         self._seen.named = self._named if self._digests else self._seen.named
 
 
-def count_run(connection: Connection, change: Change) -> Callable[[], None]:
-    """Keep the run's counts: what comes after it has to be short. A check: LeaseLost if the run is over."""
+def count_run(connection: Connection, change: Change) -> None:
+    """Keep the run's counts; LeaseLost at the commit if it has ended. What comes after has to be short."""
     pending, done = change.new - change.finished, change.finished - change.reopened
-    counted = connection.execute(_COUNT, (pending, done, change.run))
-
-    def check() -> None:
-        if counted.fetchone() is None:
-            raise LeaseLost(f"run {change.run} was ended by another process")
-
-    return check
+    connection.execute(_COUNT, (pending, done, change.run))
 
 
 def _links(visit: Visit) -> Sequence[NewUrl]:

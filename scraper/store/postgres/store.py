@@ -203,7 +203,7 @@ class PostgresStore:
             change.insert()
             change.open()
             change.wake()
-            count_run(connection, change)()
+            count_run(connection, change)
             return change
 
         change = self._workers.write(work)
