@@ -21,7 +21,7 @@ from typing import Any
 import psycopg
 
 from benchmarks.faults import ENDED, Faults, Host, Lag, ask
-from tests.hosts import clock_ahead, spider
+from tests.hosts import clock_ahead, see_no_locks, spider
 from tests.postgres import Server
 from tests.project import Project
 from tests.proxy import Proxy
@@ -32,9 +32,6 @@ _HELPERS = 4
 _BETWEEN = 3.0  # seconds between two faults, in the middle
 _MOST_FAULTS = 15  # then a round may end in peace
 _MOST_SECONDS = 300.0
-_REMOTE = """CREATE FUNCTION forget() RETURNS trigger LANGUAGE plpgsql
-    AS 'BEGIN NEW.lock := ''''; RETURN NEW; END';
-CREATE TRIGGER forget BEFORE INSERT ON workers FOR EACH ROW EXECUTE FUNCTION forget()"""
 _LEFT = {
     "pending": "SELECT count(*) FROM urls WHERE state = 0",
     "done": "SELECT count(*) FROM urls WHERE state = 1",
@@ -112,8 +109,8 @@ class Round:
         one.project.run("doctor", "--store", self._store)
         with psycopg.connect(self._store, autocommit=True) as connection:
             connection.execute("INSERT INTO meta VALUES ('lease', %s)", (str(_LEASE),))
-            if self._is_remote:
-                connection.execute(_REMOTE)  # nobody sees the locks of others
+        if self._is_remote:
+            see_no_locks(self._store)
 
     # what happens --------------------------------------------------------------------------------------
     def _inject(self) -> None:

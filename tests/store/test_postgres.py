@@ -166,6 +166,45 @@ class TestLeases:
             assert execute(url, "SELECT count(*) FROM workers") == [(2,)]
 
 
+class TestPagesThatKill:
+    def test_one_is_known_on_other_hosts_from_the_second_death_on(self, url: str, worker: Make) -> None:
+        run, _ = begin(worker("w0"), page_url("a.example", 1), page_url("a.example", 2))
+        found, dying = [], []
+        for number in range(4):
+            host = worker(f"w{number + 1}")
+            host.join_run(run.id)
+            expire(url, f"w{number}")
+            long_since(host)
+            host.heartbeat()
+            (lease,) = host.lease(run, 1, FOREVER)
+            entries = host.take(run, lease, 2)
+            found.append([(entry.url[-1], entry.crashes) for entry in entries])
+            dying.append(host.in_hand(entries[0].id))
+            dying[-1].__enter__()
+        assert found == [
+            [("1", 0), ("2", 0)],
+            [("2", 0), ("1", 1)],
+            [("1", 1), ("2", 1)],
+            [("2", 1), ("1", 2)],
+        ], "the first death told nothing"
+
+    def test_nothing_is_noted_of_a_domain_whose_pages_are_settled(self, url: str, worker: Make) -> None:
+        run, _ = begin(worker("w0"), *(page_url("a.example", n) for n in range(3)))
+        host = worker("w1")
+        host.join_run(run.id)
+        expire(url, "w0")
+        long_since(host)
+        host.heartbeat()
+        (lease,) = host.lease(run, 1, FOREVER)
+        noted = []
+        for _ in range(2):
+            (entry,) = host.take(run, lease, 1)
+            with host.in_hand(entry.id):
+                noted += [count for (count,) in execute(url, "SELECT count(*) FROM in_hand")]
+            host.settle(run, [Visit(entry, page(record=entry.url))], [DomainUpdate(lease, 0.0)])
+        assert (noted, execute(url, "SELECT count(*) FROM in_hand")) == ([1, 0], [(0,)])
+
+
 def long_since(store: PostgresStore) -> None:
     """Judge the lease alone, as a server that has been up for long."""
     store._workers._ttl = -1e9

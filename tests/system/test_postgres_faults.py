@@ -13,7 +13,7 @@ import psycopg
 import pytest
 
 from scraper.sinks import Layout, sink_for
-from tests.hosts import asked, check_whole, clock_ahead, forget_locks, pages, spider, until
+from tests.hosts import asked, check_whole, clock_ahead, forget_locks, pages, see_no_locks, spider, until
 from tests.pgbouncer import Pooler
 from tests.postgres import Server
 from tests.project import Project
@@ -91,6 +91,26 @@ class TestHosts:
         check_whole(one, sites, 8, 0.1)
         times = sorted(arrival.at for site in sites for arrival in site.arrivals)
         assert min(after - before for before, after in pairwise(times)) >= 0.1 - 0.001
+
+    def test_a_page_that_kills_one_host_after_the_other_fails_and_the_run_ends(
+        self, store: str, started: Started
+    ) -> None:
+        one, two, _ = started(1, 3, 0.1)
+        see_no_locks(store)
+        for project in (one, two):
+            path = project.root / "spiders" / "shop.py"
+            deadly = 'if page.url.endswith("/1"): __import__("os").kill(__import__("os").getpid(), 9)'
+            path.write_text(path.read_text().replace("yield {", f"{deadly}\n        yield {{"))
+        codes, deaths = [-9], 0
+        while codes[-1] in (-9, 75) and len(codes) < 40:
+            helper = two.start("work", "shop", "--store", store)
+            codes.append(one.run("run", "shop", "--store", store).code)
+            deaths += (codes[-1] == -9) + (helper.wait().code == -9)
+        assert (codes[-1], deaths) == (1, 3), codes
+        (failed,) = [
+            line for line in one.log("shop") if line.get("reason", "").startswith("the process died")
+        ]
+        assert failed["url"].endswith("/1")
 
 
 @pytest.fixture

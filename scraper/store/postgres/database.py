@@ -128,7 +128,7 @@ class Database:
     def stream(self, sql: str, values: Values = ()) -> Iterator[tuple[Any, ...]]:
         """The rows of one statement as they were when it began, over a connection of its own."""
         with self._translated():
-            connection = self._open()
+            connection = self.another()
             try:
                 with connection.transaction(), connection.cursor(name="scraper") as cursor:
                     cursor.itersize = 1000
@@ -161,7 +161,7 @@ class Database:
         wait = 0.05
         while self._connection is None:
             try:
-                self._connection = self._open()
+                self._connection = self.another()
             except psycopg.OperationalError:
                 if monotonic() + wait > until:
                     raise
@@ -169,7 +169,8 @@ class Database:
                 wait = min(2.0, wait * 2)
         return self._connection
 
-    def _open(self) -> Connection:
+    def another(self) -> Connection:
+        """A new connection: psycopg.Error where there is none. For any thread, which closes it."""
         given = self._parameters
         options = f"{given.get('options') or ''} {_OPTIONS}".strip()
         try:

@@ -81,4 +81,7 @@ _NOTES = (
     )""",
 )
 
-MIGRATIONS: tuple[tuple[str, ...], ...] = (_FIRST, _NOTES)
+# What is being parsed where an owner has died before, see `suspects`.
+_SUSPECTS = ("CREATE TABLE in_hand(worker text NOT NULL, url bigint NOT NULL, PRIMARY KEY(worker, url))",)
+
+MIGRATIONS: tuple[tuple[str, ...], ...] = (_FIRST, _NOTES, _SUSPECTS)

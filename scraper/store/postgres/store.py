@@ -216,6 +216,8 @@ class PostgresStore:
         # Looking is cheap; a transaction is begun only if there is something to win.
         if n > 0 and self._database.row(ownership.READY, (run.number, before, seeker.now, 1)):
             leases = self._workers.write(lambda connection: _lease(connection, seeker, n, before))
+            for lease in leases:
+                self._workers.suspects.leased(lease)
         if len(leases) < n and seeker.now - self._asked_at >= _ASK_AGAIN:
             self._asked_at = seeker.now
             self._ask(seeker, n - len(leases))
@@ -225,7 +227,10 @@ class PostgresStore:
         self._workers.reap()
         seeker = ownership.Seeker(self._workers.me, run.number, self._clock.now())
         queue = self._queues(run, {domain})[domain]
-        return self._workers.write(lambda connection: ownership.named(connection, seeker, queue))
+        lease = self._workers.write(lambda connection: ownership.named(connection, seeker, queue))
+        if lease is not None:
+            self._workers.suspects.leased(lease)
+        return lease
 
     def take(self, run: Run, lease: Lease, n: int, held: Sequence[int] = ()) -> list[Entry]:
         place = (run.spider, lease.domain, self._workers.me, lease.epoch, run.number)
@@ -235,6 +240,7 @@ class PostgresStore:
             if row[0] not in skipped and len(entries) < n:
                 entries.append(_entry(lease.domain, row))
                 taken[row[0]] = row[8]
+                self._workers.suspects.taken(entries[-1])
         return entries
 
     def in_hand(self, url: int) -> AbstractContextManager[object]:
@@ -260,6 +266,7 @@ class PostgresStore:
         change, settlement, ours = self._workers.write(work)
         change.remember()
         settlement.remember()
+        self._workers.suspects.settled(visits)
         for visit in visits:
             self._taken.get(visit.entry.domain, {}).pop(visit.entry.id, None)
         named = worked | {update.lease.domain for update in domains}

@@ -6,8 +6,8 @@ renews. On the machine where it runs, its file lock says at once that it is dead
 
 import os
 import platform
-from collections.abc import Callable
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
@@ -18,6 +18,7 @@ from scraper.store import GROUP
 from scraper.store.locks import Locks
 from scraper.store.postgres import ownership
 from scraper.store.postgres.database import Connection, Database
+from scraper.store.postgres.suspects import Suspects, parsed_by
 
 TTL = 15.0
 """Seconds that a lease lasts, unless the row `lease` of the table meta says otherwise."""
@@ -54,6 +55,7 @@ class Workers:
         self._database, self._locks, self._folder, self._clock = database, locks, folder, clock
         self._me: str | None = None
         self._commits = 0
+        self.suspects = Suspects(database)
         row = database.row("SELECT v FROM meta WHERE k = 'lease'")
         self._ttl = float(row[0]) if row else TTL
         self.deadline = -float("inf")
@@ -141,9 +143,11 @@ class Workers:
             if is_gone or row[-1]:
                 self._database.write(partial(self._bury, worker=row[0], lock=row[2], is_gone=is_gone))
 
-    def in_hand(self, url: int) -> AbstractContextManager[object]:
+    @contextmanager
+    def in_hand(self, url: int) -> Iterator[None]:
         """Note that a page is being parsed, see `Store.in_hand`."""
-        return self._locks.in_hand(url)
+        with self._locks.in_hand(url), self.suspects.in_hand(self._me or "", url):
+            yield
 
     def close(self) -> None:
         """Let go of the lock without a word, as a crash would."""
@@ -156,7 +160,7 @@ class Workers:
         if row is None:
             return
         held = ownership.owned(connection, worker)
-        for url in self._parsing(worker, lock):
+        for url in sorted({*self._parsing(worker, lock), *parsed_by(connection, worker)}):
             connection.execute(_DIED_WITH, (url, row[0]))
         connection.execute("UPDATE domains SET crashes = crashes + 1 WHERE id = ANY(%s)", (held,))
         ownership.free(connection, held)
