@@ -184,7 +184,7 @@ class BatchSteps:
         visit = replace(parsing.visit, outcome=parsing.interrupted) if is_interrupted else parsing.visit
         if parsing.following is not None:
             self.batch.entries.appendleft(parsing.following)
-            self.batch.session.disconnect()
+            self.batch.session.abandon()
         self.results.append(BatchResult(self.batch, (*self._visits, visit)))
         return True
 

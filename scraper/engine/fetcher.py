@@ -348,5 +348,5 @@ def _taken_back(
     """Nothing: what was sent ahead is to be asked for again, and its answer not heard."""
     if following is not None:
         entries.appendleft(following.entry)
-        session.disconnect()
+        session.abandon()
     return None

@@ -157,7 +157,7 @@ class Adapter(HTTPAdapter):
             return super().send(request, *args, **kwargs)
         except Unsendable as error:
             raise requests.exceptions.InvalidHeader(error.message, request=request) from error
-        except requests.RequestException:
+        except BaseException:
             if current.limiter is not None:
                 current.limiter.failed()  # the site may notice the request up to this moment
             raise

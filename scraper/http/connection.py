@@ -286,7 +286,11 @@ class LimitedConnection(HTTPConnection):
             limiter.enter()
             current.waited = waited + monotonic() - began
             current.deadline += current.waited
-            self._connect(0.0)
+            try:
+                self._connect(0.0)
+            except BaseException:
+                limiter.failed()
+                raise
         current.is_reused = self.serves > 0
         self._was_idle = monotonic() - self.used_at
         self.sock.settimeout(self.timeout)

@@ -23,6 +23,8 @@ from scraper.politeness.rate_limiter import LoadsLimiter, RateLimiter
 
 MOST_COOKIES = 200  # of one answer; more than a domain may keep
 _LONGEST = 86_400.0  # seconds more for a file that somebody else reads from the socket
+_LIMITERS = (RateLimiter, LoadsLimiter)
+LOOK_SOON = 0.02  # seconds until it looks again whether another's first byte has come
 LOOK_AGAIN = 1.0  # seconds that a batch waits for its slot before it looks whether it is still wanted
 
 
@@ -120,6 +122,8 @@ def hindrance(session: DomainSession, url: str, *, is_load: bool = False) -> Unt
         origin_settings = session.origin_settings(url)
         limiter = _limiter(session, origin_settings, url, is_load=is_load)
         now = session.clock.now()
+        if isinstance(limiter, _LIMITERS) and limiter.is_in_flight:
+            return Until(now + LOOK_SOON)
         ahead = min(max(0.0, limiter.due - now), connection.CONNECT_AHEAD) if limiter is not None else 0.0
         if _is_ordinary(session, origin_settings, url) or not session.adapter.is_open(
             *_route(session, origin_settings, url), ahead

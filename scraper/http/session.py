@@ -520,6 +520,12 @@ class DomainSession(requests.Session):
         """Close the idle connections; the session goes on with new ones."""
         self.adapter.disconnect()
 
+    def abandon(self) -> None:
+        """Let go of what was sent and whose answer nobody will hear."""
+        self.disconnect()
+        if self.limiter is not None:
+            self.limiter.failed()
+
 
 def _merged(jar: Jar, cookies: Any) -> Any:
     """A session's cookies and over them those of one request."""

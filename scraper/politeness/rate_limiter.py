@@ -8,6 +8,7 @@ from scraper.ops.clock import Clock
 
 MOST_LENT = 1000
 LOOK_AGAIN = 0.05  # seconds
+LONGEST_FLIGHT = 120.0  # seconds after which nobody waits for a first byte any more
 
 
 def for_ever() -> float:
@@ -18,12 +19,13 @@ def for_ever() -> float:
 class RateLimiter:
     """Slots `delay` seconds apart, as the server sees them.
 
-    With one request in flight the next slot is (first byte of the last answer, or end of a failure) + delay;
-    with more, starts are spaced by the delay. A slot is taken before anyone waits for it, so no two callers
-    can get the same one; who woke late moves those behind. `due`: the next slot. `min_gap`: the smallest
-    distance seen between two sends (s). `deadline`: nothing is let through later than this moment, which may
-    move on. `group`: the rate limiter of all domains that share a pace with this one: whatever passes here
-    passes there, and has there the delay of the domain that was asked last.
+    With one request in flight the next slot is (first byte of the last answer, or end of a failure) + delay,
+    and whoever else wants one waits for that byte; with more, starts are spaced by the delay. A slot is taken
+    before anyone waits for it, so no two callers can get the same one; who woke late moves those behind.
+    `due`: the next slot. `min_gap`: the smallest distance seen between two sends (s). `deadline`: nothing is
+    let through later than this moment, which may move on. `group`: the rate limiter of all domains that share
+    a pace with this one: whatever passes here passes there, and has there the delay of the domain that was
+    asked last.
     """
 
     def __init__(
@@ -47,6 +49,8 @@ class RateLimiter:
         self._deadline = deadline
         self._is_serial = concurrency == 1
         self._rest = 0.0
+        self._flies_until = 0.0
+        self._landed = -math.inf
         self._counts_from = due - delay
         self._lock = threading.Lock()
 
@@ -59,6 +63,12 @@ class RateLimiter:
         """The next slot of a request that keeps another delay."""
         own = max(self._counts_from + delay, self._rest)
         return own if self.group is None else max(own, self.group.due)
+
+    @property
+    def is_in_flight(self) -> bool:
+        """Whether a request is on its way whose first byte has to come before the next one is sent."""
+        is_own = self._flies_until > self._clock.now()
+        return is_own or (self.group is not None and self.group.is_in_flight)
 
     def wait(self, ahead: float = 0.0) -> bool:
         """Sleep until `ahead` seconds before the next slot, without taking it; whether that took any time."""
@@ -85,8 +95,8 @@ class RateLimiter:
             with self._lock:
                 now = self._clock.now()
                 delay = self.delay if own is None else own
-                slot = max(self.last_sent + delay, self._rest)
-                if now > self._deadline():
+                slot = max(self.last_sent + delay, self._landed + delay, self._rest)
+                if now > self._deadline() or self._flies_until > now:
                     # The domain may be another's: whether it is, the owner thread is about to learn.
                     slot = max(slot, now + LOOK_AGAIN)
                 is_free = slot <= now
@@ -106,6 +116,7 @@ class RateLimiter:
         self.min_gap = min(self.min_gap, gap)
         self.breaches += gap < delay - 1e-6
         self.last_sent = sent_at
+        self._flies_until = sent_at + LONGEST_FLIGHT if self._is_serial else 0.0
         self._counts_from = max(self._counts_from, sent_at)
         self.sends += 1
 
@@ -134,7 +145,8 @@ class RateLimiter:
 
     def _count_from_now(self) -> None:
         with self._lock:
-            self._counts_from = max(self._counts_from, self._clock.now())
+            self._flies_until, self._landed = 0.0, self._clock.now()
+            self._counts_from = max(self._counts_from, self._landed)
 
 
 class LoadsLimiter:
@@ -159,6 +171,11 @@ class LoadsLimiter:
     def due(self) -> float:
         """The next slot."""
         return self._limiter.due_at(self.delay)
+
+    @property
+    def is_in_flight(self) -> bool:
+        """As of a RateLimiter."""
+        return self._limiter.is_in_flight
 
     def wait(self, ahead: float = 0.0) -> bool:
         """As of a RateLimiter."""

@@ -628,6 +628,50 @@ def test_two_processes_share_the_clock_of_a_domain_that_the_pages_of_both_ask(
     assert min(far.gaps()) >= 0.1 and project.run("audit", "shop").code == 0
 
 
+def test_a_domain_sends_its_own_pages_and_what_others_pages_ask_of_it_one_after_the_other(
+    project: Project, new_site: Callable[..., Site]
+) -> None:
+    near, far = new_site(host="127.0.0.1"), new_site(host="127.0.0.2")
+    lasts, delay = 0.3, 0.2  # seconds to the first byte of the far site's answers, and between its requests
+    near["/"] = SHELL + f'<script src="{far.url("/lib.js")}"></script>'
+    near["/app.js"] = Reply(
+        body="".join(f"fetch('{far.url(f'/api/{n}')}').finally(() => " for n in range(4))
+        + "app.textContent = 'done'"
+        + ")" * 4,
+        headers=SCRIPT,
+    )
+    far["/lib.js"] = Reply(body="1", headers=SCRIPT, wait=lasts)
+    far["*"] = Reply(body="<p>far", headers={"Access-Control-Allow-Origin": "*"}, wait=lasts)
+    plain = [far.url(f"/page/{n}") for n in range(14)]
+    project.spider(
+        "both",
+        f"""
+        from scraper import Render, Request, Spider
+
+        class Both(Spider):
+            settings = {{"delay": {delay}}}
+            allowed_domains = ["127.0.0.1", "127.0.0.2"]
+
+            def start(self):
+                yield Request("{near.url("/")}", render=Render(wait_for="text=done"))
+                for url in {plain!r}:
+                    yield url
+
+            def parse(self, page):
+                yield {{"url": page.url}}
+        """,
+    )
+    ended = project.run("run", "both", "--json")
+    assert ended.code == 0 and len(project.records("both")) == 15, ended.text
+    assert min(far.gaps()) >= lasts + delay
+    kinds = ["page" if path.startswith("/page") else "load" for path in far.paths()]
+    first = kinds.index("load")
+    assert kinds.count("load") == 5 and "page" in kinds[first:], kinds
+    # Neither keeps the other out.
+    last = len(kinds) - 1 - kinds[::-1].index("load")
+    assert last - first <= 3 * 5, kinds
+
+
 def test_a_page_is_rendered_to_its_end_though_another_run_waits_for_its_domain(
     project: Project, site: Site
 ) -> None:

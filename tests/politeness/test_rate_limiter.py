@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import pytest
 
-from scraper.politeness.rate_limiter import LoadsLimiter, RateLimiter, RateLimiters
+from scraper.politeness.rate_limiter import LONGEST_FLIGHT, LoadsLimiter, RateLimiter, RateLimiters
 from scraper.testing import FakeClock
 
 
@@ -153,11 +153,45 @@ def test_what_rendered_pages_ask_for_keeps_its_own_delay_unless_the_site_asks_fo
     limiter = RateLimiter(clock, 1.0)
     loads = LoadsLimiter(limiter, 0.2, 1.0)
     limiter.enter()
+    limiter.answered()
     begun = clock.now()
     loads.enter()
+    loads.answered()
     assert clock.now() - begun == pytest.approx(0.2)
     limiter.enter()
+    limiter.answered()
     assert clock.now() - begun == pytest.approx(1.2)
     limiter.slow_to(5.0)  # a Crawl-delay
     loads.enter()
     assert clock.now() - begun == pytest.approx(6.2) and limiter.breaches == 0
+
+
+def test_who_comes_meanwhile_waits_for_the_first_byte_of_what_is_in_flight_and_the_delay_from_there() -> None:
+    clock = Sleepy()
+    limiter = RateLimiter(clock, 1.0)
+    limiter.enter()
+    second = start(limiter.enter)
+    assert clock.asleep.acquire(timeout=5) and limiter.is_in_flight
+    clock.moment = 101.5  # its slot has come, the answer has not
+    clock.sleepers[0][1].set()
+    assert clock.asleep.acquire(timeout=5) and clock.sleepers[1][0] == 101.55
+    clock.moment = 103.0
+    limiter.answered()
+    assert not limiter.is_in_flight
+    clock.sleepers[1][1].set()
+    assert clock.asleep.acquire(timeout=5) and clock.sleepers[2][0] == 104.0
+    clock.moment = 104.0
+    clock.sleepers[2][1].set()
+    second.join(5)
+    assert (limiter.sends, limiter.min_gap) == (2, 4.0)
+
+
+def test_nobody_waits_for_ever_for_a_first_byte_that_nobody_hears() -> None:
+    clock = Sleepy()
+    limiter = RateLimiter(clock, 1.0)
+    limiter.enter()
+    clock.moment = 100.0 + LONGEST_FLIGHT
+    assert not limiter.is_in_flight
+    limiter.enter()
+    limiter.failed()
+    assert not limiter.is_in_flight and limiter.sends == 2
