@@ -362,7 +362,9 @@ class Engine:
         else:
             visit, stays = self._throttling.fair(domain, visit)
         visit = self._give_up(visit)
-        if not stays:
+        if stays:
+            self._group_commit.touch(domain)
+        else:
             self._group_commit.add(domain, visit)
         if is_page:
             domain.login_state.shown(visit.entry.id)

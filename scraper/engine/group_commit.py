@@ -23,10 +23,16 @@ class GroupCommit:
         self._clock = clock
         self._tell = tell
         self._visits: list[Visit] = []
+        self._touched: set[str] = set()
         self.settle_by = 0.0
 
     def __len__(self) -> int:
-        return len(self._visits)
+        return len(self._visits) + len(self._touched)
+
+    def touch(self, domain: Domain) -> None:
+        """Have the clock of a domain written though its visit stays in hand: a rest outlives us at once."""
+        self._touched.add(domain.name)
+        self.settle_by = 0.0
 
     def add(self, domain: Domain, visit: Visit) -> None:
         """Take a visit in."""
@@ -40,9 +46,9 @@ class GroupCommit:
     @property
     def is_due(self) -> bool:
         """Whether to settle now."""
-        if not self._visits:
+        if not self:
             return False
-        if len(self._visits) >= SETTLE_AT or self._clock.now() >= self.settle_by:
+        if self._touched or len(self._visits) >= SETTLE_AT or self._clock.now() >= self.settle_by:
             return True
         # A domain that could go on waits for links which only the settlement makes known.
         domain = self._leases.get(self._visits[0].entry.domain)
@@ -56,9 +62,10 @@ class GroupCommit:
     def settle(self) -> tuple[bool, list[Domain]]:
         """Write the group in one transaction; whether URLs are new, and the domains with something to do."""
         visits, self._visits = self._visits, []
-        if not visits:
+        names, self._touched = _domains(visits) | self._touched, set()
+        if not names:
             return False, []
-        touched = [one for name in _domains(visits) if (one := self._leases.get(name)) is not None]
+        touched = [one for name in names if (one := self._leases.get(name)) is not None]
         updates = [domain.update() for domain in touched]
         updates += self._leases.groups.updates(domain.name for domain in touched)
         settled = self._store.settle(self._run, visits, updates)

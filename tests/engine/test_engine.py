@@ -8,7 +8,8 @@ from scraper import Page, Request, Spider
 from scraper.engine.plan import Stop
 from scraper.errors import LoginFailed
 from scraper.model import Fetched, Verdict
-from scraper.runs.events import Event, Visited
+from scraper.runs.events import Event, Settled, Visited
+from scraper.store.memory import MemoryStore
 from scraper.testing import Asked, CrawlResult, FakeWeb, crawl
 from scraper.testing.web import Scripted
 
@@ -211,6 +212,21 @@ class TestRest:
         assert set(result.failed) == {A + name for name in "bdf"}
         assert result.stop is Stop.DONE
         assert max(web.gaps("a.test")) <= 30
+
+    def test_a_rest_outlives_us_before_it_is_known_what_was_meant(self) -> None:
+        web = FakeWeb({A: links(*"bcdefgh"), **{A + name: links() for name in "bcdegh"}, A + "f": [500, 200]})
+        store, kept = MemoryStore(web.clock), dict[int, str]()
+
+        def look(event: Event) -> None:
+            row = store.domain("a.test")
+            if isinstance(event, Settled) and row is not None:
+                kept[len(web.requests)] = str(row["state"])
+
+        crawl(Walk, web, store=store, listeners=[look])
+        refused = [one.url for one in web.requests].index(A + "f")
+        assert "may mean our pace" in kept[refused + 1], (
+            "it is in the store before anything else is asked for"
+        )
 
     def test_a_site_that_refuses_everything_is_left_with_nothing_lost(self) -> None:
         names = "bcdefghijk"
