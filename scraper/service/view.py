@@ -5,14 +5,16 @@ the service has other uses for. Its orders are one line of JSON on standard inpu
 """
 
 import json
+import os
 import subprocess
 import sys
+import threading
 from array import array
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, BinaryIO
 
 from scraper.model.frozen import frozen
 from scraper.service.problems import Problem
@@ -38,12 +40,12 @@ class Views:
         self._folder: TemporaryDirectory[str] | None = None
         self._made: OrderedDict[object, Path] = OrderedDict()
         self._count = 0
+        self._lock = threading.Lock()
 
     def rows(self, file: Path, wanted: Wanted, start: int, limit: int) -> tuple[list[dict[str, Any]], int]:
         """Records from a place in the table on, and how many there are. Blocks: a thread calls it."""
-        offsets = self._view(file, wanted)
-        total = offsets.stat().st_size // WIDTH
-        with offsets.open("rb") as index, file.open("rb") as lines:
+        with self._view(file, wanted) as index, file.open("rb") as lines:
+            total = index.seek(0, os.SEEK_END) // WIDTH
             index.seek(start * WIDTH)
             places = array("Q")
             places.frombytes(index.read(limit * WIDTH))
@@ -53,21 +55,31 @@ class Views:
                 found.append(_record(lines.readline()))
         return found, total
 
-    def _view(self, file: Path, wanted: Wanted) -> Path:
+    def _view(self, file: Path, wanted: Wanted) -> BinaryIO:
+        """The open file of a table, which others may remove meanwhile."""
         stat = file.stat()
         key = (str(file), stat.st_ino, stat.st_size, stat.st_mtime_ns, wanted)
-        if key in self._made:
-            self._made.move_to_end(key)
-            return self._made[key]
-        if self._folder is None:
-            self._folder = TemporaryDirectory(prefix="scraper-views-")
-        self._count += 1
-        target = Path(self._folder.name) / f"{self._count}"
+        with self._lock:
+            if key in self._made:
+                self._made.move_to_end(key)
+                return self._made[key].open("rb")
+            if self._folder is None:
+                self._folder = TemporaryDirectory(prefix="scraper-views-")
+            self._count += 1
+            target = Path(self._folder.name) / f"{self._count}"
+        # Outside: one that takes seconds holds up no other. Who asks for it meanwhile makes it twice.
         _make(file, target, wanted)
-        self._made[key] = target
-        while len(self._made) > MOST_VIEWS:
-            self._made.popitem(last=False)[1].unlink(missing_ok=True)
-        return target
+        with self._lock:
+            self._drop(self._made.pop(key, None))
+            self._made[key] = target
+            while len(self._made) > MOST_VIEWS:
+                self._drop(self._made.popitem(last=False)[1])
+            return target.open("rb")
+
+    @staticmethod
+    def _drop(file: Path | None) -> None:
+        if file is not None:
+            file.unlink(missing_ok=True)
 
     def close(self) -> None:
         """Remove the files."""
