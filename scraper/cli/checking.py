@@ -15,7 +15,7 @@ from scraper.app.archived.saved_pages import FOLDER, SavedPage
 from scraper.app.options import Options, Prepared, open_store, prepare
 from scraper.app.project import needed_store
 from scraper.cli import failures, text
-from scraper.cli.getting import get, sets_option
+from scraper.cli.fetch_page import fetch_page, sets_option
 from scraper.cli.options import (
     caller,
     command_line,
@@ -135,7 +135,7 @@ def _save(options: Options, urls: Sequence[str], callback: str) -> int:
     name = callback_of(prepared.spider, callback).__name__
     code = failures.OK
     for url in urls:
-        got = get(url, prepared.settings, options.data)
+        got = fetch_page(url, prepared.settings, options.data)
         if got.response is None:
             click.echo(printable(f"not saved: {got.why}"), err=True)
             code = failures.LATER if got.is_later else failures.UNHEALTHY

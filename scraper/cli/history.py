@@ -10,7 +10,7 @@ import click
 
 from scraper.app.admin.audit import DomainAudit, audit
 from scraper.app.project import existing_store, facts_of_run, find_run, needed_store, runs_of, state_of
-from scraper.cli import ending, text
+from scraper.cli import run_summary, text
 from scraper.cli.options import DataLocation, command_line, data_options, json_option
 from scraper.ops.printable import json_text, printable
 from scraper.store import Run, Store
@@ -109,7 +109,7 @@ def _shown(store: Store, run: Run, location: DataLocation) -> Iterator[str]:
             ]
             yield f"  {'go on':<9} {command_line('run', run.spider, *params, data=location.data)}"
         return
-    yield from ending.full(run.summary, location, {}, is_shown=True)
+    yield from run_summary.full(run.summary, location, {}, is_shown=True)
     domains: Mapping[str, Any] = run.summary["by_domain"]
     left = [(name, one["left"]) for name, one in domains.items() if one.get("left")]
     for name, reason in left[:10]:

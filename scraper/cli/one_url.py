@@ -15,7 +15,7 @@ from scraper.app.options import open_store, parse_code
 from scraper.app.project import existing_store
 from scraper.app.session_opener import reach_of
 from scraper.cli import failures, text
-from scraper.cli.getting import sets_option, settings_for, tell_wait
+from scraper.cli.fetch_page import sets_option, settings_for, tell_wait
 from scraper.cli.options import caller, data_options, json_option, read_params
 from scraper.errors import FetchError, UsageError
 from scraper.model import Headers, Request, Response

@@ -1,4 +1,4 @@
-"""A run as it goes, in words: counts for whoever shows them, and lines for a log."""
+"""Progress of a run: its counts, and the lines that `run` writes to standard error."""
 
 from collections import Counter, deque
 from collections.abc import Callable, Mapping
@@ -105,8 +105,8 @@ def unfinished(event: RunBegan) -> str:
     )
 
 
-class Narrator:
-    """Says what a person wants to know of a run: each thing once, the first few of a kind."""
+class ConsoleLog:
+    """Writes what happens in a run as lines on standard error: of each kind of event the first few."""
 
     def __init__(
         self,
@@ -213,7 +213,7 @@ class Narrator:
             self._say(f"more like this are only counted: {text.cut(kind, 100)}")
 
 
-class Milestones:
+class ProgressLog:
     """A line of progress every now and then, where no live view is."""
 
     def __init__(self, counts: Counts, say: Callable[[str], None], limits: tuple[int | None, float | None]):

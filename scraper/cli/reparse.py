@@ -1,4 +1,4 @@
-"""`reparse` and `check`: archived pages parsed once more, without one request."""
+"""`reparse`: the archived pages of a spider parsed again, without one request."""
 
 from pathlib import Path
 
@@ -13,7 +13,7 @@ from scraper.cli.options import (
     parse_workers_option,
     read_params,
 )
-from scraper.cli.running import Manner, run_watched
+from scraper.cli.running import OutputMode, run_watched
 
 set_option = click.option(
     "--set", "sets", metavar="NAME=VALUE", multiple=True, help="Change a setting. Repeatable."
@@ -62,4 +62,4 @@ def reparse_command(
         fresh=fresh,
         is_offline=True,
     )
-    return int(run_watched(prepare(options), Manner(quiet, as_json), reparse)["exit_code"])
+    return int(run_watched(prepare(options), OutputMode(quiet, as_json), reparse)["exit_code"])

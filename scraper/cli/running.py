@@ -13,7 +13,7 @@ from scraper.app.options import Options, Prepared, open_store, prepare
 from scraper.app.project import told_worker
 from scraper.app.running.start_run import run
 from scraper.app.running.summary import MOST_TRIES
-from scraper.cli import ending, text
+from scraper.cli import run_summary, text
 from scraper.cli.options import (
     DataLocation,
     caller,
@@ -24,7 +24,7 @@ from scraper.cli.options import (
     read_params,
     run_options,
 )
-from scraper.cli.progress import Counts, Milestones, Narrator, Pace, unfinished
+from scraper.cli.progress import ConsoleLog, Counts, Pace, ProgressLog, unfinished
 from scraper.errors import StoreBusy
 from scraper.model.frozen import frozen
 from scraper.ops.clock import SystemClock
@@ -39,7 +39,7 @@ Go = Callable[[Prepared, Store, Sequence[Listener]], dict[str, Any]]
 
 
 @frozen
-class Manner:
+class OutputMode:
     """How much is said, and where."""
 
     is_quiet: bool
@@ -125,7 +125,7 @@ def run_command(
     caller().redaction = prepared.redaction
     if quiet:
         trim_log(data / prepared.loaded.name / "cron.log")
-    summary = run_watched(prepared, Manner(quiet, as_json), _replay() if replay else run)
+    summary = run_watched(prepared, OutputMode(quiet, as_json), _replay() if replay else run)
     return int(summary["exit_code"])
 
 
@@ -136,39 +136,39 @@ def _replay() -> Go:
     return replay
 
 
-def run_watched(prepared: Prepared, manner: Manner, go: Go = run) -> dict[str, Any]:
-    """Run a spider in a manner, and tell how it ended; the summary."""
+def run_watched(prepared: Prepared, mode: OutputMode, go: Go = run) -> dict[str, Any]:
+    """Run a spider with output by `mode`, and tell how it ended; the summary."""
     data = prepared.options.data
     opened = open_store(data, prepared.settings.store, is_shared=prepared.settings.share)
     try:
-        with _watched(prepared, manner) as listeners:
+        with _watched(prepared, mode) as listeners:
             summary = go(prepared, opened, listeners)
     except StoreBusy as error:
         raise _already_running(error, opened, prepared.loaded.name) from error
     finally:
         opened.close()
-    _tell_end(summary, prepared, manner)
+    _tell_end(summary, prepared, mode)
     return summary
 
 
-def _tell_end(summary: dict[str, Any], prepared: Prepared, manner: Manner) -> None:
+def _tell_end(summary: dict[str, Any], prepared: Prepared, mode: OutputMode) -> None:
     location = DataLocation(prepared.options.data)
-    if manner.is_quiet:
-        lines: Sequence[str] = ending.quiet(summary, location)
+    if mode.is_quiet:
+        lines: Sequence[str] = run_summary.quiet(summary, location)
     else:
-        lines = list(ending.full(summary, location, prepared.settings.robots_exempt))
+        lines = list(run_summary.full(summary, location, prepared.settings.robots_exempt))
     with suppress(OSError):  # the terminal may be gone (SIGHUP)
         for line in lines:
             click.echo(line, err=True)
-    if manner.as_json:
+    if mode.as_json:
         click.echo(json_text(summary))
 
 
 @contextmanager
-def _watched(prepared: Prepared, manner: Manner) -> Iterator[Sequence[Listener]]:
+def _watched(prepared: Prepared, mode: OutputMode) -> Iterator[Sequence[Listener]]:
     """The listeners of a run: none that speaks, lines, or the live view."""
     found, counts = prepared.settings, Counts(prepared.loaded.name)
-    if manner.is_quiet:
+    if mode.is_quiet:
         yield (_note_fetching, _note_killed)
         return
     limits = (found.max_pages, found.max_time)
@@ -178,12 +178,12 @@ def _watched(prepared: Prepared, manner: Manner) -> Iterator[Sequence[Listener]]
         from scraper.cli.live import View
 
         with View(counts, limits) as view:
-            yield (_note_fetching, counts, _narrator(prepared, counts, view.say))
+            yield (_note_fetching, counts, _console_log(prepared, counts, view.say))
         return
-    yield (_note_fetching, counts, _narrator(prepared, counts, _log), Milestones(counts, _log, limits))
+    yield (_note_fetching, counts, _console_log(prepared, counts, _log), ProgressLog(counts, _log, limits))
 
 
-def _narrator(prepared: Prepared, counts: Counts, say: Any) -> Narrator:
+def _console_log(prepared: Prepared, counts: Counts, say: Any) -> ConsoleLog:
     found = prepared.settings
     source = found.source("delay")
     pace = Pace(found.delay, "default delay" if source == DEFAULT else f"delay of {source}")
@@ -192,7 +192,7 @@ def _narrator(prepared: Prepared, counts: Counts, say: Any) -> Narrator:
     def tell(line: str) -> None:
         say(printable(redaction(line)))
 
-    return Narrator(
+    return ConsoleLog(
         counts, tell, pace, found.robots_exempt, found.max_attempts, is_verbose=caller().is_verbose
     )
 

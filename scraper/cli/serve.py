@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from scraper.cli.getting import sets_option, settings_for
+from scraper.cli.fetch_page import sets_option, settings_for
 from scraper.cli.options import data_options
 from scraper.errors import UsageError
 

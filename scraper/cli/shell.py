@@ -16,7 +16,7 @@ from scraper.app.admin.new_spider import check_url
 from scraper.app.archived import saved_pages
 from scraper.app.project import find_run, needed_store
 from scraper.cli import failures
-from scraper.cli.getting import Got, get, sets_option, settings_for
+from scraper.cli.fetch_page import FetchResult, fetch_page, sets_option, settings_for
 from scraper.cli.options import data_options
 from scraper.errors import ScraperError, UsageError
 from scraper.model import Headers, Request, Response
@@ -24,7 +24,7 @@ from scraper.ops.printable import printable
 from scraper.parsing.page import Page
 from scraper.runs.archive.reading import Archives, run_folders
 
-Ask = Callable[[str], Got]
+Ask = Callable[[str], FetchResult]
 
 _BANNER = """{page}
   page              the page: page.css(), page.xpath(), page.links(), page.jsonld, page.tables() ...
@@ -57,8 +57,8 @@ def shell_command(
     """
     settings = settings_for(sets, store)
 
-    def ask(url: str) -> Got:
-        return get(url, settings, data)
+    def ask(url: str) -> FetchResult:
+        return fetch_page(url, settings, data)
 
     if run is not None:
         page = _archived(check_url(target), run, data, store)

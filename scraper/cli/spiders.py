@@ -11,7 +11,7 @@ from scraper.app.admin.new_spider import Written, check_new, write_spider
 from scraper.app.archived.saved_pages import FOLDER as FIXTURES
 from scraper.app.project import existing_store, runs_of, state_of
 from scraper.cli import text
-from scraper.cli.getting import Got, get, sets_option, settings_for
+from scraper.cli.fetch_page import FetchResult, fetch_page, sets_option, settings_for
 from scraper.cli.options import caller, command_line, data_options, json_option
 from scraper.ops.printable import json_text, printable
 from scraper.spider.discovery import FOLDER, BrokenSpider, LoadedSpider, list_all
@@ -83,9 +83,9 @@ def new_command(
     root = Path.cwd()
     address = check_new(root, name, url)
     got = (
-        Got(why="not asked for (--no-fetch)")
+        FetchResult(why="not asked for (--no-fetch)")
         if no_fetch
-        else get(address, settings_for(sets, store), data, looks_behind=True)
+        else fetch_page(address, settings_for(sets, store), data, looks_behind=True)
     )
     written = write_spider(root, name, got.start_url or address, got.response, got.sitemaps)
     if why := (got.why if got.response is None else written.why_plain):

@@ -7,7 +7,7 @@ import click
 
 from scraper.app.options import Options
 from scraper.app.project import store_url
-from scraper.app.running.helper import Help, Helper
+from scraper.app.running.helper import Helper, HelperOptions
 from scraper.cli.failures import LATER
 from scraper.cli.options import caller, data_options, hidden_params, read_overrides, read_params
 from scraper.errors import UsageError
@@ -61,7 +61,7 @@ def work_command(
         program=caller().program,
     )
     caller().redaction.add(options.params[one] for one in options.hidden)
-    helper = Helper(Help(options, url, name, stay), lambda line: click.echo(line, err=True))
+    helper = Helper(HelperOptions(options, url, name, stay), lambda line: click.echo(line, err=True))
     helped = helper.run()
     if helper.signal:
         return 128 + helper.signal

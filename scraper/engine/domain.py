@@ -100,7 +100,7 @@ class Domain:
         self.buffer: deque[Entry] = deque()
         self.robots_requests: deque[RobotsRequest] = deque()
         self.batches: set[Batch] = set()
-        self.guests: set[Batch] = set()  # of other domains, whose pages ask for something here
+        self.borrowers: set[Batch] = set()  # batches of other domains whose rendered pages load from this one
         self.held: set[int] = set()
         self.taken: Counter[str] = Counter()
         self.robots_cache: dict[str, RobotsRules] = {}
@@ -139,7 +139,7 @@ class Domain:
     @property
     def is_idle(self) -> bool:
         """Nothing in flight, nothing in hand, nothing unsettled."""
-        return not (self.batches or self.guests or self.buffer or self.robots_requests or self.unsettled)
+        return not (self.batches or self.borrowers or self.buffer or self.robots_requests or self.unsettled)
 
     def set_pace(self, pace: Pace) -> bool:
         """Change the delay; whether that is news."""

@@ -12,13 +12,13 @@ from collections.abc import Callable, Sequence
 from scraper.engine.batch import BatchResult, Downloader, RobotsRequest
 from scraper.engine.domain import Domain
 from scraper.engine.group_commit import GroupCommit
-from scraper.engine.guests import Guests
 from scraper.engine.leases import MOST_AT_ONCE, Leases, SessionMaker
 from scraper.engine.open_files import OpenFiles
 from scraper.engine.plan import Plan, Stop
 from scraper.engine.refusals import note_credentials
 from scraper.engine.robots_cache import RobotsCache, RobotsRules, challenge_in
 from scraper.engine.scheduler import Scheduler
+from scraper.engine.third_party_domains import ThirdPartyDomains
 from scraper.engine.throttling import Throttling
 from scraper.errors import LoginFailed, OutOfFiles, OutOfReach
 from scraper.model import Entry, Failed, Fetched, Reaction, Redirected, Unchanged, Visit
@@ -73,7 +73,7 @@ class Engine:
         part = f"{run.id} again" if plan.is_again else run.id
         self._throttling = Throttling(plan, part, clock, chance, self._tell, self._scheduler.pending)
         self._group_commit = GroupCommit(store, run, self._leases, clock, self._tell)
-        self._guests = Guests(self._leases, robots_cache, self._obey, clock, self._tell)
+        self._third_party = ThirdPartyDomains(self._leases, robots_cache, self._obey, clock, self._tell)
         self._open_files = OpenFiles(self._leases, clock, self._tell)
         self._beat_at = 0.0
         self._look_at = 0.0
@@ -201,7 +201,7 @@ class Engine:
         if now < self._look_at:
             return
         taken = self._leases.take_more()
-        self._guests.look()
+        self._third_party.look()
         self._look_at = now if len(taken) >= MOST_AT_ONCE else now + LOOK_EVERY
         for domain in taken:
             if domain.state.delay > self._throttling.max_delay and domain.due > now:
@@ -222,7 +222,7 @@ class Engine:
 
     def _let_go(self, domain: Domain) -> None:
         """Give a domain back at a batch boundary: nothing in flight, everything settled."""
-        if domain.batches or domain.guests or self._leases.get(domain.name) is not domain:
+        if domain.batches or domain.borrowers or self._leases.get(domain.name) is not domain:
             return
         if domain.unsettled:
             self._settle()
@@ -243,7 +243,7 @@ class Engine:
             return
         if domain.due > now:
             return self._leases.schedule(domain)
-        if domain.is_wanted and not (domain.batches or domain.guests):
+        if domain.is_wanted and not (domain.batches or domain.borrowers):
             return self._let_go(domain)
         if domain.needs_login and domain.batches:
             return  # a login has its session to itself; the end of the other batch comes back here
@@ -273,12 +273,12 @@ class Engine:
     def _absorb(self, result: BatchResult) -> None:
         domain = self._leases.get(result.batch.domain)
         if result.wants is not None:
-            self._guests.ask(result.batch, result.wants)
-            self._look_at = 0.0 if self._guests else self._look_at
+            self._third_party.ask(result.batch, result.wants)
+            self._look_at = 0.0 if self._third_party else self._look_at
             return
         self._in_flight -= result.ends
         if result.ends:
-            self._guests.end(result.batch)
+            self._third_party.end(result.batch)
         self._scheduler.taken_back(domain, result)
         if domain is None or result.batch not in domain.batches:
             return  # the domain was lost to another worker meanwhile

@@ -121,7 +121,7 @@ def body(message: Message) -> bytes:
         room = room * 3 // 4
 
 
-class _Stay(urllib.request.HTTPRedirectHandler):
+class _NoRedirects(urllib.request.HTTPRedirectHandler):
     """Follow no redirect: a POST would become a GET, and a secret go to another host."""
 
     def redirect_request(self, *_: Any) -> None:
@@ -163,13 +163,13 @@ def _exchange(target: str, message: Message, timeout: float, judge: Judge | None
         headers["Authorization"] = f"Basic {base64.b64encode(pair.encode()).decode('ascii')}"
     bare = parts._replace(netloc=parts.netloc.rpartition("@")[2], fragment="").geturl()
     request = urllib.request.Request(bare, body(message), headers, method="POST")
-    handlers: list[Any] = [_Stay()]
+    handlers: list[Any] = [_NoRedirects()]
     # Behind a proxy it is the proxy that resolves, and the operator has named that.
     is_proxied = parts.scheme in urllib.request.getproxies() and not urllib.request.proxy_bypass(
         parts.hostname or ""
     )
     if judge is not None and not is_proxied:
-        handlers += [_Judged(judge), _JudgedTls(judge)]
+        handlers += [_CheckedHttp(judge), _CheckedHttps(judge)]
     with urllib.request.build_opener(*handlers).open(request, timeout=timeout):
         pass
 
@@ -191,8 +191,8 @@ def _connect(judge: Judge) -> Callable[..., socket.socket]:
     return connect
 
 
-class _Judged(urllib.request.HTTPHandler):
-    """Connects to addresses that a judge allows."""
+class _CheckedHttp(urllib.request.HTTPHandler):
+    """Connects only to addresses that the judge allows."""
 
     def __init__(self, judge: Judge) -> None:
         super().__init__()
@@ -202,7 +202,7 @@ class _Judged(urllib.request.HTTPHandler):
         return self.do_open(_opener(http.client.HTTPConnection, self._judge), req)
 
 
-class _JudgedTls(urllib.request.HTTPSHandler):
+class _CheckedHttps(urllib.request.HTTPSHandler):
     """The same over TLS; the certificate is held against the host's name."""
 
     def __init__(self, judge: Judge) -> None:

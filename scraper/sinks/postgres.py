@@ -31,7 +31,7 @@ _NUL = "NUL characters are U+FFFD: PostgreSQL cannot hold them"
 
 
 @frozen
-class _Standing:
+class _ExistingColumn:
     """A column of the table as it stands: its type, as SQL names it, and whether that is as we made it."""
 
     type: str
@@ -131,7 +131,7 @@ class _Writing:
 
     def run(self) -> None:
         self._make_columns()
-        self._copy(self._standing())
+        self._copy(self._existing_columns())
         is_keyed = self._make_key()
         self._apply(is_keyed)
         if self._has_nul:
@@ -140,16 +140,14 @@ class _Writing:
     def _do(self, sql: str, *values: object) -> Any:
         return self._cursor.execute(sql, values or None)
 
-    def _standing(self) -> dict[str, _Standing]:
+    def _existing_columns(self) -> dict[str, _ExistingColumn]:
         rows = self._do(
             "SELECT attname, format_type(atttypid, atttypmod), col_description(attrelid, attnum)"
             " FROM pg_attribute WHERE attrelid = %s::regclass AND attnum > 0 AND NOT attisdropped"
             " ORDER BY attnum",
             self._name,
         )
-        return {
-            name: _Standing(type_, comment == f"{_OURS}, {type_}") for name, type_, comment in rows.fetchall()
-        }
+        return {name: _ExistingColumn(type_, comment == f"{_OURS}, {type_}") for name, type_, comment in rows}
 
     def _make_columns(self) -> None:
         # Two that make the table at once would fail; readers go on until we commit.
@@ -157,9 +155,9 @@ class _Writing:
         self._do("SET LOCAL client_min_messages = warning")
         self._do(f"CREATE TABLE IF NOT EXISTS {self._name} ()")
         self._do(f"LOCK TABLE {self._name} IN SHARE ROW EXCLUSIVE MODE")
-        standing = self._standing()
+        existing = self._existing_columns()
         for column in self._columns:
-            type_, known = _sql_type(column.type), standing.get(column.name)
+            type_, known = _sql_type(column.type), existing.get(column.name)
             if known is None:
                 self._alter(column.name, f"ADD COLUMN {_quoted(column.name)} {type_}", type_)
             elif known.is_ours and known.type != type_:
@@ -172,23 +170,23 @@ class _Writing:
         self._do(f"ALTER TABLE {self._name} {change}")
         self._do(f"COMMENT ON COLUMN {self._name}.{_quoted(name)} IS '{_OURS}, {type_}'")
 
-    def _copy(self, standing: dict[str, _Standing]) -> None:
+    def _copy(self, existing: dict[str, _ExistingColumn]) -> None:
         """The records as they are to be, in a table of this transaction. Types read their own text."""
         names = ", ".join(_quoted(column.name) for column in self._columns)
         self._do(f"CREATE TEMP TABLE stage ON COMMIT DROP AS SELECT {names} FROM {self._name} WITH NO DATA")
-        types = [standing[column.name].type for column in self._columns]
+        types = [existing[column.name].type for column in self._columns]
         pairs = list(zip(self._columns, types, strict=True))
         with self._cursor.copy(f"COPY stage ({names}) FROM STDIN") as copy:
             for record in self._table:
                 copy.write_row([self._cell(record.get(one.field), one.type, type_) for one, type_ in pairs])
         self._do("ANALYZE stage")
 
-    def _cell(self, value: Any, type_: str, standing: str) -> Any:
+    def _cell(self, value: Any, type_: str, existing: str) -> Any:
         if value is None:
             return None
-        if standing in ("json", "jsonb"):
+        if existing in ("json", "jsonb"):
             return json.dumps(self._storable(value), ensure_ascii=False)
-        if type_.startswith(LIST) and not standing.endswith("[]"):
+        if type_.startswith(LIST) and not existing.endswith("[]"):
             return self._storable(text_of(value))
         return self._storable(typed(value, type_))
 
@@ -245,7 +243,7 @@ class _Writing:
             self._do(f"DELETE FROM {self._name}")
         self._do(insert)
         fields = {column.name for column in self._columns}
-        for name, column in self._standing().items():
+        for name, column in self._existing_columns().items():
             if column.is_ours and name not in fields:  # no record of today has it
                 self._do(f"UPDATE {self._name} SET {_quoted(name)} = NULL WHERE {_quoted(name)} IS NOT NULL")
 

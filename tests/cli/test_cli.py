@@ -12,7 +12,7 @@ from typing import Any
 import click
 import pytest
 
-from scraper.cli import COMMANDS, commands, ending, invoke, text
+from scraper.cli import COMMANDS, commands, invoke, run_summary, text
 from scraper.cli.failures import Caller, code_of, guarded
 from scraper.cli.options import DataLocation
 from scraper.errors import LeaseLost, LoginFailed, ScraperError, SpiderError, StoreBusy, StoreFull
@@ -659,7 +659,7 @@ def test_quiet_says_what_to_do_in_ten_lines_at_most(
 ) -> None:
     monkeypatch.setattr("scraper.cli.options.caller", Caller)
     reasons = [f"reason {n}" for n in range(30)]
-    lines = ending.quiet(summary_of(verdict, code, reasons=reasons, records=5), DataLocation())
+    lines = run_summary.quiet(summary_of(verdict, code, reasons=reasons, records=5), DataLocation())
     assert 1 < len(lines) <= 10 and verdict in lines[0] and "reason 0" in lines[1]
     assert any(advice in line for line in lines) and any("log.jsonl" in line for line in lines)
 

@@ -9,7 +9,7 @@ from rich.console import Console
 
 from scraper.cli import live
 from scraper.cli.live import View
-from scraper.cli.progress import MOST_DOMAINS, Counts, Milestones, Narrator, Pace, estimate_of
+from scraper.cli.progress import MOST_DOMAINS, ConsoleLog, Counts, Pace, ProgressLog, estimate_of
 from scraper.model import Denied, Entry, Exchange, Failed, Fetched, Known, Outcome, RecordLine, Retry, Visit
 from scraper.runs.events import (
     DomainLeft,
@@ -32,10 +32,10 @@ def visited(outcome: Outcome, url: str = "https://shop.test/a", domain: str = "s
 
 def said(events: Sequence[Event], pace: Pace = DEFAULT, exempt: dict[str, str] | None = None) -> list[str]:
     counts, lines = Counts("shop"), list[str]()
-    narrator = Narrator(counts, lines.append, pace, exempt or {}, 4)
+    console = ConsoleLog(counts, lines.append, pace, exempt or {}, 4)
     for event in events:
         counts(event)
-        narrator(event)
+        console(event)
     return lines
 
 
@@ -133,10 +133,10 @@ def test_with_worker_processes_their_sums_are_shown() -> None:
     state = DomainState("shop.test", 7, 0.0, "setting delay 1 s", 0, 0)
     tick = Ticked(7, 6, 1, 0, 9, (state,), 1)
     lines = list[str]()
-    narrator = Narrator(counts, lines.append, DEFAULT, {}, 4)
+    console = ConsoleLog(counts, lines.append, DEFAULT, {}, 4)
     for _ in range(2):
         counts(tick)
-        narrator(tick)
+        console(tick)
     assert (counts.pages, counts.records, counts.failed) == (7, 6, 1)
     assert lines == ["shop.test: 1 request every 1 s (default delay)"]
 
@@ -157,14 +157,14 @@ def test_progress_comes_now_and_then_and_names_what_is_waited_for(monkeypatch: p
     monkeypatch.setattr("scraper.cli.progress.monotonic", lambda: now[0])
     counts = Counts("shop", began_at=0.0)
     lines = list[str]()
-    milestones = Milestones(counts, lines.append, (None, None))
+    progress = ProgressLog(counts, lines.append, (None, None))
     waiting = DomainState("shop.test", 7, 8.2, "robots Crawl-delay 10 s", 0, 3)
     for second in range(121):
         now[0] = float(second)
         counts(visited(FETCHED))
         event = Ticked(0, 0, 0, 0, 50, (waiting,), 1)
         counts(event)
-        milestones(event)
+        progress(event)
     assert 6 <= len(lines) <= 9
     assert "1.0/s" in lines[-1] and "50 pending" in lines[-1] and "at least 50 s left" in lines[-1]
     assert lines[-1].endswith("waits 8.2 s for shop.test: robots Crawl-delay 10 s")

@@ -35,7 +35,7 @@ MOST_MEASURED = 500  # runs that are looked through for the last of each spider
 
 
 @frozen
-class _Fate:
+class _Decision:
     """What becomes of a run: its records taken over, closed before its end, paused; did it see all pages."""
 
     is_accepted: bool
@@ -51,22 +51,22 @@ def conclude(active: ActiveRun, exporter: Exporter, timeline: Timeline, end: End
     history = [
         one.summary for one in store.runs(found.spider, MOST_HISTORY) if one.summary and one.id != found.id
     ]
-    summary, fate = _judged(active, exporter.fill, end, history)
-    if fate.is_whole:
+    summary, decision = _judged(active, exporter.fill, end, history)
+    if decision.is_whole:
         if kept := store.let_stand(found):
             files.log({"event": "note", "text": f"{kept} pages keep their records: {UNMET}"})
         saved_files_of(active.prepared, found.spider).sweep(found.started_at)
     samples: tuple[Mapping[str, Any], ...] = ()
-    if fate.is_accepted:
-        summary |= publish(store, found, files, active.prepared.spider, is_whole=fate.is_whole)
-    elif not fate.is_paused:
-        offered = preview(store, found, is_whole=fate.is_whole)
+    if decision.is_accepted:
+        summary |= publish(store, found, files, active.prepared.spider, is_whole=decision.is_whole)
+    elif not decision.is_paused:
+        offered = preview(store, found, is_whole=decision.is_whole)
         summary["offered"], samples = offered.counts, offered.samples
-    _give_out(active, summary, fate)
-    if fate.is_paused:
+    _give_out(active, summary, decision)
+    if decision.is_paused:
         store.pause_run(found, summary)
     else:
-        store.end_run(found, summary, accepted=fate.is_accepted, whole=fate.is_whole)
+        store.end_run(found, summary, accepted=decision.is_accepted, whole=decision.is_whole)
     files.write_run(summary)
     write_report(files, summary, history, _details(active.prepared, timeline, samples))
     _notify(settings, files, summary, history)
@@ -77,7 +77,7 @@ def conclude(active: ActiveRun, exporter: Exporter, timeline: Timeline, end: End
 
 def _judged(
     active: ActiveRun, fill: Fill, end: End, history: Sequence[Mapping[str, Any]]
-) -> tuple[dict[str, Any], _Fate]:
+) -> tuple[dict[str, Any], _Decision]:
     """The summary of a run, without its secrets, and what is to become of it."""
     prepared, store, found = active.prepared, active.store, active.run
     domain_stats = {name: DomainStats.from_json(text) for name, text in store.domain_stats(found).items()}
@@ -85,7 +85,7 @@ def _judged(
     facts = _with_earlier(facts_of(domain_stats, fill, end, repeated.differing, repeated.example), history)
     fine = [summary for summary in history if summary.get("verdict") == Verdict.OK]
     judgement = judgement_of(facts, fine, prepared.health, end)
-    fate = _fate(active, judgement.verdict, end)
+    decision = _decide(active, judgement.verdict, end)
     summary = summary_of(found, domain_stats, fill, judgement, end) | {
         "params": open_params(prepared.spider.params, prepared.options.hidden),
         "command": command_of(prepared),
@@ -95,20 +95,20 @@ def _judged(
         "emptied": facts.emptied,
         "emptied_example": facts.emptied_example,
     }
-    if fate.is_closed:
+    if decision.is_closed:
         summary["reasons"].append(
             "taken over as it is; the next run begins anew, with the pages that are known"
         )
-    summary = dict(prepared.redaction.value(summary)) | {"published": fate.is_accepted, "unfinished": 0}
-    if fate.is_paused or fate.is_closed:
+    summary = dict(prepared.redaction.value(summary)) | {"published": decision.is_accepted, "unfinished": 0}
+    if decision.is_paused or decision.is_closed:
         summary |= {"unfinished": end.tries, "unfinished_since": end.since}
-    return summary, fate
+    return summary, decision
 
 
-def _fate(active: ActiveRun, verdict: Verdict, end: End) -> _Fate:
+def _decide(active: ActiveRun, verdict: Verdict, end: End) -> _Decision:
     is_incomplete = verdict is Verdict.INCOMPLETE
     is_closed = is_incomplete and _is_endless(active.store, active.run, end)
-    return _Fate(
+    return _Decision(
         is_accepted=verdict is Verdict.OK or is_closed,
         is_closed=is_closed,
         is_paused=bool(end.signal) or (end.is_unfinished and is_incomplete and not is_closed),
@@ -150,9 +150,9 @@ def _is_endless(store: Store, found: Run, end: End) -> bool:
     return any(one.is_accepted for one in store.runs(found.spider, MOST_HISTORY))
 
 
-def _give_out(active: ActiveRun, summary: dict[str, Any], fate: _Fate) -> None:
+def _give_out(active: ActiveRun, summary: dict[str, Any], decision: _Decision) -> None:
     """Write the files of `-o`. One that failed needs a person, though the run itself is as good as it was."""
-    outputs = write_outputs(active, summary, is_accepted=fate.is_accepted, is_whole=fate.is_whole)
+    outputs = write_outputs(active, summary, is_accepted=decision.is_accepted, is_whole=decision.is_whole)
     summary["outputs"] = outputs
     for output in outputs:
         if output.get("is_failed"):

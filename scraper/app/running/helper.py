@@ -28,10 +28,10 @@ LOOK_EVERY = 1.0  # seconds between two looks for a run
 
 
 @frozen
-class Help:
-    """What a helper is told: the options of `run` that it goes by, and whose runs it helps (None: all)."""
+class HelperOptions:
+    """The options of `work`: those that it shares with `run`, and whose runs it helps (None: all)."""
 
-    options: Options
+    run: Options
     store: str | None
     spider: str | None = None
     stays: bool = False
@@ -40,8 +40,8 @@ class Help:
 class Helper:
     """Joins runs one after the other; SIGTERM and SIGINT end it at once, with its domains given back."""
 
-    def __init__(self, told: Help, tell: Callable[[str], None]) -> None:
-        self._told = told
+    def __init__(self, options: HelperOptions, tell: Callable[[str], None]) -> None:
+        self._options = options
         self._tell = tell
         self._engine: Engine | None = None
         self.signal = 0
@@ -58,13 +58,13 @@ class Helper:
                         self._help(found)
                         helped += 1
                     except UsageError as error:
-                        if not self._told.stays:
+                        if not self._options.stays:
                             raise
                         refused = found.id
                         self._tell(str(error))
-                elif not self._told.stays:
+                elif not self._options.stays:
                     break
-                if self._told.stays and not self.signal:
+                if self._options.stays and not self.signal:
                     sleep(LOOK_EVERY)
         finally:
             for number, handler in before.items():
@@ -80,12 +80,12 @@ class Helper:
 
     def _find(self) -> Run | None:
         """A run that is under way; the one that began first."""
-        told = self._told
-        store = open_store(told.options.data, told.store)
+        given = self._options
+        store = open_store(given.run.data, given.store)
         try:
             runs = [
                 run
-                for run in store.runs(told.spider, 100)
+                for run in store.runs(given.spider, 100)
                 if run.state == "running" and run.spider not in NO_SPIDERS
             ]
             runs = [run for run in runs if source_of(store, run.spider) is None]
@@ -94,13 +94,13 @@ class Helper:
             store.close()
 
     def _help(self, run: Run) -> None:
-        told = self._told
-        params = {**_open_params(run), **told.options.params}
-        prepared = prepare(replace(told.options, spider=told.options.spider or run.spider, params=params))
+        given = self._options
+        params = {**_open_params(run), **given.run.params}
+        prepared = prepare(replace(given.run, spider=given.run.spider or run.spider, params=params))
         _check_code(prepared, run)
         settings = prepared.settings
         # A store of its own for each run: what an old engine has left behind ends with the old one's lease.
-        store = open_store(told.options.data, told.store, is_shared=settings.share)
+        store = open_store(given.run.data, given.store, is_shared=settings.share)
         try:
             store.join(worker_name())
             try:

@@ -24,8 +24,8 @@ _WRONG = 1  # no worker could be started there
 _READERS = 4  # calls that an actor takes at once: one that waits for a line must not hold up the others
 
 
-class Seat:
-    """A worker process on some host; lives in an actor."""
+class WorkerActor:
+    """A worker process on some host, as a Ray actor that passes its lines on."""
 
     def __init__(self, folder: str, environment: Mapping[str, str]) -> None:
         self._process = subprocess.Popen(
@@ -89,14 +89,14 @@ class RayCluster:
             # Ray has its own idea of what a signal means.
             for number, handler in handlers.items():
                 signal.signal(number, handler)
-        self._seats = ray.remote(Seat).options(
+        self._actors = ray.remote(WorkerActor).options(
             num_cpus=0, scheduling_strategy="SPREAD", max_concurrency=_READERS, max_restarts=0
         )
 
     def start(self) -> "RayWorker":
         """Start a worker on some host, in the folder that has the path of this one."""
         environment = {name: value for name, value in os.environ.items() if name.startswith("SCRAPER_")}
-        return RayWorker(self._ray, self._seats.remote(str(Path.cwd()), environment))
+        return RayWorker(self._ray, self._actors.remote(str(Path.cwd()), environment))
 
     def close(self) -> None:
         """Leave the cluster; workers that are left end with their actors."""
@@ -106,8 +106,8 @@ class RayCluster:
 class RayWorker:
     """A worker on some host, with the pipes and verbs of a process here."""
 
-    def __init__(self, ray: Any, seat: Any) -> None:
-        self._ray, self._seat = ray, seat
+    def __init__(self, ray: Any, actor: Any) -> None:
+        self._ray, self._actor = ray, actor
         reading, self._lines = os.pipe()
         self._orders, writing = os.pipe()
         self.stdout: IO[str] = os.fdopen(reading, "r", encoding="utf-8")
@@ -128,28 +128,28 @@ class RayWorker:
 
     def _terminate(self) -> None:
         with suppress(Exception):  # it is gone already
-            self._ray.get(self._seat.terminate.remote())
+            self._ray.get(self._actor.terminate.remote())
 
     def _hear(self) -> None:
         try:
-            self._ray.get(self._seat.host.remote())
+            self._ray.get(self._actor.host.remote())
             self._code = _LOST
-            while line := self._ray.get(self._seat.read.remote()):
+            while line := self._ray.get(self._actor.read.remote()):
                 os.write(self._lines, line.encode())
-            self._code = self._ray.get(self._seat.wait.remote())
+            self._code = self._ray.get(self._actor.wait.remote())
         except Exception as error:  # Ray's own, of many kinds
             if self._code == _WRONG:
                 print(f"a worker could not be started: {_last_line(error)}", file=sys.stderr)
         finally:
             with suppress(Exception):
-                self._ray.kill(self._seat)
+                self._ray.kill(self._actor)
             self._has_ended.set()
             os.close(self._lines)
 
     def _pass_on(self) -> None:
         with suppress(Exception), os.fdopen(self._orders, encoding="utf-8") as orders:
             for line in orders:
-                self._ray.get(self._seat.write.remote(line))
+                self._ray.get(self._actor.write.remote(line))
 
 
 def is_this_machine(address: str) -> bool:

@@ -1,4 +1,4 @@
-"""One run of a spider, from the lease to the verdict."""
+"""One run of a spider in this process, from the claim on it in the store to the verdict."""
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
@@ -8,11 +8,11 @@ from scraper.app.archived.archive_home import archive_home_of, send_archive
 from scraper.app.compose import compose, worker_name
 from scraper.app.options import Prepared, files_for, rules_for
 from scraper.app.running.active_run import ActiveRun
-from scraper.app.running.begin_run import begin
 from scraper.app.running.end_run import conclude
 from scraper.app.running.outputs import Streaming
 from scraper.app.running.page_source import keep_source
 from scraper.app.running.run_output import Exporter, LogFile, Timeline
+from scraper.app.running.start_or_resume import start_or_resume
 from scraper.app.running.stop_signals import Crawler, StopSignals
 from scraper.app.running.summary import End, moment, unstarted
 from scraper.app.running.watchdog import Watchdog
@@ -40,7 +40,7 @@ def run(prepared: Prepared, store: Store, listeners: Sequence[Listener] = ()) ->
     store.join(worker_name())
     try:
         was_offline = keep_source(prepared, store)
-        prepared, found, note = begin(prepared, store, was_offline=was_offline)
+        prepared, found, note = start_or_resume(prepared, store, was_offline=was_offline)
         files = files_for(prepared, found)
         active = ActiveRun(prepared, store, found, files, clock)
         try:

@@ -26,7 +26,7 @@ sets_option = click.option(
 
 
 @frozen
-class Got:
+class FetchResult:
     """What came of a URL: its response where that is a page, else `why` not; `is_later`: it may come.
 
     `start_url`: where to begin, when the page has moved to another origin. `sitemaps`: what robots.txt names.
@@ -47,14 +47,14 @@ def settings_for(
     return settings_of.load(of_spider or {}, overrides, Path.cwd(), os.environ)
 
 
-def get(
+def fetch_page(
     url: str,
     settings: Settings,
     data: Path,
     tell: Callable[[Step], None] | None = None,
     *,
     looks_behind: bool = False,
-) -> Got:
+) -> FetchResult:
     """Fetch a page through the gates of a run; what stands in the way is told, not raised.
 
     `looks_behind`: of a page that is a shell, get the JSON that its scripts ask for.
@@ -71,7 +71,7 @@ def get(
                 step = _behind(probe, step, step.response, settings)
             rules = probe.robots_rules(step.url) if step is not None and step.response is not None else None
     except ScraperError as error:
-        return Got(why=str(error), is_later=True)
+        return FetchResult(why=str(error), is_later=True)
     assert step is not None  # fetch() yields one at least
     sitemaps = rules.robots.sitemaps if isinstance(rules, RobotsRules) else ()
     got = _got(url, step, tuple(sitemaps))
@@ -93,12 +93,12 @@ def _behind(probe: Probe, step: Step, response: Response, settings: Settings) ->
     return replace(step, url=found.url, response=found)
 
 
-def _got(url: str, step: Step, sitemaps: tuple[str, ...]) -> Got:
+def _got(url: str, step: Step, sitemaps: tuple[str, ...]) -> FetchResult:
     if step.response is None or not step.is_ok:
         why = step.refusal or step.error or f"status {step.response.status if step.response else 0}"
-        return Got(why=f"{step.url}: {why}", is_later=step.is_later)
+        return FetchResult(why=f"{step.url}: {why}", is_later=step.is_later)
     moved = step.url if origin_of(step.url) != origin_of(url) else ""
-    return Got(step.response, start_url=moved, sitemaps=sitemaps)
+    return FetchResult(step.response, start_url=moved, sitemaps=sitemaps)
 
 
 def tell_wait(line: str) -> None:

@@ -1,4 +1,4 @@
-"""How a run ended, in words: what came of it, why, and what to type next."""
+"""The summary of a run on the terminal: its figures, its verdict with the reasons, and the next commands."""
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path

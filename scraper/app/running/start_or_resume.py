@@ -1,4 +1,4 @@
-"""The beginning of a run: a new one, or the one that has not come to its end."""
+"""Which run a command works on: a new one, or the unfinished one that it resumes."""
 
 from scraper.app.options import Options, Prepared, inputs_of, kept_params, open_params, with_params
 from scraper.app.project import find_run
@@ -7,10 +7,10 @@ from scraper.errors import UsageError
 from scraper.store import Run, Store
 
 
-def begin(prepared: Prepared, store: Store, *, was_offline: bool) -> tuple[Prepared, Run, str]:
-    """Begin a run, or go on with one, with its params.
+def start_or_resume(prepared: Prepared, store: Store, *, was_offline: bool) -> tuple[Prepared, Run, str]:
+    """Start a run, or resume the unfinished one, with its params.
 
-    A run whose pages so far were parsed by other code, or come from an archive, is begun anew; the last
+    A run whose pages so far were parsed by other code, or come from an archive, is not resumed; the last
     value then says so.
     """
     if prepared.options.failed:

@@ -1,4 +1,5 @@
-"""Other domains that a rendered page asks something of: leased for it, with their clocks and robots.txt."""
+"""Third-party domains of rendered pages: another domain that a page loads from is leased like any other,
+with its own delay and robots.txt, and is in use until the page is done."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -21,8 +22,8 @@ class _Waiting:
     until: float
 
 
-class Guests:
-    """The owner thread's side of `DomainWanted`: who waits for a domain, and who has it as a guest."""
+class ThirdPartyDomains:
+    """The owner thread answers `DomainWanted` here: which batches wait for a domain, and which use one."""
 
     def __init__(
         self,
@@ -39,20 +40,20 @@ class Guests:
         self._tell = tell
         self._waiting: list[_Waiting] = []
         self._told: set[str] = set()
-        self._hosts: dict[Batch, list[Domain]] = {}
+        self._used: dict[Batch, list[Domain]] = {}
 
     def __bool__(self) -> bool:
         return bool(self._waiting)
 
     def ask(self, batch: Batch, wanted: DomainWanted) -> None:
-        """Let a page have a domain, now or when it is to be had."""
+        """Take up a request for a domain: answered now, or later by `look`."""
         self._waiting.append(_Waiting(batch, wanted, self._clock.now() + PATIENCE))
         self.look()
         if self._waiting:
             self._leases.robots_requests.setdefault(wanted.domain, [])  # has it leased at the next look
 
     def look(self) -> None:
-        """Tell those whose wait is over."""
+        """Answer the batches whose domain is leased by now, or that have waited for too long."""
         if not self._waiting:
             return
         self._waiting, waiting = [], self._waiting
@@ -71,8 +72,8 @@ class Guests:
             self._leases.robots_requests.pop(name, None)
             one.wanted.answer(f"{name} is being visited by another worker", is_busy=True)
         else:
-            domain.guests.add(one.batch)
-            self._hosts.setdefault(one.batch, []).append(domain)
+            domain.borrowers.add(one.batch)
+            self._used.setdefault(one.batch, []).append(domain)
             for origin in one.wanted.origins:
                 if (rules := self._robots_cache.find(origin)) is not None:
                     self._obey(domain, rules)
@@ -80,15 +81,15 @@ class Guests:
             one.wanted.answer("")
 
     def end(self, batch: Batch) -> None:
-        """A page is done with the domains that it was a guest of."""
-        for domain in self._hosts.pop(batch, ()):
-            if batch in domain.guests and self._leases.get(domain.name) is domain:
-                domain.guests.discard(batch)
+        """A page is done with the third-party domains that it used."""
+        for domain in self._used.pop(batch, ()):
+            if batch in domain.borrowers and self._leases.get(domain.name) is domain:
+                domain.borrowers.discard(batch)
                 self._learn(domain)
                 self._leases.schedule(domain)
 
     def _learn(self, domain: Domain) -> None:
-        """Take up the rules that guests have asked for themselves."""
+        """Adopt the robots rules that such pages have fetched themselves."""
         for rules in self._leases.foreign_rules.all():
             if domain_of(rules.origin + "/") != domain.name or rules.origin in domain.robots_cache:
                 continue
