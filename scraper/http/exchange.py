@@ -11,7 +11,7 @@ from scraper.http import connection
 from scraper.http.body import Body, codings_of
 from scraper.http.download import Download, FileBody
 from scraper.http.failures import translate
-from scraper.http.host_settings import lay_over
+from scraper.http.host_settings import lay_over, lines_of
 from scraper.http.http1 import Http1Exchange
 from scraper.http.origin_settings import OriginSettings
 from scraper.http.response_stream import CHUNK
@@ -248,7 +248,7 @@ def _send(
 ) -> Http1Exchange:
     # `requests` spends 250 us a page on preparing what never changes within a session, and the pool of
     # urllib3 60 us on what a single connection does not need.
-    lines: dict[str, Any] = dict(session.headers)
+    lines: dict[str, Any] = dict(lines_of(session.headers))
     if not origin_settings.is_own:
         lines = {name: value for name, value in lines.items() if name.lower() in session.identity}
     lay_over(lines, origin_settings.lines)

@@ -1,8 +1,9 @@
 """What the settings say for one host: header fields, credentials, proxy, verification."""
 
 from base64 import b64encode
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import field
+from operator import itemgetter
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -37,6 +38,12 @@ def _credentials(auth: Auth) -> str:
     if auth.kind == "bearer":
         return f"Bearer {auth.password}"
     return "Basic " + b64encode(f"{auth.user}:{auth.password}".encode()).decode()
+
+
+def lines_of(headers: Mapping[str, Any]) -> Iterable[tuple[str, Any]]:
+    """The fields of a session; those of `requests` look each up again where they are asked for `items`."""
+    lower_items = getattr(headers, "lower_items", None)
+    return zip(headers, map(itemgetter(1), lower_items()), strict=True) if lower_items else headers.items()
 
 
 def lay_over(lines: dict[str, Any], more: Mapping[str, Any]) -> None:

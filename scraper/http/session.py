@@ -15,7 +15,7 @@ from scraper.errors import LoginFailed, RequestDenied, SpiderError
 from scraper.http import connection, redirects
 from scraper.http.adapter import MOST_POOLS, Adapter, LimitedAdapter, put_behind_limiter
 from scraper.http.cookies import Jar
-from scraper.http.host_settings import HostSettings, lay_over
+from scraper.http.host_settings import HostSettings, lay_over, lines_of
 from scraper.http.login_forms import (
     LoginProgress,
     has_form_again,
@@ -415,7 +415,8 @@ class DomainSession(requests.Session):
 
     def own_fields(self) -> str:
         """A digest of what somebody has the session send each time, but for secrets; empty: nothing."""
-        named = [pair for pair in self.headers.items() if self._first_headers.get(pair[0]) != pair[1]]
+        first = self._first_headers
+        named = [(name, value) for name, value in lines_of(self.headers) if first.get(name) != value]
         own = sorted((name, str(value)) for name, value in named if not is_secret_name(name))
         if isinstance(self.params, Mapping) and self.params:
             own += sorted(

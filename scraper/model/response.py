@@ -37,7 +37,8 @@ class Headers(Mapping[str, str]):
 
     def getall(self, name: str) -> list[str]:
         """Every value of a field, in order of arrival."""
-        return [value for _, value in self._fields.get(name.lower(), ())]
+        fields = self._fields.get(name.lower())
+        return [] if fields is None else [value for _, value in fields]
 
     @property
     def names(self) -> Collection[str]:

@@ -508,8 +508,9 @@ class Page:
 
         Not of a robots.txt, which is for robots, nor of the error page in its place.
         """
-        is_robots_txt = self.url.partition("?")[0] == f"{origin_of(self.url)}/robots.txt"
-        return "nofollow" in self.directives and not is_robots_txt
+        if "nofollow" not in self.directives:
+            return False
+        return self.url.partition("?")[0] != f"{origin_of(self.url)}/robots.txt"
 
     @property
     def noarchive(self) -> bool:

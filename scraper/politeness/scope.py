@@ -55,10 +55,10 @@ def growth(url: str, parent: str) -> str | None:
     """
     if len(url) <= len(parent):
         return None
-    held = _target(parent).rstrip("/")
+    held = target(parent).rstrip("/")
     if not held or not (held in url or "%" in url):
         return None
-    plain = _decoded(_target(url))
+    plain = _decoded(target(url))
     before, found, added = plain.partition(_decoded(held))
     if not found:
         return None
@@ -76,7 +76,7 @@ def growth(url: str, parent: str) -> str | None:
 
 
 @lru_cache(maxsize=256)
-def _target(url: str) -> str:
+def target(url: str) -> str:
     """Path and query of a URL, without the first slash; those of a page's links are asked for with each."""
     return url.partition("://")[2].partition("/")[2].partition("#")[0]
 

@@ -11,7 +11,7 @@ from scraper.errors import Drop, RecordError, SpiderError
 from scraper.model import SAVE, NewUrl, RecordLine, Refusal, Rejection, Request
 from scraper.model.frozen import frozen
 from scraper.parsing.page import Page
-from scraper.politeness.scope import LONGEST_URL, growth, refusal
+from scraper.politeness.scope import LONGEST_URL, growth, refusal, target
 from scraper.runs.record_spool import RecordSpool
 from scraper.runs.record_types import schema_of
 from scraper.runs.records import Schema, is_record, key_fields, line_of
@@ -273,9 +273,9 @@ class _Basket:
         self._parent = parent
         self._rules = rules
         self._depth = page.depth + 1
-        self._length = len(page.url)
+        self._length, self._target = len(page.url), target(page.url).rstrip("/")
         self._budget = page.request.budget
-        self._of_callbacks: dict[str, dict[str, NewUrl | Refusal]] = {}
+        self._of_parse = self._known("parse") if self._budget is None else {}
         self._records = RecordSpool()
         self._links: dict[bytes, NewUrl] = {}
         self._link_text = 0
@@ -306,13 +306,14 @@ class _Basket:
         if len(self._links) >= self._rules.max_links or self._link_text > _MOST_LINK_TEXT:
             self._more[f"over max_links {self._rules.max_links}"] += 1
             return
-        link = self._known(request.callback).get(request.url) if self._is_plain(request) else None
+        # Most links say their URL alone, and stand on other pages too.
+        link = self._of_parse.get(request.url) if len(vars(request)) == 1 else None
         if link is None:
             link = self._link_of(request)
         # Asked here too, as it is what tells of most links that they have not grown.
-        if len(link.url) > self._length and type(link) is NewUrl:
-            reason = growth(link.url, self._page.url)
-            link = Refusal(link.url, reason) if reason else link
+        is_longer = len(link.url) > self._length and (self._target in link.url or "%" in link.url)
+        if is_longer and isinstance(link, NewUrl) and (reason := growth(link.url, self._page.url)):
+            link = Refusal(link.url, reason)
         if isinstance(link, Refusal):
             self._refuse(link)
         else:
@@ -339,18 +340,12 @@ class _Basket:
             kind = refusal.reason.partition(":")[0]
             self._more[kind if kind in self._more or len(self._more) < _MOST_KINDS else "other reasons"] += 1
 
-    def _is_plain(self, request: Request) -> bool:
-        return self._budget is None and isinstance(request.url, str) and is_plain(request)
-
     def _known(self, callback: str) -> dict[str, NewUrl | Refusal]:
         """Plain links by their URLs: most stand on many pages, and frozen values can be shared."""
-        known = self._of_callbacks.get(callback)
-        if known is None:
-            # The frontier keeps the depth at which it met a URL first, so the first page's depth serves for
-            # all, unless depth decides what is followed.
-            place = callback, self._depth if self._rules.max_depth is not None else 0
-            known = self._of_callbacks[callback] = self._rules.known.setdefault(place, {})
-        return known
+        # The frontier keeps the depth at which it met a URL first, so the first page's depth serves for all,
+        # unless depth decides what is followed.
+        place = callback, self._depth if self._rules.max_depth is not None else 0
+        return self._rules.known.setdefault(place, {})
 
     def _link_of(self, request: Request) -> NewUrl | Refusal:
         if self._budget is not None and request.budget is None:
@@ -362,7 +357,7 @@ class _Basket:
             url = join(self._page.base, url) or ""
         if not url:
             return Refusal(request.url[:LONGEST_URL], "not a URL")
-        is_kept = len(url) <= _LONGEST_CACHED and self._is_plain(request)
+        is_kept = len(url) <= _LONGEST_CACHED and is_plain(request)
         known = self._known(request.callback) if is_kept else {}
         link = known.get(url)
         if link is None:
