@@ -250,7 +250,8 @@ class Fetcher:
         if session.has_login and leaves(entry.url):
             return Visit(entry, Denied("a logout link: it would end the login"))
         body, headers = body_of(request)
-        entry = self._known_pages.to_ask(entry, session.own_fields())
+        if entry.known is not None:
+            entry = self._known_pages.to_ask(entry, session.own_fields())
         if self._rendering is None or not self._rendering.wants(request):
             # Whether a shell has changed says nothing of what its scripts fill it with.
             headers.update(self._known_pages.conditions(entry, request.method))

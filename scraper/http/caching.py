@@ -90,7 +90,9 @@ def is_storable(headers: Headers) -> bool:
 def cache_control(headers: Headers) -> dict[str, str | None]:
     """Directives by lower-case name; of a repeated one the smallest number, or none if one is broken."""
     directives: dict[str, str | None] = {}
-    for part in split_list(",".join(headers.getall("cache-control"))):
+    if not (said := headers.getall("cache-control")):
+        return directives
+    for part in split_list(",".join(said)):
         found = _DIRECTIVE.fullmatch(part)
         # What is broken behind the name still counts as said: `max-age=soon` is stale, not unlimited.
         name = (found[1] if found else re.split(r"[\s=]", part, maxsplit=1)[0]).lower()
@@ -129,7 +131,8 @@ def _lifetime(headers: Headers, received_at: float, is_heuristic: bool) -> float
     """Seconds from generation to staleness (RFC 9111 4.2.1)."""
     directives = cache_control(headers)
     # All that we send but cookies is the same on every run that lets a page stand (RFC 9111 4.1).
-    varies = {field.lower() for field in split_list(headers.get("vary", ""))} & {"*", "cookie"}
+    vary = headers.get("vary")
+    varies = vary and {field.lower() for field in split_list(vary)} & {"*", "cookie"}
     if "no-store" in directives or "no-cache" in directives or varies:
         return 0.0
     if "max-age" in directives:

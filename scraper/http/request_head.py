@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterable
+from functools import lru_cache
 from typing import Any
 
 from scraper.errors import Unsendable
@@ -20,16 +21,19 @@ def request_head(method: str, target: str, fields: Iterable[tuple[str, Any]]) ->
         raise Unsendable(f"{method[:40]!r} is no method")
     if not _TARGET.fullmatch(target):
         raise Unsendable("the URL holds a blank or a character that is not ASCII")
-    lines = [f"{method} {target} HTTP/1.1"]
-    for name, value in fields:
-        if value is None:
-            continue
-        name, text = _text(name), _text(value)
+    told = tuple((_text(name), _text(value)) for name, value in fields if value is not None)
+    return f"{method} {target} HTTP/1.1\r\n".encode("ascii") + _lines(told)
+
+
+@lru_cache(maxsize=256)
+def _lines(fields: tuple[tuple[str, str], ...]) -> bytes:
+    """The fields as they are sent. Those of a session are the same with most of its requests."""
+    for name, text in fields:
         if not _NAME.fullmatch(name):
             raise Unsendable(f"{name[:40]!r} is no name of a header field")
         if _FORBIDDEN.search(text):
             raise Unsendable(f"the header field {name[:40]} holds a line break")
-        lines.append(f"{name}: {text}")
+    lines = [f"{name}: {text}" for name, text in fields]
     try:
         return "\r\n".join([*lines, "", ""]).encode("latin-1")
     except UnicodeEncodeError as error:

@@ -444,7 +444,7 @@ class Page:
     def _mentions(self, *words: str) -> bool:
         if self._lower is None:
             self._lower = self._markup().lower()
-        return any(word in self._lower for word in words)
+        return any(map(self._lower.__contains__, words))
 
     # forms ------------------------------------------------------------------------------------------------
     def form(self, query: str = "form", names: Collection[str] = ()) -> Form:
