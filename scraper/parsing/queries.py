@@ -40,11 +40,30 @@ def compiled(path: str) -> Any:
     return _own.compiled(path)
 
 
+class _ClassAlone:
+    """Translates `.name` so that the class of an element that has no other is compared as it is."""
+
+    def xpath_attrib_includes(self, xpath: Any, name: str, value: str | None) -> Any:
+        if value is None or value.split() != [value]:
+            return super().xpath_attrib_includes(xpath, name, value)  # type: ignore[misc]  # of the translator
+        word, words = map(GenericTranslator.xpath_literal, (value, f" {value} "))
+        among = f"contains({name}, {word}) and contains(concat(' ', normalize-space({name}), ' '), {words})"
+        xpath.add_condition(f"({name} = {word} or ({among}))")
+        return xpath
+
+
+class _Html(_ClassAlone, HTMLTranslator):
+    pass
+
+
+class _Xml(_ClassAlone, GenericTranslator):
+    pass
+
+
 @lru_cache(maxsize=_MOST_COMPILED)
 def css_to_xpath(query: str, is_xml: bool = False) -> str:
     """A CSS query with `::text` and `::attr()` as XPath; SelectorError of cssselect for what is none."""
-    translator = GenericTranslator() if is_xml else HTMLTranslator()
-    return translator.css_to_xpath(query)
+    return (_Xml() if is_xml else _Html()).css_to_xpath(query)
 
 
 @contextmanager

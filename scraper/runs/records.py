@@ -141,6 +141,8 @@ def brief(value: object) -> str:
 
 def _scalar(text: str) -> str:
     """`text` with surrogate pairs joined and lone surrogates replaced: UTF-8 cannot hold them."""
+    if text.isascii():
+        return text
     return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
 
 

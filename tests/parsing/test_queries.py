@@ -38,6 +38,17 @@ def test_a_query_finds_what_parsel_finds(query: str, variables: dict[str, Any]) 
     assert repr(found).replace("WatchedSelector", "Selector") == repr(wanted)
 
 
+@pytest.mark.parametrize(
+    "query", [".a", "p.b", ".é", ".a.b", ":not(.a)", "[class~=a]", "[class~=' a']", ".\\'x", ".a, .b"]
+)
+def test_a_class_is_found_wherever_parsel_finds_it(query: str) -> None:
+    values = ["", "a", " a", "b a", "a\tb", "a\xa0b", "a-b", "ab b", "A", "é", "'x", "a a", "b\nc"]
+    root = html.Element("div")
+    root.extend([html.Element("p", {"class": value}) for value in values] + [html.Element("p")])
+    ours, theirs = (kind(root=root, type="html").css(query) for kind in (WatchedSelector, Selector))
+    assert [one.root for one in ours] == [one.root for one in theirs]
+
+
 def test_a_namespace_of_one_selector_is_none_of_another() -> None:
     first, second = (WatchedSelector(root=parse_html(_PAGE)[0], type="html").css("p")[0] for _ in range(2))
     first.register_namespace("x", "urn:x")
