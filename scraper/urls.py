@@ -20,7 +20,8 @@ _SEGMENT = "/(?:[A-Za-z0-9_~!$&'()*+,;=:@-][A-Za-z0-9_~!$&'()*+,;=:@.-]*+)?+"
 _QUERY = "(?:\\?([A-Za-z0-9_~!$&()*+,;=:@./?%-]*+))?+"
 _PLAIN = re.compile(rf"(https?)://({_HOST})({_PORT})(?=[/?#]|\Z)")
 _NORMAL = re.compile(rf"(https?://({_HOST}){_PORT}(?:{_SEGMENT})++){_QUERY}")
-_NORMAL_TARGET = re.compile(rf"(?!//)(?:{_SEGMENT})++{_QUERY}")
+plain_target = re.compile(rf"(?!//)(?:{_SEGMENT})++{_QUERY}").fullmatch
+"""Whether a link is a path (and query) that stands behind its origin as it is."""
 _PLAIN_QUERY = re.compile(r"[\w.~-]++=[\w.~-]*+(?:&[\w.~-]++=[\w.~-]*+)*+", re.ASCII)
 _ESCAPE = re.compile(r"%[0-9A-Fa-f]{2}")
 # Characters whose escape means the same as themselves in a path: all that may stand there bare but / ; ? %.
@@ -41,7 +42,7 @@ def join(base: str | None, href: str) -> str | None:
     """The absolute URL of `href` seen from `base`; None where the URL Standard reports failure."""
     if base is None and _NORMAL.fullmatch(href) and "xn--" not in href:
         return href
-    if base is not None and is_plain_target(href) and (plain := _plain(base)):
+    if base is not None and plain_target(href) and (plain := _plain(base)):
         return plain[0] + href
     try:
         if base is None:
@@ -49,11 +50,6 @@ def join(base: str | None, href: str) -> str | None:
         return ada_url.join_url(_scalar(base), _scalar(href))
     except ValueError:
         return None
-
-
-def is_plain_target(href: str) -> bool:
-    """Whether a link is a path (and query) that stands behind its origin as it is."""
-    return _NORMAL_TARGET.fullmatch(href) is not None
 
 
 def _plain(url: str) -> re.Match[str] | None:

@@ -114,7 +114,10 @@ class Request:
         }
         for url in urls:
             made = object.__new__(Request)
-            made.__dict__.update(said, url=url)
+            values = made.__dict__
+            if said:
+                values.update(said)
+            values["url"] = url
             yield made
 
 

@@ -11,7 +11,7 @@ from parsel import Selector, SelectorList
 from scraper.errors import SpiderError
 from scraper.parsing.queries import compiled as compiled_xpath
 from scraper.parsing.queries import css_to_xpath
-from scraper.urls import is_plain_target, join, origin_of
+from scraper.urls import join, origin_of, plain_target
 
 Patterns = str | re.Pattern[str] | Iterable[str | re.Pattern[str]]
 """One regular expression, or several of which one has to be found."""
@@ -37,7 +37,7 @@ def absolute(base: str, hrefs: Iterable[str | None]) -> Iterator[str]:
     for href in hrefs:
         if not href:
             continue
-        if href[0] == "/" and is_plain_target(href):
+        if href[0] == "/" and plain_target(href):
             url: str | None = origin + href
         elif len(href) > _LONGEST_CACHED:
             url = web_url(base, href)
@@ -91,16 +91,18 @@ def name_of(target: object) -> str:
     return f"<{tag}>" if isinstance(tag, str) else f"{target!r:.80} ({type(target).__name__})"
 
 
-def select(tree: Any, query: str, is_xml: bool) -> Iterator[str | None]:
+def select(tree: Any, query: str, is_xml: bool) -> Iterable[str | None]:
     """The hrefs of what a CSS query selects; SpiderError for what is no query."""
     try:
         path = css_to_xpath(query, is_xml)
     except SelectorError as error:
         hint = "for one URL write page.follow(url)" if "/" in query else ""
         raise SpiderError(f"{query!r} is no CSS query: {error}", hint) from None
-    # Attributes come at half the cost of elements; with :: the query may have named one itself.
-    find = compiled_xpath(path if "::" in query else f"({path})/@href")
-    return (found if isinstance(found, str) else found.get("href") for found in find(tree))
+    if "::" not in query:
+        # Attributes come at half the cost of elements.
+        hrefs: list[str] = compiled_xpath(f"({path})/@href")(tree)
+        return hrefs
+    return (found if isinstance(found, str) else found.get("href") for found in compiled_xpath(path)(tree))
 
 
 def elements(tree: Any, query: str) -> list[Any]:

@@ -223,8 +223,7 @@ def parse_page(spider: Spider, page: Page, rules: Rules, parent: bytes = b"") ->
     if name not in rules.callbacks:
         raise _no_callback(name, rules.callbacks)
     try:
-        for thing in each(getattr(spider, name)(page), name):
-            basket.put(thing, name)
+        basket.put_all(each(getattr(spider, name)(page), name), name)
     except Drop as drop:
         return ParseResult(dropped=drop.message)
     return basket.parse_page()
@@ -233,8 +232,7 @@ def parse_page(spider: Spider, page: Page, rules: Rules, parent: bytes = b"") ->
 def parse_failure(spider: Spider, page: Page, why: str, rules: Rules, parent: bytes) -> ParseResult:
     """What a spider makes of a request that was given up; `page` has no content."""
     basket = _Basket(page, rules, parent)
-    for thing in each(spider.failed(page.request, why), "failed"):
-        basket.put(thing, "failed")
+    basket.put_all(each(spider.failed(page.request, why), "failed"), "failed")
     return basket.parse_page()
 
 
@@ -272,6 +270,7 @@ class _Basket:
         self._page = page
         self._parent = parent
         self._rules = rules
+        self._most = rules.max_links
         self._depth = page.depth + 1
         self._length, self._target = len(page.url), target(page.url).rstrip("/")
         self._budget = page.request.budget
@@ -286,15 +285,17 @@ class _Basket:
         self._other_meta: list[str] = []
         self._repeats = Repeats()
 
-    def put(self, thing: Any, name: str) -> None:
-        if type(thing) is Request:
-            self._put_request(thing)
-        elif isinstance(thing, str):
-            self._put_request(Request(str(thing)))
-        elif is_record(thing):
-            self._put_record(thing)
-        elif thing is not None:
-            raise _not_to_be_yielded(thing, name)
+    def put_all(self, things: Iterable[Any], name: str) -> None:
+        """Sort what the callback of a name yields."""
+        for thing in things:
+            if type(thing) is Request:
+                self._put_request(thing)
+            elif isinstance(thing, str):
+                self._put_request(Request(str(thing)))
+            elif is_record(thing):
+                self._put_record(thing)
+            elif thing is not None:
+                raise _not_to_be_yielded(thing, name)
 
     def _put_record(self, record: Any) -> None:
         try:
@@ -303,8 +304,8 @@ class _Basket:
             self._rejected.append(Rejection(str(error), error.field))
 
     def _put_request(self, request: Request) -> None:
-        if len(self._links) >= self._rules.max_links or self._link_text > _MOST_LINK_TEXT:
-            self._more[f"over max_links {self._rules.max_links}"] += 1
+        if len(self._links) >= self._most or self._link_text > _MOST_LINK_TEXT:
+            self._more[f"over max_links {self._most}"] += 1
             return
         # Most links say their URL alone, and stand on other pages too.
         link = self._of_parse.get(request.url) if len(vars(request)) == 1 else None
@@ -316,17 +317,19 @@ class _Basket:
             link = Refusal(link.url, reason)
         if isinstance(link, Refusal):
             self._refuse(link)
-        else:
-            self._put_link(self._repeats.named(link, self._parent) if request.dont_filter else link)
-
-    def _put_link(self, link: NewUrl) -> None:
-        first = self._links.get(link.fp)
-        if first is None:
-            self._links[link.fp] = link
-            self._link_text += len(link.url) + len(link.request or "")
             return
+        if request.dont_filter:
+            link = self._repeats.named(link, self._parent)
+        elif link.fp in self._links:
+            self._filter(link)
+            return
+        self._links[link.fp] = link
+        self._link_text += len(link.url) + len(link.request or "")
+
+    def _filter(self, link: NewUrl) -> None:
         self._filtered += 1
-        if len(self._other_meta) < _MOST_EXAMPLES and has_other_meta(link.request, first.request):
+        is_told = len(self._other_meta) < _MOST_EXAMPLES
+        if is_told and has_other_meta(link.request, self._links[link.fp].request):
             self._other_meta.append(link.url)
 
     def _refuse(self, refusal: Refusal) -> None:
