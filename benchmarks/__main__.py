@@ -4,14 +4,16 @@ import argparse
 from collections.abc import Callable, Sequence
 from functools import partial
 
-from benchmarks import cost, durability, politeness, report, speed
+from benchmarks import cores, cost, durability, politeness, report, speed
 from benchmarks.contestants import BARE, CRAWLEE, OURS, ROOT, SCRAPY, Contestant, contestants
+from benchmarks.mirrors import mirrors
 from benchmarks.report import Table
 from benchmarks.server import Site
 
 FOLDER = ROOT / "build" / "benchmarks"
 NAMES = (
     "firehose",
+    "cores",
     "broad",
     "distant",
     "slow",
@@ -68,8 +70,9 @@ def _benchmarks(
     }
     return {
         "firehose": lambda: speed.firehose(
-            site, names, FOLDER / "firehose", pages=options.pages, turns=turns
+            site, [*names, *mirrors()], FOLDER / "firehose", pages=options.pages, turns=turns
         ),
+        "cores": lambda: cores.cores(site, FOLDER / "cores", pages=options.pages, turns=turns),
         **broad,
         "crowd": lambda: speed.crowd(
             site, contestants([OURS])[0], FOLDER / "crowd", seconds=4 * options.seconds, turns=turns

@@ -47,13 +47,14 @@ class Job:
 @dataclass(frozen=True, slots=True)
 class Contestant:
     """A way to crawl: `command` makes a job a command line, `environment` its variables, `urls` reads
-    back the URL of every record that was kept."""
+    back the URL of every record that was kept. `lacks`: what it does not do by default."""
 
     name: str
     version: str
     command: Callable[[Job], list[str]]
     environment: Callable[[Job], dict[str, str]]
     urls: Callable[[Path], list[str]]
+    lacks: str = ""
 
     @property
     def label(self) -> str:
@@ -96,7 +97,12 @@ def _our_urls(folder: Path) -> list[str]:
 # the bare loop ----------------------------------------------------------------------------------------------
 def _bare() -> Contestant:
     return Contestant(
-        BARE, "", _bare_command, lambda job: {}, lambda folder: _lines(folder / "records.jsonl")
+        BARE,
+        "",
+        _bare_command,
+        lambda job: {},
+        lambda folder: _lines(folder / "records.jsonl"),
+        "robots.txt; delay; Retry-After; to go on after a kill; what changed",
     )
 
 
@@ -113,6 +119,7 @@ def _scrapy() -> Contestant:
         lambda job: [str(python), str(CRAWLERS / "with_scrapy.py"), str(job.write())],
         lambda job: {"http_proxy": job.proxy} if job.proxy else {},
         lambda folder: _lines(folder / "records.jsonl"),
+        "Retry-After; to go on after a kill; what changed",
     )
 
 
@@ -124,6 +131,7 @@ def _crawlee() -> Contestant:
         lambda job: [str(python), str(CRAWLERS / "with_crawlee.py"), str(job.write())],
         lambda job: {"CRAWLEE_PURGE_ON_START": "0"} if job.is_durable else {},
         lambda folder: _files(folder / "storage" / "datasets" / "default"),
+        "Retry-After; what changed",
     )
 
 

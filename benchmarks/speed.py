@@ -28,10 +28,21 @@ def firehose(site: Site, names: Sequence[Contestant], folder: Path, *, pages: in
     base = found.get(BARE, [])
     whole = {name: all(_is_whole(crawl, pages) for crawl in crawls) for name, crawls in found.items()}
     rows: list[Sequence[str]] = [
-        ["", "pages/s", "to the bare loop", "whole command", "CPU", "peak memory", "the site's core", "pages"]
+        [
+            "",
+            "pages/s",
+            "to the bare loop",
+            "whole command",
+            "CPU",
+            "peak memory",
+            "the site's core",
+            "pages",
+            "does not do",
+        ]
     ]
     for each in names:
-        rows.append([each.label, *_firehose_row(found[each.name], base if whole[each.name] else [])])
+        row = _firehose_row(found[each.name], base if whole[each.name] else [])
+        rows.append([each.label, *row, each.lacks or "-"])
     bars = [
         (each.label, told)
         for each in names
@@ -46,7 +57,8 @@ def firehose(site: Site, names: Sequence[Contestant], folder: Path, *, pages: in
         "`requests.Session.get` + `lxml` + JSON lines (no politeness, no promises), in the same turn. "
         "*whole command*: the same ratio "
         "of the whole command's time, start-up included. *the site's core*: how much of a core the server "
-        "took."
+        "took. *does not do*: without further settings; wget, wget2 and HTTrack copy pages to files and "
+        "parse no records."
     )
     return Table(
         "firehose", "One fast site", text, rows, Bars("pages/s, to the bare loop", bars) if bars else None
