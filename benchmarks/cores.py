@@ -39,7 +39,7 @@ def cores(site: Site, folder: Path, *, pages: int, turns: int) -> Table:
             bars.append((label.replace("`", ""), told))
     text = (
         f"The project alone, pages a second: a site of {pages:,} pages at delay 0 with an archive; once "
-        "more, when all its pages are known; the archive parsed again, start and end of the command included; and "
+        "more, when all its pages are known; the archive parsed again, the whole command; and "
         f"{pages // 5:,} pages whose parse takes {1000 * SLOW_PARSE:.0f} ms. *two*: with `--workers 2`."
     )
     return Table("cores", "One process and two", text, rows, Bars("two processes to one", bars))
