@@ -19,6 +19,7 @@ from scraper.browser.tasks import Renderer
 from scraper.engine.downloader import ThreadedDownloader
 from scraper.engine.engine import Engine
 from scraper.engine.fetcher import Fetcher, FetchOptions
+from scraper.engine.parsing_elsewhere import ParsingElsewhere
 from scraper.engine.plan import Plan
 from scraper.engine.rendering import AUTO, RenderOptions
 from scraper.engine.robots_cache import RobotsCache
@@ -42,8 +43,12 @@ def compose(
     listeners: Sequence[Listener],
     *,
     leads: bool = False,
+    parsers: int = 0,
 ) -> Engine:
-    """Connect the parts of one run. `leads`: this process holds the run, and its limits are the run's."""
+    """Connect the parts of one run. `leads`: this process holds the run, and its limits are the run's.
+
+    `parsers`: how many other processes parse for this one.
+    """
     settings = prepared.settings
     token = settings_of.token(settings)
     check_proxies(settings)
@@ -66,6 +71,7 @@ def compose(
         files,
         rendering_of(prepared, rules),
         ShapeNotes(store, found.spider) if settings.render == AUTO else None,
+        _parsing_elsewhere(prepared, rules, found, parsers) if parsers else None,
     )
     return Engine(
         store,
@@ -90,6 +96,14 @@ def compose(
         may_stand=fetcher.may_stand,
         give_up=fetcher.give_up,
     )
+
+
+def _parsing_elsewhere(prepared: Prepared, rules: Rules, found: Run, parsers: int) -> ParsingElsewhere:
+    # Imported on first use: a run of one process starts no other.
+    from scraper.app.running.parse_processes import parse_pool
+
+    orders = {"work": "page", "version": found.number, "code": found.code}
+    return ParsingElsewhere(parse_pool(prepared, rules, parsers, orders))
 
 
 def _tune_interpreter() -> None:
@@ -155,6 +169,7 @@ def offline_fetcher(
             version,
             settings_of.token(settings),
             inputs_of(prepared, code),
+            settings.max_attempts,
             parse_timeout=settings.parse_timeout,
         ),
         clock,

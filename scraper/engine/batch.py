@@ -205,9 +205,10 @@ class BatchSteps:
             elif isinstance(step, Visit):
                 self._end()
                 self._visits.append(step)
-                if not step.reaction.is_plain or _is_hop(step):
-                    break
-                self._hand_back_some()
+                if ends_batch(step):
+                    self.batch.is_over = True
+                else:
+                    self._hand_back_some()
             elif isinstance(step, Answer):
                 answer = step
             else:
@@ -224,10 +225,11 @@ class BatchSteps:
             self._handed_back_at = monotonic()
 
 
-def _is_hop(visit: Visit) -> bool:
-    """Whether the next request of the domain is one that this batch does not have."""
+def ends_batch(visit: Visit) -> bool:
+    """Whether nothing more is asked: the domain rests, or its next request is the hop of a redirect."""
     exchange = visit.exchange
-    return isinstance(visit.outcome, Redirected) and exchange is not None and is_redirect(exchange.status)
+    is_hop = isinstance(visit.outcome, Redirected) and exchange is not None and is_redirect(exchange.status)
+    return is_hop or not visit.reaction.is_plain
 
 
 def _steps(batch: Batch, work: Work) -> Iterator[Visit | Answer | Parsing | DomainWanted | Wait]:

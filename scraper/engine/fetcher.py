@@ -8,11 +8,13 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
+from functools import partial
+from typing import Any
 
 from scraper.browser.tasks import Renderer
 from scraper.engine.archiving import to_archive
 from scraper.engine.auto_rendering import LIKE_OTHERS, AutoRendering, ShapeMemory
-from scraper.engine.batch import DomainWanted
+from scraper.engine.batch import DomainWanted, ends_batch
 from scraper.engine.discretion import Discretion
 from scraper.engine.failed_hook import FailedHook
 from scraper.engine.file_requests import FileRequests, with_file
@@ -20,7 +22,16 @@ from scraper.engine.judging import Judging
 from scraper.engine.known_pages import KnownPages
 from scraper.engine.login_steps import LoginSteps, leaves
 from scraper.engine.page_loads import is_page
-from scraper.engine.parse_limit import Bounded, Parsing, too_long
+from scraper.engine.parse_limit import Bounded, Parsing, died, too_long
+from scraper.engine.parse_pool import Died
+from scraper.engine.parsing_elsewhere import (
+    Elsewhere,
+    Handed,
+    NeedsSession,
+    NoSession,
+    Parsed,
+    ParsingElsewhere,
+)
 from scraper.engine.reactions import Reactions
 from scraper.engine.rendering import Rendering, RenderOptions
 from scraper.http import redirects
@@ -79,9 +90,11 @@ class Fetcher:
         files: SavedFiles | None = None,
         rendering: tuple[Renderer, RenderOptions] | None = None,
         shapes: ShapeMemory | None = None,
+        elsewhere: ParsingElsewhere | None = None,
     ) -> None:
         self._options = options
         self._in_hand = in_hand
+        self._elsewhere = elsewhere
         self._saved = FileRequests(spider, files)
         self._known_pages = KnownPages(
             options.version, options.inputs, self._saved, archives, is_archiving=options.archive
@@ -118,6 +131,18 @@ class Fetcher:
         and shows no failure: the server works on it while we parse. Still only one is ever in flight.
         """
         self._lend(session)
+        steps = self._steps(session, entries, goes_on, may_finish)
+        if self._elsewhere is not None:
+            return self._elsewhere.in_order(steps)
+        return steps  # type: ignore[return-value]  # nothing is handed over
+
+    def _steps(
+        self,
+        session: DomainSession,
+        entries: deque[Entry],
+        goes_on: Callable[[], bool],
+        may_finish: Callable[[], bool],
+    ) -> Iterator[Visit | Elsewhere | Parsing | DomainWanted | Wait]:
         sent: _Sent | Visit | None = None
         is_raising = False
         while sent is not None or (entries and goes_on()):
@@ -131,22 +156,39 @@ class Fetcher:
                 sent = None
                 continue
             answer = yield from self._heard(session, sent)
-            reaction = self._reactions.to(session, sent.entry, answer.response) if answer.response else None
-            following = None
-            is_page = reaction is PLAIN and not redirects.is_redirect(answer.exchange.status)
-            if is_page and self._may_render(sent, answer.response):
-                # Nothing is sent ahead: the page has the session to itself.
-                visit = yield from self._rendered_or_not(session, sent, answer, may_finish)
-            else:
-                if is_page and entries and not (session.has_login or is_raising) and goes_on():
-                    following = self._send_ahead(session, entries)
-                visit = yield from self._parsed(session, sent, answer, reaction, following)
-            # The batch ends where the spider asks for a rest; what was sent ahead is asked for after it.
-            sent = following if visit.reaction.is_plain else _taken_back(session, entries, following)
+            may_go_ahead = not (session.has_login or is_raising)
+            visit, sent = yield from self._answered(
+                session, sent, answer, entries if may_go_ahead else deque(), goes_on, may_finish
+            )
+            if isinstance(visit, Elsewhere):
+                yield visit
+                continue
             yield self._discretion.visit(session, _with_loads(session, visit))
             is_raising = isinstance(visit.outcome, Failed) and visit.outcome.is_parse
-            if is_raising and sent is None:
-                return  # whoever counts errors decides whether more is asked
+            if sent is None and (is_raising or ends_batch(visit)):
+                return  # whoever counts errors, minds a rest or has the next hop decides what is asked now
+
+    def _answered(
+        self,
+        session: DomainSession,
+        sent: _Sent,
+        answer: Answer,
+        entries: deque[Entry],
+        goes_on: Callable[[], bool],
+        may_finish: Callable[[], bool],
+    ) -> Generator[Parsing | DomainWanted | Wait, None, tuple[Visit | Elsewhere, "_Sent | Visit | None"]]:
+        """What an answer comes to, and what was sent ahead of `entries` meanwhile."""
+        reaction = self._reactions.to(session, sent.entry, answer.response) if answer.response else None
+        is_page = reaction is PLAIN and not redirects.is_redirect(answer.exchange.status)
+        if is_page and self._may_render(sent, answer.response):
+            # Nothing is sent ahead: the page has the session to itself.
+            return (yield from self._rendered_or_not(session, sent, answer, may_finish)), None
+        following = self._send_ahead(session, entries) if is_page and entries and goes_on() else None
+        if following is not None and (handed := self._hand_over(session, sent, answer)):
+            return handed, following
+        visit = yield from self._parsed(session, sent, answer, reaction, following)
+        # The batch ends where the spider asks for a rest; what was sent ahead is asked for after it.
+        return visit, following if visit.reaction.is_plain else _taken_back(session, entries, following)
 
     def _heard(self, session: DomainSession, sent: _Sent) -> Generator[Wait, None, Answer]:
         """The answer to a request, with its file in its place."""
@@ -227,10 +269,12 @@ class Fetcher:
         return (f"what it looked like in the end: {kept['path']}",)
 
     def close(self) -> None:
-        """End the browser, if there is one, and keep what is known of the pages that need one."""
+        """End browser and parse processes, and keep what is known of the pages that need a browser."""
         if self._rendering is not None:
             self._rendering.close()
             self._auto.save()
+        if self._elsewhere is not None:
+            self._elsewhere.close()
 
     def login(self, session: DomainSession) -> Iterator[Wait]:
         """Log in with the spider's own method; raises LoginFailed whatever went wrong."""
@@ -276,17 +320,27 @@ class Fetcher:
         entry, response = sent.entry, answer.response
         if response is None or reaction is None:
             return self._reactions.without_answer(entry, sent.request, answer, sent.download)
-        page = Page(
-            sent.request,
-            response,
-            depth=entry.depth,
-            token=self._options.token,
-            session=session,
-            keep=self._saved.keep,
-        )
+        page = self._page(sent.request, response, entry.depth, session)
         if session.has_login and (lost := self._logins.lost(session, entry, page)):
             return Visit(entry, Retry(lost, counts=False), answer.exchange, Reaction(is_logged_out=True))
         outcome, rejected = self._judging.judge(entry, page, reaction)
+        return self._concluded(session, sent, answer, reaction, page, (outcome, rejected, page.notes))
+
+    def _page(self, request: Request, response: Response, depth: int, session: Any = None) -> Page:
+        token, keep = self._options.token, self._saved.keep
+        return Page(request, response, depth=depth, token=token, session=session, keep=keep)
+
+    def _concluded(
+        self,
+        session: DomainSession,
+        sent: "_Sent",
+        answer: Answer,
+        reaction: Reaction,
+        page: Page,
+        parsed: Parsed,
+    ) -> Visit:
+        """The visit of an answer that was judged."""
+        entry, (outcome, rejected, notes) = sent.entry, parsed
         if sent.download is not None and sent.download.is_stale:
             outcome = Retry("status 416: the file has changed", counts=False)
         if isinstance(outcome, Retry):
@@ -295,7 +349,50 @@ class Fetcher:
             if isinstance(outcome, Retry) and outcome.after:
                 reaction = self._reactions.asked_by_spider(session, reaction, outcome.after, outcome.reason)
         archived = to_archive(entry, outcome, page) if self._options.archive else (None, b"")
-        return Visit(entry, outcome, answer.exchange, reaction, rejected, *archived, page.notes)
+        return Visit(entry, outcome, answer.exchange, reaction, rejected, *archived, notes)
+
+    # in other processes ---------------------------------------------------------------------------------
+    def _hand_over(self, session: DomainSession, sent: "_Sent", answer: Answer) -> Elsewhere | None:
+        """Have a page parsed in another process; None where there is none for it."""
+        response = answer.response
+        if self._elsewhere is None or response is None or sent.download is not None:
+            return None
+        page = self._page(sent.request, response, sent.entry.depth, session)
+
+        def handed() -> Handed | None:
+            known = self._judging.to_parse(sent.entry, page)
+            usage = session.usage(page.url) if session.usage is not None else None
+            return None if known is None else (sent.entry, response, known, usage)
+
+        task = self._elsewhere.hand_over(handed, sent.request.callback, len(response.content))
+        finish = partial(self._finish, session, sent, answer, page)
+        return Elsewhere(task, finish) if task is not None else None
+
+    def _finish(
+        self, session: DomainSession, sent: "_Sent", answer: Answer, page: Page, result: Parsed | Died | None
+    ) -> Generator[Parsing, None, Visit]:
+        """The visit of a page by what came of it elsewhere; None of it: it has to be parsed here."""
+        if result is None:
+            assert self._elsewhere is not None
+            self._elsewhere.stays(sent.request.callback)
+            visit = yield from self._parsed(session, sent, answer, PLAIN)
+        elif isinstance(result, Died):
+            visit = Visit(sent.entry, died(result.times), answer.exchange)
+        else:
+            visit = self._concluded(session, sent, answer, PLAIN, page, result)
+        return self._discretion.visit(session, _with_loads(session, visit))
+
+    def parse_some(self, items: deque[Handed]) -> list[Parsed | None]:
+        """What the first of some pages come to that a run has handed over; they leave `items`."""
+        return self.bounded.some(self._parse_handed, items, lambda handed: (self.too_long, (), ()))
+
+    def _parse_handed(self, handed: Handed) -> Parsed | None:
+        entry, response, known, usage = handed
+        page = self._page(request_of(entry), response, entry.depth, NoSession(usage))
+        try:
+            return *self._judging.parse(entry, page, known), page.notes
+        except NeedsSession:
+            return None
 
     def read(self, entry: Entry, response: Response) -> Visit:
         """The visit that an archived response makes: parsed whatever is known, and no news of its site.
@@ -304,8 +401,7 @@ class Fetcher:
         """
         entry = replace(entry, known=None, attempts=self._options.max_attempts)
         self._known_pages.doubtful.add(entry.id)  # an archive says nothing else when it is asked again
-        request, options = request_of(entry), self._options
-        page = Page(request, response, depth=entry.depth, token=options.token, keep=self._saved.keep)
+        page = self._page(request_of(entry), response, entry.depth)
         with self._in_hand(entry.id):
             outcome, rejected = self._judging.judge(entry, page, PLAIN)
         if isinstance(outcome, Retry):

@@ -126,6 +126,19 @@ class Judging:
         before = entry.known if page.request.method != "HEAD" else None
         if before is not None and self._known_pages.is_as_before(known, before):
             return Unchanged(replace(known, version=before.version, files=before.files)), ()
+        return self.parse(entry, page, known)
+
+    def to_parse(self, entry: Entry, page: Page) -> Known | None:
+        """What is known of a page that came as asked and whose content has to be parsed; None of others."""
+        if not (200 <= page.status < 300) or page.status == _PART or not page.content:
+            return None
+        known = self._known_pages.version_of(entry, page)
+        is_same = entry.known is not None and self._known_pages.is_as_before(known, entry.known)
+        return None if is_same else known
+
+    def parse(self, entry: Entry, page: Page, known: Known) -> Judged:
+        """What the content of a page comes to; `known`: its version."""
+        before = entry.known if page.request.method != "HEAD" else None
         following = page.meta_refresh
         if following is not None and following.seconds <= LONGEST_REFRESH:
             domains = self._rules.allowed_domains

@@ -61,7 +61,7 @@ class _Process:
         assert process.stdin is not None and process.stdout is not None
         self.process = process
         self.tasks: deque[Task] = deque()
-        self.has_answered = False
+        self.has_answered = False  # first that it is ready
         self.results = process.stdout.fileno()
         self._sender = Sender(process.stdin)
         self._receiver = Receiver(process.stdout)
@@ -80,7 +80,9 @@ class _Process:
 
     def receive(self) -> list[Any]:
         """The results that are there; EOFError where it is dead."""
-        return [result for results in self._receiver.receive() for result in results]
+        messages = self._receiver.receive()
+        self.has_answered |= bool(messages)
+        return [result for results in messages for result in results]
 
 
 class ParsePool:
@@ -96,11 +98,12 @@ class ParsePool:
         self._processes: list[_Process] = []
         self._backlog: deque[Task] = deque()
         self._deaths = 0
+        self._is_closed = False
 
     def begin(self) -> None:
         """Start the processes now rather than with the first task."""
         with self._lock:
-            while len(self._processes) < self._size:
+            while len(self._processes) < self._size and not self._is_closed:
                 self._processes.append(_Process(self._start()))
 
     @property
@@ -118,16 +121,14 @@ class ParsePool:
             self._backlog.extend(tasks)
             self._feed()
 
-    def try_submit(self, task: Task, most: int) -> bool:
-        """Have a task done if a process has fewer than `most` and room for it."""
+    def has_room_for(self, size: int, most: int) -> bool:
+        """Whether a process would have a task of `size` bytes at once, with fewer than `most` before it."""
         with self._lock:
             self.look()
             self.begin()
-            process = min(self._processes, key=lambda one: len(one.tasks))
-            is_free = not self._backlog and len(process.tasks) < most and process.has_room(task.size)
-            if is_free:
-                process.send([task])
-            return is_free
+            least = min((one for one in self._processes if one.has_answered), key=_load, default=None)
+            is_free = least is not None and len(least.tasks) < most and least.has_room(size)
+            return is_free and not self._backlog
 
     def drop(self, tasks: Sequence[Task]) -> None:
         """Forget tasks: what is on its way still is done, and nobody looks at it."""
@@ -147,7 +148,12 @@ class ParsePool:
             self._feed()
 
     def wait(self, timeout: float) -> None:
-        """Take in what the processes have done; waits for the first of it, so many seconds at most."""
+        """Take in what the processes have done; waits for the first of it, so many seconds at most.
+
+        StoreError where they have been ended.
+        """
+        if self._is_closed:
+            raise StoreError("the processes that parse have been ended")
         poll = select.poll()
         for process in self._processes:
             poll.register(process.results, select.POLLIN)
@@ -157,6 +163,7 @@ class ParsePool:
     def close(self) -> None:
         """End the processes. Safe to repeat."""
         with self._lock:
+            self._is_closed = True
             processes, self._processes = self._processes, []
             self._backlog.clear()
         for one in processes:
@@ -172,7 +179,7 @@ class ParsePool:
         if self._backlog:
             self.begin()
         while self._backlog:
-            process = min(self._processes, key=lambda one: len(one.tasks))
+            process = min(self._processes, key=_load)
             tasks = self._next_for(process)
             if not tasks:
                 return
@@ -197,7 +204,7 @@ class ParsePool:
             task = process.tasks.popleft()
             task.result, task.is_done = result, True
         if results:
-            process.has_answered, self._deaths = True, 0
+            self._deaths = 0
 
     def _bury(self, process: _Process) -> None:
         """Have another process go on where one has died."""
@@ -219,6 +226,11 @@ class ParsePool:
         if task.crashes >= MOST_CRASHES:
             self._deaths = 0  # the page was it
             task.result, task.is_done = Died(task.crashes), True
+
+
+def _load(process: _Process) -> tuple[bool, int]:
+    """The one that is ready and has the fewest tasks is the next to get some."""
+    return not process.has_answered, len(process.tasks)
 
 
 def _widened(pipe: int) -> int:

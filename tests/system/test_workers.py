@@ -45,7 +45,7 @@ def test_two_workers_begin_together_and_each_has_its_share(project: Project) -> 
 
 
 def test_a_signal_reaches_workers_that_have_not_begun(project: Project) -> None:
-    project.spider("walk", SPIDER.format(starts=["http://127.0.42.250:9/"]))
+    project.spider("walk", SPIDER.format(starts=["http://127.0.42.250:9/", "http://127.0.42.251:9/"]))
     running = project.start("run", "walk", "--workers", "2")
     assert len(workers_of(running)) == 2
     running.signal(signal.SIGTERM)
@@ -53,10 +53,11 @@ def test_a_signal_reaches_workers_that_have_not_begun(project: Project) -> None:
 
 
 def test_a_worker_that_dies_before_it_begins_is_replaced_and_holds_nobody_up(project: Project) -> None:
-    with Site({"/robots.txt": 404, "/": page()}) as site:
-        project.spider("walk", SPIDER.format(starts=[site.url("/")]))
+    with Site({"/robots.txt": 404, "/": page()}, host="0.0.0.0") as site:
+        starts = [f"http://127.0.42.{number}:{site.port}/" for number in (1, 2)]
+        project.spider("walk", SPIDER.format(starts=starts))
         running = project.start("run", "walk", "--workers", "2")
         first, _ = workers_of(running)
         os.kill(first, signal.SIGKILL)
         assert running.wait(timeout=20).code == 0
-    assert len(project.records("walk")) == 1
+    assert len(project.records("walk")) == 2

@@ -5,10 +5,10 @@ from collections.abc import Sequence
 from scraper import settings as settings_of
 from scraper.app.archived.archive_home import archive_home_of
 from scraper.app.archived.crawl_archive import Kept, Offline
-from scraper.app.archived.processes import parse_pool
 from scraper.app.archived.render_again import RenderedAgain
 from scraper.app.compose import offline_fetcher, rendering_of, saved_files_of
 from scraper.app.options import Prepared, may_render
+from scraper.app.running.parse_processes import parse_pool
 from scraper.engine.fetcher import Fetcher
 from scraper.engine.reactions import Reactions
 from scraper.engine.rendering_again import RenderingAgain
@@ -33,7 +33,7 @@ def compose_offline(
     pool = None
     if prepared.options.workers > 1:
         orders = {"work": "visit", "version": found.number, "code": found.code}
-        pool = parse_pool(prepared, rules, orders)
+        pool = parse_pool(prepared, rules, prepared.options.workers, orders)
     fetcher = offline_fetcher(prepared, rules, clock, found.number, found.code, store.in_hand)
     answers = prepared.answers or Kept(Archives(archive_home_of(prepared).folders, settings.max_body))
     return Offline(

@@ -9,10 +9,10 @@ from typing import Any, NamedTuple
 
 from scraper.app.archived.archive_home import archive_home_of
 from scraper.app.archived.crawl_archive import one_by_one
-from scraper.app.archived.processes import parse_pool
 from scraper.app.compose import offline_fetcher
 from scraper.app.options import Prepared, rules_for, with_params
 from scraper.app.running.page_source import source_of
+from scraper.app.running.parse_processes import parse_pool
 from scraper.app.running.start_run import run
 from scraper.engine.parse_limit import died
 from scraper.engine.parse_pool import Died, in_order
@@ -110,7 +110,7 @@ def check(prepared: Prepared, store: Store) -> Iterator[Checked]:
     pool = None
     if prepared.options.workers > 1:
         orders = {"work": "check", "version": accepted[0].number, "base": base}
-        pool = parse_pool(prepared, rules, orders)
+        pool = parse_pool(prepared, rules, prepared.options.workers, orders)
     source = partial(_next_of, archives.places())
     try:
         checked = in_order(pool, source) if pool is not None else one_by_one(checker.some, source)

@@ -78,7 +78,7 @@ def main() -> None:
         with archive_home.writing(files, is_archived, orders["number"], worker_name()) as keepers:
             watchdog = Watchdog(prepared.settings.parse_timeout)
             listeners: tuple[Listener, ...] = (watchdog, LogFile(files, clock), *keepers, reporter)
-            engine = compose(prepared, rules, store, run, clock, listeners)
+            engine = compose(prepared, rules, store, run, clock, listeners, parsers=orders["parsers"])
             reporter.engine = engine
             signal.signal(signal.SIGINT, signal.SIG_IGN)
             signal.signal(signal.SIGHUP, signal.SIG_IGN)

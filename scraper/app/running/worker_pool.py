@@ -19,6 +19,7 @@ from scraper.ops.clock import Clock
 from scraper.runs.events import DomainState, Listener, Noted, Settled, Ticked
 from scraper.spider import Rules
 from scraper.store import Run, Store
+from scraper.urls import domain_of, host_of, is_public_suffix
 
 # A worker that was killed is replaced, but one that cannot live is not replaced for ever.
 MOST_DEATHS = 5
@@ -96,6 +97,7 @@ class Workers:
         self._clock = clock
         self._listeners = listeners
         self._hosts = hosts
+        self._count = _owners(rules, prepared.options.workers)
         self._selector = selectors.DefaultSelector()
         self._living: dict[int, Worker] = {}
         self._waiting: set[int] = set()
@@ -108,7 +110,7 @@ class Workers:
     def run(self) -> Stop:
         """Watch the workers until the last has ended."""
         try:
-            for number in range(self._prepared.options.workers):
+            for number in range(self._count):
                 self._start(number)
             while self._living:
                 for key, _ in self._selector.select(SETTLE_EVERY):
@@ -145,9 +147,11 @@ class Workers:
         most = self._prepared.settings.max_pages
         if most is not None:
             # Each worker gets its part of the limit, so that none has to ask the others for every page.
-            part = most // options.workers + (number < most % options.workers)
+            part = most // self._count + (number < most % self._count)
             options = replace(options, overrides=(*options.overrides, f"max_pages={max(1, part)}"))
+        spare = options.workers - self._count  # a domain has one owner; they parse for the owners
         return {
+            "parsers": spare // self._count + (number < spare % self._count),
             "options": {**asdict(options), "data": str(options.data)},
             "number": number + 1,
             "run_id": self._run.id,
@@ -228,6 +232,14 @@ class Workers:
     def _tell(self, event: Ticked | Settled | Noted) -> None:
         for listener in self._listeners:
             listener(event)
+
+
+def _owners(rules: Rules, workers: int) -> int:
+    """How many of the workers can own a domain: one each, as far as the spider's go."""
+    starts = {host_of(origin) for origin in rules.origins}
+    names = rules.allowed_domains
+    is_open = any(is_public_suffix(name) and name not in starts for name in names)
+    return workers if is_open or not names else min(workers, len({domain_of(name) for name in names}))
 
 
 def _ending(code: int) -> str:

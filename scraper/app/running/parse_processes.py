@@ -1,4 +1,4 @@
-"""The parse processes of `reparse` and `check --workers N`: how they are started, and what they are told."""
+"""Parse processes of `run`, `reparse` and `check --workers N`: how they start, and what they are told."""
 
 import json
 import subprocess
@@ -12,8 +12,8 @@ from scraper.engine.parse_pool import ParsePool
 from scraper.spider import Rules
 
 
-def parse_pool(prepared: Prepared, rules: Rules, orders: Mapping[str, Any]) -> ParsePool:
-    """As many processes as `workers` says; they start with the first job. `orders`: their `work` and more."""
+def parse_pool(prepared: Prepared, rules: Rules, size: int, orders: Mapping[str, Any]) -> ParsePool:
+    """So many processes, which start with the first page. `orders`: their `work` and more."""
     line = json.dumps(
         {
             "options": asdict(prepared.options),
@@ -25,11 +25,11 @@ def parse_pool(prepared: Prepared, rules: Rules, orders: Mapping[str, Any]) -> P
     )
 
     def start() -> "subprocess.Popen[bytes]":
-        command = [sys.executable, "-m", "scraper.app.archived.parse_process"]
+        command = [sys.executable, "-m", "scraper.app.running.parse_process"]
         process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
         assert process.stdin is not None
         process.stdin.write(line.encode() + b"\n")
         process.stdin.flush()
         return process
 
-    return ParsePool(start, prepared.options.workers)
+    return ParsePool(start, size)

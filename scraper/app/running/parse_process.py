@@ -1,6 +1,6 @@
-"""A parse process of `reparse` or `check`: it is given pages of the archive, and says what comes of them.
+"""A parse process: it is given pages, of the archive or of a run, and says what comes of them.
 
-Started as `python -m scraper.app.archived.parse_process`. Its orders are one line of JSON on standard input;
+Started as `python -m scraper.app.running.parse_process`. Its orders are one line of JSON on standard input;
 items follow there, results go to standard output (see `engine.parse_messages`). It owns nothing: whoever
 kills it loses nothing.
 """
@@ -60,6 +60,7 @@ def _serve(work: Work, pipe: IO[bytes], sender: Sender, watchdog: Watchdog) -> N
     """Give results back every few milliseconds: together they cost less, and whoever waits has some soon."""
     receiver, items = Receiver(pipe), deque[Any]()
     with suppress(EOFError, BrokenPipeError):  # nobody is there any more
+        sender.send([])  # it is ready
         while True:
             if not items:
                 select.select([pipe], [], [])
@@ -79,6 +80,11 @@ def _visits(prepared: Prepared, rules: Rules, orders: Mapping[str, Any]) -> Work
     return ArchiveParser(offline_fetcher(prepared, rules, clock, orders["version"], orders["code"])).some
 
 
+def _pages(prepared: Prepared, rules: Rules, orders: Mapping[str, Any]) -> Work:
+    clock = SystemClock(0.0)
+    return offline_fetcher(prepared, rules, clock, orders["version"], orders["code"]).parse_some
+
+
 def _checks(prepared: Prepared, rules: Rules, orders: Mapping[str, Any]) -> Work:
     store = open_store(prepared.options.data, prepared.settings.store)
     return PageChecker(prepared, rules, store, orders["version"], orders["base"]).some
@@ -87,6 +93,7 @@ def _checks(prepared: Prepared, rules: Rules, orders: Mapping[str, Any]) -> Work
 _WORKS: Mapping[str, Callable[[Prepared, Rules, Mapping[str, Any]], Work]] = {
     "visit": _visits,
     "check": _checks,
+    "page": _pages,
 }
 
 if __name__ == "__main__":
