@@ -116,7 +116,9 @@ class RateLimiter:
         self.min_gap = min(self.min_gap, gap)
         self.breaches += gap < delay - 1e-6
         self.last_sent = sent_at
-        self._flies_until = sent_at + LONGEST_FLIGHT if self._is_serial else 0.0
+        # Without a delay the next request is sent ahead, and the callback may ask for something meanwhile.
+        waits = self._is_serial and self.delay > 0
+        self._flies_until = sent_at + LONGEST_FLIGHT if waits else 0.0
         self._counts_from = max(self._counts_from, sent_at)
         self.sends += 1
 

@@ -142,7 +142,10 @@ def test_what_a_callback_says_of_its_page_holds_wherever_it_is_parsed(project: P
 def test_a_callback_that_asks_its_session_is_run_by_the_owner(project: Project, shop: Site) -> None:
     shop["/price"] = Reply(body="7")
     write(project, shop, f'assert page.session.get("{shop.url("/price")}").text == "7"')
-    ended = project.run("run", "shop", "--workers", "2", "--json", timeout=120)
+    alone = project.run("run", "shop", "--max-pages", "5", "--json")
+    assert (alone.code, alone.summary["pages"]) == (0, 5), alone.text  # with the next request on its way
+    shop.arrivals.clear()
+    ended = project.run("run", "shop", "--fresh", "--workers", "2", "--json", timeout=120)
     assert (ended.code, ended.summary["pages"]) == (0, PAGES + 1), ended.text
     assert not any(one["parser"] for one in project.records("shop"))
     assert Counter(shop.paths())["/price"] == PAGES + 1
