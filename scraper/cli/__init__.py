@@ -13,7 +13,7 @@ from scraper.cli.failures import LEAST_FILES, Caller, few_files, guarded
 from scraper.errors import UsageError
 
 COMMANDS = {
-    "run": ("running", "Crawl: begin a run, or go on with one that did not end."),
+    "run": ("running", "Crawl: start a run, or resume one that did not end."),
     "work": ("work", "Help a run that is under way, here or on another host."),
     "store": ("store", "Copy a project between SQLite and PostgreSQL."),
     "list": ("spiders", "The spiders that can be run, with their last run and its verdict."),

@@ -92,7 +92,7 @@ def run_command(
     quiet: bool,
     as_json: bool,
 ) -> int:
-    """Crawl: begin a run, or go on with one that did not end.
+    """Crawl: start a run, or resume one that did not end.
 
     SPIDER is a name (spiders/NAME.py) or a file.
 

@@ -1,4 +1,4 @@
-"""Pages that an earlier run parsed: whether that parse stands, what is asked about them, their copies."""
+"""Pages that an earlier run has parsed: may its result be reused, what validators to send, their copies."""
 
 from dataclasses import replace
 
@@ -12,9 +12,9 @@ from scraper.spider.identity import ParseInputs, archived_as
 
 
 class KnownPages:
-    """What stands of earlier runs. `version`: the run's number; `is_archiving`: all pages shall have copies.
+    """Compares pages with their last version. `version`: the run's number; `is_archiving`: all need a copy.
 
-    `doubtful`: URLs (by the ids of their entries) that are asked for without conditions.
+    `doubtful`: entries (by their ids) that are requested without conditions.
     """
 
     def __init__(
@@ -34,11 +34,11 @@ class KnownPages:
         self.doubtful: set[int] = set()
 
     def may_stand(self, entry: Entry) -> bool:
-        """Whether the last parse of a page stands for it while the page itself is as it was."""
+        """Whether the result of the last parse may be reused if the page itself has not changed."""
         return self.is_same(entry) and not self._is_uncopied(entry)
 
     def to_ask(self, entry: Entry, own_fields: str) -> Entry:
-        """The entry as it is asked for: without its known version where nothing can stand for that."""
+        """The entry to request: without `known` if neither the last result nor a copy can be used."""
         is_lost = entry.known is not None and not self.is_same(entry, own_fields) and self.copy(entry) is None
         return replace(entry, known=None) if is_lost else entry
 
