@@ -3,6 +3,7 @@
 import asyncio
 import math
 from collections.abc import Callable, Coroutine, Iterator
+from contextlib import nullcontext
 from functools import partial
 from typing import Any, TypeVar
 
@@ -124,18 +125,17 @@ class FetchApi:
         """The page of a URL; a Problem where there is none for this caller."""
         url = check_address(wish.url)
         _check_domain(caller, url)
-        if wish.render != NEVER:
-            self._renderings.check()
         if wish.max_age:
             await asyncio.to_thread(self._copies.recall, wish.key)
             if (known := self.known(caller, wish)) is not None:
                 return known
-        await self._quotas.take(caller.token)
-        try:
-            return await self._fetched(caller, wish, url)
-        except Problem:
-            self._served["refused"] += 1
-            raise
+        with self._renderings.caller() if wish.render != NEVER else nullcontext():
+            await self._quotas.take(caller.token)
+            try:
+                return await self._fetched(caller, wish, url)
+            except Problem:
+                self._served["refused"] += 1
+                raise
 
     async def formatted(self, got: Got, wanted: str) -> Response:
         """A page as text, markdown or json."""

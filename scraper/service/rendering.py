@@ -7,8 +7,8 @@ the same, and no domain waits while a browser works.
 import asyncio
 import sys
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Generator
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Callable, Generator, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -73,19 +73,26 @@ class Renderings:
         self._tabs = asyncio.Semaphore(TABS)
         self._places: dict[str, asyncio.Lock] = {}
         self._waiting: Counter[str] = Counter()
+        self._callers = 0
         self._ending: asyncio.TimerHandle | None = None
 
-    def check(self) -> None:
-        """Problem 501 where there is no browser, 429 where too many callers wait for it."""
+    @contextmanager
+    def caller(self) -> Iterator[None]:
+        """Somebody asks for a page; Problem 501 where there is no browser, 429 where too many wait for it."""
         try:
             chromium.check(self._settings.browser)
         except UsageError as error:
             raise Problem(501, error.message, error.hint) from None
-        if self._waiting.total() >= TABS + MOST_WAITING:
+        if self._callers >= TABS + MOST_WAITING:
             raise Problem(
                 429, f"{MOST_WAITING} callers wait for a browser already", "ask again later",
                 headers={"Retry-After": "10"},
             )  # fmt: skip
+        self._callers += 1
+        try:
+            yield
+        finally:
+            self._callers -= 1
 
     async def page(
         self,

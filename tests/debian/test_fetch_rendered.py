@@ -3,12 +3,13 @@
 import socket
 import threading
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from itertools import islice
 
 import pytest
 import requests
 
-from scraper.service.rendering import TABS
+from scraper.service.rendering import MOST_WAITING, TABS
 from tests.project import Project
 from tests.service.serving import Served, new_project, serving
 from tests.site import Arrival, Reply, Site
@@ -156,6 +157,25 @@ def test_what_goes_wrong_with_a_page_is_a_problem_in_time(served: Served, make: 
     refused = fetch(served, limited.url("/"))
     assert refused.status_code == 503 and 8 <= int(refused.headers["Retry-After"]) <= 10
     assert fetch(served, limited.url("/y"), "false", timeout=1).status_code == 503, "the domain rests"
+
+
+def test_callers_who_wait_for_a_browser_are_bounded(served: Served, make: Callable[..., Site]) -> None:
+    release, sites = threading.Event(), [make() for _ in range(TABS)]
+
+    def hold(arrival: Arrival) -> Reply:
+        release.wait(30)
+        return Reply(200, "x")
+
+    for site in sites:
+        site["/robots.txt"] = 404
+        site["*"] = hold
+    with ThreadPoolExecutor(TABS + MOST_WAITING + 3) as pool:
+        wanted = [sites[n % TABS].url(f"/{n}") for n in range(TABS + MOST_WAITING + 3)]
+        calls = [pool.submit(fetch, served, url) for url in wanted]
+        full = [one.result() for one in islice(as_completed(calls), 3)]
+        release.set()
+    assert {one.status_code for one in full} == {429} and all(one.headers["Retry-After"] for one in full)
+    assert all(one.result().status_code in (200, 429, 503, 504) for one in calls)
 
 
 def test_a_token_s_domains_hold_for_what_a_page_asks_for(project: Project, make: Callable[..., Site]) -> None:
