@@ -158,7 +158,8 @@ class Renderings:
             self._running(), Reactions(session.clock, 1), self._options(session.domain), self._cache
         )
         entry = Entry(0, session.domain, b"", step.url)
-        request = Request(step.url, render=Render())
+        # So long as its caller waits.
+        request = Request(step.url, render=Render(timeout=max(1.0, until - session.clock.now())))
         steps = rendering.draw(session, entry, request, step.response, lambda: True)
         try:
             while True:
