@@ -1,4 +1,4 @@
-"""The wiring of one engine: which part is given to which."""
+"""Builds the Engine of a run and gives it its parts."""
 
 import gc
 import os

@@ -1,4 +1,4 @@
-"""What the command line asks for, and what it all comes to."""
+"""The options of a run as typed, and what they result in: the spider, its settings and its outputs."""
 
 import importlib.util
 import json

@@ -1,4 +1,4 @@
-"""What a project knows, for commands that only look: nothing is created by looking."""
+"""Reads a project (store, spiders) for commands that only display; creates nothing."""
 
 import os
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""How the session of a domain is made from the settings: identity, secrets, proxies, reachable addresses."""
+"""Creates a domain's session from the settings: identity, credentials, proxies, reachable addresses."""
 
 import importlib.util
 from collections.abc import Callable, Collection

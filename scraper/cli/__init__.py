@@ -1,4 +1,4 @@
-"""The command line. Commands are modules of their own, loaded when they are called."""
+"""The command line: the table of commands. A command's module is imported when it is called."""
 
 import gc
 import os

@@ -1,4 +1,4 @@
-"""`cookies` and `doctor`: what keeps a spider running."""
+"""`cookies` and `doctor`."""
 
 from contextlib import closing
 from pathlib import Path

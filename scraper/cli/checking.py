@@ -1,4 +1,4 @@
-"""`check`: saved pages parsed again, and held against the records that they gave."""
+"""`check`: saved pages parsed again, and their records compared with the saved ones."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import closing

@@ -1,4 +1,4 @@
-"""`cron`: the line or the units that run a spider by the clock."""
+"""`cron`: prints or installs the crontab line of a spider, or its systemd units."""
 
 import sys
 from collections.abc import Mapping

@@ -1,4 +1,4 @@
-"""What went wrong, in one line on standard error, and the exit code that goes with it (DESIGN 3.3)."""
+"""Errors of a command: one line on standard error, and the exit code (docs/commands.md)."""
 
 import errno
 import os

@@ -1,4 +1,4 @@
-"""One page fetched politely for a command that works on it: `new`, `shell`, `fetch`, `check --save`."""
+"""One polite request for a command that works on its page: `new`, `shell`, `check --save`."""
 
 import os
 from collections.abc import Callable

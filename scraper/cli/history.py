@@ -1,4 +1,4 @@
-"""`runs`, `show` and `audit`: what was, from the store."""
+"""`runs`, `show` and `audit`: past runs, from the store."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import closing

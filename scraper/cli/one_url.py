@@ -1,4 +1,4 @@
-"""`fetch` and `explain`: one URL, looked at closely."""
+"""`fetch` and `explain`: one URL."""
 
 import sys
 from collections.abc import Iterator

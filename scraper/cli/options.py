@@ -1,4 +1,4 @@
-"""Options that several commands share, and how to type a command that carries them on."""
+"""Options that several commands share, and the commands with these options that are suggested."""
 
 import os
 import shlex

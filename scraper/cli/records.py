@@ -1,4 +1,4 @@
-"""`changes`, `export` and `accept`: what was found."""
+"""`changes`, `export` and `accept`: a spider's records."""
 
 import json
 from collections import Counter

@@ -1,4 +1,4 @@
-"""`run`: one run of a spider, watched."""
+"""`run`: one run of a spider, with its progress."""
 
 import sys
 from collections.abc import Callable, Iterator, Sequence

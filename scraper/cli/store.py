@@ -1,4 +1,4 @@
-"""`store`: what is done to the database of a project as a whole."""
+"""`store`: copies the database of a project."""
 
 from pathlib import Path
 

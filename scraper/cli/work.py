@@ -1,4 +1,4 @@
-"""`work`: help a run that was begun elsewhere."""
+"""`work`: join a run that another process leads."""
 
 import sys
 from pathlib import Path

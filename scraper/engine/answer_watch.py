@@ -1,4 +1,4 @@
-"""The answers that the I/O loop awaits: read as they come, each within its share, given up in time."""
+"""The answers that the I/O loop waits for: read as they arrive, each within its share and its timeout."""
 
 import heapq
 import selectors

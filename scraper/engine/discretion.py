@@ -1,4 +1,4 @@
-"""Visits whose words hold no secret: they go to logs, terminals and reports."""
+"""Redacts secrets in visits before they reach logs, terminals and reports."""
 
 from collections.abc import Iterator
 from dataclasses import replace

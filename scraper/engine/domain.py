@@ -1,4 +1,4 @@
-"""A leased domain, on the owner thread: its URLs, its session, its clock and its counts."""
+"""A leased domain on the owner thread: its URLs, session, politeness state and counts."""
 
 from collections import Counter, deque
 from dataclasses import dataclass, field, replace

@@ -1,4 +1,4 @@
-"""The spider's `failed`: what it makes of a request that came to nothing."""
+"""Calls the spider's `failed` for requests that have failed for good."""
 
 from dataclasses import replace
 

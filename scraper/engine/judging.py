@@ -1,4 +1,4 @@
-"""What became of a request by its answer: parsed, redirected, to be asked for again, failed."""
+"""Turns an answer into an outcome: parsed, redirected, retried, failed."""
 
 import json
 from collections.abc import Mapping

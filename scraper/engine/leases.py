@@ -1,4 +1,4 @@
-"""The domains in hand: leased, opened with their sessions, put where they come due, and given back."""
+"""The leased domains: taking leases, opening sessions, the heap by due time, giving domains back."""
 
 import heapq
 from collections.abc import Callable, Iterator

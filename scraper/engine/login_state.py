@@ -1,4 +1,4 @@
-"""A login on one domain in the course of a run: when it is renewed, and when it is given up."""
+"""The login of a domain during a run: when it is renewed, and when it is given up."""
 
 from enum import StrEnum
 

@@ -1,4 +1,4 @@
-"""What is done where this machine has no open file left for a connection: never the site's fault."""
+"""What to do when this machine runs out of file descriptors: never the site's fault."""
 
 from scraper.engine.domain import Domain
 from scraper.engine.leases import Leases

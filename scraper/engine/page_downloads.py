@@ -1,4 +1,4 @@
-"""Files that rendered pages lead to or make: they go to the files of the run, and the page stays as it is."""
+"""Files that a rendered page downloads or generates: saved with the files of the run."""
 
 import uuid
 from dataclasses import replace

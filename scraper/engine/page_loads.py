@@ -1,4 +1,4 @@
-"""Between the words of the browser (`render.tasks`) and ours: what goes to it, and what comes of a page."""
+"""Converts between the browser's values (`browser.tasks`) and those of the model: tasks, loads, pages."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace

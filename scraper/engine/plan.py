@@ -1,4 +1,4 @@
-"""What the crawl loop obeys, and why it ends."""
+"""The settings of the crawl loop, and why it ends."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import field
@@ -21,7 +21,7 @@ class Stop(StrEnum):
 
 @frozen
 class Plan:
-    """The settings that the loop obeys; see DESIGN 3.5 for their meaning and units.
+    """The settings that the crawl loop obeys; docs/settings.md has their meaning and units.
 
     `token` is our product token in robots.txt; `sockets` how many idle connections may be kept open;
     `leads`: the run is ours, and ends when neither we nor its helpers go on; max_pages counts theirs too.

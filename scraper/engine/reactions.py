@@ -1,4 +1,4 @@
-"""What the answer to one request, or its failure, means for its whole domain, and for another try."""
+"""What an answer or an error means for the whole domain (`Reaction`), and whether the request is retried."""
 
 from dataclasses import replace
 from urllib.parse import urlsplit

@@ -1,4 +1,4 @@
-"""From a redirect to the request that follows: a URL of the frontier, with rules and a clock of its own."""
+"""Turns a redirect into its next request: a URL of the frontier, with rules and delay of its own."""
 
 from dataclasses import replace
 

@@ -1,4 +1,4 @@
-"""What a session may ask for on its own, in logins and callbacks: the same as the crawl may."""
+"""Checks what logins and callbacks request on a session, by the same rules as the crawl."""
 
 import threading
 from collections.abc import Callable, Mapping

@@ -1,4 +1,4 @@
-"""How a domain is treated: what its robots.txt and its answers mean for the whole of it.
+"""Applies the politeness rules to a leased domain: robots.txt and answers change its delay or its rest.
 
 The rules themselves are pure and stand in `throttle`, `retry` and `robots`; here they meet a leased domain.
 """

@@ -157,7 +157,7 @@ class Jar(RequestsCookieJar):
             return [_row(kept) for kept in self._kept.values() if not kept.is_expired(now)]
 
     def load(self, rows: Iterable[Mapping[str, Any]]) -> None:
-        """Add rows of `dump`, `read_netscape` or `read_json`."""
+        """Add rows of `dump`, or of a cookie file (`cookie_files`)."""
         now = self._wall()
         with self._cookies_lock:
             for row in rows:

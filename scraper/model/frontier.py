@@ -1,4 +1,4 @@
-"""URLs of the frontier: on their way in, and in the hand of their owner."""
+"""The URLs of the frontier: new ones, and those that their owner has taken."""
 
 from dataclasses import field
 

@@ -1,4 +1,4 @@
-"""What became of one fetch."""
+"""The outcomes of a request."""
 
 from collections.abc import Collection, Mapping
 from dataclasses import field

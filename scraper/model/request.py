@@ -1,4 +1,4 @@
-"""What to fetch, and how it is rendered."""
+"""`Request`: what to fetch, and how it is rendered."""
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, fields

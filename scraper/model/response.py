@@ -1,4 +1,4 @@
-"""What came back: header fields, the answer, what a browser made of it."""
+"""`Response`: header fields, body, and what a browser made of it."""
 
 import json
 from collections.abc import Collection, Iterable, Iterator, Mapping

@@ -1,4 +1,4 @@
-"""One request from its sending to what is settled of it, and what its answer means for the domain."""
+"""`Visit`: one request with its outcome, and its `Reaction`: what the answer means for the domain."""
 
 from typing import NamedTuple
 

@@ -1,4 +1,4 @@
-"""The only module that knows what time it is."""
+"""The clock: the only module that reads the time."""
 
 import time
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""The log of a spider in cron, kept from growing without end; apart, as quiet runs need no more of `cron`."""
+"""Trims a spider's cron.log; a module of its own, so that quiet runs need not import `cron`."""
 
 import fcntl
 import os

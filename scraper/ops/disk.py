@@ -1,4 +1,4 @@
-"""Files that are whole or not there, and what a disk's refusal means to a person."""
+"""Atomic replacement of files, and disk errors as messages for people."""
 
 import errno
 import os

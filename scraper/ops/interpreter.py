@@ -1,4 +1,4 @@
-"""Which Python this is, for the case that it is the wrong one."""
+"""The message for a package that is not installed: most often this is the wrong Python."""
 
 import sys
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Tell a person about a run: one message, by webhook or by mail. One that cannot be sent is an error text.
+"""The notification about a run, by webhook or mail. If it cannot be sent, the error is returned as text.
 
 A webhook gets one POST that Slack, Discord, Mattermost and ntfy all understand, so that no service is
 guessed from a host name: a JSON object in which each finds the field it reads and passes over the others. An

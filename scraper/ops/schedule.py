@@ -1,4 +1,4 @@
-"""When cron fires, read as Debian's cron reads it, and told to systemd (crontab(5), systemd.time(7))."""
+"""Cron schedules, parsed as Debian's cron does, and converted for systemd (crontab(5), systemd.time(7))."""
 
 import re
 from collections.abc import Callable, Iterator, Sequence

@@ -1,4 +1,4 @@
-"""What is a secret by its name, and one redaction for everything that is written or shown."""
+"""Which names mean a secret, and the one redaction for everything that is written or shown."""
 
 import re
 from base64 import b64decode, b64encode

@@ -1,4 +1,4 @@
-"""The same run for systemd: a timer that fires when cron would, and the service that it starts."""
+"""The systemd timer and service for a run: the timer fires when cron would."""
 
 import re
 from collections.abc import Callable

@@ -1,9 +1,8 @@
-"""The politeness clock of one domain: a value, and the functions that move it.
+"""The politeness state of one domain (delay, rest, failures): a value, and the functions that change it.
 
-Moments are on `Clock.now()`'s line. The life of a slot, as the engine calls it:
+Moments are those of `Clock.now()`. How the engine calls the functions for one request:
 
     wait = decide(state, pace, now, max_delay, max_wait)     seconds, or Deferred
-    store `reserve(state, now, slots, pace.delay)`           before anything is sent
     state = after(state, exchange, pace.delay, concurrency)  when it has ended, then one of
     state = succeeded(state) | failed(state, now, backoff) | refused(state, now, run, reason)
           | limited(state, now, told, delay, max_delay, reason)

@@ -1,4 +1,4 @@
-"""Where archives and saved files go that are not to stay on this machine: a folder, or what fsspec knows.
+"""Storage elsewhere for archives and saved files: a folder, or any file system of fsspec.
 
 A file is there whole or not at all: an object store shows an object when all of it has come; elsewhere it
 gets its name when it is whole, and its size has been read back.

@@ -1,4 +1,4 @@
-"""What happens in a run, for those who watch: logs, progress, archive. Listeners can change nothing."""
+"""The events of a run, for its listeners: log, progress, archive. Listeners can change nothing."""
 
 from collections.abc import Callable
 

@@ -1,4 +1,4 @@
-"""The files of DESIGN 3.4 that are derived from the store: a run's folder and a spider's current records.
+"""The files that are derived from the store: a run's folder and a spider's current records.
 
 data/NAME/records.jsonl, changes.jsonl        replaced as a whole
 data/NAME/runs/RUN_ID/records.jsonl, log.jsonl, errors.txt  appended to, by several processes too

@@ -1,4 +1,4 @@
-"""What a spider declares as healthy, and what is known of a run at its end: the input of the verdict."""
+"""The health policy that a spider declares, and the facts about a run: the input of the verdict."""
 
 import json
 from collections.abc import Mapping

@@ -1,4 +1,4 @@
-"""The verdict on a run: facts and history in, one word and its reasons out.
+"""The verdict on a run: takes facts and history, gives the verdict and its reasons.
 
 The worst finding gives the verdict; every finding is a reason. From worst to best, and why in this order:
 

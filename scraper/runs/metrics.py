@@ -1,4 +1,4 @@
-"""The state of a project as Prometheus reads it (text exposition format 0.0.4)."""
+"""Prometheus metrics of a project (text exposition format 0.0.4)."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime

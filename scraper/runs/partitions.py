@@ -1,4 +1,4 @@
-"""Equal keys among any number of records, in little memory: what has one key waits in one part on disk.
+"""Finds equal keys among any number of records in little memory: rows are partitioned on disk by key.
 
 A part is small enough for a dict, as in a hash join (DeWitt and others, 1984). What is small stays in memory.
 """

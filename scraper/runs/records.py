@@ -1,4 +1,4 @@
-"""Records as they are kept: what a spider yields becomes one line of JSON and a key.
+"""Records as they are stored: what a spider yields becomes one line of JSON and a key.
 
 JSON knows few types; the others become text: dates and times ISO 8601, Decimal, UUID and paths
 `str()`, an Enum its value, a set a sorted list. Bytes, NaN, infinities and names that are no text are errors.

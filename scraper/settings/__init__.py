@@ -1,4 +1,4 @@
-"""Settings: few, typed, read from five sources, and every mistake told at once."""
+"""Settings: typed, read from five sources; all mistakes are reported at once."""
 
 import re
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence

@@ -1,4 +1,4 @@
-"""Where records go: one small contract, one module for a family of formats.
+"""Output formats: one small contract, one module for each family of formats.
 
 `tests/contracts/test_sink.py` checks that every sink keeps the contract.
 """

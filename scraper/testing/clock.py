@@ -1,4 +1,4 @@
-"""A clock that waits in no time."""
+"""A fake clock, whose sleeps return at once."""
 
 MORNING = 1_767_333_600.0  # 2026-01-02 06:00:00 UTC
 

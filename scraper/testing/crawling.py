@@ -1,4 +1,4 @@
-"""A whole crawl in milliseconds: the real engine on a fake web and a fake clock."""
+"""A whole crawl in milliseconds, for tests: the real engine on a fake web and a fake clock."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""Saved pages in a test: one line holds a spider against what it made of them."""
+"""Saved pages as test fixtures: one call compares a spider's records with the saved ones."""
 
 import inspect
 from collections.abc import Mapping

@@ -1,4 +1,4 @@
-"""A web in a table: what each URL answers, and a log of who asked when."""
+"""A fake web: responses by URL, and a log of the requests."""
 
 import io
 from collections.abc import Callable, Iterable, Mapping, Sequence

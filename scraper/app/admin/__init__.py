@@ -1,1 +1,1 @@
-"""What keeps a project running: audit, doctor, cookies, new spiders, the current records."""
+"""Administration: audit, doctor, cookies, new spiders, tokens, the current records."""

@@ -1,4 +1,4 @@
-"""The proof of politeness: what a run did to each domain, held against what it had to keep."""
+"""The politeness audit of a run: its requests to each domain, compared with the rules that held."""
 
 from scraper.engine.domain_stats import DomainStats
 from scraper.model.frozen import frozen

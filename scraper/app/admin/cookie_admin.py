@@ -1,4 +1,4 @@
-"""A spider's cookies between runs: listed, brought in from a browser, forgotten."""
+"""A spider's stored cookies: listed, imported from a browser, deleted."""
 
 import json
 from collections import defaultdict

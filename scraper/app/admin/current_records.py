@@ -1,4 +1,4 @@
-"""A spider's current records: given out, compared, or taken over from a run that a person has looked at."""
+"""A spider's current records: exported, compared, or accepted from a run that a person has looked at."""
 
 import getpass
 import os

@@ -1,4 +1,4 @@
-"""Is this machine ready? Each question with its answer and, where it is no, what to do."""
+"""Checks of this machine: each with its result and, where it fails, what to do."""
 
 import os
 import shutil

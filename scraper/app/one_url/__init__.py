@@ -1,1 +1,1 @@
-"""One URL: fetched by hand, or explained without a request."""
+"""One URL outside a run: fetched, rendered, or explained without a request."""

@@ -1,4 +1,4 @@
-"""Would a URL be fetched? Every check in its order, with its answer. Nothing is sent."""
+"""Would this URL be fetched? All checks in the order of a run, each with its answer; nothing is sent."""
 
 import math
 from collections.abc import Iterator, Mapping, Sequence

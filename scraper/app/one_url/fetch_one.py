@@ -1,4 +1,4 @@
-"""One request by hand, under the rules of a run: lease, robots.txt, rate limit, hop by hop."""
+"""One request outside a run, under the same rules: lease, robots.txt, rate limit, hop by hop."""
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence

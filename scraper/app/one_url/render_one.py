@@ -1,4 +1,4 @@
-"""One page rendered by hand, and the JSON that its scripts asked for: a spider may ask for that directly."""
+"""One page rendered outside a run, and the JSON that its scripts request."""
 
 from scraper.app.one_url.fetch_one import Probe
 from scraper.browser import chromium

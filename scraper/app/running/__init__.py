@@ -1,1 +1,1 @@
-"""A run from its start to its verdict: this process or several workers, its files, its end."""
+"""Running a spider: start or resume, one process or several workers, output files, the end."""

@@ -1,4 +1,4 @@
-"""A run under way."""
+"""The run that this process leads."""
 
 from scraper.app.options import Prepared
 from scraper.model.frozen import frozen

@@ -1,4 +1,4 @@
-"""The end of a run: judged, published if it deserves it, closed or paused, told to people."""
+"""The end of a run: its verdict, its records published, the run closed or paused, the notification."""
 
 import shutil
 from collections.abc import Mapping, Sequence

@@ -1,4 +1,4 @@
-"""One worker that helps a run of another process, here or on another host: what `work` does.
+"""The command `work`: a worker that joins a run which another process leads, here or on another host.
 
 The run belongs to whoever began it. A helper joins it, leases domains like any worker, and leaves with it.
 """

@@ -1,4 +1,4 @@
-"""The files of `-o`: they follow the rule of records.jsonl, and one that fails spoils no other.
+"""The files of `-o`: replaced like records.jsonl; one that fails does not stop the others.
 
 Standard output is no file: nothing stands there that could be replaced, and who reads it waits. So it gets a
 run's records as they are committed, each key once, whatever becomes of the run; the exit code tells.

@@ -1,4 +1,4 @@
-"""The spider's current records and what changed in them, replaced as a whole by a run that is accepted."""
+"""Publishes an accepted run: replaces the spider's current records and the list of changes."""
 
 import json
 from collections.abc import Iterator, Mapping

@@ -1,4 +1,4 @@
-"""The run's files as it goes: records as they are committed, and one line for all that was not fetched."""
+"""The files that a run writes as it goes: records after each commit, and a log of what was not fetched."""
 
 import datetime
 from collections import Counter

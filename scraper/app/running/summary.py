@@ -1,4 +1,4 @@
-"""What a run came to: its facts, its verdict and its summary (run.json)."""
+"""The summary of a run (run.json): its counts, its verdict and its exit code."""
 
 import datetime
 import signal
@@ -99,7 +99,7 @@ def judgement_of(facts: Facts, history: Sequence[Mapping[str, Any]], health: Hea
 
 
 def exit_code_of(verdict: Verdict, end: End) -> int:
-    """The exit code of DESIGN 3.3."""
+    """The exit code of a run, as docs/commands.md lists them."""
     if end.signal:
         return 128 + end.signal
     if verdict is Verdict.AUTH:

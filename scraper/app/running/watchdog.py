@@ -1,4 +1,4 @@
-"""The end of a process whose interpreter one callback holds: no thread of ours can run to stop it."""
+"""Ends a process in which one callback holds the GIL: no thread of ours can run to stop it."""
 
 import faulthandler
 import signal

@@ -1,4 +1,4 @@
-"""The parent of `run --workers N`: starts the workers, watches them, and has one view of all."""
+"""The parent of `run --workers N`: starts the workers, watches them, and adds up their progress."""
 
 import contextlib
 import json

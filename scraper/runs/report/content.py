@@ -1,4 +1,4 @@
-"""What a report is made of."""
+"""The values that a report shows."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import field

@@ -1,4 +1,4 @@
-"""The proof of politeness: what each domain saw of us."""
+"""The politeness section of a report: requests, gaps and delays of each domain."""
 
 import re
 from collections.abc import Mapping

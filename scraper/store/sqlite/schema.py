@@ -46,7 +46,7 @@ _FIRST = (
         state INTEGER NOT NULL DEFAULT 0, seq INTEGER NOT NULL, reason TEXT
     )""",
     "CREATE INDEX urls_pending ON urls(queue, run, prio DESC, seq) WHERE state = 0",
-    # What finds a URL by its fingerprint; see known.py. levels: the rows of a table, and how far they sank.
+    # What finds a URL by its fingerprint, see fingerprint_index.py. levels: rows of a table, and their level.
     *(
         f"""CREATE TABLE {table}(
             queue INTEGER NOT NULL, stem BLOB NOT NULL, url INTEGER NOT NULL, run INTEGER NOT NULL,
@@ -89,7 +89,7 @@ _FIRST = (
     )""",
 )
 
-# See sieve.py; how far it goes stands in meta.
+# The Bloom filter, see bloom.py; meta has the last URL that it knows. The tables keep their first names.
 _SIEVE = ("CREATE TABLE sieve(part INTEGER PRIMARY KEY, bits BLOB NOT NULL)",)
 
 # `inputs` of older pages is the hash of the spider's code, as it is still for a page without any of its own.
