@@ -20,7 +20,8 @@ IDLE = 500  # virtual milliseconds without a request after which a page is as it
 SLICE = 100  # virtual milliseconds between two looks for what is waited for
 LONGEST_SETTLING = 5_000  # virtual milliseconds: some pages never rest
 LAST_CHANCE = 200  # virtual milliseconds for what a page has to show once its time is over
-STUCK_AFTER = 10.0  # seconds that a page may keep its process busy at a stretch
+PUSHED_AFTER = 1.0  # seconds after which time passes whatever Chromium waits for
+STUCK_AFTER = 20.0  # seconds that a page may keep its process busy at a stretch
 STEP = 10.0  # seconds that one step of the browser may take
 AT_ONCE = 0.05  # seconds that something takes for which no time of the page has to pass
 MOST_NOTES = 20
@@ -40,6 +41,8 @@ _NOT_PASSED_ON = frozenset(
 )
 
 _STORED = "(() => { try { return JSON.stringify({...localStorage}) } catch { return '' } })()"
+
+_FRAMES = "new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))"
 
 T = TypeVar("T")
 
@@ -335,35 +338,47 @@ class Tab:
             doing.cancel()
 
     async def _settle(self) -> None:
-        """Until the page is loaded and has asked for nothing for a while; some never rest."""
-        began, is_idle = self._virtual, False
-        while not (is_idle and self._loaded.is_set()) and self._virtual - began < LONGEST_SETTLING:
-            if self._is_late:
-                return
-            before = self._requests
+        """Until the page is loaded and has asked for nothing for a while; some never rest.
+
+        What watches where the page is scrolled to runs with its frames, which come by our clock.
+        """
+        began, is_idle, is_drawn = self._virtual, False, False
+        while not (is_idle and is_drawn) and self._virtual - began < LONGEST_SETTLING and not self._is_late:
+            before, is_drawn = self._requests, is_idle
+            if is_idle:
+                with contextlib.suppress(PageFailed):  # its document may just have been replaced
+                    await self._do(self.page.evaluate(_FRAMES), "a frame", STEP)
             await self._pass(IDLE)
-            is_idle = self._requests == before and not self._futures
+            is_idle = self._requests == before and not self._futures and self._loaded.is_set()
 
     async def _pass(self, milliseconds: int) -> None:
         """Let so much of the page's time pass, not counting what it waits for."""
         await self._rest()
         self._expired.clear()
-        budget = {
-            "policy": "advance" if self._is_late else "pauseIfNetworkFetchesPending",
-            "budget": milliseconds,
-            "maxVirtualTimeTaskStarvationCount": MOST_STARVED,
-        }
-        await self._step(self._cdp.send("Emulation.setVirtualTimePolicy", budget))
-        busy = 0.0
+        await self._grant(milliseconds, is_plain=self._is_late)
+        busy, is_pushed = 0.0, False
         while not self._expired.is_set():
             before = asyncio.get_running_loop().time()
             await self._first(self._expired.wait(), 0.25)
             if self._is_late:
                 self._cut()
             busy = 0.0 if self._futures else busy + asyncio.get_running_loop().time() - before
+            if busy > PUSHED_AFTER and not is_pushed:
+                # Chromium may believe for ever that it waits for an answer, though it has them all.
+                await self._grant(milliseconds, is_plain=True)
+                is_pushed = True
             if busy > STUCK_AFTER:
                 raise self._stuck(f"the page kept its process busy for {STUCK_AFTER:g} s")
         self._virtual += milliseconds
+
+    async def _grant(self, milliseconds: int, *, is_plain: bool) -> None:
+        """Have time pass; `is_plain`: also while the page waits for answers."""
+        budget = {
+            "policy": "advance" if is_plain else "pauseIfNetworkFetchesPending",
+            "budget": milliseconds,
+            "maxVirtualTimeTaskStarvationCount": MOST_STARVED,
+        }
+        await self._step(self._cdp.send("Emulation.setVirtualTimePolicy", budget))
 
     async def _rest(self) -> None:
         """Until nothing that the page asked for is on its way: how long that takes is decided elsewhere."""

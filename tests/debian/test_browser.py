@@ -57,3 +57,21 @@ def test_where_what_it_was_waited_for_is_not_there_by_then_the_page_fails(browse
     click = drawn(browser, POLLS.format(shown="here"), Render(click=["#no"], timeout=3600.0), 1.0, wait=0.1)
     assert click.error == "its time of 1 s was over before #no was there"
     assert "fine" in drawn(browser, "<p>fine", Render(wait_for="text=fine")).html
+
+
+SCROLLS = """
+    <ul id=list></ul><div id=end>end</div><script>
+    let page = 0;
+    new IntersectionObserver(async seen => {
+        if (!seen.some(one => one.isIntersecting) || page > 3) return;
+        page += 1;
+        await fetch('/page/' + page);
+        for (let n = 0; n < 10; n++) list.insertAdjacentHTML('beforeend', '<li style="height:120px">row');
+    }).observe(end);
+    </script>"""
+
+
+def test_a_list_that_grows_where_its_end_is_seen_is_scrolled_to_its_end_each_time(browser: Browser) -> None:
+    for _ in range(5):  # its frames come by our clock, its timers by its own
+        assert drawn(browser, SCROLLS, Render(scroll=4)).html.count("<li") == 40
+    assert drawn(browser, SCROLLS, Render()).html.count("<li") == 10
