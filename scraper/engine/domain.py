@@ -50,11 +50,12 @@ class RefusalsSeen:
     """
 
     passes: int = 0
-    limited: dict[int, tuple[Limit, int]] = field(default_factory=dict)
+    limited: dict[int, tuple[Limit, int, int]] = field(default_factory=dict)
     doubt: Doubt | None = None
     doubts: int = 0
     own: set[int] = field(default_factory=set)
     retried: set[int] = field(default_factory=set)
+    erred: int = 0
     vain: int = 0
     in_row: int = 0
     look_at: int = LOOK_AT

@@ -15,7 +15,7 @@ from scraper.engine.group_commit import GroupCommit
 from scraper.engine.leases import MOST_AT_ONCE, Leases, SessionMaker
 from scraper.engine.open_files import OpenFiles
 from scraper.engine.plan import Plan, Stop
-from scraper.engine.refusals import note_credentials
+from scraper.engine.refusals import may_be_pace, note_credentials
 from scraper.engine.robots_cache import RobotsCache, RobotsRules, challenge_in
 from scraper.engine.scheduler import Scheduler
 from scraper.engine.third_party_domains import ThirdPartyDomains
@@ -24,7 +24,6 @@ from scraper.errors import LoginFailed, OutOfFiles, OutOfReach
 from scraper.model import Entry, Failed, Fetched, Reaction, Redirected, Unchanged, Visit
 from scraper.ops.clock import Clock
 from scraper.politeness import retry
-from scraper.politeness.learned import BURST
 from scraper.politeness.retry import Told
 from scraper.runs.events import DomainState, Event, Listener, Noted, RobotsRead, Ticked, Visited
 from scraper.spider.identity import request_of
@@ -421,8 +420,9 @@ class Engine:
         status = response.status if response is not None else None
         wall = self._clock.wall()
         told = retry.told(response.status, response.headers, wall) if response is not None else Told()
-        # Without a word it may as well be in trouble, unless it has let pass what we asked for before.
-        is_limited = told.is_limited and (told.rest is not None or domain.state.limit.accepted >= BURST)
+        is_limited = told.is_limited and (
+            status == 429 or told.rest is not None or may_be_pace(domain, robots_request.tries)
+        )
         # A refusal by rate is tried again after its rest, for as long as the run waits for that.
         tries = max(robots_request.tries, domain.state.failures) + (not is_limited)
         is_last = not is_limited and tries >= self._plan.max_attempts

@@ -13,7 +13,7 @@ from scraper.engine.plan import Plan
 from scraper.model import Entry, Failed, Fetched, Outcome, Reaction, Retry, Unchanged, Visit
 from scraper.politeness import learned, throttle
 from scraper.politeness.blocks import AUTH_REFUSED, PROXY_REFUSED
-from scraper.politeness.learned import MINUTE
+from scraper.politeness.learned import BURST, GUESS
 from scraper.politeness.retry import is_safe
 from scraper.spider.identity import request_of
 
@@ -27,11 +27,11 @@ MOST_VAIN = 10  # forbidden pages that are asked for twice: if it is in vain for
 MOST_RUNS = 3  # refusals in a row, each after a long rest, until it is no longer our pace
 ALL = 5  # refusals in a row, where hardly more have passed: the site refuses us, or is down
 SLOWER = 3.0
-AGAIN = 30.0  # seconds at most before the URL, after its control has passed
 FAST = 0.1  # seconds of delay below which a site is one's own, or has room
 SHORT = 1.0  # seconds of a first rest there
 SOON = 10  # pages within which errors that pass when asked again are no accident
 SELDOM = 2  # lessons that a site may give by being in trouble
+MOST_LESSONS = 2  # refusals that a limit costs, as a rule
 
 
 def note_credentials(domain: Domain, refusal: str) -> None:
@@ -73,9 +73,11 @@ class Refusals:
         told = f"{doubt.reason} for all that is asked"
         if is_refused and not doubt.url and domain.state.limit != doubt.limit:
             domain.state = throttle.rest(replace(domain.state, limit=doubt.limit), now + doubt.rest, told)
-        elif is_refused and doubt.rest < MINUTE and domain.pace.delay < FAST:
-            seen.doubt = replace(doubt, rest=MINUTE)
-            domain.state = throttle.rest(domain.state, now + MINUTE, told)
+        elif is_refused and doubt.rest < GUESS and domain.pace.delay < FAST:
+            # As if a minute had been asked for: now it is worth one.
+            limit, rest = learned.refused(doubt.limit, now, GUESS, domain.pace.delay, max_delay)
+            seen.doubt = replace(doubt, limit=limit, rest=rest)
+            domain.state = throttle.rest(domain.state, now + rest, told)
         elif is_refused:
             is_sure = doubt.reason == FORBIDDEN or doubt.limit.lessons > SELDOM
             # It passed before, so that this speaks of our pace, or of a site in trouble.
@@ -83,12 +85,13 @@ class Refusals:
                 doubt.limit, now, None, domain.pace.delay, max_delay, is_sure=is_sure
             )
             domain.state = throttle.rest(replace(domain.state, limit=limit), now + rest, told)
-            seen.doubt = replace(doubt, limit=limit, rest=max(doubt.rest, min(rest, MINUTE)))
+            seen.doubt = replace(doubt, limit=limit, rest=max(doubt.rest, min(rest, GUESS)))
         elif doubt.url:
-            seen.doubt = replace(doubt, is_passed=True)
+            passed = learned.passed(doubt.limit, 1, domain.limiter.last_sent)
+            seen.doubt = replace(doubt, limit=passed, is_passed=True)
             # A bucket that had a token for the control may have none for the URL yet.
             reason = f"{doubt.reason}, which may mean our pace"
-            rest = min(2 * doubt.rest, AGAIN, self._plan.max_wait)
+            rest = min(max(doubt.rest, SHORT * 2), GUESS, self._plan.max_wait)
             domain.state = throttle.rest(domain.state, now + rest, reason)
         else:
             seen.doubt, seen.look_at = None, 2 * seen.in_row
@@ -103,12 +106,16 @@ class Refusals:
         return visit
 
     def _limited(self, domain: Domain, visit: Visit) -> Visit:
-        """A URL refused again while others passed fails for a reason of its own: that costs it an attempt."""
+        """A URL refused thrice, each time after others passed, fails for a reason of its own, not the pace's.
+
+        That costs it attempts, and what it taught is forgotten. A limit may refuse one URL twice by chance.
+        """
         seen, url = domain.refusals, visit.entry.id
-        if url not in seen.limited or seen.limited[url][1] == seen.passes:
-            seen.limited.setdefault(url, (domain.state.limit, seen.passes))
+        limit, passes, times = seen.limited.get(url, (domain.state.limit, -1, 0))
+        if passes < seen.passes and times < MOST_LESSONS:
+            seen.limited[url] = (limit, seen.passes, times + 1)
+        if passes == seen.passes or times < MOST_LESSONS:
             return visit
-        limit, _ = seen.limited[url]
         if len(seen.limited) == 1:
             kept = domain.state.limit
             limit = replace(limit, since=kept.since, last=kept.last, accepted=kept.accepted)
@@ -140,6 +147,12 @@ class Refusals:
             seen.doubt = None
             seen.own.add(url)
             domain.state = replace(domain.state, limit=replace(limit, forbids=bool(seen.passes)))
+        if not seen.passes and reason == ERROR and not limit.in_row and domain.pace.delay >= FAST:
+            # A bucket may have had no token for us; a page that is broken fails as well a minute later.
+            rest = min(learned.GUESS, self._plan.max_wait)
+            state = replace(domain.state, limit=learned.suspected(limit, now))
+            domain.state = throttle.rest(state, now + rest, f"{reason}, which may mean our pace")
+            return visit, False
         if not seen.passes and not _may_be_pace(domain, reason):
             return self._at_first(domain, visit, reason), False
         if url in seen.own and reason != FORBIDDEN:
@@ -147,7 +160,11 @@ class Refusals:
         is_known = limit.forbids or bool(seen.own) or (reason != FORBIDDEN and seen.doubts >= MOST_DOUBTS)
         if is_known and seen.passes:
             return self._suspected(domain, visit, reason, now, max_delay)
-        self._doubt(domain, reason, visit.entry, now, max_delay)
+        if reason == ERROR and seen.passes and not limit.lessons and domain.pace.delay >= FAST:
+            domain.state = replace(domain.state, limit=learned.suspected(limit, now))
+            seen.erred = url  # most errors are accidents, and gone at once
+        else:
+            self._doubt(domain, reason, visit.entry, now, max_delay)
         domain.again.append(visit.entry)
         return _once_more(visit, reason), True
 
@@ -189,7 +206,9 @@ class Refusals:
         """Begin the experiment, or ask for the control alone, at once."""
         seen, limit = domain.refusals, domain.state.limit
         # The first of some errors may be an accident, and those that come seldom say nothing of our pace.
-        is_sure = reason == FORBIDDEN or limit.lessons == 1 or 0 < limit.accepted <= SOON
+        is_sure = reason in (FORBIDDEN, ERROR) or limit.lessons == 1 or 0 < limit.accepted <= SOON
+        if reason == ERROR and seen.erred == entry.id and limit.in_row:
+            limit = replace(limit, in_row=0)  # it was asked for again at once, not after a rest
         taught, rest = learned.refused(
             limit,
             now,
@@ -197,14 +216,14 @@ class Refusals:
             domain.pace.delay,
             max_delay,
             is_sure=is_sure,
-            longest=min(SHORT if domain.pace.delay < FAST else MINUTE, self._plan.max_wait),
+            longest=min(SHORT if domain.pace.delay < FAST else GUESS, self._plan.max_wait),
         )
-        if limit.in_row and not seen.passes:
-            # Refused after a long rest, as the first of a run: nothing is left that could be a control.
+        if (limit.in_row and not seen.passes) or rest >= learned.LONGEST:
+            # Refused after a long rest, as the first of a run, or before one: there is no time for a control.
             domain.state = replace(domain.state, limit=taught)
-        if reason == ERROR and not limit.lessons:
+        if (reason != FORBIDDEN and not seen.passes) or (reason == ERROR and not limit.lessons):
             taught = learned.suspected(limit, now)
-        seen.doubts += is_about_url and rest > AGAIN
+        seen.doubts += is_about_url and rest > SHORT
         control = seen.control_url(entry)
         url = entry.id if is_about_url else 0
         seen.doubt = Doubt(taught, reason, url, rest, control, is_passed=not control)
@@ -220,6 +239,8 @@ class Refusals:
             slower = min(max_delay, SLOWER * max(limit.interval, domain.pace.delay))
             limit, seen.vain = replace(limit, interval=slower, refused_at=now, forbids=False), 0
         seen.retried.discard(url)
+        if not seen.passes:
+            seen.own.clear()  # without a control it was not known
         seen.passes += 1
         seen.in_row, seen.look_at = 0, LOOK_AT
         if isinstance(visit.outcome, Fetched | Unchanged):
@@ -248,9 +269,13 @@ def _may_be_pace(domain: Domain, reason: str) -> bool:
     seen, limit = domain.refusals, domain.state.limit
     if seen.own:
         return False
-    if limit.in_row:
-        return limit.in_row < MOST_RUNS
-    return seen.is_soon or (reason == FORBIDDEN and limit.accepted > 0)
+    return limit.in_row < MOST_RUNS and (reason != ERROR or seen.is_soon)
+
+
+def may_be_pace(domain: Domain, tries: int) -> bool:
+    """Whether a 503 in place of robots.txt may be our pace; without a word it may as well mean trouble."""
+    is_first = tries == 0 and not domain.state.failures and domain.pace.delay >= FAST
+    return is_first or domain.state.limit.accepted >= BURST
 
 
 def _once_more(visit: Visit, reason: str) -> Visit:

@@ -112,6 +112,8 @@ class Scheduler:
         """Without a delay a thread goes from URL to URL: waking the owner costs more than a page."""
         if domain.pace.delay > 0 or batch.is_over or self._plan.group_of(domain.name):
             return
+        if domain.refusals.doubt is not None or domain.state.limit.in_row:
+            return  # what passes after a refusal may teach a delay
         # Of several batches none may take what the others are to do.
         width = self._plan.concurrency
         most = IN_HAND if width == 1 else min(IN_HAND, max(1, len(domain.buffer) // width))

@@ -13,6 +13,8 @@ from scraper.http.exchange import Answer
 from scraper.model import Deferred, Reaction, Visit
 from scraper.ops.clock import Clock, second_of_day
 from scraper.politeness import retry, robots, throttle
+from scraper.politeness.learned import GUESS, SHORTLY
+from scraper.politeness.retry import ROUNDED
 from scraper.runs.events import Listener, PaceSet, RestBegan
 
 LEAST_BASE = 0.25
@@ -160,7 +162,7 @@ class Throttling:
             domain.pace.delay,
             self.max_delay,
             retry.refused_by_rate(reaction.limited, reaction.rest),
-            is_sure=not reaction.limited.startswith("status 5"),
+            is_sure=_is_sure(reaction, domain.state.limit.lessons),
         )
 
     def _spread(self, domain: Domain, budgets: tuple[tuple[int, float], ...], now: float) -> None:
@@ -188,3 +190,9 @@ class Throttling:
             domain.state = throttle.rest(state, until, f"backoff after attempt {reaction.hitch}")
         elif reaction.rest is None:
             domain.state = throttle.succeeded(state)
+
+
+def _is_sure(reaction: Reaction, lessons: int) -> bool:
+    """Whether a refusal by rate speaks of our pace: a site in trouble says 503 too, but seldom twice."""
+    is_wait_of_limit = reaction.rest is not None and SHORTLY + ROUNDED < reaction.rest <= GUESS
+    return not reaction.limited.startswith("status 5") or lessons > 0 or is_wait_of_limit

@@ -14,10 +14,9 @@ from scraper.model.frozen import frozen, replace
 DAY = 86400.0
 LONGEST = 3600.0  # seconds: no window is believed to be longer, until it has shown to be
 MARGIN = 1.1
-GUESSED = 1.6  # where a window may have begun anew while we guessed
+LATEST = DAY + 10.0  # after its first request, a limit by the day is over, whatever clock it goes by
 
-MINUTE = 60.0
-SHORT_GUESS, LONG_GUESS = 2.0, 300.0
+GUESS, LONG_GUESS = 75.0, 300.0  # seconds: most limits are by the minute, some count it by halves of two
 GAP = 300.0  # seconds without a request after which what was accepted before says nothing more
 SHORTLY = 2.0  # seconds of rest that a server which is only busy asks for
 SELDOM = 4  # times that wait: a limit is rarely slower
@@ -65,8 +64,13 @@ def passed(limit: Limit, count: int, sent_at: float) -> Limit:
     """Account for requests that were not refused, the last of them sent at a moment."""
     if count <= 0:
         return limit
-    is_new = not limit.accepted or limit.in_row > 0 or sent_at - limit.last > GAP + limit.interval
-    spent = 0 if sent_at - limit.last >= limit.window else limit.spent
+    has_long_window = limit.allowance > 0 and limit.window > GAP
+    is_later = sent_at >= (
+        limit.since + limit.window if has_long_window else limit.last + GAP + limit.interval
+    )
+    is_new = not limit.accepted or limit.in_row > 0 or is_later
+    is_over = is_new if has_long_window else sent_at - limit.last >= limit.window
+    spent = 0 if is_over else limit.spent
     return replace(
         limit,
         since=sent_at if is_new else limit.since,
@@ -79,7 +83,10 @@ def passed(limit: Limit, count: int, sent_at: float) -> Limit:
 
 def rested_until(limit: Limit) -> float:
     """The moment before which the learned allowance lets nothing pass; 0 where some of it is left."""
-    return limit.last + limit.window if limit.allowance and limit.spent >= limit.allowance else 0.0
+    if not limit.allowance or limit.spent < limit.allowance:
+        return 0.0
+    # Half of what passed is allowed, so that a long window may be counted from its first request.
+    return (limit.since if limit.window > GAP else limit.last) + limit.window
 
 
 def refused(
@@ -98,7 +105,9 @@ def refused(
     allowance, so that a run of few pages need not wait. `is_sure`: it speaks of our rate and of nothing else.
     `longest`: seconds that a first rest may be guessed to last.
     """
-    rest = _rest(limit, now, told, longest)
+    rest = _rest(limit, now, told, longest, is_sure=is_sure)
+    if is_again := _is_again(limit) and told is None:
+        rest = max(rest, LONGEST)
     noted = replace(
         limit,
         refused_at=now,
@@ -112,25 +121,50 @@ def refused(
         return noted, rest  # who was refused at once knows nothing of what would have passed
     if not is_sure and limit.lessons >= ENOUGH and limit.is_learned and not limit.in_row:
         return noted, rest  # what is refused at any pace does not speak of it
-    interval = _interval(limit, now, told, rest)
-    if interval is None and max(limit.accepted, limit.burst) < BURST:
-        return noted, rest  # of a few that passed nothing is known, and the site may have been down
-    if interval is None:
-        rest = max(rest, LONGEST)
-        return replace(_allow(noted, limit.allowance or noted.burst, rest), is_doubted=not is_sure), rest
-    slower = max(delay, limit.interval)
-    if _is_vague(limit, now, told, is_sure):
-        interval = min(interval, 2 * slower if not limit.in_row else OUTAGE * max(slower, 1.0))
-    if told is not None and told <= SHORTLY and not limit.in_row and limit.accepted < BURST:
-        # Who was busy twice looks like a slow limit, which would seldom say that it is over so soon.
-        interval = min(interval, max(2 * slower, SELDOM * told))
-    interval = max(interval, 1.25 * slower)
-    if interval > max_delay:
-        # Until all of it is over, and not only the first request of it.
-        return _allow(noted, limit.accepted, limit.accepted * interval), rest + (
-            now - limit.since if told else 0.0
+    interval = None if is_again else _interval(limit, now, told, rest)
+    if interval is not None:
+        return _paced(
+            limit, noted, _bounded(limit, interval, told, delay, is_sure=is_sure), max_delay, told, rest
         )
-    return replace(noted, interval=interval, allowance=0, window=0.0, spent=0), rest
+    if max(limit.accepted, limit.burst) < BURST:
+        return noted, rest  # of a few that passed nothing is known, and the site may have been down
+    is_doubted = not (is_sure or is_again)
+    window = rest if is_doubted else now - limit.since + rest
+    return replace(_allow(noted, limit.allowance or noted.burst, window), is_doubted=is_doubted), rest
+
+
+def _paced(
+    limit: Limit, noted: Limit, interval: float, max_delay: float, told: float | None, rest: float
+) -> tuple[Limit, float]:
+    """What was learned at an interval, and the rest before it; a long interval becomes an allowance."""
+    if interval <= max_delay:
+        return replace(noted, interval=interval, allowance=0, window=0.0, spent=0), rest
+    # Until all of it is over, and not only the first request of it.
+    rest = rest + noted.refused_at - limit.since if told else max(rest, interval if limit.is_learned else 0.0)
+    count = limit.accepted if limit.accepted >= BURST else 1
+    return _allow(noted, count, count * interval), rest
+
+
+def _bounded(limit: Limit, interval: float, told: float | None, delay: float, *, is_sure: bool) -> float:
+    """The interval within what a refusal may teach, which may mean a site in trouble: the next comes soon."""
+    slower = max(delay, limit.interval)
+    most = math.inf
+    if not is_sure and limit.in_row:
+        most = OUTAGE * max(slower, 1.0) if limit.accepted < BURST else math.inf
+    elif not is_sure and not limit.is_learned:
+        most = 2 * slower
+    if told is not None and not limit.in_row and limit.accepted < BURST:
+        # We may have come late, and who was busy twice looks like a slow limit, which would seldom say that
+        # it is over so soon.
+        least = 0.0 if not limit.lessons else SELDOM * told if told <= SHORTLY else math.inf
+        most = min(most, max(2 * slower, least))
+    return max(min(interval, most), 1.25 * slower)
+
+
+def _is_again(limit: Limit) -> bool:
+    """Whether as many passed as when a first rest was too short, and trouble was suspected."""
+    was_long = limit.window > GAP and not limit.is_learned and not limit.in_row
+    return was_long and 0.8 * limit.burst < limit.accepted < 1.25 * limit.burst
 
 
 def suspected(limit: Limit, now: float) -> Limit:
@@ -139,66 +173,64 @@ def suspected(limit: Limit, now: float) -> Limit:
     return replace(limit, burst=burst, lessons=limit.lessons + 1, refused_at=now, in_row=limit.in_row + 1)
 
 
-def _is_vague(limit: Limit, now: float, told: float | None, is_sure: bool) -> bool:
-    """Whether first refusals may be an accident; a second one, which tells more, then comes soon enough."""
-    if limit.in_row:
-        return not is_sure and limit.accepted < BURST
-    if limit.is_learned:
-        return False
-    return not is_sure or limit.accepted < BURST or (told is None and now - limit.since > MINUTE)
-
-
 def _allow(limit: Limit, count: int, window: float) -> Limit:
-    """Half of what passed: a window with a fixed beginning may have ended once while we counted."""
+    """Half of what passed: a window with a fixed beginning may have ended once while we counted.
+
+    Two at least, where so many passed: one would be robots.txt each time.
+    """
     return replace(
-        limit, interval=0.0, allowance=max(1, count // 2), window=max(limit.window, window), spent=0
+        limit,
+        interval=0.0,
+        allowance=max(min(2, count), count // 2),
+        window=max(limit.window, window),
+        spent=0,
     )
 
 
-def _rest(limit: Limit, now: float, told: float | None, longest: float) -> float:
-    """Longer each time: as told or guessed, then a minute or as told, then an hour, then a day."""
-    is_budget = limit.accepted >= BURST or limit.burst >= BURST
+def _rest(limit: Limit, now: float, told: float | None, longest: float, *, is_sure: bool) -> float:
+    """As told or guessed; where that was too short, until a limit by the day is over.
+
+    What was told wrongly is a minute at least; a site that may be in trouble is asked again after an hour.
+    """
     if limit.in_row == 0:
-        return told if told is not None else min(longest, _guess(limit, now, is_budget))
-    if limit.in_row == 1 and (told is not None or not is_budget):
-        return max(told or 0.0, MINUTE)
-    is_by_day = told is None and limit.in_row > 1 and now - limit.refused_at >= LONGEST
-    return max(told or 0.0, DAY if is_by_day else LONGEST)
-
-
-def _guess(limit: Limit, now: float, is_budget: bool) -> float:
-    """Most limits without a word are by the minute; those that bear no burst, by less."""
-    took = now - limit.since if limit.accepted else 0.0
-    if took > MINUTE / 3:
-        return min(LONG_GUESS, max(MINUTE, 3 * took))
-    return MINUTE if is_budget else min(MINUTE, max(SHORT_GUESS, 12 * took))
+        took = now - limit.since if limit.accepted else 0.0
+        guess = min(LONG_GUESS, max(GUESS, 3 * took if took > GUESS / 3 else 0.0))
+        return told if told is not None else min(longest, guess)
+    if limit.in_row == 1 and told is not None:
+        return max(told, GUESS)
+    if not is_sure:
+        return max(told or 0.0, LONGEST)
+    over_in = limit.since + LATEST - now if limit.accepted else 0.0
+    return max(told or 0.0, over_in if over_in > LONGEST else LATEST)
 
 
 def _interval(limit: Limit, now: float, told: float | None, rest: float) -> float | None:
-    """Seconds a request that no limiter refuses which did what was seen; None where only a window is sure."""
+    """Seconds a request that no limiter refuses which did what was seen; None where only a window is sure.
+
+    After a first refusal it may be a bit too short, since a second one tells much more.
+    """
     took, n = now - limit.since, limit.accepted
-    by_window = MARGIN * (took + rest) / n
-    if limit.in_row:
-        return 2 * by_window if told is not None or rest < LONGEST else None  # what it told was not so
-    is_first = not limit.is_learned or limit.since - limit.refused_at > LONGEST
+    proven = MARGIN * (took + rest)  # one request in all of it
     between = now - limit.refused_at
+    if (limit.in_row or limit.allowance) and told is None and rest >= LONGEST:
+        return None
+    if limit.in_row:
+        return proven if n < BURST else 2 * proven / n  # the rest was too short, or what it told was not so
+    is_first = not limit.lessons or limit.since - limit.refused_at > LONGEST
     if told is not None:
         # Of a few it matters that we rested a little longer than a bucket needed.
-        return by_window if is_first or n >= BURST else max(by_window, MARGIN * (between + rest) / n)
-    if not limit.is_learned and limit.lessons:
-        return max(by_window, MARGIN * between / n)  # whatever kind it is: between the two it gave so many
+        return proven / n if is_first or n >= BURST else max(proven, MARGIN * (between + rest)) / n
+    # Whatever kind it is: between two refusals it gave so many, and was perhaps about to give one more.
+    by_bucket = MARGIN * between / (n - 1) if n >= FEW else 2 * between
     if is_first:
-        # The first refusal of a site that bears no burst: its rate is nearer to ours than to the guess.
-        return math.sqrt(max(took, 0.5) * by_window) if n < FEW else by_window
-    if n >= FEW:
-        by_bucket = between / (n - 1)
-        interval = max(2 * MARGIN * limit.interval, GUESSED * by_bucket)
-        if n > limit.burst and took > limit.took:
-            # A bucket that was full both times let more pass by what it got in the longer time.
-            got = (took - limit.took) / (n - limit.burst)
-            interval = min(interval, GUESSED * max(by_window, got))
-        return interval
-    return max(2 * MARGIN * limit.interval, 1.5 * between) if limit.burst < BURST else None
+        # The rate of a site that bears no burst is nearer to ours than to the guess.
+        return proven / n if n >= BURST else math.sqrt(max(took, 0.5) * proven) / n
+    if not limit.is_learned:
+        return max(proven / n, by_bucket)
+    interval = max(2 * MARGIN * limit.interval, by_bucket)
+    if max(n, limit.burst) < BURST:
+        interval = max(interval, MARGIN * (limit.took + limit.since - limit.refused_at))
+    return interval
 
 
 def eased(limit: Limit, now: float) -> Limit:
@@ -207,7 +239,7 @@ def eased(limit: Limit, now: float) -> Limit:
     What may have been a site in trouble is forgotten before the next night, but for that it happened.
     """
     if limit.is_doubted and now - limit.refused_at > DOUBTED_FOR:
-        return replace(limit, interval=0.0, allowance=0, window=0.0, spent=0, is_doubted=False)
+        return replace(limit, interval=0.0, allowance=0, spent=0, is_doubted=False)
     days = (now - limit.refused_at - KEPT_FOR) / DAY
     if days <= 0 or not limit.is_learned:
         return limit

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterator
-from itertools import pairwise, product
+from itertools import product
 from typing import Any
 
 import pytest
@@ -53,9 +53,11 @@ def test_a_limiter_refuses_twice_at_most_until_all_is_here(
         if result.summary["exit_code"] == 0:
             break
         assert result.summary["exit_code"] == 75
-        site.web.clock.sleep(HOUR)
+        site.web.clock.sleep(DAY)
     assert got == pages + 1
-    assert site.refusals <= 2
+    # It may be in trouble, so that it is tried once more a later night; an error is asked for again at once.
+    most = {503: 3, 500: 4} if form == "silent" else {}
+    assert site.refusals <= most.get(status, 2)
 
 
 @pytest.mark.parametrize("status", [429, 503, 403, 500])
@@ -70,7 +72,7 @@ def test_a_limit_by_the_day_that_says_nothing_loses_no_page(status: int) -> None
             break
         site.web.clock.sleep(DAY)
     assert (got, result and result.failed) == (61, {})
-    assert max(after - before for before, after in pairwise(refusals)) <= 2
+    assert refusals[1] == site.refusals <= (3 if status == 500 else 2), "in the first run only"
 
 
 NAMES = [str(number) for number in range(30)]
