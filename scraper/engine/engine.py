@@ -420,9 +420,7 @@ class Engine:
         status = response.status if response is not None else None
         wall = self._clock.wall()
         told = retry.told(response.status, response.headers, wall) if response is not None else Told()
-        is_limited = told.is_limited and (
-            status == 429 or told.rest is not None or may_be_pace(domain, robots_request.tries)
-        )
+        is_limited = told.is_limited and (told.rest is not None or may_be_pace(domain, status))
         # A refusal by rate is tried again after its rest, for as long as the run waits for that.
         tries = max(robots_request.tries, domain.state.failures) + (not is_limited)
         is_last = not is_limited and tries >= self._plan.max_attempts

@@ -272,10 +272,14 @@ def _may_be_pace(domain: Domain, reason: str) -> bool:
     return limit.in_row < MOST_RUNS and (reason != ERROR or seen.is_soon)
 
 
-def may_be_pace(domain: Domain, tries: int) -> bool:
-    """Whether a 503 in place of robots.txt may be our pace; without a word it may as well mean trouble."""
-    is_first = tries == 0 and not domain.state.failures and domain.pace.delay >= FAST
-    return is_first or domain.state.limit.accepted >= BURST
+def may_be_pace(domain: Domain, status: int | None) -> bool:
+    """Whether a refusal without a word in place of robots.txt may be our pace, and not the site in trouble.
+
+    A bucket may have had no token for us when we came; once it had a minute, that is no reason any more.
+    """
+    limit = domain.state.limit
+    is_patient = status == 429 or domain.pace.delay >= FAST
+    return limit.accepted >= BURST or (is_patient and not (limit.in_row or domain.state.failures))
 
 
 def _once_more(visit: Visit, reason: str) -> Visit:

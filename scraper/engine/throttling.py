@@ -13,7 +13,7 @@ from scraper.http.exchange import Answer
 from scraper.model import Deferred, Reaction, Visit
 from scraper.ops.clock import Clock, second_of_day
 from scraper.politeness import retry, robots, throttle
-from scraper.politeness.learned import GUESS, SHORTLY
+from scraper.politeness.learned import GUESS, LONG_GUESS, SHORTLY
 from scraper.politeness.retry import ROUNDED
 from scraper.runs.events import Listener, PaceSet, RestBegan
 
@@ -163,6 +163,7 @@ class Throttling:
             self.max_delay,
             retry.refused_by_rate(reaction.limited, reaction.rest),
             is_sure=_is_sure(reaction, domain.state.limit.lessons),
+            longest=min(LONG_GUESS, self._plan.max_wait),
         )
 
     def _spread(self, domain: Domain, budgets: tuple[tuple[int, float], ...], now: float) -> None:

@@ -193,9 +193,13 @@ def limited(
     reason: str,
     *,
     is_sure: bool = True,
+    longest: float = learned.LONG_GUESS,
 ) -> State:
-    """A refusal by rate: the domain rests as told, or longer each time, and is asked more slowly then."""
-    limit, wait = learned.refused(state.limit, now, told, delay, max_delay, is_sure=is_sure)
+    """A refusal by rate: the domain rests as told, or longer each time, and is asked more slowly then.
+
+    `longest`: seconds that a first rest may be guessed to last.
+    """
+    limit, wait = learned.refused(state.limit, now, told, delay, max_delay, is_sure=is_sure, longest=longest)
     # It speaks of our pace; whether the site is in trouble is for other answers to tell.
     return rest(replace(state, limit=limit), now + wait, reason)
 

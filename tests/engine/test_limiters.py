@@ -10,10 +10,11 @@ import pytest
 from scraper.engine.plan import Stop
 from scraper.model import Verdict
 from scraper.testing import FakeWeb, crawl
+from scraper.testing.clock import MORNING
 from scraper.testing.web import Scripted
 from tests.engine.test_engine import A, Walk, links
 from tests.engine.test_rate_limits import Gate, Refusing, without_a_word
-from tests.politeness.test_learned import KINDS
+from tests.politeness.test_learned import KINDS, Bucket, Log, Window
 
 HOUR, DAY = 3600, 86400
 # Requests in seconds, and how many pages there are: some more than the limit lets pass at once.
@@ -73,6 +74,66 @@ def test_a_limit_by_the_day_that_says_nothing_loses_no_page(status: int) -> None
         site.web.clock.sleep(DAY)
     assert (got, result and result.failed) == (61, {})
     assert refusals[1] == site.refusals <= (3 if status == 500 else 2), "in the first run only"
+
+
+class Counting(Log):
+    """Refused requests count as well, as in HAProxy."""
+
+    def wait(self, now: float) -> float:
+        self.taken = [moment for moment in self.taken if moment > now - self.seconds] + [now]
+        return self.taken[-self.count] + self.seconds - now if len(self.taken) > self.count else 0.0
+
+
+class Halves(Window):
+    """A sliding window counted by two fixed ones, as in Upstash and Cloudflare."""
+
+    before = 0
+
+    def wait(self, now: float) -> float:
+        begun = now // self.seconds * self.seconds
+        if begun != self.begun:
+            self.before = self.used if begun == self.begun + self.seconds else 0
+            self.begun, self.used = begun, 0
+        left = begun + self.seconds - now
+        if self.before * left / self.seconds + self.used + 1 > self.count:
+            return left
+        self.used += 1
+        return 0.0
+
+
+class Empty(Bucket):
+    """A bucket that has no token but for robots.txt when we come."""
+
+    def __init__(self, count: int, seconds: float) -> None:
+        super().__init__(count, seconds)
+        self.level, self.at = 1.0, MORNING
+
+
+MORE_KINDS = KINDS | {"refusals count": Counting, "two halves": Halves, "empty at first": Empty}
+CELLS = [
+    (kind, *limit, status, delay)
+    for number, (kind, limit, status, delay) in enumerate(
+        product(
+            MORE_KINDS, [(2, 10), (5, 10), (10, 60), (40, 60)], (429, 503, 403, 500), (0.0, 0.05, 0.3, 1.0)
+        )
+    )
+    if number % 7 == 0 and not (kind == "empty at first" and delay < 0.1)
+]
+
+
+@pytest.mark.parametrize(("kind", "count", "seconds", "status", "delay"), CELLS)
+def test_a_limit_that_says_nothing_is_met_twice_at_most_and_never_later(
+    kind: str, count: int, seconds: int, status: int, delay: float
+) -> None:
+    names = [str(number) for number in range(min(count + 20, 3 * count + 5))]
+    site = Gate(MORE_KINDS[kind](count, seconds), without_a_word(status), names)
+    result, refusals = None, [0]
+    for _ in range(3):
+        result = site.crawl(result, delay=delay)
+        assert (result.summary["exit_code"], len(result.pages), result.failed) == (0, len(names) + 1, {})
+        refusals.append(site.refusals)
+        site.web.clock.sleep(DAY)
+    assert refusals[1] <= 2 and refusals[3] - refusals[1] <= (0 if refusals[1] > 1 else 1), refusals
 
 
 NAMES = [str(number) for number in range(30)]

@@ -16,7 +16,7 @@ from tests.project import Ended, Project, read_jsonl
 from tests.site import Arrival, Reply, Scripted, Site, page, redirect
 
 DELAY = 0.1
-SETTINGS = (f"delay={DELAY}", "timeout=0.5", "max_attempts=2", "max_body=1000000", "max_wait=20")
+SETTINGS = (f"delay={DELAY}", "timeout=0.5", "max_attempts=2", "max_body=1000000", "max_wait=5")
 HTML = {"Content-Type": "text/html"}
 OK = "HTTP/1.1 200 OK\r\n"
 

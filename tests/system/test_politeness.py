@@ -84,7 +84,7 @@ def rested(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Project, 
     sites["robots.txt"] = Site({"/": START, "*": page()}, host="127.0.21.99")
     sites["robots.txt"]["/robots.txt"] = [*busy(503, "1")[:1], Reply(200, "User-agent: *\nDisallow: /c")]
     project.spider("walk", SPIDER.format(starts=[site.url() for site in sites.values()]))
-    ended = project.run("run", "walk", *sets("delay=0.2"))
+    ended = project.run("run", "walk", *sets("delay=0.2", "max_wait=3"))
     assert ended.code == 0, ended.text
     yield project, sites
     for site in sites.values():
