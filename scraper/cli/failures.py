@@ -111,7 +111,8 @@ def _tell_fault(error: ScraperError, caller: Caller) -> int:
     if caller.is_verbose:
         click.echo(printable_lines(caller.redaction(traceback.format_exc().rstrip())), err=True)
     is_saved = caller.has_fetched and isinstance(error, StoreError)
-    _tell(caller, f"{error}; what was fetched is saved, the same command goes on" if is_saved else str(error))
+    saved = "; what was fetched is saved, the same command resumes the run" if is_saved else ""
+    _tell(caller, f"{error}{saved}")
     return code_of(error, has_fetched=caller.has_fetched)
 
 

@@ -125,7 +125,7 @@ def _state_of(store: Store, run: Run) -> str:
             return accepted
         return "its records are accepted" if run.is_accepted else "its records are not accepted"
     state = state_of(store, run)
-    return {"running": "running now", "killed": "killed: the next run goes on with it"}.get(
+    return {"running": "running now", "killed": "killed: the next run resumes it"}.get(
         state, "to be gone on with"
     )
 

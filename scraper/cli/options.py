@@ -79,7 +79,7 @@ def run_options(function: Function) -> Function:
                 multiple=True,
                 help="A value for the spider's self.params: @FILE, @env:NAME, or - to be asked.",
             ),
-            click.option("--max-pages", metavar="N", help="Stop after N pages; the next run goes on."),
+            click.option("--max-pages", metavar="N", help="Stop after N pages; the next run continues."),
             click.option(
                 "--max-time", metavar="TIME", help="Stop after a time such as 50m, in the same way."
             ),

@@ -154,7 +154,7 @@ class ConsoleLog:
                 self._say(f"{name}: left for a later run: {reason}")
 
     def _begin(self, event: RunBegan) -> None:
-        does = "goes on with" if event.is_resumed else "begins"
+        does = "resumes" if event.is_resumed else "starts"
         self._say(f"{event.spider}: {does} run {event.run_id}")
         if event.killed:
             self._say(unfinished(event))

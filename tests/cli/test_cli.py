@@ -159,7 +159,7 @@ def test_a_disk_that_fills_up_in_mid_run_is_one_line(capfd: pytest.CaptureFixtur
 
     assert guarded(fail, Caller(has_fetched=True)) == 1
     said = capfd.readouterr().err
-    assert said.count("\n") == 1 and "free some space" in said and "the same command goes on" in said
+    assert said.count("\n") == 1 and "free some space" in said and "the same command resumes the run" in said
 
 
 def test_a_bug_of_ours_is_one_line_and_a_traceback_only_if_asked(capfd: pytest.CaptureFixture[str]) -> None:
@@ -322,7 +322,7 @@ def test_a_limit_of_the_user_is_no_fault_and_the_same_command_goes_on(call: Call
     write("shop", shop.url())
     said = call("run", "shop", "--max-pages", "1")
     assert said.code == 0 and "max_pages" in said.err and "run shop" in said.err
-    assert "goes on with" in call("run", "shop").err
+    assert "resumes run" in call("run", "shop").err
 
 
 def test_the_reason_for_leaving_robots_out_is_shown(call: Call, shop: Site) -> None:

@@ -115,7 +115,7 @@ def test_rests_and_domains_left_are_told_with_their_reason() -> None:
 
 def test_reasons_for_leaving_out_robots_stand_at_the_start() -> None:
     lines = said([RunBegan("shop", "r1", False)], exempt={"own.test": "our own server"})
-    assert lines == ["shop: begins run r1", "own.test: robots.txt is not asked for: our own server"]
+    assert lines == ["shop: starts run r1", "own.test: robots.txt is not asked for: our own server"]
 
 
 def test_hundreds_of_domains_are_not_announced_one_by_one() -> None:

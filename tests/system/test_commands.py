@@ -84,7 +84,7 @@ def test_a_killed_run_is_called_so_and_the_same_command_goes_on(project: Project
         quiet.err,
     )
     again = project.run("run", "shop", "--json")
-    assert again.code == 0 and again.summary["resumed"] is True and "goes on with" in again.err
+    assert again.code == 0 and again.summary["resumed"] is True and "resumes run" in again.err
     assert len(project.records("shop")) == 31
 
 

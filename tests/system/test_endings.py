@@ -77,7 +77,7 @@ def test_an_output_that_cannot_be_written_ends_the_run_and_spoils_no_other(
     assert "export shop -o wide.sqlite" in ended.err
     assert len(read_jsonl(project.root / "wide.jsonl")) == len(project.records("shop")) == 3
     twice = project.run("run", "shop", "-o", "a.csv", "-o", "./a.csv")
-    assert twice.code == 2 and "twice" in twice.err and "begins run" in project.run("run", "shop").err
+    assert twice.code == 2 and "twice" in twice.err and "starts run" in project.run("run", "shop").err
 
 
 @pytest.mark.parametrize("is_shared", [False, True])

@@ -41,7 +41,7 @@ def _reopened(prepared: Prepared, store: Store) -> tuple[Prepared, Run, str]:
     """Go on with a spider's last run, with what failed in it alone, whatever code parsed the rest."""
     spider, options = prepared.loaded.name, prepared.options
     if options.fresh or options.is_offline:
-        raise UsageError("--failed goes on with a run", "leave --fresh and --replay out")
+        raise UsageError("--failed resumes the last run", "leave --fresh and --replay out")
     named, last = find_run(store, options.failed), next(iter(store.runs(spider, 1)), None)
     if last is None or named.id != last.id:
         is_other = named.spider != spider

@@ -88,7 +88,7 @@ def judgement_of(facts: Facts, history: Sequence[Mapping[str, Any]], health: Hea
     """The verdict; a healthy run that a limit paused is INCOMPLETE, which is no fault the first times."""
     found = judge(facts, history, health)
     if found.verdict is Verdict.OK and end.is_pause:
-        reason = f"stopped at {_LIMITS[end.stop]}; the same command goes on from here"
+        reason = f"stopped at {_LIMITS[end.stop]}; the same command resumes the run"
         found = Judgement(Verdict.INCOMPLETE, (reason,))
     if found.verdict is Verdict.INCOMPLETE and end.is_overdue:
         since = f"INCOMPLETE since {end.since[:16].replace('T', ' ')} UTC"
