@@ -74,7 +74,8 @@ class Gate:
             headers = getattr(error, "headers", None)
             raise Problem(status, told, "GET /openapi.json lists what there is", headers=headers)
         except Exception as problem:
-            return _with_headers(self._failed(request, problem))
+            is_page = "text/html" in request.headers.get("accept", "")
+            return _with_headers(self._failed(request, problem, is_page=is_page))
 
     async def caller_of(self, request: Request) -> Caller | None:
         """Who asks; None where nobody says so."""

@@ -169,7 +169,7 @@ class FetchApi:
 
         step, belongings = await self._document(caller, wish, url, until, fresh)
         waited = max(0.0, step.sent_at - began)
-        if belongings is not None and step.response is not None and is_wanted(wish.render, step.response):
+        if belongings is not None and await self._is_wanted(wish, step):
             allow = partial(_check_domain, caller)
             step = await self._renderings.page(step, belongings, until, allow, fresh)
         if (known := self.known(caller, wish)) is not None and known.step is step:
@@ -177,6 +177,13 @@ class FetchApi:
         is_lasting = wish.max_age > 0  # nobody else is known to want it again
         await asyncio.to_thread(self._copies.keep, wish.key, step, self._wall(), is_lasting=is_lasting)
         return Got(step, waited)
+
+    async def _is_wanted(self, wish: Wish, step: Step) -> bool:
+        """Whether a browser is to render what came."""
+        if step.response is None:
+            return False
+        async with self._parsing:
+            return await asyncio.to_thread(is_wanted, wish.render, step.response)
 
     async def _document(
         self, caller: Caller, wish: Wish, url: str, until: float, fresh: Callable[[], Step | None]

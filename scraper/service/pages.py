@@ -199,7 +199,7 @@ class Pages:
         """Keep a token in a cookie that no script can read."""
         token = await _form_value(call.request, "token")
         if not await self._gate.is_valid(token):
-            return self._page("sign_in.html", call, 401, title="Sign in", note="This token is not valid.")
+            return self._signing_in(None, 401, "This token is not valid.")
         response = RedirectResponse("/", 303)
         is_secure, age = is_by_tls(call.request), DAYS_IN * 86_400
         response.set_cookie(COOKIE, token, age, path="/", secure=is_secure, httponly=True, samesite="strict")
@@ -214,11 +214,18 @@ class Pages:
     # -----------------------------------------------------------------------------------------------------
     def as_page(self, request: Request, problem: Problem) -> Response:
         """A problem for a browser; where a token is missing, the page to sign in."""
-        name = "sign_in.html" if problem.status == 401 else "problem.html"
-        text = self._templates.get_template(name).render(
-            problem=problem, title="Not now", note="", is_known=False
-        )
+        if problem.status == 401:
+            return self._signing_in(problem, 401, "", problem.headers)
+        template = self._templates.get_template("problem.html")
+        text = template.render(problem=problem, title="Not now", is_known=False)
         return _html(text, problem.status, problem.headers)
+
+    def _signing_in(
+        self, problem: Problem | None, status: int, note: str, headers: Mapping[str, str] | None = None
+    ) -> Response:
+        template = self._templates.get_template("sign_in.html")
+        text = template.render(problem=problem, title="Sign in", note=note, is_known=False)
+        return _html(text, status, headers or {})
 
     def _page(self, name: str, call: Call, status: int = 200, **values: Any) -> Response:
         may_run = "run" in call.caller.scopes

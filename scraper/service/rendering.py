@@ -37,6 +37,7 @@ MODES = (NEVER, ALWAYS, AUTO)
 TABS = 4  # pages that are rendered at once, one of each domain
 MOST_WAITING = 20  # callers for them
 IDLE = 60.0  # seconds after which a browser that nobody needs is ended
+LARGEST_SHELL = 2**20  # bytes of a document that may have nothing in it without its scripts
 CACHE = 16 * 2**20  # bytes of scripts and stylesheets
 
 Allow = Callable[[str], None]
@@ -233,10 +234,12 @@ class Renderings:
 
 
 def is_wanted(mode: str, response: Response) -> bool:
-    """Whether an answer is a document that is to be rendered."""
+    """Whether an answer is a document that is to be rendered. Parses it: for a thread."""
     if mode == NEVER or not 200 <= response.status < 300 or not is_page(response):
         return False
-    return mode == ALWAYS or bool(shell_of(Page(Request(response.url), response)))
+    if mode == ALWAYS or len(response.content) > LARGEST_SHELL:
+        return mode == ALWAYS
+    return bool(shell_of(Page(Request(response.url), response)))
 
 
 async def _told(wait: Later) -> None:

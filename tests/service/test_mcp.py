@@ -51,6 +51,7 @@ async def look_around(session: ClientSession, site: Site) -> None:
     tools = {one.name: one for one in (await session.list_tools()).tools}
     assert set(tools) == TOOLS
     assert all(one.annotations is not None and one.annotations.read_only_hint for one in tools.values())
+    assert tools["fetch"].input_schema["properties"]["render"]["enum"] == ["false", "true", "auto"]
     assert (await asked(session, "list_spiders"))["spiders"][0]["verdict"] == "OK"
     run_id = (await asked(session, "list_runs"))["runs"][0]["run_id"]
     told = await asked(session, "get_run", run=run_id)
@@ -65,6 +66,7 @@ async def look_around(session: ClientSession, site: Site) -> None:
     assert "there is no run" in (await asked(session, "get_run", run="../etc"))["error"]
     assert "none of ours" in (await asked(session, "get_records", run="shop", cursor="x"))["error"]
     assert "loopback" in (await asked(session, "fetch", url="http://127.0.0.1:1/"))["error"]
+    assert "render" in (await asked(session, "fetch", url=site.url("/a"), render="#selector"))["error"]
     assert "no web address" in (await asked(session, "fetch", url="file:///etc/passwd"))["error"]
 
 

@@ -122,7 +122,10 @@ def test_a_browser_signs_in_with_a_token_in_a_cookie_that_no_script_reads(projec
         own = {"Origin": served.url}
         assert shown(served, "/", 401).xpath("//form/@action") == ["/ui/sign-in"]
         assert served.ask("POST", "/ui/sign-in", data={"token": token}).status_code == 403
-        assert served.ask("POST", "/ui/sign-in", data={"token": "x"}, headers=own).status_code == 401
+        wrong = served.ask("POST", "/ui/sign-in", data={"token": "x"}, headers=own)
+        assert wrong.status_code == 401 and "not valid" in wrong.text and "Sign out" not in wrong.text
+        nowhere = served.get("/docs", headers={"Accept": "text/html,*/*;q=0.8"})
+        assert nowhere.status_code == 401 and "/ui/sign-in" in nowhere.text
         signed = served.ask("POST", "/ui/sign-in", data={"token": token}, headers=own)
         cookie = signed.headers["Set-Cookie"]
         assert signed.status_code == 303 and "HttpOnly" in cookie and "SameSite=strict" in cookie
