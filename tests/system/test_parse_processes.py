@@ -164,7 +164,7 @@ def test_a_project_on_postgresql_is_parsed_in_processes_and_no_other_host_fetche
     other = Project(tmp_path_factory.mktemp("other"))
     write(other, site, WAITING)
     asked = other.run("work", "shop", "--store", store)
-    assert (asked.code, "no run of shop is under way" in asked.err) == (75, True), asked.text
+    assert (asked.code, "archived pages that are not those here" in asked.err) == (2, True), asked.text
     (project.root / "go").touch()
     ended = started.wait()
     assert (ended.code, ended.summary["pages"], ended.summary["failed"]) == (0, PAGES + 1, 0), ended.text

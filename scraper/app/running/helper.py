@@ -5,7 +5,7 @@ The run belongs to whoever began it. A helper joins it, leases domains like any 
 
 import os
 import signal
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -13,15 +13,15 @@ from scraper.app.archived.archive_home import archive_home_of, send_archive
 from scraper.app.compose import compose, worker_name
 from scraper.app.options import Options, Prepared, files_for, inputs_of, open_store, prepare, rules_for
 from scraper.app.project import NO_SPIDERS
-from scraper.app.running.page_source import source_of
+from scraper.app.running.page_source import has_archive, source_of
 from scraper.app.running.run_output import LogFile
-from scraper.engine.engine import Engine
+from scraper.app.running.stop_signals import Crawler
 from scraper.engine.plan import Stop
-from scraper.errors import LeaseLost, UsageError
+from scraper.errors import LeaseLost, StoreError, UsageError
 from scraper.model.frozen import frozen
-from scraper.ops.clock import SystemClock, sleep
+from scraper.ops.clock import Clock, SystemClock, sleep
 from scraper.runs.events import Event, Listener, Ticked
-from scraper.spider import Rules, seeds, starting_from
+from scraper.spider import seeds, starting_from
 from scraper.store import Run, Store
 
 LOOK_EVERY = 1.0  # seconds between two looks for a run
@@ -43,7 +43,7 @@ class Helper:
     def __init__(self, options: HelperOptions, tell: Callable[[str], None]) -> None:
         self._options = options
         self._tell = tell
-        self._engine: Engine | None = None
+        self._crawler: Crawler | None = None
         self.signal = 0
 
     def run(self) -> int:
@@ -64,8 +64,8 @@ class Helper:
                         self._tell(str(error))
                 elif not self._options.stays:
                     break
-                if self._options.stays and not self.signal:
-                    sleep(LOOK_EVERY)
+                if not self.signal:
+                    sleep(LOOK_EVERY)  # also where the others have all that is left of a run
         finally:
             for number, handler in before.items():
                 signal.signal(number, handler)
@@ -75,8 +75,8 @@ class Helper:
         if self.signal:
             os._exit(128 + number)
         self.signal = number
-        if self._engine is not None:
-            self._engine.stop()
+        if self._crawler is not None:
+            self._crawler.stop()
 
     def _find(self) -> Run | None:
         """A run that is under way; the one that began first."""
@@ -88,7 +88,7 @@ class Helper:
                 for run in store.runs(given.spider, 100)
                 if run.state == "running" and run.spider not in NO_SPIDERS
             ]
-            runs = [run for run in runs if source_of(store, run.spider) is None]
+            runs = [run for run in runs if not source_of(store, run.spider)]  # no files that another host has
             return next((run for run in reversed(runs) if store.is_led(run)), None)
         finally:
             store.close()
@@ -97,54 +97,63 @@ class Helper:
         given = self._options
         params = {**_open_params(run), **given.run.params}
         prepared = prepare(replace(given.run, spider=given.run.spider or run.spider, params=params))
-        _check_code(prepared, run)
         settings = prepared.settings
         # A store of its own for each run: what an old engine has left behind ends with the old one's lease.
         store = open_store(given.run.data, given.store, is_shared=settings.share)
         try:
+            if source_of(store, run.spider) is not None:
+                prepared = _offline(prepared, store, run)
+            _check_code(prepared, run)
             store.join(worker_name())
             try:
-                self._crawl(prepared, store, store.join_run(run.id))
+                if (joined := self._joined(store, run)) is not None:
+                    self._crawl(prepared, store, joined)
             finally:
                 store.leave()
         finally:
             store.close()
 
+    def _joined(self, store: Store, run: Run) -> Run | None:
+        """The run; None where it has ended since we found it."""
+        try:
+            return store.join_run(run.id)
+        except StoreError:
+            if (found := store.run(run.id)) is not None and found.state != "ended":
+                raise
+        self._tell(f"run {run.id} of {run.spider} has ended")
+        return None
+
     def _crawl(self, prepared: Prepared, store: Store, run: Run) -> None:
-        clock = SystemClock(store.anchor())
-        settings = prepared.settings
         files = files_for(prepared, run)
         files.open(repair=False)
+        is_archived = prepared.settings.archive and not prepared.options.is_offline
         try:
             archive_home = archive_home_of(prepared)
-            with archive_home.writing(files, settings.archive, os.getpid(), worker_name()) as keepers:
-                listeners: tuple[Listener, ...] = (
-                    LogFile(files, clock),
-                    *keepers,
-                    self._leave_with(store, run),
-                )
-                self._engine = compose(prepared, _rules(prepared), store, run, clock, listeners)
+            with archive_home.writing(files, is_archived, os.getpid(), worker_name()) as keepers:
+                clock = SystemClock(store.anchor())
+                listeners: list[Listener] = [LogFile(files, clock), *keepers, self._leave_with(store, run)]
+                self._crawler = _crawler_of(prepared, store, run, clock, listeners)
                 if self.signal:
-                    self._engine.stop()
+                    self._crawler.stop()
                 self._tell(f"helps run {run.id} of {run.spider}")
-                stop = self._engine.run()
+                stop = self._crawler.run()
                 self._tell(f"leaves run {run.id} of {run.spider}: {_TOLD.get(stop, 'it has ended')}")
-            if settings.archive:
+            if is_archived:
                 send_archive(archive_home, files, store)
         except LeaseLost:
             if store.is_led(run):
                 raise  # we were taken for dead
             self._tell(f"run {run.id} of {run.spider} has ended")
         finally:
-            self._engine = None
+            self._crawler = None
             files.close()
 
     def _leave_with(self, store: Store, run: Run) -> Listener:
         """Stop when nobody leads the run any more."""
 
         def watch(event: Event) -> None:
-            if isinstance(event, Ticked) and self._engine is not None and not store.is_led(run):
-                self._engine.stop()
+            if isinstance(event, Ticked) and self._crawler is not None and not store.is_led(run):
+                self._crawler.stop()
 
         return watch
 
@@ -176,6 +185,24 @@ def _check_code(prepared: Prepared, run: Run) -> None:
         )
 
 
-def _rules(prepared: Prepared) -> Rules:
+def _offline(prepared: Prepared, store: Store, run: Run) -> Prepared:
+    """The same for a run that parses archived pages; UsageError where these are not all here."""
+    if not has_archive(prepared, store):
+        raise UsageError(
+            f"run {run.id} of {run.spider} parses archived pages that are not those here",
+            "share them: the setting archive_to",
+        )
+    return replace(prepared, options=replace(prepared.options, is_offline=True))
+
+
+def _crawler_of(
+    prepared: Prepared, store: Store, run: Run, clock: Clock, listeners: Sequence[Listener]
+) -> Crawler:
     rules = rules_for(prepared)
-    return starting_from(rules, seeds(prepared.spider, rules))
+    rules = starting_from(rules, seeds(prepared.spider, rules))
+    if not prepared.options.is_offline:
+        return compose(prepared, rules, store, run, clock, listeners)
+    # Imported on first use: few runs need it.
+    from scraper.app.archived.compose_offline import compose_offline
+
+    return compose_offline(prepared, rules, store, run, clock, listeners)

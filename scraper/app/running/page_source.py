@@ -5,11 +5,15 @@ know that: half of such a run would be from the network.
 """
 
 import json
+from hashlib import blake2b
 
+from scraper.app.archived.archive_home import archive_home_of
 from scraper.app.options import Prepared
+from scraper.runs.archive.reading import archive_files
 from scraper.store import Store
 
 _KIND = "page source"
+_ARCHIVE = "page source: archive"
 
 
 def keep_source(prepared: Prepared, store: Store) -> bool:
@@ -21,6 +25,7 @@ def keep_source(prepared: Prepared, store: Store) -> bool:
     if store.holder(name) is not None:
         return False  # that of the run which goes on is to stay
     if prepared.options.is_offline:
+        store.keep_note(_ARCHIVE, name, _archive_of(prepared))
         store.keep_note(_KIND, name, json.dumps([str(file) for file in prepared.options.replay]))
         return False
     return store.drop_note(_KIND, name) if name in store.notes(_KIND) else False
@@ -31,3 +36,19 @@ def source_of(store: Store, spider: str) -> list[str] | None:
     text = store.notes(_KIND).get(spider)
     found: list[str] | None = None if text is None else json.loads(text)
     return found
+
+
+def has_archive(prepared: Prepared, store: Store) -> bool:
+    """Whether the archive that the spider's last run reads can be read here: all of it."""
+    return store.notes(_ARCHIVE).get(prepared.loaded.name) == _archive_of(prepared)
+
+
+def _archive_of(prepared: Prepared) -> str:
+    """A digest of the names and sizes of a spider's archives."""
+    folders = archive_home_of(prepared).folders() if not prepared.options.replay else []
+    files = sorted(
+        f"{folder.name}/{file.name} {file.stat().st_size}"
+        for folder in folders
+        for file in archive_files(folder)
+    )
+    return blake2b("\n".join(files).encode(), digest_size=16).hexdigest()
