@@ -128,7 +128,7 @@ class Database:
     def stream(self, sql: str, values: Values = ()) -> Iterator[tuple[Any, ...]]:
         """The rows of one statement as they were when it began, over a connection of its own."""
         with self._translated():
-            connection = self.another()
+            connection = self._patient(monotonic() + PATIENCE)
             try:
                 with connection.transaction(), connection.cursor(name="scraper") as cursor:
                     cursor.itersize = 1000
@@ -157,17 +157,22 @@ class Database:
 
     # the connection -------------------------------------------------------------------------------------
     def _connect(self, until: float) -> Connection:
-        """The connection; where it is gone made anew, with growing patience until a monotonic moment."""
+        """The connection; where it is gone made anew."""
+        if self._connection is None:
+            self._connection = self._patient(until)
+        return self._connection
+
+    def _patient(self, until: float) -> Connection:
+        """A new connection, with growing patience until a monotonic moment."""
         wait = 0.05
-        while self._connection is None:
+        while True:
             try:
-                self._connection = self.another()
+                return self.another()
             except psycopg.OperationalError:
                 if monotonic() + wait > until:
                     raise
                 sleep(wait)
                 wait = min(2.0, wait * 2)
-        return self._connection
 
     def another(self) -> Connection:
         """A new connection: psycopg.Error where there is none. For any thread, which closes it."""
