@@ -17,7 +17,7 @@ from scraper.errors import LeaseLost, StoreError, StoreFull, StoreTooNew
 from scraper.model import Fetched, Known, NewUrl, RecordLine, Unchanged, Visit
 from scraper.ops.clock import SystemClock
 from scraper.store import DomainUpdate, Run
-from scraper.store.sqlite import SqliteStore, bloom, fingerprint_index, schema
+from scraper.store.sqlite import SqliteStore, bloom, fingerprint_index, frontier, met_urls, schema
 from scraper.store.sqlite.database import Database
 from scraper.urls import fingerprint, with_callback
 from tests.contracts import test_store as contract
@@ -413,7 +413,9 @@ class TestTime:
 
 
 def shrink(setattr: Callable[[object, str, object], None]) -> None:
-    """Make the tables of fingerprints and the Bloom filter so small that a few URLs fill them."""
+    """Make all that is kept of URLs so small that a few of them fill it."""
+    setattr(frontier, "_AT_HAND", 5)
+    setattr(met_urls, "SIZES", (1, 2))
     setattr(fingerprint_index, "_ROOM", {"fresh": 4, "recent": 12})
     setattr(fingerprint_index, "_SINK", 3)
     setattr(bloom, "_WORTHWHILE", 30)
@@ -471,6 +473,35 @@ class TestKnown:
         assert store.prune("news", keep=1) == [first.id] and self.levels(store) == [0, 0, 0]
         assert store.lookup("news", url(1).fp) is None
         assert store.add(store.start_run("news", "code"), [url(n) for n in range(40)]) == 40
+
+
+@pytest.mark.usefixtures("small_levels")
+class TestMetUrls:
+    """What this process has met is not looked for in the file; it holds 72 URLs here."""
+
+    def test_all_that_a_run_has_met_are_met_once(self, store: SqliteStore) -> None:
+        run = store.start_run("news", "code")
+        for start in range(0, 300, 20):
+            store.add(run, [url(n) for n in range(start, start + 20)])
+        assert store.add(run, [url(n) for n in range(300)]) == 0 and store.progress(run).pending == 300
+        store.end_run(run, {}, accepted=True, whole=True)
+        assert store.add(store.start_run("news", "code"), [url(n) for n in range(300)]) == 300
+
+    def test_ids_are_found_and_the_first_are_forgotten_where_there_are_too_many(self) -> None:
+        met = met_urls.MetUrls()
+        ids = {url(n).fp: n for n in range(1, 25)}
+        met.add(ids)
+        assert met.find(url(n).fp for n in range(99)) == ids
+        for start in range(25, 1000, 25):
+            met.add({url(n).fp: n for n in range(start, start + 25)})
+        found = met.find(url(n).fp for n in range(1000))
+        assert set(ids) < set(found) and all(found[url(n).fp] == n for n in range(1000) if url(n).fp in found)
+        assert len(found) <= 24 + 48 and found.keys() & {url(n).fp for n in range(975, 1000)}
+
+    def test_an_id_that_does_not_fit_is_left_out(self) -> None:
+        met = met_urls.MetUrls()
+        met.add({url(1).fp: 2**32, url(2).fp: 2**32 - 1})
+        assert met.find([url(1).fp, url(2).fp]) == {url(2).fp: 2**32 - 1}
 
 
 @pytest.mark.usefixtures("small_levels")

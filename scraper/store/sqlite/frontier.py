@@ -17,12 +17,14 @@ from scraper.store.sqlite import fingerprint_index, runs
 from scraper.store.sqlite.bloom import BloomFilter
 from scraper.store.sqlite.database import many, storable
 from scraper.store.sqlite.fingerprint_index import STEM, Key
+from scraper.store.sqlite.met_urls import MetUrls
 
 # Added to the number of a URL in its queue: a page that the last good run met goes before all others.
 KNOWN_FIRST = -(2**48)
 
 PENDING, DONE, FAILED, DENIED, REDIRECTED = range(5)
 _REMEMBERED = 200_000
+_AT_HAND = 50_000
 
 _STATE = "SELECT state FROM urls WHERE id = ?"
 IS_KNOWN = """SELECT 1 FROM visits v JOIN runs r ON r.number = v.run
@@ -53,6 +55,9 @@ class Seen:
     urls: defaultdict[int, dict[bytes, int]] = field(default_factory=lambda: defaultdict(dict))
     ids: set[int] = field(default_factory=set)
     refused: set[bytes] = field(default_factory=set)
+    # Those for which `urls` has no room, and which of them were met again.
+    met: MetUrls = field(default_factory=MetUrls)
+    again: dict[bytes, int] = field(default_factory=dict)
     bloom: BloomFilter = field(default_factory=BloomFilter)
     run: int = 0
     named: int = -1  # refused links of the run that the store has; -1: not counted yet
@@ -77,14 +82,24 @@ class Seen:
         """Forget everything but the Bloom filter, which belongs to no run."""
         self.queues.clear()
         self.urls.clear()
+        self.met.clear()
+        self.again.clear()
         self.ids.clear()
         self.refused.clear()
         self.named = -1
 
     def trim(self) -> None:
         """Stay bounded. Starting anew is cheaper than keeping an order of use."""
-        if max(len(self.ids), len(self.refused), len(self.queues)) > _REMEMBERED:
-            self.clear()
+        for some in (self.ids, self.refused, self.queues):
+            if len(some) > _REMEMBERED:
+                some.clear()
+        if len(self.again) > _AT_HAND:
+            self.again.clear()
+        surplus = sum(map(len, self.urls.values())) - _AT_HAND
+        while surplus > 0:
+            urls = self.urls.pop(next(iter(self.urls)))
+            self.met.add(urls)
+            surplus -= len(urls)
 
 
 def queue_of(connection: sqlite3.Connection, spider: str, domain: str) -> int:
@@ -134,11 +149,11 @@ class Change:
     def meet_all(self, urls: Iterable[NewUrl]) -> list[int]:
         """`meet` for the links of a page, of which the run has met most: their ids."""
         ids: list[int] = []
-        domain, seen = "", dict[bytes, int]()
+        domain, seen, again = "", dict[bytes, int](), self._seen.again
         for url in urls:
             if url.domain != domain:
                 domain, seen = url.domain, self._seen.urls[self._queue(url.domain)]
-            found = seen.get(url.fp)
+            found = seen.get(url.fp) or again.get(url.fp)
             ids.append(self.meet(url) if found is None else self._repeat(found, url))
         return ids
 
@@ -149,7 +164,7 @@ class Change:
         """
         queue = self._queue(url.domain)
         seen = self._seen.urls[queue]
-        if not is_hop and (found := seen.get(url.fp)) is not None:
+        if not is_hop and (found := seen.get(url.fp) or self._seen.again.get(url.fp)):
             return self._repeat(found, url)
         key = (queue, url.fp[:STEM])
         if (found := self._fresh.get(key)) is not None:
@@ -164,14 +179,19 @@ class Change:
 
     def look_up(self, urls: Iterable[NewUrl]) -> None:
         """Read what `meet` needs of many URLs at once."""
-        keys: set[Key] = set()
-        domain, queue, seen = "", 0, dict[bytes, int]()
+        wanted: dict[bytes, int] = {}
+        domain, queue, seen, again = "", 0, dict[bytes, int](), self._seen.again
         for url in urls:
             if url.domain != domain:
                 domain, queue = url.domain, self._queue(url.domain)
                 seen = self._seen.urls[queue]
-            if url.fp not in seen:
-                keys.add((queue, url.fp[:STEM]))
+            if url.fp not in seen and url.fp not in again:
+                wanted[url.fp] = queue
+        found = self._seen.met.find(wanted)
+        again.update(found)
+        if len(found) == len(wanted):
+            return
+        keys = {(queue, fp[:STEM]) for fp, queue in wanted.items() if fp not in found}
         self._looked_up.update(dict.fromkeys(keys))
         self._looked_up.update(fingerprint_index.find(self.connection, self._seen.bloom.sift(keys)))
 
