@@ -4,7 +4,7 @@ import argparse
 from collections.abc import Callable, Sequence
 from functools import partial
 
-from benchmarks import cores, cost, durability, politeness, report, speed
+from benchmarks import cores, cost, durability, politeness, rendering, report, speed
 from benchmarks.contestants import BARE, CRAWLEE, OURS, ROOT, SCRAPY, Contestant, contestants
 from benchmarks.mirrors import mirrors
 from benchmarks.report import Table
@@ -22,6 +22,7 @@ NAMES = (
     "startup",
     "memory",
     "frontier",
+    "rendering",
     "politeness",
 )
 
@@ -83,6 +84,7 @@ def _benchmarks(
         "startup": lambda: cost.startup(site, names, FOLDER / "startup", turns=2 * turns - 1),
         "memory": lambda: cost.memory(site, names, FOLDER / "memory", hubs=options.hubs),
         "frontier": lambda: cost.frontier(FOLDER / "frontier", known=options.known),
+        "rendering": lambda: rendering.rendering(turns=turns),
     }
 
 

@@ -14,7 +14,13 @@ ROOT = Path(__file__).resolve().parent.parent
 RIVALS = ROOT / "build" / "rivals"
 CRAWLERS = Path(__file__).resolve().parent / "crawlers"
 OURS, BARE, SCRAPY, CRAWLEE = "scraper", "bare loop", "Scrapy", "Crawlee"
-_PACKAGES = {SCRAPY: "scrapy", CRAWLEE: "crawlee[beautifulsoup]"}
+SCRAPY_PLAYWRIGHT, CRAWLEE_PLAYWRIGHT = "scrapy-playwright", "Crawlee PlaywrightCrawler"
+_PACKAGES = {
+    SCRAPY: "scrapy",
+    CRAWLEE: "crawlee[beautifulsoup]",
+    SCRAPY_PLAYWRIGHT: "scrapy-playwright",
+    CRAWLEE_PLAYWRIGHT: "crawlee[playwright]",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +118,7 @@ def _bare_command(job: Job) -> list[str]:
 
 # the rivals -------------------------------------------------------------------------------------------------
 def _scrapy() -> Contestant:
-    python = _installed(SCRAPY)
+    python = installed(SCRAPY)
     return Contestant(
         SCRAPY,
         _version(python, "scrapy"),
@@ -124,7 +130,7 @@ def _scrapy() -> Contestant:
 
 
 def _crawlee() -> Contestant:
-    python = _installed(CRAWLEE)
+    python = installed(CRAWLEE)
     return Contestant(
         CRAWLEE,
         _version(python, "crawlee"),
@@ -138,9 +144,9 @@ def _crawlee() -> Contestant:
 _MAKERS = {OURS: _ours, BARE: _bare, SCRAPY: _scrapy, CRAWLEE: _crawlee}
 
 
-def _installed(name: str) -> Path:
+def installed(name: str) -> Path:
     """The Python of a rival's environment, made with what the package index has today where it is missing."""
-    folder = RIVALS / name.lower()
+    folder = RIVALS / name.lower().replace(" ", "-")
     python, stamp = folder / "bin" / "python", folder / "installed"
     if not stamp.exists():
         print(f"installing {_PACKAGES[name]} into {folder.relative_to(ROOT)}", flush=True)

@@ -1,24 +1,31 @@
-"""Rendered pages beside a bare Playwright loop that opens the same ones, and one tab beside two.
+"""Rendered pages: the project, a bare Playwright loop, scrapy-playwright and Crawlee's PlaywrightCrawler.
 
-`python -m benchmarks.rendering [--turns N]`: pairs on one site, warm, delay 0; prints medians.
-The bare loop blocks the same kinds, asks for no robots.txt and waits for what the script makes.
+`python -m benchmarks rendering`. All open the same pages of one site with one Chromium, one page at a time,
+and wait for the same element. Pictures are blocked where there is a way to; the bare loop asks for no
+robots.txt.
 """
 
-import argparse
 import asyncio
 import json
-import statistics
 import subprocess
 import sys
 import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from benchmarks.contestants import ROOT
+from benchmarks.contestants import CRAWLEE_PLAYWRIGHT, CRAWLERS, OURS, ROOT, SCRAPY_PLAYWRIGHT, installed
+from benchmarks.figures import gaps, ratios, spread
+from benchmarks.report import Bars, Table
+from scraper.browser import chromium
 from tests.site import Reply, Site
 
 PAGES = 25
+SLOW_PAGES = 5  # that are opened at a delay of one second
+DELAY = 1.0
 WAIT = 0.15  # seconds that the site takes for each answer where tabs are compared
+BARE_PLAYWRIGHT = "bare Playwright loop"
 _SCRIPT = {"Content-Type": "text/javascript", "Cache-Control": "max-age=600"}
 _APP = """
 fetch('/api' + location.pathname).then(answer => answer.json()).then(found => {
@@ -35,90 +42,143 @@ import time
 from scraper import Render, Request, Spider
 
 class Drawn(Spider):
-    settings = {{"delay": 0, "concurrency": {tabs}}}
+    settings = {{"delay": {delay}, "concurrency": {tabs}}}
 
     def start(self):
-        for number in range({pages} + 1):
-            yield Request("{url}" + str(number), render=Render(wait_for=".done"))
+        for url in {urls!r}:
+            yield Request(url, render=Render(wait_for=".done"))
 
     def parse(self, page):
         yield {{"rows": len(page.css("li")), "at": time.monotonic()}}
 """
 
+Crawl = Callable[[Sequence[str], float], list[float]]
+"""Opens URLs at a delay; when each page was there."""
 
-def site(wait: float) -> Site:
+
+@contextmanager
+def site(wait: float = 0.0) -> Iterator[Site]:
     """A site whose pages are filled by a script."""
-    shell = "<title>x</title><ul id=app></ul><script src=/library.js></script><script src=/app.js></script>"
-    made = Site({"/robots.txt": 404, "/app.js": Reply(body=_APP, headers=_SCRIPT, wait=wait)})
-    made["/library.js"] = Reply(body="//" + "x" * 150_000, headers=_SCRIPT, wait=wait)
-    for number in range(PAGES + 1):
-        made[f"/{number}"] = Reply(body=shell, headers={"Content-Type": "text/html"}, wait=wait)
-        rows = json.dumps({"rows": [f"row {n}" for n in range(50)]})
-        made[f"/api/{number}"] = Reply(body=rows, headers={"Content-Type": "application/json"}, wait=wait)
-    return made
+    shell = "<title>x</title><ul id=app></ul><img src=/picture.png>"
+    shell += "<script src=/library.js></script><script src=/app.js></script>"
+    with Site({"/robots.txt": 404, "/app.js": Reply(body=_APP, headers=_SCRIPT, wait=wait)}) as made:
+        made["/library.js"] = Reply(body="//" + "x" * 150_000, headers=_SCRIPT, wait=wait)
+        made["/picture.png"] = Reply(body=b"\x89PNG", headers={"Content-Type": "image/png"}, wait=wait)
+        for number in range(PAGES + 1):
+            made[f"/{number}"] = Reply(body=shell, headers={"Content-Type": "text/html"}, wait=wait)
+            rows = json.dumps({"rows": [f"row {n}" for n in range(50)]})
+            made[f"/api/{number}"] = Reply(body=rows, headers={"Content-Type": "application/json"}, wait=wait)
+        yield made
 
 
-async def _bare(url: str, program: str) -> float:
-    from playwright.async_api import async_playwright
+async def _bare(urls: Sequence[str]) -> list[float]:
+    # Imported here, an extra.
+    from playwright.async_api import Route, async_playwright
+
+    async def route(one: Route) -> None:
+        is_blocked = one.request.resource_type in ("image", "media", "font")
+        await (one.abort() if is_blocked else one.continue_())
 
     async with async_playwright() as playwright:
-        browser = await playwright.chromium.launch(executable_path=program)
+        browser = await playwright.chromium.launch(executable_path=chromium.find(None))
         page = await browser.new_page()
-        kinds = ("image", "media", "font")
-
-        async def route(one: object) -> None:
-            held: object = one
-            blocked = held.request.resource_type in kinds  # type: ignore[attr-defined]  # Playwright's
-            await (held.abort() if blocked else held.continue_())  # type: ignore[attr-defined]  # Playwright's
-
         await page.route("**/*", route)
-        began = 0.0
-        for number in range(PAGES + 1):
-            await page.goto(f"{url}{number}")
+        moments = []
+        for url in urls:
+            await page.goto(url)
             await page.wait_for_selector(".done")
             assert (await page.content()).count("<li>") == 50
-            began = began or time.monotonic()
-        seconds = time.monotonic() - began
+            moments.append(time.monotonic())
         await browser.close()
-        return seconds
+        return moments
 
 
-def bare(url: str) -> float:
-    """Seconds of the bare loop from the first page to the last."""
-    from scraper.browser import chromium
-
-    return asyncio.run(_bare(url, chromium.find(None)))
+def bare(urls: Sequence[str], delay: float) -> list[float]:
+    """The bare loop; it knows no delay."""
+    return asyncio.run(_bare(urls))
 
 
-def ours(url: str, tabs: int = 1) -> float:
-    """Seconds of our run from the first page to the last."""
+def ours(urls: Sequence[str], delay: float, tabs: int = 1) -> list[float]:
+    """The project."""
     with TemporaryDirectory() as folder:
         spider = Path(folder) / "drawn.py"
-        spider.write_text(_SPIDER.format(url=url, pages=PAGES, tabs=tabs))
+        spider.write_text(_SPIDER.format(urls=list(urls), delay=delay, tabs=tabs), "utf-8")
         command = [sys.executable, "-m", "scraper", "run", str(spider), "--quiet"]
-        subprocess.run(
-            command, cwd=folder, env={"PYTHONPATH": str(ROOT), "PATH": "/usr/bin:/bin"}, check=True
-        )
-        lines = (Path(folder) / "data" / "drawn" / "records.jsonl").read_text().splitlines()
-    records = [json.loads(line) for line in lines]
-    assert len(records) == PAGES + 1 and all(one["rows"] == 50 for one in records)
-    moments = [one["at"] for one in records]
-    return float(max(moments) - min(moments))
+        environment = {"PYTHONPATH": str(ROOT), "PATH": "/usr/bin:/bin"}
+        subprocess.run(command, cwd=folder, env=environment, check=True)
+        return _moments(Path(folder) / "data" / "drawn" / "records.jsonl", len(urls))
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--turns", type=int, default=3)
-    turns = parser.parse_args().turns
-    with site(0.0) as fast, site(WAIT) as slow:
-        pairs = [ours(fast.url("/")) / bare(fast.url("/")) for _ in range(turns)]
-        tabs = [ours(slow.url("/")) / ours(slow.url("/"), 2) for _ in range(turns)]
-    print(
-        f"{PAGES} pages, warm, delay 0: {statistics.median(pairs):.2f} times the bare loop's time",
-        sorted(pairs),
+def rival(name: str, script: str) -> Crawl:
+    """A rival, by its script."""
+    python = installed(name)
+
+    def crawl(urls: Sequence[str], delay: float) -> list[float]:
+        with TemporaryDirectory() as folder:
+            job, out = Path(folder) / "job.json", Path(folder) / "records.jsonl"
+            program = chromium.find(None)
+            told = {"urls": list(urls), "delay": delay, "program": program, "out": str(out), "blocks": True}
+            job.write_text(json.dumps(told), "utf-8")
+            with open(Path(folder) / "output.txt", "wb") as output:
+                command = [str(python), str(CRAWLERS / script), str(job)]
+                subprocess.run(command, cwd=folder, stdout=output, stderr=output, timeout=600, check=True)
+            return _moments(out, len(urls))
+
+    return crawl
+
+
+def _moments(path: Path, count: int) -> list[float]:
+    records = [json.loads(line) for line in path.read_text("utf-8").splitlines()]
+    assert len(records) == count and all(one["rows"] == 50 for one in records), path.read_text("utf-8")[:500]
+    return [one["at"] for one in records]
+
+
+def _seconds(moments: Sequence[float]) -> float:
+    return max(moments) - min(moments)
+
+
+def rendering(*, turns: int) -> Table:
+    """Time beside a bare loop, requests a page, and what of a delay of a second is kept."""
+    crawls: dict[str, Crawl] = {
+        OURS: ours,
+        BARE_PLAYWRIGHT: bare,
+        SCRAPY_PLAYWRIGHT: rival(SCRAPY_PLAYWRIGHT, "render_with_scrapy.py"),
+        CRAWLEE_PLAYWRIGHT: rival(CRAWLEE_PLAYWRIGHT, "render_with_crawlee.py"),
+    }
+    times: dict[str, list[float | None]] = {name: [] for name in crawls}
+    sent: dict[str, float] = {}
+    for _ in range(turns):
+        for name, crawl in crawls.items():
+            with site() as made:
+                times[name].append(_seconds(crawl([made.url(f"/{n}") for n in range(PAGES + 1)], 0.0)))
+                sent[name] = len(made.arrivals) / (PAGES + 1)
+    with site(WAIT) as slow:
+        urls = [slow.url(f"/{n}") for n in range(PAGES + 1)]
+        tabs = spread([_seconds(ours(urls, 0.0)) / _seconds(ours(urls, 0.0, 2)) for _ in range(turns)])
+    rows = [["", "time by the bare loop's", "requests a page", f"gaps under {DELAY:g} s", "smallest gap"]]
+    bars = []
+    for name, crawl in crawls.items():
+        ratio = spread(ratios(times[name], times[BARE_PLAYWRIGHT]))
+        assert ratio is not None
+        bars.append((name, ratio))
+        rows.append([name, ratio.text(), f"{sent[name]:.1f}", *_politeness(name, crawl)])
+    assert tabs is not None
+    text = (
+        f"{PAGES} pages after a first one, delay 0, one page at a time: the time from the first to the last "
+        f"page by that of a loop of `goto` and `wait_for_selector`. Each page has two scripts (fresh for ten "
+        f"minutes), a picture and a request of its script; a page whose requests Playwright routes has no "
+        f"HTTP cache. Then {SLOW_PAGES} pages at a delay of {DELAY:g} s, set as each documentation says: how "
+        f"many requests followed the one before sooner, by the site's clock. Two tabs of the project, where "
+        f"each answer takes {WAIT} s, are {tabs.text()} times as fast as one."
     )
-    print(f"one tab to two, answers after {WAIT} s: {statistics.median(tabs):.2f} times", sorted(tabs))
+    return Table("rendering", "Pages that a browser renders", text, rows, Bars("time by a bare loop's", bars))
 
 
-if __name__ == "__main__":
-    main()
+def _politeness(name: str, crawl: Crawl) -> tuple[str, str]:
+    """Requests that came too soon, of all; and the smallest gap."""
+    if name == BARE_PLAYWRIGHT:
+        return "-", "-"
+    with site() as made:
+        crawl([made.url(f"/{n}") for n in range(SLOW_PAGES)], DELAY)
+        found = gaps([one.at for one in made.arrivals])
+    return f"{sum(gap < DELAY for gap in found)} of {len(found)}", f"{min(found):.3f} s"
