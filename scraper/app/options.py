@@ -7,6 +7,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import field, replace
 from hashlib import blake2b, scrypt
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from scraper import settings
 from scraper.app.secrets import redaction_of
@@ -25,6 +26,9 @@ from scraper.spider import Rules, Spider, discovery, rules_of
 from scraper.spider.discovery import LoadedSpider
 from scraper.spider.identity import ParseInputs
 from scraper.store import Run, Store
+
+if TYPE_CHECKING:  # few runs have parse processes
+    from scraper.engine.parse_pool import ParseProcess
 
 
 @frozen
@@ -69,7 +73,10 @@ _OF_ONE_TRY = ("max_pages", "max_time")
 
 @frozen
 class Prepared:
-    """A spider ready to run: loaded, with its settings read and its outputs known to be writable."""
+    """A spider ready to run: loaded, with its settings read and its outputs known to be writable.
+
+    `forks`: parse processes that wait for their orders.
+    """
 
     loaded: LoadedSpider
     spider: Spider
@@ -79,6 +86,7 @@ class Prepared:
     options: Options
     redaction: Redaction = field(default_factory=Redaction)
     answers: Answers | None = None
+    forks: "tuple[ParseProcess, ...]" = ()
 
 
 def prepare(

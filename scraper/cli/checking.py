@@ -14,6 +14,7 @@ from scraper.app.archived.reparse import Checked, check
 from scraper.app.archived.saved_pages import FOLDER, SavedPage
 from scraper.app.options import Options, Prepared, open_store, prepare
 from scraper.app.project import needed_store
+from scraper.app.running.parse_processes import forked
 from scraper.cli import failures, text
 from scraper.cli.fetch_page import fetch_page, sets_option
 from scraper.cli.options import (
@@ -24,6 +25,7 @@ from scraper.cli.options import (
     parse_workers_option,
     read_params,
 )
+from scraper.engine.parse_pool import ParseProcess
 from scraper.errors import UsageError
 from scraper.model import Request
 from scraper.ops.printable import json_text, printable
@@ -90,8 +92,12 @@ def check_command(
     if not names:
         new = command_line("check", "SPIDER", "--save", "URL")
         click.echo(f"no saved pages in {FOLDER}/ or {data}/: {new}, or run a spider with --archive")
+    # Copies of this process serve one spider; the next would meet what the first has left in it.
+    forks = forked(workers if workers > 1 and len(names) == 1 else 0)
     # All of them, and not only as far as the first that differs.
-    differing = [_check(replace(asked, spider=name), store, as_json, is_update=update) for name in names]
+    differing = [
+        _check(replace(asked, spider=name), store, as_json, forks, is_update=update) for name in names
+    ]
     return failures.UNHEALTHY if sum(differing) else failures.OK
 
 
@@ -148,9 +154,11 @@ def _save(options: Options, urls: Sequence[str], callback: str) -> int:
 
 
 # checking ---------------------------------------------------------------------------------------------------
-def _check(options: Options, store: str | None, as_json: bool, *, is_update: bool) -> int:
+def _check(
+    options: Options, store: str | None, as_json: bool, forks: tuple[ParseProcess, ...], *, is_update: bool
+) -> int:
     """Check one spider; the number of pages that differ."""
-    prepared = prepare(options)
+    prepared = replace(prepare(options), forks=forks)
     name = prepared.loaded.name
     has_fixtures = _has_fixtures(name)
     if is_update and not has_fixtures:

@@ -1,11 +1,13 @@
 """`reparse`: the archived pages of a spider parsed again, without one request."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import click
 
 from scraper.app.archived.reparse import reparse
 from scraper.app.options import Options, prepare
+from scraper.app.running.parse_processes import forked
 from scraper.cli.options import (
     data_options,
     hidden_params,
@@ -62,4 +64,6 @@ def reparse_command(
         fresh=fresh,
         is_offline=True,
     )
-    return int(run_watched(prepare(options), OutputMode(quiet, as_json), reparse)["exit_code"])
+    forks = forked(workers if workers > 1 else 0)
+    prepared = replace(prepare(options), forks=forks)
+    return int(run_watched(prepared, OutputMode(quiet, as_json), reparse)["exit_code"])

@@ -9,7 +9,7 @@ from collections.abc import Callable, Generator, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from scraper.browser.tasks import Renderer
 from scraper.engine.archiving import to_archive
@@ -23,7 +23,6 @@ from scraper.engine.known_pages import KnownPages
 from scraper.engine.login_steps import LoginSteps, leaves
 from scraper.engine.page_loads import is_page
 from scraper.engine.parse_limit import Bounded, Parsing, died, too_long
-from scraper.engine.parse_pool import Died
 from scraper.engine.parsing_elsewhere import (
     Elsewhere,
     Handed,
@@ -49,6 +48,9 @@ from scraper.politeness import retry, robots
 from scraper.runs.archive.reading import Archives
 from scraper.spider import Rules, Spider
 from scraper.spider.identity import ParseInputs, request_of
+
+if TYPE_CHECKING:  # few runs have parse processes
+    from scraper.engine.parse_pool import Task
 
 
 @frozen
@@ -369,17 +371,17 @@ class Fetcher:
         return Elsewhere(task, finish) if task is not None else None
 
     def _finish(
-        self, session: DomainSession, sent: "_Sent", answer: Answer, page: Page, result: Parsed | Died | None
+        self, session: DomainSession, sent: "_Sent", answer: Answer, page: Page, task: "Task"
     ) -> Generator[Parsing, None, Visit]:
-        """The visit of a page by what came of it elsewhere; None of it: it has to be parsed here."""
-        if result is None:
+        """The visit of a page by what came of it elsewhere; where that is nothing, it is parsed here."""
+        if task.deaths:
+            visit = Visit(sent.entry, died(task.deaths), answer.exchange)
+        elif task.result is None:
             assert self._elsewhere is not None
             self._elsewhere.stays(sent.request.callback)
             visit = yield from self._parsed(session, sent, answer, PLAIN)
-        elif isinstance(result, Died):
-            visit = Visit(sent.entry, died(result.times), answer.exchange)
         else:
-            visit = self._concluded(session, sent, answer, PLAIN, page, result)
+            visit = self._concluded(session, sent, answer, PLAIN, page, task.result)
         return self._discretion.visit(session, _with_loads(session, visit))
 
     def parse_some(self, items: deque[Handed]) -> list[Parsed | None]:

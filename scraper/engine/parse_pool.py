@@ -7,13 +7,12 @@ each alone, so that a page which kills its process is found.
 
 import fcntl
 import select
-import subprocess
 import threading
 from collections import deque
 from collections.abc import Callable, Generator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any
+from typing import IO, Any, Protocol
 
 from scraper.engine.parse_limit import MOST_CRASHES
 from scraper.engine.parse_messages import Receiver, Sender
@@ -42,6 +41,21 @@ class Broken:
     hint: str = ""
 
 
+class ParseProcess(Protocol):
+    """What is needed of `subprocess.Popen`."""
+
+    stdin: IO[bytes] | None
+    stdout: IO[bytes] | None
+
+    def kill(self) -> None:
+        """End it."""
+        ...
+
+    def wait(self) -> int:
+        """Its exit code; negative: the signal that ended it."""
+        ...
+
+
 @dataclass(slots=True, eq=False)
 class Task:
     """What is to be worked on, and its result. `size`: its bytes, where they are many."""
@@ -53,11 +67,16 @@ class Task:
     is_apart: bool = False  # a process gets it alone
     crashes: int = 0
 
+    @property
+    def deaths(self) -> int:
+        """How often its process has died, where that is its result."""
+        return self.result.times if isinstance(self.result, Died) else 0
+
 
 class _Process:
     """A parse process and the tasks that it has, in the order in which they were sent."""
 
-    def __init__(self, process: "subprocess.Popen[bytes]") -> None:
+    def __init__(self, process: ParseProcess) -> None:
         assert process.stdin is not None and process.stdout is not None
         self.process = process
         self.tasks: deque[Task] = deque()
@@ -91,7 +110,7 @@ class ParsePool:
     A process that ends with an error before it has answered is no crash: StoreError.
     """
 
-    def __init__(self, start: "Callable[[], subprocess.Popen[bytes]]", size: int) -> None:
+    def __init__(self, start: Callable[[], ParseProcess], size: int) -> None:
         self._start = start
         self._size = size
         self._lock = threading.RLock()
@@ -114,6 +133,12 @@ class ParsePool:
     @property
     def _ahead(self) -> int:
         return sum(len(one.tasks) for one in self._processes) + len(self._backlog)
+
+    def submit_one(self, value: Any, size: int) -> Task:
+        """Have one task done."""
+        task = Task(value, size)
+        self.submit([task])
+        return task
 
     def submit(self, tasks: Sequence[Task]) -> None:
         """Have tasks done; each `is_done` after some look."""

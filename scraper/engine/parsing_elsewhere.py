@@ -7,13 +7,15 @@ no process for it parses itself. Visits leave in the order of their requests, wh
 from collections import deque
 from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from scraper.engine.parse_limit import Parsing
-from scraper.engine.parse_pool import ParsePool, Task
 from scraper.http.exchange import BLOCKS, Blocks
 from scraper.model import Entry, Failed, Known, Rejection, Response, Visit
 from scraper.model.outcomes import Outcome
+
+if TYPE_CHECKING:  # few runs have parse processes
+    from scraper.engine.parse_pool import ParsePool, Task
 
 MOST_PAGES = 16  # that a process has in hand
 MOST_BEHIND = 64  # visits of a batch that wait for one before them
@@ -52,19 +54,19 @@ class NoSession:
 class Elsewhere:
     """A page that is parsed elsewhere. `finish` makes a visit of what came of it, maybe by a parse here."""
 
-    task: Task
-    finish: Callable[[Any], Generator[Parsing, None, Visit]]
+    task: "Task"
+    finish: "Callable[[Task], Generator[Parsing, None, Visit]]"
 
 
 class ParsingElsewhere:
     """The owner's side of the parse processes; for any thread."""
 
-    def __init__(self, pool: ParsePool) -> None:
+    def __init__(self, pool: "ParsePool") -> None:
         self._pool = pool
         self._stays: set[str] = set()
         self._is_raising = False
 
-    def hand_over(self, handed: Callable[[], Handed | None], callback: str, size: int) -> Task | None:
+    def hand_over(self, handed: Callable[[], Handed | None], callback: str, size: int) -> "Task | None":
         """Have a page parsed where a process has room for it; None where it is to be parsed here.
 
         `handed` is asked for it only then; None of that: it need not be parsed. While callbacks raise,
@@ -73,11 +75,7 @@ class ParsingElsewhere:
         if self._is_raising or callback in self._stays or not self._pool.has_room_for(size, MOST_PAGES):
             return None
         value = handed()
-        if value is None:
-            return None
-        task = Task(value, size)
-        self._pool.submit([task])
-        return task
+        return None if value is None else self._pool.submit_one(value, size)
 
     def stays(self, callback: str) -> None:
         """From now on the pages of a callback are parsed here: it asks for its session."""
@@ -109,7 +107,7 @@ class ParsingElsewhere:
             if isinstance(first, Elsewhere):
                 if not first.task.is_done:
                     return
-                first = yield from first.finish(first.task.result)
+                first = yield from first.finish(first.task)
             visits.popleft()
             self._is_raising = isinstance(first.outcome, Failed) and first.outcome.is_parse
             yield first

@@ -93,6 +93,7 @@ def test_a_process_that_is_killed_costs_no_page_and_no_record_twice(
     assert len(project.records("shop")) == len({one["url"] for one in project.records("shop")}) == PAGES + 1
 
 
+@pytest.mark.thorough
 def test_a_killed_run_takes_its_processes_along_and_goes_on(project: Project, shop: Site) -> None:
     write(project, shop, WAITING)
     started = project.start("run", "shop", "--workers", "2")
@@ -104,6 +105,7 @@ def test_a_killed_run_takes_its_processes_along_and_goes_on(project: Project, sh
     assert len(project.records("shop")) == PAGES + 1
 
 
+@pytest.mark.thorough
 def test_an_interrupt_saves_the_state_in_time(project: Project, shop: Site) -> None:
     write(project, shop, WAITING)
     started = project.start("run", "shop", "--workers", "2")
@@ -115,6 +117,7 @@ def test_an_interrupt_saves_the_state_in_time(project: Project, shop: Site) -> N
     assert (ended.code, ended.summary["pages"]) == (0, PAGES + 1), ended.text
 
 
+@pytest.mark.thorough
 def test_a_page_that_kills_whatever_parses_it_fails_alone(project: Project, shop: Site) -> None:
     write(project, shop, f'page.url.endswith("/{LAST}") and os.kill(os.getpid(), 9)')
     ended = project.run("run", "shop", "--workers", "2", "--json")
@@ -152,6 +155,7 @@ def test_a_callback_that_asks_its_session_is_run_by_the_owner(project: Project, 
     assert pids(project, "parser")  # it was tried there
 
 
+@pytest.mark.thorough
 def test_many_callbacks_that_raise_end_the_run_soon(project: Project, shop: Site) -> None:
     raises = """
             if page.url.rpartition("/")[2] > "1": raise ValueError("odd")

@@ -57,8 +57,8 @@ def begun(project: Project, started: Started, records: int = 20) -> list[int]:
     """The parse processes of a command that has settled some pages and waits for one."""
     until = time.monotonic() + 30
     while time.monotonic() < until:
-        newest = max(project.data("shop").glob("runs/*/records.jsonl"), key=lambda path: path.stat().st_ctime)
-        if len(started.children) == 2 and newest.read_bytes().count(b"\n") >= records:
+        _, *files = sorted(project.data("shop").glob("runs/*/records.jsonl"))  # the first run's is whole
+        if len(started.children) == 2 and any(one.read_bytes().count(b"\n") >= records for one in files):
             return started.children
         assert started.process.poll() is None, started.wait().text
         time.sleep(0.01)

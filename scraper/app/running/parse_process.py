@@ -17,8 +17,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import IO, Any
 
-from scraper.app.archived.crawl_archive import ArchiveParser
-from scraper.app.archived.reparse import PageChecker
 from scraper.app.compose import offline_fetcher
 from scraper.app.options import Options, Prepared, open_store, prepare, rules_for
 from scraper.app.running.watchdog import Watchdog
@@ -42,7 +40,10 @@ def main() -> None:
     results = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # what a spider prints is no result
     items = os.fdopen(0, "rb", buffering=0)  # what follows the orders is to stay in the pipe
-    orders = json.loads(items.readline())
+    line = items.readline()
+    if not line:
+        return  # nothing came of what it was forked for
+    orders = json.loads(line)
     given = orders["options"]
     prepared = prepare(Options(**{**given, "data": Path(given["data"]), "outputs": ()}))
     rules = replace(
@@ -76,6 +77,8 @@ def _serve(work: Work, pipe: IO[bytes], sender: Sender, watchdog: Watchdog) -> N
 
 
 def _visits(prepared: Prepared, rules: Rules, orders: Mapping[str, Any]) -> Work:
+    from scraper.app.archived.crawl_archive import ArchiveParser
+
     clock = SystemClock(0.0)
     return ArchiveParser(offline_fetcher(prepared, rules, clock, orders["version"], orders["code"])).some
 
@@ -86,6 +89,8 @@ def _pages(prepared: Prepared, rules: Rules, orders: Mapping[str, Any]) -> Work:
 
 
 def _checks(prepared: Prepared, rules: Rules, orders: Mapping[str, Any]) -> Work:
+    from scraper.app.archived.reparse import PageChecker
+
     store = open_store(prepared.options.data, prepared.settings.store)
     return PageChecker(prepared, rules, store, orders["version"], orders["base"]).some
 

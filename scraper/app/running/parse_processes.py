@@ -1,19 +1,22 @@
 """Parse processes of `run`, `reparse` and `check --workers N`: how they start, and what they are told."""
 
 import json
-import subprocess
+import os
+import signal
 import sys
+import traceback
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import asdict
-from typing import Any
+from typing import IO, Any, NoReturn
 
 from scraper.app.options import Prepared
-from scraper.engine.parse_pool import ParsePool
+from scraper.engine.parse_pool import ParsePool, ParseProcess
 from scraper.spider import Rules
 
 
 def parse_pool(prepared: Prepared, rules: Rules, size: int, orders: Mapping[str, Any]) -> ParsePool:
-    """So many processes, which start with the first page. `orders`: their `work` and more."""
+    """So many processes, which get their orders with the first page. `orders`: their `work` and more."""
     line = json.dumps(
         {
             "options": asdict(prepared.options),
@@ -23,13 +26,81 @@ def parse_pool(prepared: Prepared, rules: Rules, size: int, orders: Mapping[str,
         },
         default=str,
     )
+    waiting = list(prepared.forks)
 
-    def start() -> "subprocess.Popen[bytes]":
-        command = [sys.executable, "-m", "scraper.app.running.parse_process"]
-        process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    def start() -> ParseProcess:
+        process = waiting.pop() if waiting else _anew()
         assert process.stdin is not None
-        process.stdin.write(line.encode() + b"\n")
-        process.stdin.flush()
+        with suppress(BrokenPipeError):  # it is dead, as will be noticed
+            process.stdin.write(line.encode() + b"\n")
+            process.stdin.flush()
         return process
 
     return ParsePool(start, size)
+
+
+def _anew() -> ParseProcess:
+    # Imported on first use: there are copies of this process, as long as none dies.
+    import subprocess
+
+    command = [sys.executable, "-m", "scraper.app.running.parse_process"]
+    return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+
+
+def forked(count: int) -> tuple[ParseProcess, ...]:
+    """Parse processes that wait for their orders. Only for a process with one thread and no store.
+
+    A fork has loaded what it needs; a new Python takes a quarter of a second of CPU for that. Others are
+    started later, in the place of those that died.
+    """
+    if not count or sys.platform != "linux":  # elsewhere the system's libraries may have threads
+        return ()
+    # What the copies need is loaded before they are made.
+    from scraper.app.running import parse_process  # noqa: F401
+
+    return tuple(_Fork() for _ in range(count))
+
+
+class _Fork:
+    """A copy of this process; what is asked of `subprocess.Popen` otherwise."""
+
+    def __init__(self) -> None:
+        (items, stdin), (stdout, results) = os.pipe(), os.pipe()
+        self._process = os.fork()
+        if not self._process:
+            _parse(items, results)
+        os.close(items)
+        os.close(results)
+        self.stdin: IO[bytes] | None = os.fdopen(stdin, "wb")
+        self.stdout: IO[bytes] | None = os.fdopen(stdout, "rb")
+        self._code: int | None = None
+
+    def kill(self) -> None:
+        """End it."""
+        if self._code is None:
+            os.kill(self._process, signal.SIGKILL)
+
+    def wait(self) -> int:
+        """Its exit code; negative: the signal that ended it."""
+        if self._code is None:
+            self._code = os.waitstatus_to_exitcode(os.waitpid(self._process, 0)[1])
+        return self._code
+
+
+def _parse(items: int, results: int) -> NoReturn:
+    """Be a parse process, with nothing of what the other one has open."""
+    from scraper.app.running import parse_process
+
+    code = 1
+    try:
+        os.dup2(items, 0)
+        os.dup2(results, 1)
+        os.closerange(3, os.sysconf("SC_OPEN_MAX"))
+        sys.argv[:] = [parse_process.__file__]
+        parse_process.main()
+        code = 0
+    except BaseException:
+        traceback.print_exc()
+        sys.stderr.flush()
+    finally:
+        os._exit(code)

@@ -19,6 +19,7 @@ from typing import Any
 from scraper.app.archived.archive_home import archive_home_of, send_archive
 from scraper.app.compose import compose, worker_name
 from scraper.app.options import Options, files_for, open_store, prepare, rules_for
+from scraper.app.running.parse_processes import forked
 from scraper.app.running.run_output import LogFile
 from scraper.app.running.watchdog import Watchdog
 from scraper.engine.engine import Engine
@@ -63,7 +64,8 @@ def main() -> None:
     orders = json.loads(sys.stdin.readline())
     given = orders["options"]
     options = Options(**{**given, "data": Path(given["data"]), "outputs": ()})
-    prepared = prepare(options)
+    forks = forked(orders["parsers"])
+    prepared = replace(prepare(options), forks=forks)
     store = open_store(options.data, prepared.settings.store, is_shared=prepared.settings.share)
     clock = SystemClock(store.anchor())
     store.join(worker_name())
