@@ -3,12 +3,11 @@
 import csv
 import gzip
 import json
-import resource
 import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing
 from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
@@ -23,6 +22,7 @@ import pytest
 import scraper.sinks.postgres
 from scraper.errors import StoreFull, UsageError
 from scraper.sinks import Layout, Sink, sink_for
+from tests.full_disk import small_files
 from tests.postgres import Server
 
 HOSTILE = 'a "quoted"; comma, tab\t line\nbreak \x00 naïve 漢字 🦊 </script> =1+1'
@@ -83,17 +83,6 @@ def put(sink: Sink, *batches: list[dict[str, Any]]) -> None:
 
 def filled(record: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in record.items() if value not in (None, "")}
-
-
-@contextmanager
-def small_files(limit: int) -> Iterator[None]:
-    """A disk on which no file can grow beyond `limit` bytes."""
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, before[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
 @dataclass(frozen=True)

@@ -4,10 +4,8 @@ import contextlib
 import json
 import multiprocessing
 import os
-import resource
 import stat
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -15,6 +13,7 @@ import pytest
 from scraper.errors import ScraperError, SpiderError, StoreFull, UsageError
 from scraper.ops.secrets import Redaction
 from scraper.runs.files import RunFiles
+from tests.full_disk import small_files
 
 
 @pytest.fixture
@@ -23,17 +22,6 @@ def files(tmp_path: Path) -> Iterator[RunFiles]:
     files.open()
     yield files
     files.close()
-
-
-@contextmanager
-def small_files(limit: int) -> Iterator[None]:
-    """A disk on which no file can grow beyond `limit` bytes."""
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, before[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
 def test_a_run_has_its_folder_under_its_spider(files: RunFiles, tmp_path: Path) -> None:

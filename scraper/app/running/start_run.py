@@ -20,7 +20,7 @@ from scraper.engine.plan import Stop
 from scraper.errors import StoreError
 from scraper.http.caching import CLOCK_ERROR
 from scraper.ops.clock import SystemClock
-from scraper.runs.events import Event, Listener, Noted, RunBegan
+from scraper.runs.events import Listener, Noted, RunBegan
 from scraper.runs.files import examples
 from scraper.settings import COMMAND_LINE
 from scraper.settings import names as setting_names
@@ -48,7 +48,7 @@ def run(prepared: Prepared, store: Store, listeners: Sequence[Listener] = ()) ->
             for sink in prepared.sinks:
                 sink.open(examples(files.home))
             noted = [Noted(text) for text in (note, _clock_note(store, found, clock.wall())) if text]
-            return _whole(active, listeners, noted)
+            return _with_hooks(active, listeners, noted)
         except Exception as error:
             _end_unstarted(active, error)
             raise
@@ -82,8 +82,8 @@ def _end_unstarted(active: ActiveRun, error: Exception) -> None:
         store.end_run(found, summary, accepted=False, whole=False)
 
 
-def _whole(active: ActiveRun, listeners: Sequence[Listener], noted: Sequence[Noted]) -> dict[str, Any]:
-    """The run between the spider's hooks `opened` and `closed`."""
+def _with_hooks(active: ActiveRun, listeners: Sequence[Listener], noted: Sequence[Noted]) -> dict[str, Any]:
+    """Crawl between the spider's hooks `opened` and `closed`."""
     prepared = active.prepared
     summary: dict[str, Any] = {}
     with StopSignals(is_embedded=prepared.options.is_embedded) as signals:
@@ -109,9 +109,8 @@ def _crawl(
     is_archived = prepared.settings.archive and not prepared.options.is_offline
     archive_home = archive_home_of(prepared)
     tries, since = _unfinished(store, found)
-    with archive_home.writing(
-        active.files, is_archived and prepared.options.is_alone, None, worker_name()
-    ) as keepers:
+    writes_here = is_archived and prepared.options.is_alone
+    with archive_home.writing(active.files, writes_here, None, worker_name()) as keepers:
         watchers: tuple[Listener, ...] = (
             watchdog,
             exporter,
@@ -122,8 +121,7 @@ def _crawl(
             *listeners,
         )
         began_run = RunBegan(found.spider, found.id, found.is_resumed, tries - 1, found.kills, since)
-        events: tuple[Event, ...] = (began_run, *noted, *_strays(type(prepared.spider)))
-        for event in events:
+        for event in (began_run, *noted, *_strays(type(prepared.spider))):
             for watcher in watchers:
                 watcher(event)
         crawler = crawler_of(active, rules, watchers)
@@ -136,12 +134,12 @@ def _crawl(
     end = End(
         stop,
         signals.signal if stop is Stop.SIGNAL else 0,
-        store.progress(found).pending,
-        clock.now() - began,
-        clock.wall(),
-        _is_pause(stop, prepared),
-        tries,
-        since,
+        pending=store.progress(found).pending,
+        seconds=clock.now() - began,
+        ended_at=clock.wall(),
+        is_pause=_is_pause(stop, prepared),
+        tries=tries,
+        since=since,
     )
     return conclude(active, exporter, timeline, end)
 
