@@ -42,7 +42,7 @@ class Headers(Mapping[str, str]):
 
     @property
     def names(self) -> Collection[str]:
-        """The names of all fields, in small letters."""
+        """The names of all fields, in lower case."""
         return self._fields.keys()
 
     def items_all(self) -> list[tuple[str, str]]:

@@ -20,7 +20,7 @@ from scraper.engine.plan import Stop
 from scraper.errors import StoreError
 from scraper.http.caching import CLOCK_ERROR
 from scraper.ops.clock import SystemClock
-from scraper.runs.events import Listener, Noted, RunBegan
+from scraper.runs.events import Event, Listener, Noted, RunBegan
 from scraper.runs.files import examples
 from scraper.settings import COMMAND_LINE
 from scraper.settings import names as setting_names
@@ -121,7 +121,8 @@ def _crawl(
             *listeners,
         )
         began_run = RunBegan(found.spider, found.id, found.is_resumed, tries - 1, found.kills, since)
-        for event in (began_run, *noted, *_strays(type(prepared.spider))):
+        events: tuple[Event, ...] = (began_run, *noted, *_strays(type(prepared.spider)))
+        for event in events:
             for watcher in watchers:
                 watcher(event)
         crawler = crawler_of(active, rules, watchers)
