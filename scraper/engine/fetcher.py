@@ -15,7 +15,6 @@ from scraper.browser.tasks import Renderer
 from scraper.engine.archiving import to_archive
 from scraper.engine.auto_rendering import LIKE_OTHERS, AutoRendering, ShapeMemory
 from scraper.engine.batch import DomainWanted, ends_batch
-from scraper.engine.discretion import Discretion
 from scraper.engine.failed_hook import FailedHook
 from scraper.engine.file_requests import FileRequests, with_file
 from scraper.engine.judging import Judging
@@ -33,6 +32,7 @@ from scraper.engine.parsing_elsewhere import (
 )
 from scraper.engine.reactions import Reactions
 from scraper.engine.rendering import Rendering, RenderOptions
+from scraper.engine.visit_redaction import VisitRedaction
 from scraper.http import redirects
 from scraper.http.download import Download
 from scraper.http.exchange import BLOCKS, Answer, Asked, Wait, ask, clear, hear, hindrance
@@ -103,12 +103,12 @@ class Fetcher:
         )
         self._judging = Judging(spider, rules, self._known_pages, self._saved, options.max_attempts)
         self._reactions = Reactions(clock, options.max_attempts)
-        self._discretion = Discretion(redaction)
+        self._redaction = VisitRedaction(redaction)
         self._auto = AutoRendering(spider, shapes)
         self._rendering = (
             Rendering(rendering[0], self._reactions, rendering[1], files=files) if rendering else None
         )
-        self._logins = LoginSteps(spider, self._discretion)
+        self._logins = LoginSteps(spider, self._redaction)
         self._failed = FailedHook(spider, rules, options.parse_timeout)
         self.bounded = Bounded(options.parse_timeout)
         self.too_long = too_long(options.parse_timeout)
@@ -165,7 +165,7 @@ class Fetcher:
             if isinstance(visit, Elsewhere):
                 yield visit
                 continue
-            yield self._discretion.visit(session, _with_loads(session, visit))
+            yield self._redaction.visit(session, _with_loads(session, visit))
             is_raising = isinstance(visit.outcome, Failed) and visit.outcome.is_parse
             if sent is None and (is_raising or ends_batch(visit)):
                 return  # whoever counts errors, minds a rest or has the next hop decides what is asked now
@@ -382,7 +382,7 @@ class Fetcher:
             visit = yield from self._parsed(session, sent, answer, PLAIN)
         else:
             visit = self._concluded(session, sent, answer, PLAIN, page, task.result)
-        return self._discretion.visit(session, _with_loads(session, visit))
+        return self._redaction.visit(session, _with_loads(session, visit))
 
     def parse_some(self, items: deque[Handed]) -> list[Parsed | None]:
         """What the first of some pages come to that a run has handed over; they leave `items`."""
@@ -408,7 +408,7 @@ class Fetcher:
             outcome, rejected = self._judging.judge(entry, page, PLAIN)
         if isinstance(outcome, Retry):
             outcome = Failed(f"{outcome.reason} in the archive", outcome.reason)
-        return self._discretion.visit(None, Visit(entry, outcome, None, PLAIN, rejected))
+        return self._redaction.visit(None, Visit(entry, outcome, None, PLAIN, rejected))
 
     def unparsed(
         self,

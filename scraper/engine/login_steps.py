@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterator
 
-from scraper.engine.discretion import Discretion
+from scraper.engine.visit_redaction import VisitRedaction
 from scraper.errors import LoginFailed, OutOfFiles
 from scraper.http import redirects
 from scraper.http.exchange import BLOCKS, Wait
@@ -23,9 +23,9 @@ _QUERY = pattern(r"(https?://[^\s?'\"]*)\?[^\s'\"]*")
 class LoginSteps:
     """The spider's `login` and `logged_out`, called for sessions."""
 
-    def __init__(self, spider: Spider, discretion: Discretion) -> None:
+    def __init__(self, spider: Spider, redaction: VisitRedaction) -> None:
         self._spider = spider
-        self._discretion = discretion
+        self._redaction = redaction
         self._files = files_of(type(spider))
 
     def login(self, session: DomainSession) -> Iterator[Wait]:
@@ -34,12 +34,12 @@ class LoginSteps:
         try:
             session.log_in(self._spider.login)
         except LoginFailed as error:
-            raise LoginFailed(self._discretion.words(session, error.message), error.hint) from None
+            raise LoginFailed(self._redaction.text(session, error.message), error.hint) from None
         except Exception as error:
             if isinstance(lack := translate(error), OutOfFiles):
                 raise lack from None
             text = _QUERY.sub(r"\1", told(error, self._files))
-            raise LoginFailed(self._discretion.words(session, f"login on {session.domain}: {text}")) from None
+            raise LoginFailed(self._redaction.text(session, f"login on {session.domain}: {text}")) from None
 
     def lost(self, session: DomainSession, entry: Entry, page: Page) -> str:
         """How an answer shows that the site no longer knows us; empty where it does not."""

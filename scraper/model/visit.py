@@ -22,14 +22,14 @@ class Exchange:
 
 @frozen
 class Reaction:
-    """What an answer means for its whole domain: failures and refusals add up, `rest` seconds are asked for
-    (`asked`: by the spider, and why).
+    """What an answer means for its whole domain: a failure or a refusal to be counted, or a `rest` of so many
+    seconds (`asked`: the spider asks for it, and why).
 
-    `limited`: how the site refused us for asking too often. `hitch`: which try of one URL went wrong (from
-    1), where that says little about its domain. `budgets`: (requests left, seconds until that is over) by the
-    site's RateLimit fields. `is_logged_out`: it no longer knows us. `is_doubted`: whether the page or our
-    pace is meant is not known yet. `is_ours`: nothing was asked, because this machine lacked
-    something for it.
+    `limited`: the refusal by rate (such as "status 429"). `hitch`: the number (from 1) of a failed attempt of
+    one URL that says little about its domain. `budgets`: (requests left, seconds until the reset) by the
+    site's RateLimit fields. `is_logged_out`: the login is lost. `is_doubted`: not yet known whether the
+    refusal is about the page or about our request rate. `is_ours`: no request was sent, because this machine
+    lacked something for it (an open file).
     """
 
     is_failure: bool = False

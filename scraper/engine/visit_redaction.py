@@ -9,21 +9,21 @@ from scraper.ops.secrets import LEAST_SECRET, Redaction, is_secret_name, may_lea
 from scraper.spider.identity import request_of
 
 
-class Discretion:
+class VisitRedaction:
     """Redacts what a run's settings and params, a session and a request keep secret."""
 
     def __init__(self, redaction: Redaction | None = None) -> None:
         self._redaction = redaction or Redaction()
 
     def visit(self, session: DomainSession | None, visit: Visit) -> Visit:
-        """A visit whose words hold no secret: they go to logs, terminals and reports."""
+        """A visit without secrets in its reasons, tracebacks and rejections."""
         outcome = visit.outcome
         if not isinstance(outcome, Failed | Retry | Denied | Deferred) and not visit.rejected:
             return visit
         own = Redaction(_secrets_of(visit.entry))
 
         def clean(text: str) -> str:
-            return self.words(session, own.known(text))
+            return self.text(session, own.known(text))
 
         rejected = tuple(Rejection(clean(one.reason), one.field) for one in visit.rejected)
         if isinstance(outcome, Failed | Retry | Denied | Deferred):
@@ -32,7 +32,7 @@ class Discretion:
             outcome = replace(outcome, traceback=clean(outcome.traceback))
         return replace(visit, outcome=outcome, rejected=rejected)
 
-    def words(self, session: DomainSession | None, text: str) -> str:
+    def text(self, session: DomainSession | None, text: str) -> str:
         """A text without the secrets of the run and of the session."""
         return self._redaction(session.redaction(text) if session is not None else text)
 
