@@ -40,6 +40,7 @@ STALE = "closed while idle (status 408)"
 PREMATURE = "an answer came before the request can have arrived: it belongs to no request of ours"
 _IDLE_TOO_LONG = 408
 CONNECT_AHEAD = 0.5  # seconds before its slot that a connection is opened; servers close what waits longer
+_MOMENT = 0.001  # seconds between the look whether a request must wait and the one before it is sent
 _OLD_RENEGOTIATION = 0x4  # SSL_OP_LEGACY_SERVER_CONNECT, which `ssl` names since Python 3.12
 
 
@@ -180,6 +181,7 @@ class LimitedConnection(HTTPConnection):
     serves = 0
     used_at = 0.0
     _was_idle = 0.0
+    _quiet_at = 0.0  # when it was looked at last and could serve; 0 once something was sent
     _stream: ResponseStream | None = None
     _asked: tuple[str, str, dict[str, bool]] = ("", "", {})
     _sent = 0
@@ -237,8 +239,13 @@ class LimitedConnection(HTTPConnection):
             return False
         if self.sock is not None and not self.serves and not isinstance(self.sock, socket.socket):
             return True  # new, and TLS within TLS: session tickets look like an answer there
-        is_old = self.idle is not None and self.idle.is_over(monotonic() - self.used_at + ahead)
-        return self.sock is not None and not (self.serves and is_old) and self.is_connected
+        now = monotonic()
+        is_old = self.idle is not None and self.idle.is_over(now - self.used_at + ahead)
+        if self.sock is None or (self.serves and is_old):
+            return False
+        if now - self._quiet_at > _MOMENT:
+            self._quiet_at = now if self.is_connected else 0.0
+        return bool(self._quiet_at)
 
     def request(  # type: ignore[override]  # urllib3 differs from http.client
         self,
@@ -309,7 +316,7 @@ class LimitedConnection(HTTPConnection):
 
     def _send(self, head: bytes, pieces: Iterable[bytes]) -> None:
         sock: Any = self.sock
-        self._sent = 0
+        self._sent, self._quiet_at = 0, 0.0
         try:
             for piece in pieces:
                 if head:

@@ -226,8 +226,11 @@ def _limiter(
 
 def _is_ordinary(session: DomainSession, origin_settings: OriginSettings, url: str) -> bool:
     """Whether only the way of `requests` knows what this takes."""
-    is_plain = not (session.auth or origin_settings.needs_more or session.hooks["response"])
-    return not is_plain or requests.Session.get_adapter(session, url) is not session.adapter
+    if session.auth or origin_settings.needs_more or session.hooks["response"]:
+        return True
+    # Mostly there is no other, and no need to look for the one of this URL.
+    is_alone = all(adapter is session.adapter for adapter in session.adapters.values())
+    return not is_alone and requests.Session.get_adapter(session, url) is not session.adapter
 
 
 def _route(

@@ -78,6 +78,8 @@ def _transfer_codings(value: str) -> tuple[tuple[str, ...], bool]:
 
 
 def _by_length(value: str, is_reusable: bool) -> Framing:
+    if _LENGTH.fullmatch(value):
+        return Framing(int(value), is_reusable=is_reusable)
     lengths = {int(word) for part in value.split(",") if _LENGTH.fullmatch(word := part.strip())}
     if len(lengths) > 1:
         raise LengthConflict("two different values of Content-Length")

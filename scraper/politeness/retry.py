@@ -51,7 +51,7 @@ class Told:
     @property
     def pause(self) -> float:
         """Seconds for which nothing may be sent, whichever field says so; 0 where none does."""
-        return max(self.rest or 0.0, max((wait_for(*budget) for budget in self.budgets), default=0.0))
+        return max(self.rest or 0.0, *(wait_for(*budget) for budget in self.budgets), 0.0)
 
 
 NOTHING = Told()
