@@ -21,7 +21,9 @@ _NAMESPACES: dict[str, str] = Selector(root=None).namespaces
 
 
 def _compile(path: str) -> Any:
-    return etree.XPath(path, namespaces=_REGULAR_EXPRESSIONS, smart_strings=False)
+    has_functions = "re:" in path
+    known = _REGULAR_EXPRESSIONS if has_functions else None
+    return etree.XPath(path, namespaces=known, regexp=has_functions, smart_strings=False)
 
 
 class _OfThread(threading.local):

@@ -68,7 +68,7 @@ def _any(names: str) -> str:
 
 
 def _shape(path: str) -> Any:
-    return etree.XPath(f"boolean({path})", smart_strings=False)
+    return etree.XPath(f"boolean({path})", regexp=False, smart_strings=False)
 
 
 _HEADINGS = _any("h1 h2 h3 h4 h5 h6")
