@@ -64,6 +64,7 @@ class Counts:
                 self.records += len(records)
             case Unchanged():
                 self.pages += 1
+                self.records += visit.entry.known.records if visit.entry.known is not None else 0
             case Failed():
                 self.failed += 1
 

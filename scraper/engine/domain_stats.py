@@ -42,6 +42,7 @@ class DomainStats:
     unchanged: int = 0
     redirected: int = 0
     records: int = 0
+    kept_records: int = 0  # of pages that are as they were
     rejected: int = 0
     failed: int = 0
     gone: int = 0
@@ -105,6 +106,8 @@ class DomainStats:
             self.examples.setdefault(EMPTIED, visit.entry.url[:500])
         if isinstance(visit.outcome, Fetched | Failed):
             self._count_queries(visit.outcome.queries)
+        if isinstance(visit.outcome, Unchanged) and visit.entry.known is not None:
+            self.kept_records += visit.entry.known.records
         self._count_outcome(visit.entry.url, visit.outcome)
 
     def _count_outcome(self, url: str, outcome: Outcome) -> None:

@@ -187,7 +187,7 @@ class Engine:
         domains = sorted(self._leases, key=lambda domain: -domain.due)
         return Ticked(
             self._scheduler.pages,
-            sum(domain.stats.records for domain in domains),
+            sum(domain.stats.records + domain.stats.kept_records for domain in domains),
             sum(domain.stats.failed for domain in domains),
             self._in_flight,
             self._store.progress(self._run).pending,

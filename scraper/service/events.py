@@ -118,7 +118,7 @@ def progress_of(store: Store, run: Run) -> dict[str, Any]:
     domain_stats = {name: DomainStats.from_json(text) for name, text in store.domain_stats(run).items()}
     whole = total(list(domain_stats.values()))
     facts = facts_of_run(store, run)
-    counts = ("pages", "unchanged", "records", "failed", "denied", "retries", "requests", "bytes")
+    counts = ("pages", "unchanged", "failed", "denied", "retries", "requests", "bytes")
     most = sorted(domain_stats.items(), key=lambda each: -each[1].requests)[:MOST_DOMAINS]
     now = SystemClock(store.anchor()).now()
     return {
@@ -129,6 +129,7 @@ def progress_of(store: Store, run: Run) -> dict[str, Any]:
         "pending": progress.pending,
         "done": progress.done,
         **{name: getattr(whole, name) for name in counts},
+        "records": whole.records + whole.kept_records,
         "min_gap_s": whole.min_gap_s,
         "failures": whole.errors,
         "denials": whole.denials,
@@ -145,7 +146,7 @@ def _domain(store: Store, name: str, stats: DomainStats, now: float) -> dict[str
     return {
         "domain": name,
         "pages": stats.pages + stats.unchanged,
-        "records": stats.records,
+        "records": stats.records + stats.kept_records,
         "failed": stats.failed,
         "min_gap_s": stats.min_gap_s,
         "delay_s": stats.delay_s,

@@ -275,3 +275,12 @@ def test_an_answer_to_post_is_fresh_only_where_the_spider_says_so() -> None:
         spider = type("Posting", (Posting,), {"age": age})
         crawl(spider, web, store=crawl(spider, web).store)
         assert len(web.urls()) == asked
+
+
+@pytest.mark.parametrize("answer", [tagged, fresh, plain])
+def test_records_that_unchanged_pages_keep_are_counted_as_the_run_goes_on(answer: Any) -> None:
+    web = FakeWeb({A: answer, A + "item": answer})
+    first = crawl(Detail, web)
+    again = crawl(Detail, web, store=first.store)
+    counts = again.summary["by_domain"]["a.test"]
+    assert counts["unchanged"] == 2 and counts["records"] + counts["kept_records"] == 1
