@@ -185,10 +185,10 @@ def crawler_of(active: ActiveRun, rules: Rules, listeners: Sequence[Listener]) -
         return compose_offline(prepared, rules, store, found, clock, listeners)
     if prepared.options.is_alone:
         return compose(prepared, rules, store, found, clock, listeners, leads=True)
-    from scraper.app.running.worker_pool import Here, Workers
+    from scraper.app.running.worker_pool import ThisHost, Workers
 
     if not prepared.options.ray:
-        return Workers(prepared, rules, store, found, clock, listeners, Here())
+        return Workers(prepared, rules, store, found, clock, listeners, ThisHost())
     from scraper.app.running.ray_workers import RayCluster
 
     cluster = RayCluster(prepared.options.ray, prepared.settings.store)

@@ -61,8 +61,8 @@ class Hosts(Protocol):
         ...
 
 
-class Here:
-    """This machine."""
+class ThisHost:
+    """Starts workers on this machine."""
 
     def start(self) -> Worker:
         """Start a worker as a process of ours."""
