@@ -1,4 +1,7 @@
-"""The project's SQLite store under many URLs: `python -m benchmarks.frontier FOLDER KNOWN` prints JSON."""
+"""The project's SQLite store under many URLs: `python -m benchmarks.frontier FOLDER KNOWN` prints JSON.
+
+With a third argument, a picture's path, the store grows by stages; it prints each and draws them.
+"""
 
 import json
 import random
@@ -11,6 +14,7 @@ from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from statistics import median
 
+from benchmarks import report
 from scraper.model import Entry, Fetched, Known, NewUrl, RecordLine, Visit
 from scraper.store import DomainUpdate, Lease, Run
 from scraper.store.sqlite import SqliteStore
@@ -27,6 +31,8 @@ _LINKS = 40
 _RECENT = 2_000
 _GROUP = 100
 _GROUPS = 20
+_STAGES = (10_000, 100_000, 300_000, 1_000_000, 3_000_000, 10_000_000, 20_000_000, 30_000_000)
+_ROUNDS_OF_STAGE = 3
 
 Figures = dict[str, float]
 
@@ -90,6 +96,22 @@ class _Scale:
             while file.read(1 << 20):
                 pass
 
+    def stage(self, known: int) -> Figures:
+        """Grow until so many URLs are known, then settle pages whose links are any of them."""
+        before, begun = self.known, time.process_time()
+        self.grow(known)
+        grown = time.process_time() - begun
+        if not before:
+            self.lease()
+        settled = median(self._work(self._sites, seen=0)[1] for _ in range(_ROUNDS_OF_STAGE))
+        return {
+            "known": self.known,
+            "add": 1e6 * grown / (self.known - before),
+            "settle_strange": settled,
+            "memory": _memory(),
+            "bytes": self._size() / self.known,
+        }
+
     def close(self) -> None:
         """Leave the store."""
         self._store.leave()
@@ -117,20 +139,20 @@ class _Scale:
         return spent
 
     def _work(self, leases: list[Lease], *, seen: int) -> tuple[float, float]:
-        """Take and settle groups of pages, those of the next domains.
+        """CPU to take and settle groups of pages, those of the next domains.
 
         So many of a page's links stand on many other pages too; the others are any of those known.
         """
         taking = settling = 0.0
         for lease in leases[:_GROUPS]:
-            begun = time.perf_counter()
+            begun = time.process_time()
             entries = self._store.take(self._run, lease, _GROUP)
-            taken = time.perf_counter()
+            taken = time.process_time()
             visits = [Visit(entry, self._fetched(entry, seen)) for entry in entries]
-            ready = time.perf_counter()
+            ready = time.process_time()
             self._store.settle(self._run, visits, [DomainUpdate(lease, 0.0)])
             taking += taken - begun
-            settling += time.perf_counter() - ready
+            settling += time.process_time() - ready
         leases[:] = leases[_GROUPS:] + leases[:_GROUPS]
         pages = _GROUP * _GROUPS
         return 1e6 * taking / pages, 1e6 * settling / pages
@@ -184,5 +206,24 @@ def _measure(folder: Path, known: int) -> list[Figures]:
     return [_medians(smalls) | {"known": _SMALL}, _medians(larges) | {"known": known}]
 
 
+def _curve(folder: Path, known: int, picture: Path) -> None:
+    scale = _Scale(folder / "curve" / "scraper.db")
+    points = []
+    for size in filter(known.__ge__, _STAGES):
+        points.append(scale.stage(size))
+        print(json.dumps(points[-1]), flush=True)
+    scale.close()
+    sizes = [point["known"] for point in points]
+    curves = {
+        "us of CPU to settle a page of 40 links, any of those known": [p["settle_strange"] for p in points],
+        "us of CPU to add a URL": [point["add"] for point in points],
+        "MB of memory, benchmark included": [point["memory"] / 2**20 for point in points],
+    }
+    report.draw_curves("URLs known", sizes, curves, picture)
+
+
 if __name__ == "__main__":
-    print(json.dumps(_measure(Path(sys.argv[1]), int(sys.argv[2]))))
+    if len(sys.argv) > 3:
+        _curve(Path(sys.argv[1]), int(sys.argv[2]), Path(sys.argv[3]))
+    else:
+        print(json.dumps(_measure(Path(sys.argv[1]), int(sys.argv[2]))))

@@ -4,7 +4,7 @@ import importlib.util
 import os
 import pickle
 import platform
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -71,6 +71,28 @@ def _machine() -> str:
     today = datetime.now(UTC).date().isoformat()
     machine = f"{os.cpu_count()} cores, {platform.system()} {platform.machine()}"
     return f"{today}, {machine}, Python {platform.python_version()}."
+
+
+def draw_curves(
+    label: str, sizes: Sequence[float], curves: Mapping[str, Sequence[float]], picture: Path
+) -> None:
+    """Draw curves over the same sizes (a scale of powers), one below the other; needs the extra `bench`."""
+    from matplotlib import use  # an optional extra, and slow to import
+
+    use("Agg")
+    from matplotlib import pyplot
+
+    figure, axes = pyplot.subplots(
+        len(curves), 1, figsize=(8, 2 * len(curves)), sharex=True, squeeze=False, layout="constrained"
+    )
+    for (title, values), axis in zip(curves.items(), axes[:, 0], strict=True):
+        axis.semilogx(sizes, values, marker="o", color="#4c78a8")
+        axis.set_ylim(bottom=0)
+        axis.grid(axis="y", alpha=0.3)
+        axis.set_title(title, loc="left", fontsize=10)
+    axes[-1, 0].set_xlabel(label)
+    figure.savefig(picture, dpi=110)
+    pyplot.close(figure)
 
 
 def _draw(charts: Sequence[Bars], picture: Path) -> bool:

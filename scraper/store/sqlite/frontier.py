@@ -24,7 +24,7 @@ KNOWN_FIRST = -(2**48)
 
 PENDING, DONE, FAILED, DENIED, REDIRECTED = range(5)
 _REMEMBERED = 200_000
-_AT_HAND = 50_000
+_AT_HAND = 100_000
 
 _STATE = "SELECT state FROM urls WHERE id = ?"
 IS_KNOWN = """SELECT 1 FROM visits v JOIN runs r ON r.number = v.run
