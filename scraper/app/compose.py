@@ -50,28 +50,16 @@ def compose(
     `parsers`: how many other processes parse for this one.
     """
     settings = prepared.settings
-    token = settings_of.token(settings)
     check_proxies(settings)
     if not prepared.options.is_embedded:
         _tune_interpreter()
-    inputs = inputs_of(prepared, found.code)
-    options = FetchOptions(
-        found.number, token, inputs, settings.max_attempts, settings.archive, settings.parse_timeout
-    )
-    archives = Archives(archive_home_of(prepared).folders, settings.max_body)
-    files = saved_files_of(prepared, found.spider)
-    fetcher = Fetcher(
+    fetcher = _fetcher(prepared, rules, store, found, clock, parsers)
+    plan = plan_of(
+        settings,
+        settings_of.token(settings),
         prepared.spider,
-        rules,
-        options,
-        clock,
-        archives,
-        store.in_hand,
-        prepared.redaction,
-        files,
-        rendering_of(prepared, rules),
-        ShapeNotes(store, found.spider) if settings.render == AUTO else None,
-        _parsing_elsewhere(prepared, rules, found, parsers) if parsers else None,
+        rules.allowed_domains,
+        prepared.options.limit,
     )
     return Engine(
         store,
@@ -85,16 +73,38 @@ def compose(
             account_of(prepared.spider),
             reach_of(settings, prepared.spider, rules),
         ),
-        replace(
-            plan_of(settings, token, prepared.spider, rules.allowed_domains, prepared.options.limit),
-            is_again=bool(prepared.options.failed),
-            leads=leads,
-        ),
+        replace(plan, is_again=bool(prepared.options.failed), leads=leads),
         clock,
         listeners,
         random.random,
         may_stand=fetcher.may_stand,
         give_up=fetcher.give_up,
+    )
+
+
+def _fetcher(
+    prepared: Prepared, rules: Rules, store: Store, found: Run, clock: Clock, parsers: int
+) -> Fetcher:
+    settings = prepared.settings
+    return Fetcher(
+        prepared.spider,
+        rules,
+        FetchOptions(
+            found.number,
+            settings_of.token(settings),
+            inputs_of(prepared, found.code),
+            settings.max_attempts,
+            settings.archive,
+            settings.parse_timeout,
+        ),
+        clock,
+        Archives(archive_home_of(prepared).folders, settings.max_body),
+        store.in_hand,
+        prepared.redaction,
+        saved_files_of(prepared, found.spider),
+        rendering_of(prepared, rules),
+        ShapeNotes(store, found.spider) if settings.render == AUTO else None,
+        _parsing_elsewhere(prepared, rules, found, parsers) if parsers else None,
     )
 
 
