@@ -211,7 +211,7 @@ class Engine:
 
     def _is_left(self, domain: Domain) -> bool:
         """Whether the domain is left alone; it is from now on where there is an objection to it."""
-        if not domain.is_left and (reason := self._throttling.objection(domain, self._clock.now())):
+        if not domain.is_left and (reason := self._throttling.reason_to_leave(domain, self._clock.now())):
             self._leave(domain, reason)
         return domain.is_left
 
@@ -314,7 +314,7 @@ class Engine:
         elif result.batch.control:
             if result.answer is not None:
                 self._scheduler.spent += 1
-                self._throttling.controlled(domain, result.answer)
+                self._throttling.account_for_control(domain, result.answer)
                 self._is_left(domain)
         elif result.batch.login:
             domain.logged_in()
@@ -359,7 +359,7 @@ class Engine:
             kept = domain.missed(visit)
             visit, stays = kept or visit, kept is None
         else:
-            visit, stays = self._throttling.fair(domain, visit)
+            visit, stays = self._throttling.judge_refusal(domain, visit)
         visit = self._give_up(visit)
         if stays:
             self._group_commit.touch(domain)
@@ -372,7 +372,7 @@ class Engine:
         self._scheduler.count(visit)
         self._count_errors(visit)
         domain.stats.count(visit)
-        self._throttling.react(domain, visit)
+        self._throttling.account_for(domain, visit)
         if domain.stats.login:
             self._leave(domain, domain.stats.login)
         if visit.exchange is not None:
@@ -406,7 +406,7 @@ class Engine:
 
     # robots.txt ----------------------------------------------------------------------------------------
     def _obey(self, domain: Domain, robots_rules: RobotsRules) -> None:
-        self._throttling.obey(domain, robots_rules)
+        self._throttling.apply_robots(domain, robots_rules)
         # A wait that is too long is known now; at the domain's next slot it would be too late to tell.
         self._is_left(domain)
 
@@ -433,7 +433,7 @@ class Engine:
             note_credentials(domain, refused)
         limited = f"status {status}" if is_limited else ""
         is_failure = is_failure and not (limited or refused or is_ours) and told.rest is None
-        self._throttling.heed(domain, Reaction(is_failure, refused, told.rest, limited, told.budgets))
+        self._throttling.apply(domain, Reaction(is_failure, refused, told.rest, limited, told.budgets))
         self._is_left(domain)
         if isinstance(learned, RobotsRequest):
             self._send(learned)

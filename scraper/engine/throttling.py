@@ -40,8 +40,8 @@ class Throttling:
         self._pending = pending
         self._refusals = Refusals(plan)
 
-    def obey(self, domain: Domain, robots_rules: RobotsRules) -> None:
-        """Take up the rules of one of the domain's origins."""
+    def apply_robots(self, domain: Domain, robots_rules: RobotsRules) -> None:
+        """Apply the robots.txt of one of the domain's origins."""
         domain.robots_cache[robots_rules.origin] = robots_rules
         domain.asking.discard(robots_rules.origin)
         domain.visit_window = robots_rules.robots.visit_time(self._plan.token) or domain.visit_window
@@ -56,7 +56,7 @@ class Throttling:
         self.set_pace(domain)
 
     def set_pace(self, domain: Domain) -> None:
-        """Find the delay anew."""
+        """Compute the delay again from all rules that hold now."""
         plan = self._plan
         # A delay of 0 is for one's own server: nothing of ours slows it down, only what its robots.txt asks.
         factor = plan.delay_factor if plan.delay else 0.0
@@ -73,8 +73,8 @@ class Throttling:
         if domain.set_pace(pace):
             self._tell(PaceSet(domain.name, pace.delay, pace.source))
 
-    def objection(self, domain: Domain, now: float) -> str | None:
-        """Why the domain is to be left alone for this run; None where its next slot may be waited for."""
+    def reason_to_leave(self, domain: Domain, now: float) -> str | None:
+        """Why the domain is left for a later run; None if its next slot may be waited for."""
         if self._plan.active_hours or domain.visit_window is not None:
             self._rest_outside_hours(domain, now)
         decision = throttle.decide(domain.state, domain.pace, now, self.max_delay, self._plan.max_wait)
@@ -99,11 +99,11 @@ class Throttling:
         """The longest delay that is kept within a run; a user's own is never too long."""
         return max(self._plan.max_delay, self._plan.delay)
 
-    def fair(self, domain: Domain, visit: Visit) -> tuple[Visit, bool]:
-        """The visit as it is to be settled, and whether its URL stays in hand and comes first."""
+    def judge_refusal(self, domain: Domain, visit: Visit) -> tuple[Visit, bool]:
+        """The visit to settle, see `Refusals.judge`, and whether its URL is tried again next."""
         return self._refusals.judge(domain, visit, self._clock.now(), self.max_delay)
 
-    def controlled(self, domain: Domain, answer: Answer) -> None:
+    def account_for_control(self, domain: Domain, answer: Answer) -> None:
         """Account for a control, see `refusals`: whether it was refused as a page before it was."""
         status = answer.exchange.status
         is_refused = answer.response is None or status in (403, 429) or status >= 500
@@ -116,8 +116,8 @@ class Throttling:
         self.set_pace(domain)
         self._tell_rest(domain, before)
 
-    def react(self, domain: Domain, visit: Visit) -> None:
-        """Account for an exchange and for what its answer means for the whole domain."""
+    def account_for(self, domain: Domain, visit: Visit) -> None:
+        """Count one exchange in the domain's state, and apply the reaction to its answer."""
         if visit.exchange is None:
             return
         delay, concurrency = domain.pace.delay, self._plan.concurrency
@@ -126,10 +126,10 @@ class Throttling:
             domain.sends_since()  # neither passed nor refused, as long as that is not known
             self._tell_rest(domain, 0.0)
         else:
-            self.heed(domain, visit.reaction)
+            self.apply(domain, visit.reaction)
 
-    def heed(self, domain: Domain, reaction: Reaction) -> None:
-        """Rest, back off or go on as an answer asks."""
+    def apply(self, domain: Domain, reaction: Reaction) -> None:
+        """Change the domain's state by a reaction: rest, back off, slow down, or forget its failures."""
         now = self._clock.now()
         before = domain.state.rest_until
         is_answer = not (reaction.limited or reaction.is_failure or reaction.refusal)
