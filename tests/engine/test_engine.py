@@ -214,7 +214,7 @@ class TestRest:
         assert max(web.gaps("a.test")) <= 75
 
     def test_a_rest_outlives_us_before_it_is_known_what_was_meant(self) -> None:
-        web = FakeWeb({A: links(*"bcdefgh"), **{A + name: links() for name in "bcdegh"}, A + "f": [500, 200]})
+        web = FakeWeb({A: links(*"bcdefgh"), **{A + name: links() for name in "bcdegh"}, A + "f": [503, 200]})
         store, kept = MemoryStore(web.clock), dict[int, str]()
 
         def look(event: Event) -> None:
