@@ -1,5 +1,6 @@
 """The settings of a session for one origin, and what changes when a redirect leads to another."""
 
+import urllib.request
 from collections.abc import Collection, Mapping
 from typing import Any
 
@@ -27,6 +28,12 @@ class OriginSettings:
     is_home: bool
     is_own: bool
     needs_more: bool
+
+
+def names_proxies(environment: Mapping[str, str]) -> bool:
+    """Whether the environment, or on some systems a setting outside it, may name a proxy."""
+    is_elsewhere = urllib.request.getproxies is not urllib.request.getproxies_environment
+    return is_elsewhere or any(name.lower().endswith("_proxy") for name in environment)
 
 
 def take_off_secrets(prepared: requests.PreparedRequest, identity: Collection[str]) -> None:
