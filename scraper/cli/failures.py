@@ -6,7 +6,7 @@ import shutil
 import sys
 import traceback
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -14,6 +14,7 @@ from typing import Any
 import click
 
 from scraper.errors import LeaseLost, LoginFailed, ScraperError, StoreBusy, StoreError, UsageError
+from scraper.model.frozen import slotted
 from scraper.ops.interpreter import without
 from scraper.ops.printable import printable_lines
 from scraper.ops.secrets import Redaction
@@ -29,7 +30,7 @@ INTERRUPTED = 130
 LEAST_FILES = 64  # descriptors of the interpreter, the database, a run's files and a few connections
 
 
-@dataclass(slots=True)
+@slotted
 class Caller:
     """How we were called. `has_fetched`: whether anything was asked of a site, which decides about code 2.
 

@@ -2,11 +2,11 @@
 
 from collections import Counter, deque
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from scraper.cli import text
 from scraper.model import Denied, Failed, Fetched, Retry, Unchanged, Visit
-from scraper.model.frozen import frozen
+from scraper.model.frozen import frozen, slotted
 from scraper.ops.clock import monotonic
 from scraper.runs.events import (
     DomainLeft,
@@ -27,7 +27,7 @@ MOST_DOMAINS = 12
 _RULES = ("robots ", "RateLimit", "delay_factor ", "learned ")  # what sets a pace, other than our own setting
 
 
-@dataclass(slots=True)
+@slotted
 class Counts:
     """What this process has done so far, by the events of its run. Moments are `clock.monotonic()`."""
 

@@ -1,7 +1,7 @@
 """A leased domain on the owner thread: its URLs, session, politeness state and counts."""
 
 from collections import Counter, deque
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 
 from scraper.engine.batch import Batch, RobotsRequest
 from scraper.engine.domain_stats import DomainStats
@@ -9,7 +9,7 @@ from scraper.engine.login_state import LoginState, Step
 from scraper.engine.robots_cache import RobotsRules
 from scraper.http.session import DomainSession
 from scraper.model import Entry, Failed, Visit
-from scraper.model.frozen import frozen
+from scraper.model.frozen import frozen, slotted
 from scraper.politeness import learned, throttle
 from scraper.politeness.learned import Limit
 from scraper.politeness.rate_limiter import RateLimiter
@@ -37,7 +37,7 @@ class Doubt:
     is_passed: bool = False
 
 
-@dataclass(slots=True)
+@slotted
 class RefusalsSeen:
     """What a run remembers of refusals on a domain, see `refusals`; URLs by their ids.
 

@@ -4,7 +4,7 @@ import json
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import field, fields, replace
 from operator import attrgetter
 from typing import Any, assert_never
 
@@ -20,6 +20,7 @@ from scraper.model import (
     Unchanged,
     Visit,
 )
+from scraper.model.frozen import slotted
 
 MOST_EXAMPLES = 20
 MOST_QUERIES = 100
@@ -33,7 +34,7 @@ _OF_FAILURES = (
 )
 
 
-@dataclass(slots=True)
+@slotted
 class DomainStats:
     """A run's counts on one domain; sizes in bytes, times in seconds."""
 

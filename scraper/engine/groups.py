@@ -6,8 +6,9 @@ worker's is given back.
 """
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import field
 
+from scraper.model.frozen import slotted
 from scraper.ops.clock import Clock
 from scraper.politeness import throttle
 from scraper.politeness.rate_limiter import RateLimiter, for_ever
@@ -17,7 +18,7 @@ HOLD = 10.0  # seconds that a group stays where it is, whoever waits for it
 LEFT_ALONE = 5.0  # seconds for which it is then left to others, and a domain waits that cannot be asked
 
 
-@dataclass(slots=True)
+@slotted
 class Group:
     """A group that is ours. `busy`: the domain with a request in flight; `waiting`: those that are due."""
 

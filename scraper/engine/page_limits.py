@@ -1,11 +1,12 @@
 """What one rendered page may ask for: which kinds, where, how often, and for how long."""
 
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from scraper.browser.tasks import Wanted
 from scraper.http.session import DomainSession
 from scraper.model import Render
+from scraper.model.frozen import slotted
 from scraper.politeness.rate_limiter import RateLimiter
 from scraper.politeness.scope import LONGEST_URL, is_inside
 from scraper.urls import domain_of, host_of
@@ -19,7 +20,7 @@ OVER = "the page's time is over"
 _ENDLESS = {"socket": "a WebSocket is not opened", "events": "an EventSource is an answer without end"}
 
 
-@dataclass(slots=True)
+@slotted
 class PageLimits:
     """The limits of a page of `domain`, and what it has asked for so far.
 

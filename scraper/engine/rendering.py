@@ -6,7 +6,7 @@ thread stands still meanwhile.
 """
 
 from collections.abc import Callable, Generator
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from threading import Event, get_ident
 from typing import Any
 
@@ -33,7 +33,7 @@ from scraper.model import (
     Response,
     Retry,
 )
-from scraper.model.frozen import frozen
+from scraper.model.frozen import frozen, slotted
 from scraper.ops.clock import Clock
 from scraper.parsing.page import Page
 from scraper.politeness import retry
@@ -71,7 +71,7 @@ class Picture:
     screenshot: bytes = b""
 
 
-@dataclass(slots=True)
+@slotted
 class State:
     """One rendering: what it asked for; `trouble` ends it at once, `doubt` when it is done."""
 

@@ -2,12 +2,12 @@
 with its own delay and robots.txt, and is in use until the page is done."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from scraper.engine.batch import Batch, DomainWanted
 from scraper.engine.domain import Domain
 from scraper.engine.leases import Leases
 from scraper.engine.robots_cache import RobotsCache, RobotsRules
+from scraper.model.frozen import slotted
 from scraper.ops.clock import Clock
 from scraper.runs.events import Listener, RobotsRead
 from scraper.urls import domain_of
@@ -15,7 +15,7 @@ from scraper.urls import domain_of
 PATIENCE = 60.0  # seconds that a page waits for a domain that another worker has
 
 
-@dataclass(slots=True)
+@slotted
 class _Waiting:
     batch: Batch
     wanted: DomainWanted

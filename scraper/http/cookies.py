@@ -6,7 +6,7 @@
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from copy import copy
-from dataclasses import dataclass, fields, replace
+from dataclasses import fields, replace
 from http.cookiejar import Cookie
 from typing import Any, cast
 
@@ -23,6 +23,7 @@ from scraper.http.set_cookie import (
     parse_set_cookie,
     path_matches,
 )
+from scraper.model.frozen import slotted
 from scraper.ops.clock import SystemClock
 from scraper.ops.secrets import LEAST_SECRET, is_secret_name
 
@@ -60,7 +61,7 @@ def _make_cookie(fields: SetCookie, host_only: bool) -> Cookie:
     return cookie
 
 
-@dataclass(slots=True)
+@slotted
 class _Kept:
     """A cookie in the jar. The jar's own order is that of creation, also where moments are equal."""
 

@@ -1,7 +1,6 @@
 """The engine's way over a session: one request, one answer, nothing that a site can do raises."""
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import requests
@@ -17,7 +16,7 @@ from scraper.http.origin_settings import OriginSettings
 from scraper.http.response_stream import CHUNK
 from scraper.http.session import DomainSession
 from scraper.model import Exchange, Headers, Response
-from scraper.model.frozen import frozen
+from scraper.model.frozen import frozen, slotted
 from scraper.ops.clock import monotonic
 from scraper.politeness.rate_limiter import LoadsLimiter, RateLimiter
 
@@ -38,7 +37,7 @@ class Answer:
     was_idle: bool = False
 
 
-@dataclass(slots=True)
+@slotted
 class Asked:
     """A request on its way: `begun` on the clock's line, over `http1` or answered to `requests` as `raw`.
 

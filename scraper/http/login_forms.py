@@ -1,18 +1,19 @@
 """Forms and logins of a session: what a login has done, and whether its form came back."""
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from urllib.parse import parse_qsl
 
 import requests
 
 from scraper.errors import ScraperError
 from scraper.model import Headers, Request, Response
+from scraper.model.frozen import slotted
 from scraper.parsing.forms import Form
 from scraper.parsing.page import Page
 from scraper.urls import origin_of
 
 
-@dataclass(slots=True)
+@slotted
 class LoginProgress:
     """What a login has done so far; `status` of its last answer. `came_back`: it shows the form once more."""
 

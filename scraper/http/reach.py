@@ -7,9 +7,10 @@ the spider names that host or its network itself. Blocks by the IANA special-pur
 import ipaddress
 import socket
 from collections.abc import Callable, Collection, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from scraper.errors import OutOfReach
+from scraper.model.frozen import slotted
 from scraper.urls import domain_of_host
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
@@ -77,7 +78,7 @@ def resolve(host: str) -> list[str]:
     return list(dict.fromkeys(str(one[4][0]) for one in found))
 
 
-@dataclass(slots=True)
+@slotted
 class Reach:
     """Judges the addresses of a host. `hosts`: those that the spider names; `networks`: the setting `reach`.
 

@@ -1,4 +1,4 @@
-"""Frozen, slotted dataclasses that cost little: to define, as a run defines a hundred, and to make.
+"""Slotted dataclasses, mostly frozen, that cost little: to define, as a run defines a hundred, and to make.
 
 `dataclass(frozen=True, slots=True)` compiles six methods for each class, and its constructor sets each field
 through `object.__setattr__`. Here all classes share their methods but the constructor, which is compiled when
@@ -19,35 +19,48 @@ def frozen(cls: type[T]) -> type[T]:
 
     Fields of its own and of its bases go by position; `__post_init__`, `InitVar` and `kw_only` are not known.
     """
-    made: Any = dataclass(init=False, repr=False, eq=False, slots=True)(cls)
-    compared = [one.name for one in fields(made) if one.compare]
-    values = attrgetter(*compared) if compared else _no_values
-
-    def first(self: Any, *args: Any, **named: Any) -> None:
-        made.__init__ = _constructor(made)
-        made.__init__(self, *args, **named)
-
-    def equals(self: Any, other: object) -> bool:
-        return values(self) == values(other) if other.__class__ is self.__class__ else NotImplemented
-
-    def hashed(self: Any) -> int:
-        return hash(values(self))
-
-    made.__init__ = first
+    made: Any = slotted(cls)
     if "__eq__" not in cls.__dict__:
-        made.__eq__, made.__hash__ = equals, hashed
-    if "__repr__" not in cls.__dict__:
-        made.__repr__ = _repr
+        values = _values_of(made)
+        made.__hash__ = lambda self: hash(values(self))
     made.__setattr__, made.__delattr__ = _refuse, _refuse
     made.__getstate__, made.__setstate__ = _state, _set_state
     made.__replace__ = _first_replace
     return made  # type: ignore[no-any-return]
 
 
+@dataclass_transform(field_specifiers=(field,))
+def slotted(cls: type[T]) -> type[T]:
+    """Make a class as `dataclass(slots=True)` does, with the same bounds: its values can be changed."""
+    made: Any = dataclass(init=False, repr=False, eq=False, slots=True)(cls)
+
+    def first(self: Any, *args: Any, **named: Any) -> None:
+        made.__init__ = _constructor(made)
+        made.__init__(self, *args, **named)
+
+    made.__init__ = first
+    if "__eq__" not in cls.__dict__:
+        values = _values_of(made)
+        made.__eq__ = lambda self, other: (
+            values(self) == values(other) if other.__class__ is self.__class__ else NotImplemented
+        )
+        made.__hash__ = None
+    if "__repr__" not in cls.__dict__:
+        made.__repr__ = _repr
+    return made  # type: ignore[no-any-return]
+
+
+def _values_of(cls: Any) -> Callable[[Any], Any]:
+    """What is compared of the values of a class."""
+    compared = [one.name for one in fields(cls) if one.compare]
+    return attrgetter(*compared) if compared else _no_values
+
+
 def _constructor(cls: Any) -> Callable[..., None]:
     """The constructor of a class, compiled: arguments by position or name, each to its slot."""
     known: dict[str, Any] = {"_MISSING": MISSING}
     arguments, lines = ["self"], ["pass"]
+    is_frozen = cls.__setattr__ is _refuse
     for one in fields(cls):
         known[f"_set_{one.name}"] = getattr(cls, one.name).__set__
         known[f"_default_{one.name}"] = one.default
@@ -56,7 +69,7 @@ def _constructor(cls: Any) -> Callable[..., None]:
         value = one.name
         if one.default_factory is not MISSING:
             value = f"_factory_{one.name}() if {one.name} is _MISSING else {one.name}"
-        lines.append(f"_set_{one.name}(self, {value})")
+        lines.append(f"_set_{one.name}(self, {value})" if is_frozen else f"self.{one.name} = {value}")
     exec(f"def __init__({', '.join(arguments)}):\n " + "\n ".join(lines), known)
     made: Any = known["__init__"]
     made.__qualname__ = f"{cls.__qualname__}.__init__"

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from scraper.model.frozen import frozen
+from scraper.model.frozen import frozen, slotted
 from scraper.model.frozen import replace as replaced
 
 
@@ -93,3 +93,23 @@ def test_a_copy_with_other_values_is_that_of_dataclasses() -> None:
         assert replaced(one) == one and replaced(one).names is one.names
     with pytest.raises(TypeError, match="no"):
         replaced(Bare(), no=1)
+
+
+@slotted
+class Ticking:
+    """One that can be changed."""
+
+    name: str
+    count: int = 0
+    marks: list[int] = field(default_factory=list)
+
+
+def test_a_slotted_value_is_a_dataclass_that_can_be_changed() -> None:
+    one = Ticking("a", marks=[1])
+    one.count += 1
+    assert (repr(one), one) == ("Ticking(name='a', count=1, marks=[1])", Ticking("a", 1, [1]))
+    assert copy.copy(one) == pickle.loads(pickle.dumps(one)) == replace(one) == one
+    with pytest.raises(TypeError, match="unhashable"):
+        hash(one)
+    with pytest.raises(AttributeError):
+        one.other = 1  # type: ignore[attr-defined]

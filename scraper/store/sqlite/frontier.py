@@ -8,10 +8,11 @@ import sqlite3
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from scraper.errors import LeaseLost
 from scraper.model import NewUrl
+from scraper.model.frozen import slotted
 from scraper.store.other_meta import OtherMeta
 from scraper.store.sqlite import fingerprint_index, runs
 from scraper.store.sqlite.bloom import BloomFilter
@@ -42,7 +43,7 @@ _WAKE = (
 )
 
 
-@dataclass(slots=True)
+@slotted
 class Seen:
     """What this process knows without asking: queues by name, and URLs that the run has met, by queue.
 
