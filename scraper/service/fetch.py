@@ -4,7 +4,6 @@ import asyncio
 import math
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import nullcontext
-from functools import partial
 from typing import Any, TypeVar
 
 from starlette.requests import ClientDisconnect, Request
@@ -170,8 +169,8 @@ class FetchApi:
         step, belongings = await self._document(caller, wish, url, until, fresh)
         waited = max(0.0, step.sent_at - began)
         if belongings is not None and await self._is_wanted(wish, step):
-            allow = partial(_check_domain, caller)
-            step = await self._renderings.page(step, belongings, until, allow, fresh)
+            domains = frozenset(caller.token.domains if caller.token is not None else ())
+            step = await self._renderings.page(step, belongings, until, domains, fresh)
         if (known := self.known(caller, wish)) is not None and known.step is step:
             return known
         is_lasting = wish.max_age > 0  # nobody else is known to want it again

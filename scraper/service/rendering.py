@@ -40,9 +40,6 @@ IDLE = 60.0  # seconds after which a browser that nobody needs is ended
 LARGEST_SHELL = 2**20  # bytes of a document that may have nothing in it without its scripts
 CACHE = 16 * 2**20  # bytes of scripts and stylesheets
 
-Allow = Callable[[str], None]
-"""Raises a Problem for a URL that the caller may not have."""
-
 
 @dataclass(slots=True, eq=False)
 class _Asked:
@@ -100,12 +97,13 @@ class Renderings:
         step: Step,
         belongings: Belongings,
         until: float,
-        allow: Allow,
+        domains: frozenset[str],
         fresh: Callable[[], Step | None],
     ) -> Step:
         """A page as its scripts make it; Problem 502, 503 or 504 where nothing comes of it.
 
-        `belongings`: what its domain's session has; `fresh`: the page of somebody who was first.
+        `belongings`: what its domain's session has; `domains`: those that its caller may ask, none: all;
+        `fresh`: the page of somebody who was first.
         """
         assert step.response is not None
         session = DomainSession(
@@ -121,7 +119,7 @@ class Renderings:
                 async with self._tab(session.domain):
                     if (known := fresh()) is not None:
                         return known
-                    picture = await self._drawn(session, step, until, allow)
+                    picture = await self._drawn(session, step, until, domains)
         except TimeoutError:
             raise Problem(
                 504,
@@ -153,11 +151,12 @@ class Renderings:
         if browser is not None:
             asyncio.get_running_loop().run_in_executor(None, browser.close)
 
-    async def _drawn(self, session: DomainSession, step: Step, until: float, allow: Allow) -> Picture:
+    async def _drawn(
+        self, session: DomainSession, step: Step, until: float, domains: frozenset[str]
+    ) -> Picture:
         assert step.response is not None
-        rendering = _Queued(
-            self._running(), Reactions(session.clock, 1), self._options(session.domain), self._cache
-        )
+        options = self._options(session.domain, domains)
+        rendering = _Queued(self._running(), Reactions(session.clock, 1), options, self._cache)
         entry = Entry(0, session.domain, b"", step.url)
         # So long as its caller waits.
         request = Request(step.url, render=Render(timeout=max(1.0, until - session.clock.now())))
@@ -168,7 +167,7 @@ class Renderings:
                 if isinstance(wait, Later):
                     await _told(wait)
                 elif isinstance(wait, _Asked):
-                    wait.answer = await self._asked(wait, session.domain, until, allow)
+                    wait.answer = await self._asked(wait, session.domain, until)
         except StopIteration as end:
             picture: Picture = end.value
             return picture
@@ -183,12 +182,14 @@ class Renderings:
             self._browser = Browser(BrowserOptions(program, TABS, self._settings.render_memory))
         return self._browser
 
-    def _options(self, domain: str) -> RenderOptions:
+    def _options(self, domain: str, allowed: frozenset[str]) -> RenderOptions:
         found = self._settings
         domains = None if found.render_domains is None else frozenset(found.render_domains)
+        if allowed:
+            domains = allowed if domains is None else allowed & domains
         return RenderOptions("always", frozenset(found.render_load), domains, frozenset({domain}))
 
-    async def _asked(self, asked: _Asked, home: str, until: float, allow: Allow) -> Answer | str:
+    async def _asked(self, asked: _Asked, home: str, until: float) -> Answer | str:
         """Ask for something in its domain's turn. What another domain cannot give the page goes without."""
         wanted = asked.wanted
         sent = Sent(wanted.method, asked.headers, wanted.body)
@@ -197,7 +198,6 @@ class Renderings:
             return probe.step(job.url, job.until, job.is_wanted, sent)
 
         try:
-            allow(wanted.url)
             step = await self._fetches.hop(wanted.url, until, work)
             if step.is_later:
                 raise too_long(domain_of(wanted.url), step.wait, step.refusal)
