@@ -39,7 +39,18 @@ from scraper.http.exchange import BLOCKS, Answer, Asked, Wait, ask, clear, hear,
 from scraper.http.request_body import body_of
 from scraper.http.saved_files import SavedFiles
 from scraper.http.session import DomainSession
-from scraper.model import PLAIN, Denied, Entry, Failed, Reaction, Request, Response, Retry, Visit
+from scraper.model import (
+    PLAIN,
+    Denied,
+    Entry,
+    Failed,
+    Reaction,
+    Request,
+    Response,
+    Retry,
+    Unchanged,
+    Visit,
+)
 from scraper.model.frozen import frozen
 from scraper.ops.clock import Clock
 from scraper.ops.secrets import Redaction
@@ -354,21 +365,22 @@ class Fetcher:
         return Visit(entry, outcome, answer.exchange, reaction, rejected, *archived, notes)
 
     # in other processes ---------------------------------------------------------------------------------
-    def _hand_over(self, session: DomainSession, sent: "_Sent", answer: Answer) -> Elsewhere | None:
-        """Have a page parsed in another process; None where there is none for it."""
-        response = answer.response
-        if self._elsewhere is None or response is None or sent.download is not None:
+    def _hand_over(self, session: DomainSession, sent: "_Sent", answer: Answer) -> Elsewhere | Visit | None:
+        """Have a page parsed in another process, if that is needed; None where there is none for it."""
+        entry, response, elsewhere = sent.entry, answer.response, self._elsewhere
+        if elsewhere is None or response is None or sent.download is not None:
             return None
-        page = self._page(sent.request, response, sent.entry.depth, session)
-
-        def handed() -> Handed | None:
-            known = self._judging.to_parse(sent.entry, page)
-            usage = session.usage(page.url) if session.usage is not None else None
-            return None if known is None else (sent.entry, response, known, usage)
-
-        task = self._elsewhere.hand_over(handed, sent.request.callback, len(response.content))
-        finish = partial(self._finish, session, sent, answer, page)
-        return Elsewhere(task, finish) if task is not None else None
+        if not elsewhere.takes(sent.request.callback, len(response.content)):
+            return None
+        page = self._page(sent.request, response, entry.depth, session)
+        if not self._judging.is_to_parse(page):
+            return None
+        known = self._judging.version(entry, page)
+        if isinstance(known, Unchanged):
+            return self._concluded(session, sent, answer, PLAIN, page, (known, (), ()))
+        usage = session.usage(page.url) if session.usage is not None else None
+        task = elsewhere.hand_over((entry, response, known, usage))
+        return Elsewhere(task, partial(self._finish, session, sent, answer, page))
 
     def _finish(
         self, session: DomainSession, sent: "_Sent", answer: Answer, page: Page, task: "Task"

@@ -122,19 +122,20 @@ class Judging:
         return Retry(reason, counts=False), ()
 
     def _parse(self, entry: Entry, page: Page) -> Judged:
+        known = self.version(entry, page)
+        return (known, ()) if isinstance(known, Unchanged) else self.parse(entry, page, known)
+
+    def is_to_parse(self, page: Page) -> bool:
+        """Whether a page came as asked, so that nothing but its content is left to judge."""
+        return 200 <= page.status < 300 and page.status != _PART and bool(page.content)
+
+    def version(self, entry: Entry, page: Page) -> Known | Unchanged:
+        """What is kept of a page whose content has to be parsed; Unchanged where its last parse stands."""
         known = self._known_pages.version_of(entry, page)
         before = entry.known if page.request.method != "HEAD" else None
         if before is not None and self._known_pages.is_as_before(known, before):
-            return Unchanged(replace(known, version=before.version, files=before.files)), ()
-        return self.parse(entry, page, known)
-
-    def to_parse(self, entry: Entry, page: Page) -> Known | None:
-        """What is known of a page that came as asked and whose content has to be parsed; None of others."""
-        if not (200 <= page.status < 300) or page.status == _PART or not page.content:
-            return None
-        known = self._known_pages.version_of(entry, page)
-        is_same = entry.known is not None and self._known_pages.is_as_before(known, entry.known)
-        return None if is_same else known
+            return Unchanged(replace(known, version=before.version, files=before.files))
+        return known
 
     def parse(self, entry: Entry, page: Page, known: Known) -> Judged:
         """What the content of a page comes to; `known`: its version."""

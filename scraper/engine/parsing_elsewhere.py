@@ -66,16 +66,18 @@ class ParsingElsewhere:
         self._stays: set[str] = set()
         self._is_raising = False
 
-    def hand_over(self, handed: Callable[[], Handed | None], callback: str, size: int) -> "Task | None":
-        """Have a page parsed where a process has room for it; None where it is to be parsed here.
+    def takes(self, callback: str, size: int) -> bool:
+        """Whether a process has room for a page of so many bytes.
 
-        `handed` is asked for it only then; None of that: it need not be parsed. While callbacks raise,
-        pages are parsed here, one after the other: whoever counts errors decides whether more is asked.
+        While callbacks raise, pages are parsed here, one after the other: whoever counts errors decides
+        whether more is asked.
         """
-        if self._is_raising or callback in self._stays or not self._pool.has_room_for(size, MOST_PAGES):
-            return None
-        value = handed()
-        return None if value is None else self._pool.submit_one(value, size)
+        is_free = not (self._is_raising or callback in self._stays)
+        return is_free and self._pool.has_room_for(size, MOST_PAGES)
+
+    def hand_over(self, handed: Handed) -> "Task":
+        """Have a page parsed."""
+        return self._pool.submit_one(handed, len(handed[1].content))
 
     def stays(self, callback: str) -> None:
         """From now on the pages of a callback are parsed here: it asks for its session."""

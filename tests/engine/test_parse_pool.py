@@ -127,7 +127,7 @@ def test_visits_leave_in_the_order_of_their_requests_whoever_parsed_them() -> No
 
     def steps() -> Iterator[Any]:
         for n in range(200):
-            task = elsewhere.hand_over(lambda: handed(n), "parse", 100) if n % 3 else None  # noqa: B023
+            task = elsewhere.hand_over(handed(n)) if n % 3 and elsewhere.takes("parse", 100) else None
 
             def finish(task: Task, n: int = n) -> Generator[Any, None, Visit]:
                 yield from ()
@@ -143,12 +143,11 @@ def test_visits_leave_in_the_order_of_their_requests_whoever_parsed_them() -> No
 def test_nothing_is_handed_over_while_callbacks_raise_or_where_one_needs_its_session() -> None:
     elsewhere = ParsingElsewhere(Slow())  # type: ignore[arg-type]
     list(elsewhere.in_order(iter([visit(1, raises=True)])))
-    assert elsewhere.hand_over(lambda: handed(1), "parse", 0) is None
+    assert not elsewhere.takes("parse", 0)
     list(elsewhere.in_order(iter([visit(2)])))
-    assert elsewhere.hand_over(lambda: handed(1), "parse", 0) is not None
+    assert elsewhere.takes("parse", 0)
     elsewhere.stays("parse")
-    assert elsewhere.hand_over(lambda: handed(1), "parse", 0) is None
-    assert elsewhere.hand_over(lambda: None, "other", 0) is None  # it need not be parsed
+    assert not elsewhere.takes("parse", 0) and elsewhere.takes("other", 0)
 
 
 def test_a_session_that_is_elsewhere_gives_a_callback_up_whatever_it_asks() -> None:

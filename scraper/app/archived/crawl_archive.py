@@ -73,7 +73,9 @@ class ArchiveParser:
         if isinstance(page, Damage):
             return page
         # The index goes by a part of the fingerprint.
-        is_it = page is not None and (not isinstance(found, Place) or page.fp == archived_as(entry))
+        is_it = page is not None and (
+            not isinstance(found, Place) or page.fp == entry.fp or page.fp == archived_as(entry)
+        )
         response = page.response if page is not None and is_it else self._fetcher.saved(entry)
         return self._fetcher.read(entry, response) if response is not None else None
 

@@ -8,6 +8,7 @@ import hashlib
 import re
 import uuid
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from datetime import UTC, datetime
 
 from scraper.model.frozen import frozen
@@ -20,6 +21,7 @@ _STATUS = pattern(rb"HTTP(?:/\d+(?:\.\d+)?)?\s+(\d{3})(?:\s|\Z)", re.IGNORECASE)
 _REQUEST = pattern(rb"([A-Za-z][A-Za-z-]{0,30})\s+(\S+)")
 END = pattern(rb"\r{0,2}\n\r{0,2}\n")  # some tools write \r twice
 _DATE = pattern(r"(\d{4})(?:-?(\d\d)(?:-?(\d\d)(?:[T ]?(\d\d):?(\d\d)(?::?(\d\d)([.,]\d+)?)?Z?)?)?)?")
+_WHOLE = len("2026-01-01T00:00:00Z")
 _UNFIT = pattern(rb"[\x00-\x08\x0a-\x1f\x7f]")
 
 
@@ -81,6 +83,9 @@ def date(moment: float) -> str:
 
 def moment_of(text: str) -> float:
     """A date, also one that stops at the year, the month, the day or the minute, as epoch seconds."""
+    if len(text) >= _WHOLE and text[-1] == "Z":
+        with suppress(ValueError):  # it is one of the others
+            return datetime.fromisoformat(text).timestamp()
     found = _DATE.match(text.strip())
     if found is None:
         return 0.0
@@ -138,8 +143,12 @@ def answer_head(status: int, phrase: str, lines: Iterable[Line]) -> bytes:
 
 def _lines(head: bytes, encoding: str) -> Iterable[Line]:
     """Field lines; one that begins with a blank goes on with the one before."""
+    text = head.decode(encoding, "replace")
+    if "\n " not in text and "\n\t" not in text:
+        parts = [line.partition(":") for line in text.split("\n")]
+        return [(name.strip(), value.strip(" \t\r")) for name, colon, value in parts if colon]
     lines: list[list[str]] = []
-    for line in head.decode(encoding, "replace").split("\n"):
+    for line in text.split("\n"):
         line = line.rstrip("\r")
         if line[:1] in (" ", "\t") and lines:
             lines[-1][1] += " " + line.strip()
