@@ -98,7 +98,7 @@ def show_command(run: str, data: Path, store: str | None, as_json: bool) -> None
 
 
 def _shown(store: Store, run: Run, location: DataLocation) -> Iterator[str]:
-    yield f"run {run.id} of {run.spider}, begun {text.moment(run.started_at)}, {_state_of(store, run)}"
+    yield f"run {run.id} of {run.spider}, started {text.moment(run.started_at)}, {_state_of(store, run)}"
     if "by_domain" not in run.summary:
         if run.state != "ended" and state_of(store, run) != "running":
             given = (run.params or {}).items()

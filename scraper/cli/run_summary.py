@@ -54,7 +54,7 @@ def quiet(summary: Summary, location: DataLocation) -> list[str]:
 
 def headline(summary: Summary) -> str:
     """The verdict and the size of the run, in one line."""
-    took = text.duration(summary["seconds"]) + (" since it went on" if summary.get("resumed") else "")
+    took = text.duration(summary["seconds"]) + (" since it was resumed" if summary.get("resumed") else "")
     pages = text.count(summary["pages"] + summary["unchanged"], "page")
     if summary["unchanged"]:
         pages = f"{pages} ({summary['unchanged']:,} unchanged)"

@@ -40,11 +40,11 @@ def serve_command(
 ) -> int:
     """Serve the project over HTTP: a dashboard, spiders, runs, records, polite fetches.
 
-    On loopback everybody on this machine may; any other address asks for a token (see `token`). A run that
-    is begun here is a process of its own: it goes on when the service ends.
+    On loopback everybody on this machine has access; any other address needs a token (see `token`). A run
+    that is started here is a process of its own: it continues when the service ends.
 
     With --mcp assistants find read-only tools at /mcp. A client that starts the command itself, with a pipe
-    as its standard input and without --host and --port, is spoken to there instead.
+    as its standard input and without --host and --port, uses that pipe instead.
 
     \b
     python -m scraper serve
