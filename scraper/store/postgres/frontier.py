@@ -33,8 +33,10 @@ _DOMAINS = "INSERT INTO domains(name) SELECT unnest(%s::text[]) ON CONFLICT DO N
 _NEW_QUEUES = """INSERT INTO queues(spider, domain, free, due)
     SELECT %s, d.id, d.owner IS NULL, d.due
     FROM (SELECT * FROM domains WHERE name = ANY(%s) ORDER BY id FOR SHARE) d ON CONFLICT DO NOTHING"""
-_FIND = """SELECT u.queue, u.fp, u.id, u.run, u.state
-    FROM unnest(%s::bigint[], %s::bytea[]) AS w(queue, fp) JOIN urls u ON u.queue = w.queue AND u.fp = w.fp"""
+# By the place of the key, which is shorter than the key.
+_FIND = """SELECT w.n - 1, u.id, u.run, u.state
+    FROM unnest(%s::bigint[], %s::bytea[]) WITH ORDINALITY AS w(queue, fp, n)
+    JOIN urls u ON u.queue = w.queue AND u.fp = w.fp"""
 _FIND_BY_ID = "SELECT id, queue, fp, run FROM urls WHERE id = ANY(%s) AND run < %s"
 KNOWN = """SELECT DISTINCT v.url FROM visits v JOIN runs r ON r.number = v.run
     WHERE v.url = ANY(%s) AND r.accepted AND (%s = 0 OR v.run = %s)"""
@@ -115,6 +117,7 @@ class Change:
         self._spider, self._seen, self._queues = run.spider, seen, queues
         self._ticks = 0
         self._numbers: list[int] = []
+        self._asked: list[Key] = []
         self._finding: Rows = ()
         self._drawing: Rows = ()
         self._found: dict[Key, tuple[int, int, int]] = {}
@@ -142,12 +145,13 @@ class Change:
         """
         seen = self._seen.urls
         keys = {key for url in urls if (key := self.key(url)) not in seen} | {self.key(url) for url in always}
-        self._finding = self.connection.execute(_FIND, columns(sorted(keys), 2)) if keys else ()
+        self._asked = sorted(keys)
+        self._finding = self.connection.execute(_FIND, columns(self._asked, 2)) if keys else ()
         self._drawing = self._draw(len(keys) + more)
 
     def load(self, ids: Iterable[int] = ()) -> None:
         """Read what was asked for; `ids`: what `meet_again` needs."""
-        self._found = {(queue, fp): (found, run, state) for queue, fp, found, run, state in self._finding}
+        self._found = {self._asked[place]: (found, run, state) for place, found, run, state in self._finding}
         if old := [found for found in ids if found not in self._seen.ids]:
             again = self.connection.execute(_FIND_BY_ID, (old, self.run)).fetchall()
             self._by_id = {found: (queue, fp) for found, queue, fp, _ in again}
@@ -260,10 +264,10 @@ class Change:
         return rows
 
     def _note_inserted(self, rows: Sequence[tuple[Any, ...]], made: Set[int]) -> None:
-        if others := [row[1:3] for row in rows if row[0] not in made]:
-            for queue, fp, found, _, _ in self.connection.execute(_FIND, columns(others, 2)):
+        if others := [(row[1], row[2]) for row in rows if row[0] not in made]:
+            for place, found, _, _ in self.connection.execute(_FIND, columns(others, 2)):
                 # Another worker was first.
-                self._ids[queue, fp] = found
+                self._ids[others[place]] = found
                 self.new, self.filtered = self.new - 1, self.filtered + 1
 
     def _note_locked(self, locked: Rows) -> None:
