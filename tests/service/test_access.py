@@ -6,10 +6,11 @@ from pathlib import Path
 
 import pytest
 import requests
+from starlette.requests import Request
 
 from scraper.app.admin import tokens
 from scraper.errors import UsageError
-from scraper.service.access import COOKIE
+from scraper.service.access import COOKIE, Access
 from scraper.service.application import TOKENS_FOR
 from scraper.store.memory import MemoryStore
 from scraper.testing import FakeClock
@@ -140,10 +141,24 @@ def test_an_old_cookie_does_not_lock_this_machine_out(local: Served, guarded: Se
     assert guarded.get("/runs", headers=old).status_code == 401
 
 
-def test_a_request_for_another_name_of_ours_is_not_local(project: Project) -> None:
-    with serving(project, "--allow-host", "scraper.example") as served:
-        assert served.get("/runs", headers={"Host": "scraper.example"}).status_code == 401
-        assert served.get("/runs").status_code == 200
+@pytest.mark.parametrize(
+    ("host", "version", "peer", "is_local"),
+    [
+        ("localhost:8000", "1.1", "127.0.0.1", True),
+        ("127.0.0.2", "1.1", "::1", True),
+        ("scraper.example", "1.1", "127.0.0.1", False),
+        ("localhost:8000", "1.0", "127.0.0.1", False),
+        ("localhost:8000", "1.1", "192.0.2.7", False),
+    ],
+)
+def test_who_asks_for_another_name_or_as_proxies_do_is_not_local(
+    host: str, version: str, peer: str, is_local: bool
+) -> None:
+    access = Access("127.0.0.1", {"scraper.example"})
+    scope = {"type": "http", "headers": [(b"host", host.encode())], "client": (peer, 1)}
+    request = Request(scope | {"http_version": version})
+    access.check_host(request)
+    assert (access.caller_of(request, {}) is not None) is is_local
 
 
 def test_no_other_web_page_can_make_a_browser_begin_or_stop_a_run(local: Served) -> None:

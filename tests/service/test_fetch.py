@@ -1,5 +1,6 @@
 """`GET /fetch`: the page of a URL with one call, as politely as a run."""
 
+import os
 import socket
 import threading
 import time
@@ -8,11 +9,13 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import suppress
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import pytest
 import requests
 from bs4 import BeautifulSoup
 
+from scraper import settings as settings_of
 from scraper.app.one_url.fetch_one import Step
 from scraper.model import Headers
 from scraper.model import Response as SiteResponse
@@ -20,6 +23,8 @@ from scraper.service.copies import Copies
 from scraper.service.copy_files import CopyFiles
 from scraper.service.fetching import MOST_QUEUED
 from scraper.service.markdown import markdown_of
+from scraper.service.problems import Problem
+from scraper.service.rendering import Renderings
 from tests.project import Project
 from tests.service.serving import SLOW, Served, new_project, serving
 from tests.site import Reply, Site, page, redirect
@@ -146,6 +151,7 @@ def test_a_copy_that_is_young_enough_is_not_asked_for_again(served: Served, shop
     assert shop.paths() == ["/", "/", "/secret", "/secret"]
 
 
+@pytest.mark.thorough
 def test_copies_outlive_the_service_in_private_files_that_are_bounded(
     project: Project, shop: Site, tmp_path: Path
 ) -> None:
@@ -278,11 +284,12 @@ def test_a_caller_who_leaves_costs_no_request(served: Served, shop: Site) -> Non
     assert shop.paths() == ["/first", "/"]
 
 
-def test_without_a_browser_rendering_is_501_and_nothing_is_asked_for(project: Project, shop: Site) -> None:
-    (project.root / "scraper.toml").write_text('reach = ["127.0.0.0/8"]\nbrowser = "no-such-browser"\n')
-    with serving(project) as served:
-        answer = fetch(served, shop.url("/"), render="auto")
-    assert answer.status_code == 501 and answer.json()["hint"] and shop.arrivals == []
+def test_without_a_browser_rendering_is_501_before_anything_is_asked_for() -> None:
+    settings = settings_of.load({"browser": "no-such-browser"}, (), Path(os.devnull), {})
+    fetches: Any = None
+    with pytest.raises(Problem) as refused, Renderings(fetches, settings).caller():
+        pass
+    assert refused.value.status == 501 and refused.value.hint
 
 
 def test_a_slow_domain_holds_no_other_up(served: Served, shop: Site, new_site: Callable[..., Site]) -> None:
@@ -399,6 +406,7 @@ def test_no_other_page_can_make_a_browser_fetch(served: Served, shop: Site) -> N
     assert answer.status_code == 403 and shop.arrivals == []
 
 
+@pytest.mark.thorough
 def test_two_services_of_one_project_share_the_clock_of_a_domain(served: Served, shop: Site) -> None:
     with serving(served.project) as other, ThreadPoolExecutor(8) as pool:
         calls = [
