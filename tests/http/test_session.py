@@ -340,6 +340,17 @@ def test_the_environments_proxy_does_not_replace_ours(site: Site, monkeypatch: p
     assert session.get("http://127.0.0.3:9/").text == "by proxy"
 
 
+def test_the_environments_proxy_is_used_where_there_is_none_of_ours(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HTTP_PROXY", site.url(""))
+    site["*"] = "by proxy"
+    assert session_of().get("http://127.0.0.3:9/").text == "by proxy"
+    monkeypatch.setenv("no_proxy", "127.0.0.3")
+    with pytest.raises(requests.exceptions.ConnectionError):
+        session_of().get("http://127.0.0.3:9/")
+
+
 def test_a_proxy_that_is_down_is_named_as_the_cause() -> None:
     session = session_of(host_settings=lambda origin: HostSettings(proxy="http://ada:secret@127.0.0.1:9"))
     for url in (f"http://{HOME}/", f"https://{HOME}/"):
