@@ -150,12 +150,13 @@ class Change:
     def meet_all(self, urls: Iterable[NewUrl]) -> list[int]:
         """`meet` for the links of a page, of which the run has met most: their ids."""
         ids: list[int] = []
-        domain, seen, again = "", dict[bytes, int](), self._seen.again
+        domain, queue, seen, again = "", 0, dict[bytes, int](), self._seen.again
         for url in urls:
             if url.domain != domain:
-                domain, seen = url.domain, self._seen.urls[self._queue(url.domain)]
+                domain, queue = url.domain, self._queue(url.domain)
+                seen = self._seen.urls[queue]
             found = seen.get(url.fp) or again.get(url.fp)
-            ids.append(self.meet(url) if found is None else self._repeat(found, url))
+            ids.append(self._repeat(found, url) if found else self._meet_first(queue, url))
         return ids
 
     def meet(self, url: NewUrl, *, is_hop: bool = False) -> int:
@@ -164,9 +165,13 @@ class Change:
         A redirect hop reopens what ended as a redirect itself.
         """
         queue = self._queue(url.domain)
-        seen = self._seen.urls[queue]
-        if not is_hop and (found := seen.get(url.fp) or self._seen.again.get(url.fp)):
+        found = self._seen.urls[queue].get(url.fp) or self._seen.again.get(url.fp)
+        if found and not is_hop:
             return self._repeat(found, url)
+        return self._meet_first(queue, url, is_hop=is_hop)
+
+    def _meet_first(self, queue: int, url: NewUrl, *, is_hop: bool = False) -> int:
+        """Meet a URL of which this process does not know whether the run has met it."""
         key = (queue, url.fp[:STEM])
         if (found := self._fresh.get(key)) is not None:
             return self._repeat(found, url)
@@ -174,7 +179,11 @@ class Change:
             self._looked_up[key] = fingerprint_index.find(self.connection, self._seen.bloom.sift([key])).get(
                 key
             )
-        found = seen[url.fp] = self._open_unless_met(key, url, is_hop=is_hop)
+        row = self._looked_up[key]
+        found = (
+            self._insert(key, url) if row is None else self._open_unless_met(key, *row, url, is_hop=is_hop)
+        )
+        self._seen.urls[queue][url.fp] = found
         self._seen.ids.add(found)
         return found
 
@@ -239,11 +248,7 @@ class Change:
             self._queues[domain] = queue
         return queue
 
-    def _open_unless_met(self, key: Key, url: NewUrl, *, is_hop: bool) -> int:
-        row = self._looked_up[key]
-        if row is None:
-            return self._insert(key, url)
-        found, met = row
+    def _open_unless_met(self, key: Key, found: int, met: int, url: NewUrl, *, is_hop: bool) -> int:
         is_ended = met == self.run and is_hop and self._is_redirected(found)
         if met < self.run or is_ended:
             self._open(key, found, url)
