@@ -24,7 +24,7 @@ LOCKED = 30.0  # seconds that a lock is waited for
 ASK_EVERY = 0.002
 _WAIT = f"PRAGMA busy_timeout = {LOCKED * 1000:.0f}"
 
-CACHE = 49_152  # KiB of a connection's pages
+CACHE = 40_960  # KiB of a connection's pages
 
 _PRAGMAS = (
     _WAIT,
