@@ -24,7 +24,7 @@ from scraper.model.frozen import slotted
 
 MOST_EXAMPLES = 20
 MOST_QUERIES = 100
-_FIGURES = re.compile(r" (?:line )?[0-9]+")
+_FIGURES = re.compile(r" (?:line )?[0-9]+(?![0-9]| characters)")
 REJECTED = "rejected record"
 EMPTIED = "brings nothing where it did"
 OTHER_META = "linked again with another meta"

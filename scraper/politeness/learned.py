@@ -222,11 +222,11 @@ def _interval(limit: Limit, now: float, told: float | None, rest: float) -> floa
         return proven / n if is_first or n >= BURST else max(proven, MARGIN * (between + rest)) / n
     # Whatever kind it is: between two refusals it gave so many, and was perhaps about to give one more.
     by_bucket = MARGIN * between / (n - 1) if n >= FEW else 2 * between
-    if is_first:
+    if not limit.is_learned and n < (BURST if is_first else FEW):
         # The rate of a site that bears no burst is nearer to ours than to the guess.
-        return proven / n if n >= BURST else math.sqrt(max(took, 0.5) * proven) / n
-    if not limit.is_learned:
-        return max(proven / n, by_bucket)
+        return math.sqrt(max(took, 0.5) * proven) / n
+    if is_first or not limit.is_learned:
+        return proven / n if is_first else max(proven / n, by_bucket)
     interval = max(2 * MARGIN * limit.interval, by_bucket)
     if max(n, limit.burst) < BURST:
         interval = max(interval, MARGIN * (limit.took + limit.since - limit.refused_at))

@@ -136,6 +136,14 @@ def test_a_limit_that_says_nothing_is_met_twice_at_most_and_never_later(
     assert refusals[1] <= 2 and refusals[3] - refusals[1] <= (0 if refusals[1] > 1 else 1), refusals
 
 
+@pytest.mark.parametrize("status", [429, 503, 403])
+def test_a_limit_that_bears_no_burst_is_kept_at_a_pace_that_ends_in_time(status: int) -> None:
+    site = Gate(Bucket(30, 60, 1), without_a_word(status))
+    result = site.crawl(None)
+    assert (result.summary["exit_code"], len(result.pages)) == (0, 31)
+    assert site.refusals <= 2 and site.web.clock.now() - MORNING < 31 * 20
+
+
 NAMES = [str(number) for number in range(30)]
 
 
