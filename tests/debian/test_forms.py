@@ -52,13 +52,13 @@ def _plain(value: Any) -> Any:
     return [_plain(one) for one in value] if isinstance(value, list) else value
 
 
-def _page(number: int, shape: Shape) -> bytes:
+def _page(shape: Shape) -> bytes:
     press = {None: "form.submit()", "": "own(form).click()"}.get(
         shape.press, f"document.querySelector({json.dumps(shape.press)}).click()"
     )
     values = json.dumps({name: _plain(value) for name, value in shape.values.items()})
     form = "const form = document.forms[0];"
-    run = f'document.cookie = "n={number}; path=/"; {form} fill(form, {values}); {press}'
+    run = f"{form} fill(form, {values}); {press}"
     script = f'{SCRIPT}\nwindow.addEventListener("load", () => {{ {run} }})'
     return f"<!DOCTYPE html><script>{script}</script>{shape.markup}".encode(
         shape.encoding, "xmlcharrefreplace"
@@ -86,7 +86,9 @@ class _Recorder(BaseHTTPRequestHandler):
             if number == len(SHAPES):
                 self.is_done.set()
                 return self._write(b"", "utf-8")
-            return self._write(_page(number, SHAPES[number]), SHAPES[number].encoding)
+            # By a header: what a script sets may reach the network after the form that it sends then.
+            cookie = f"n={number}; Path=/"
+            return self._write(_page(SHAPES[number]), SHAPES[number].encoding, cookie)
         if filled and not self.path.endswith((".png", ".ico")):
             number = int(filled[1])
             self.answers[SHAPES[number].name] = self._recorded(number, body)
@@ -101,11 +103,13 @@ class _Recorder(BaseHTTPRequestHandler):
         path = self.path.replace(f"/shape/{number}", "/page")
         return [self.command, path, kind, body.decode("latin-1")]
 
-    def _write(self, body: bytes, encoding: str) -> None:
+    def _write(self, body: bytes, encoding: str, cookie: str = "") -> None:
         with contextlib.suppress(OSError):
             self.send_response(200)
             self.send_header("Content-Type", f"text/html; charset={encoding}")
             self.send_header("Content-Length", str(len(body)))
+            if cookie:
+                self.send_header("Set-Cookie", cookie)
             self.end_headers()
             self.wfile.write(body)
 
