@@ -43,8 +43,7 @@ class Profile:
         """Keep a tab for the next page, or close it; False if the browser does not do that in time."""
         self._in_use -= 1
         try:
-            if is_sound:
-                await tab.leave()
+            if is_sound and await tab.leave():
                 self._idle.append(tab)
             else:
                 await asyncio.wait_for(tab.page.close(), STEP)

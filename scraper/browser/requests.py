@@ -39,6 +39,11 @@ def kind_of(event: Mapping[str, Any]) -> str:
     return kind
 
 
+def is_led_on(request: Mapping[str, Any]) -> bool:
+    """Whether a page has asked for a document, and not we; some pages keep that to themselves."""
+    return any(name.lower() in ("referer", "origin") for name in request["headers"])
+
+
 def body_of(request: Mapping[str, Any]) -> bytes | None:
     """The body of a request, None where it has none."""
     entries = request.get("postDataEntries")

@@ -11,7 +11,7 @@ import json
 from collections.abc import Awaitable, Mapping
 from typing import Any, TypeVar
 
-from scraper.browser.requests import body_of, kind_of
+from scraper.browser.requests import body_of, is_led_on, kind_of
 from scraper.browser.tasks import Downloaded, Drawing, Drawn, Event, Given, Task, Wanted
 from scraper.errors import ScraperError
 from scraper.model import Headers, Render
@@ -24,6 +24,8 @@ PUSHED_AFTER = 1.0  # seconds after which time passes whatever Chromium waits fo
 STUCK_AFTER = 20.0  # seconds that a page may keep its process busy at a stretch
 STEP = 10.0  # seconds that one step of the browser may take
 AT_ONCE = 0.05  # seconds that something takes for which no time of the page has to pass
+MOST_POPUPS = 5  # windows that a page opens; they are closed, and then not opened any more
+LEAVINGS = 3  # tries to leave a page that navigates by itself at the same time
 MOST_NOTES = 20
 MOST_STARVED = 10_000  # tasks that run before virtual time is forced on
 # They speak of the way here, which was ours.
@@ -75,6 +77,7 @@ class Tab:
         self._futures: dict[str, asyncio.Future[Given]] = {}
         self._requests = 0
         self._virtual = 0
+        self._popups = 0
         self._is_given = False
         self._until = 0.0
         self._notes: list[str] = []
@@ -118,6 +121,9 @@ class Tab:
 
     async def _close_popup(self, popup: Any) -> None:
         self._note(f"popup closed: {popup.url[:200]}")
+        self._popups += 1
+        if self._popups > MOST_POPUPS:  # each takes a process; some pages open them without end
+            _later(self.page.evaluate("window.open = () => null"))
         await popup.close()
 
     def _refuse(self, url: str, kind: str) -> None:
@@ -144,6 +150,8 @@ class Tab:
         if task is None or drawing is None or self._is_late:
             return await self._fulfil(event, Given(reason="the page is closed"))
         if is_main and not self._is_given:
+            if is_led_on(event["request"]):
+                return await self._fulfil(event, Given(reason="of the page before"))
             self._is_given = True
             return await self._fulfil(event, Given(task.status, task.headers, task.content))
         await self._hand_out(event, drawing, is_main=is_main)
@@ -208,7 +216,7 @@ class Tab:
         """Render one page to its end; whatever happens there ends as an `error`."""
         self._task, self._drawing = task, drawing
         self.frames = {self.frame}
-        self._requests = self._virtual = self.saved = 0
+        self._requests = self._virtual = self.saved = self._popups = 0
         self._is_given = False
         self._until = asyncio.get_running_loop().time() + task.within
         self._notes = []
@@ -428,9 +436,15 @@ class Tab:
             return await self._picture()
         return b""
 
-    async def leave(self) -> None:
-        """Show nothing: what still runs on the page ends."""
-        await self._step(self._cdp.send("Page.navigate", {"url": "about:blank"}))
+    async def leave(self) -> bool:
+        """Show nothing: what still runs on the page ends. False where the page goes elsewhere each time."""
+        for _ in range(LEAVINGS):
+            await self._step(self._cdp.send("Page.navigate", {"url": "about:blank"}))
+            # What the page did at the same time may have come before it, without any error.
+            shown = await self._step(self._cdp.send("Page.getFrameTree"))
+            if shown["frameTree"]["frame"]["url"] == "about:blank":
+                return True
+        return False
 
 
 class _Deaf(Drawing):

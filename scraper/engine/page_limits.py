@@ -13,6 +13,7 @@ from scraper.urls import domain_of, host_of
 
 MOST_LOADS = 300  # requests of one page
 MOST_DOCUMENTS = 10  # that one page leads to by itself
+MOST_FILES = 50  # that one page leads to
 MOST_POLLS = 5  # times that one page asks for the same
 LONGEST = 180.0  # seconds that a page is rendered
 LEAST_SLOTS = 60  # requests that it can send in its time, however long the delay is
@@ -35,12 +36,18 @@ class PageLimits:
     until: float
     asked: int = 0
     documents: int = 0
+    files: int = 0
     polls: Counter[tuple[str, str, bytes | None]] = field(default_factory=Counter)
 
     @property
     def is_loop(self) -> bool:
         """Whether the page leads on and on."""
         return self.documents > MOST_DOCUMENTS
+
+    def note_file(self, wanted: Wanted) -> None:
+        """Note that an answer is a file: the page stays where it is."""
+        self.files += 1
+        self.documents -= wanted.kind == "document"
 
     def refusal(self, wanted: Wanted, now: float) -> str:
         """Why a request is not answered; empty where it may be. It counts either way."""
@@ -59,6 +66,9 @@ class PageLimits:
     def _too_many(self, wanted: Wanted) -> str:
         if self.asked > MOST_LOADS:
             return f"more than {MOST_LOADS} requests of one page"
+        if self.files >= MOST_FILES and wanted.kind in ("document", "frame", "download"):
+            self.documents -= wanted.kind == "document"
+            return f"more than {MOST_FILES} files of one page"
         asked = wanted.method, wanted.url, wanted.body
         self.polls[asked] += 1
         if self.polls[asked] > MOST_POLLS and wanted.kind != "document":

@@ -206,6 +206,8 @@ class Rendering:
         if loaded is None:
             loaded = yield from self._asked(state, wanted)
         state.loads.append(loaded)
+        if loaded.file is not None:
+            state.limits.note_file(wanted)
         if state.limits.is_loop:
             outcome = Failed(f"rendering: the page led on {MOST_DOCUMENTS} times by itself", "redirect loop")
             state.trouble = Picture(outcome=outcome)

@@ -341,6 +341,8 @@ def test_hostile_pages_end_and_leave_the_next_one_alone(project: Project, site: 
         "/polls": "setInterval(() => fetch('/api'), 10)",
         "/grows": "setInterval(() => document.body.append(document.createElement('i')), 1)",
         "/file": "location = '/download'",
+        "/files": "setInterval(() => { location = '/download?' + Math.random() }, 50)",
+        "/opens": "setInterval(() => open('/popup'), 1)",
     }
     for path, script in endless.items():
         site[path] = f"<title>{path}</title><script>{script}</script>"
@@ -351,11 +353,11 @@ def test_hostile_pages_end_and_leave_the_next_one_alone(project: Project, site: 
     project.spider("shop", source)
     ended = project.run("run", "shop", "--json")
     records = project.runs("shop")[-1]
-    assert (records["pages"], records["failed"]) == (6, 2), ended.text
+    assert (records["pages"], records["failed"], records["downloads"]) == (8, 2, 51), ended.text
     titles = {
         line.get("title") for line in read_jsonl(next(project.data("shop", "runs").glob("*/records.jsonl")))
     }
-    assert titles == {"/away", "/talks", "/polls", "/grows", "/file", "/last"}
+    assert titles == {"/away", "/talks", "/polls", "/grows", "/file", "/files", "/opens", "/last"}
     reasons = " ".join(line.get("reason", "") for line in project.log("shop"))
     assert "did not answer for 10 s" in reasons and "led on 10 times by itself" in reasons
     assert site.paths().count("/api") == 5 and "/popup" not in site.paths()
