@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 from scraper.errors import StoreError
-from scraper.store import UNMET, Run
+from scraper.store import UNMET, Run, run_rows
 from scraper.store.postgres import runs
 from scraper.store.postgres.database import Connection, columns
 from scraper.store.postgres.frontier import FAILED, KNOWN, KNOWN_FIRST
@@ -33,7 +33,7 @@ def reopen(connection: Connection, run: Run, stats: Mapping[str, str]) -> int:
     """Make what failed in a run pending again; how many URLs."""
     connection.execute(runs.ONE_AT_A_TIME, (run.spider,))
     if (held := runs.holder(connection, run.spider)) is not None:
-        raise runs.busy(run.spider, *held)
+        raise run_rows.busy(run.spider, *held)
     last = connection.execute("SELECT max(number) FROM runs WHERE spider = %s", (run.spider,)).fetchone()
     if last is None or last[0] != run.number:
         raise StoreError(f"run {run.id} is not the last run of {run.spider}")

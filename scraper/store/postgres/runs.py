@@ -1,16 +1,12 @@
 """The runs of a spider: who holds one, how it ends, and what is forgotten with it."""
 
 import json
-from collections.abc import Mapping
-from datetime import UTC, datetime
-from typing import Any
 
-from scraper.errors import LeaseLost, StoreBusy, StoreError
-from scraper.model.frozen import frozen
+from scraper.errors import LeaseLost, StoreError
 from scraper.store import Run
 from scraper.store.postgres.database import Connection
+from scraper.store.run_rows import COLUMNS, Begun, busy, to_run
 
-COLUMNS = "id, number, spider, code, started_at, state, ended_at, accepted, whole, summary, params, kills"
 _HOLDER = """SELECT w.id, r.held_since FROM runs r JOIN workers w ON w.id = r.owner OR w.run = r.number
     WHERE r.spider = %s AND r.state <> 'ended' AND w.id IS DISTINCT FROM %s
     ORDER BY w.id IS NOT DISTINCT FROM r.owner DESC LIMIT 1"""
@@ -41,17 +37,6 @@ _FORGET_URLS = (
 )
 
 
-@frozen
-class Begun:
-    """Who begins or resumes a run of a spider, when (wall), and with what."""
-
-    spider: str
-    code: str
-    worker: str
-    wall: float
-    params: Mapping[str, str | None]
-
-
 def start(connection: Connection, begun: Begun, *, fresh: bool) -> Run:
     """Resume or begin a run; the dead were reaped before."""
     spider, worker, wall = begun.spider, begun.worker, begun.wall
@@ -75,21 +60,13 @@ def start(connection: Connection, begun: Begun, *, fresh: bool) -> Run:
     return find(connection, number, is_resumed=row is not None)
 
 
-def busy(spider: str, worker: str, since: float) -> StoreBusy:
-    """What to say while a worker runs a spider."""
-    moment = datetime.fromtimestamp(since, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
-    return StoreBusy(f"{spider} is being run by {worker} since {moment}", "wait for it or stop it")
-
-
 def _begin(connection: Connection, begun: Begun) -> int:
     values = (begun.spider, "", begun.wall, json.dumps(begun.params))
     row = connection.execute(
         "INSERT INTO runs(spider, code, started_at, params) VALUES (%s, %s, %s, %s) RETURNING number", values
     ).fetchone()
     number = int(row[0]) if row else 0
-    # The number keeps ids apart that begin in one second.
-    run_id = f"{datetime.fromtimestamp(begun.wall, UTC):%Y%m%d-%H%M%S}-{number}"
-    connection.execute("UPDATE runs SET id = %s WHERE number = %s", (run_id, number))
+    connection.execute("UPDATE runs SET id = %s WHERE number = %s", (begun.run_id(number), number))
     return number
 
 
@@ -173,28 +150,3 @@ def prune(connection: Connection, spider: str, keep: int) -> list[str]:
         for statement in _FORGET_URLS:
             connection.execute(statement, {"spider": spider, "first": first[0] if first else 0})
     return [run_id for _, run_id in old]
-
-
-def to_run(row: tuple[Any, ...], *, is_resumed: bool = False) -> Run:
-    """A row of COLUMNS as a Run."""
-    run_id, number, spider, code, started_at, state, ended_at, accepted, whole, summary, params, kills = row
-    return Run(
-        id=run_id,
-        number=number,
-        spider=spider,
-        code=code,
-        started_at=started_at,
-        state=state,
-        ended_at=ended_at,
-        is_resumed=is_resumed,
-        is_accepted=accepted,
-        is_whole=whole,
-        summary=_loads(summary),
-        params=None if params is None else _loads(params),
-        kills=kills,
-    )
-
-
-def _loads(text: str) -> Mapping[str, Any]:
-    value = json.loads(text)
-    return value if isinstance(value, dict) else {}

@@ -35,6 +35,7 @@ from scraper.store.postgres.frontier import (
     Rows,
     Seen,
 )
+from scraper.store.visits import is_itself, links_of, validators
 
 _AT_ONCE = 500  # records
 _OWN = "SELECT id, seq, state, run FROM urls WHERE id = ANY(%s)"
@@ -119,7 +120,7 @@ class Settlement:
             self._linked = execute(_LINKS, (with_old,))
         if unread := [visit.entry.id for visit in last if isinstance(visit.outcome, Failed | Denied)]:
             self._stood = execute(_STANDING, (unread, run))
-        links = [link for visit in last for link in _links(visit)]
+        links = [link for visit in last for link in links_of(visit)]
         hops = [visit.outcome.to for visit in last if isinstance(visit.outcome, Redirected)]
         self._change.ask(links, hops, len(ids))
 
@@ -203,14 +204,14 @@ class Settlement:
                 self._refuse(refusal)
         elif _keeps(visit):
             change.meet_again(self._links_of(visit))
-        elif isinstance(outcome, Redirected) and not _is_itself(visit, outcome.to):
+        elif isinstance(outcome, Redirected) and not is_itself(visit, outcome.to):
             change.meet(outcome.to, is_hop=True)
 
     def _links_of(self, visit: Visit) -> list[int]:
         return self._old.get(visit.entry.id, (0, []))[1]
 
     def _redirect(self, visit: Visit, to: NewUrl) -> None:
-        if _is_itself(visit, to):
+        if is_itself(visit, to):
             # To set a cookie, or to have its URL spelled in another way that means the same.
             request = to.request and storable(to.request)
             self._hops.append((visit.entry.id, storable(to.url), request, to.priority))
@@ -268,7 +269,7 @@ class Settlement:
         if url not in self._old:
             return self._keep(visit, reason="the last version is gone")
         self._finish(visit, DONE)
-        self._renewed.append((url, *_validators(known)))
+        self._renewed.append((url, *validators(known)))
         self._visits.append((url, self._old[url][0], False, True))
         return None
 
@@ -297,7 +298,7 @@ class Settlement:
         pages = [
             (
                 *(visit.entry.id, change.number(version), change.run, change.run, page.known.inputs),
-                *_validators(page.known),
+                *validators(page.known),
                 integers(dict.fromkeys(map(change.id, links))),
                 json.dumps(page.facts) if page.facts else "",
                 storable(page.known.files),
@@ -357,25 +358,13 @@ def count_run(connection: Connection, change: Change) -> None:
     connection.execute(_COUNT, (pending, done, change.run))
 
 
-def _links(visit: Visit) -> Sequence[NewUrl]:
-    return visit.outcome.links if isinstance(visit.outcome, Fetched | Failed) else ()
-
-
 def _keeps(visit: Visit) -> bool:
     """Whether what the page led to last time is followed."""
     outcome = visit.outcome
     return isinstance(outcome, Unchanged) or (isinstance(outcome, Denied) and outcome.keeps_links)
 
 
-def _is_itself(visit: Visit, to: NewUrl) -> bool:
-    return (to.domain, to.fp) == (visit.entry.domain, visit.entry.fp)
-
-
-def _validators(known: Known) -> tuple[Any, ...]:
-    return known.etag, known.last_modified, known.fresh_until, known.body_hash, known.fetched_at
-
-
 def needed_domains(visits: Sequence[Visit], run: Run) -> set[str]:
     """The domains whose queues a settlement needs."""
-    found = {link.domain for visit in visits for link in _links(visit)}
+    found = {link.domain for visit in visits for link in links_of(visit)}
     return found | {visit.outcome.to.domain for visit in visits if isinstance(visit.outcome, Redirected)}

@@ -19,6 +19,7 @@ from scraper.store import (
     RobotsCopy,
     Run,
     Settled,
+    run_rows,
 )
 from scraper.store import Cursor as Place
 from scraper.store.locks import Locks
@@ -109,7 +110,7 @@ class PostgresStore:
     def start_run(
         self, spider: str, code: str, *, params: Mapping[str, str | None] | None = None, fresh: bool = False
     ) -> Run:
-        begun = runs.Begun(spider, code, self._workers.me, self._clock.wall(), dict(params or {}))
+        begun = run_rows.Begun(spider, code, self._workers.me, self._clock.wall(), dict(params or {}))
         self._workers.reap()
         return self._work_on(
             self._workers.write(lambda connection: runs.start(connection, begun, fresh=fresh))
@@ -160,16 +161,16 @@ class PostgresStore:
         self._database.write(lambda connection: connection.execute(sql, (text, run.number)))
 
     def runs(self, spider: str | None = None, limit: int = 100) -> list[Run]:
-        sql = f"SELECT {runs.COLUMNS} FROM runs {{}} ORDER BY number DESC LIMIT %s"
+        sql = f"SELECT {run_rows.COLUMNS} FROM runs {{}} ORDER BY number DESC LIMIT %s"
         if spider is None:
             rows = self._database.rows(sql.format(""), (limit,))
         else:
             rows = self._database.rows(sql.format("WHERE spider = %s"), (spider, limit))
-        return [runs.to_run(row) for row in rows]
+        return [run_rows.to_run(row) for row in rows]
 
     def run(self, run_id: str) -> Run | None:
-        row = self._database.row(f"SELECT {runs.COLUMNS} FROM runs WHERE id = %s", (run_id,))
-        return None if row is None else runs.to_run(row)
+        row = self._database.row(f"SELECT {run_rows.COLUMNS} FROM runs WHERE id = %s", (run_id,))
+        return None if row is None else run_rows.to_run(row)
 
     def holder(self, spider: str) -> tuple[str, float] | None:
         self._workers.reap()

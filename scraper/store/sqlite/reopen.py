@@ -4,7 +4,7 @@ import sqlite3
 from collections.abc import Mapping
 
 from scraper.errors import StoreError
-from scraper.store import UNMET, Run
+from scraper.store import UNMET, Run, run_rows
 from scraper.store.sqlite import runs
 from scraper.store.sqlite.database import many
 from scraper.store.sqlite.frontier import FAILED, IS_KNOWN, KNOWN_FIRST
@@ -23,7 +23,7 @@ _LEAVE_STATS = "INSERT OR REPLACE INTO tallies SELECT ?1, id, ?2 FROM domains WH
 def reopen(connection: sqlite3.Connection, run: Run, stats: Mapping[str, str]) -> int:
     """Make what failed in a run pending again; how many URLs."""
     if (held := runs.holder(connection, run.spider)) is not None:
-        raise runs.busy(run.spider, *held)
+        raise run_rows.busy(run.spider, *held)
     last = connection.execute("SELECT max(number) FROM runs WHERE spider = ?", (run.spider,)).fetchone()
     if last[0] != run.number:
         raise StoreError(f"run {run.id} is not the last run of {run.spider}")

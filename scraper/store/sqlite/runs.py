@@ -2,17 +2,13 @@
 
 import json
 import sqlite3
-from collections.abc import Mapping
-from datetime import UTC, datetime
-from typing import Any
 
-from scraper.errors import LeaseLost, StoreBusy, StoreError
-from scraper.model.frozen import frozen
+from scraper.errors import LeaseLost, StoreError
 from scraper.store import Run
+from scraper.store.run_rows import COLUMNS, Begun, busy, to_run
 from scraper.store.sqlite import fingerprint_index
 from scraper.store.sqlite.database import many
 
-COLUMNS = "id, number, spider, code, started_at, state, ended_at, accepted, whole, summary, params, kills"
 _OPEN_RUN = "SELECT number FROM runs WHERE spider = ? AND state <> 'ended' ORDER BY number DESC LIMIT 1"
 _HOLDER = """SELECT w.id, r.held_since FROM runs r JOIN workers w ON w.id = r.owner OR w.run = r.number
     WHERE r.spider = ? AND r.state <> 'ended' AND w.id IS NOT ? ORDER BY w.id = r.owner DESC LIMIT 1"""
@@ -37,17 +33,6 @@ def find(connection: sqlite3.Connection, number: int, *, is_resumed: bool = Fals
     return to_run(row, is_resumed=is_resumed)
 
 
-@frozen
-class Begun:
-    """Who begins or resumes a run of a spider, when (wall), and with what."""
-
-    spider: str
-    code: str
-    worker: str
-    wall: float
-    params: Mapping[str, str | None]
-
-
 def start(connection: sqlite3.Connection, begun: Begun, *, fresh: bool) -> Run:
     """Resume or begin a run; the dead were reaped before."""
     spider, worker, wall = begun.spider, begun.worker, begun.wall
@@ -66,12 +51,6 @@ def start(connection: sqlite3.Connection, begun: Begun, *, fresh: bool) -> Run:
     )
     enter(connection, worker, number)
     return find(connection, number, is_resumed=row is not None)
-
-
-def busy(spider: str, worker: str, since: float) -> StoreBusy:
-    """What to say while a worker runs a spider."""
-    moment = datetime.fromtimestamp(since, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
-    return StoreBusy(f"{spider} is being run by {worker} since {moment}", "wait for it or stop it")
 
 
 def enter(connection: sqlite3.Connection, worker: str, number: int) -> None:
@@ -129,26 +108,6 @@ def prune(connection: sqlite3.Connection, spider: str, keep: int) -> list[str]:
     return [run_id for _, run_id in old]
 
 
-def to_run(row: tuple[Any, ...], *, is_resumed: bool = False) -> Run:
-    """A row of COLUMNS as a Run."""
-    run_id, number, spider, code, started_at, state, ended_at, accepted, whole, summary, params, kills = row
-    return Run(
-        id=run_id,
-        number=number,
-        spider=spider,
-        code=code,
-        started_at=started_at,
-        state=state,
-        ended_at=ended_at,
-        is_resumed=is_resumed,
-        is_accepted=bool(accepted),
-        is_whole=bool(whole),
-        summary=_loads(summary),
-        params=None if params is None else _loads(params),
-        kills=kills,
-    )
-
-
 def listed(connection: sqlite3.Connection, spider: str | None, limit: int) -> list[Run]:
     """The last runs, newest first."""
     order = "ORDER BY number DESC LIMIT ?"
@@ -175,9 +134,7 @@ def _begin(connection: sqlite3.Connection, begun: Begun) -> int:
     number = connection.execute(
         "INSERT INTO runs(spider, code, started_at, params) VALUES (?, ?, ?, ?)", values
     ).lastrowid
-    # The number keeps ids apart that begin in one second.
-    run_id = f"{datetime.fromtimestamp(wall, UTC):%Y%m%d-%H%M%S}-{number}"
-    connection.execute("UPDATE runs SET id = ? WHERE number = ?", (run_id, number))
+    connection.execute("UPDATE runs SET id = ? WHERE number = ?", (begun.run_id(int(number or 0)), number))
     return int(number or 0)
 
 
@@ -206,8 +163,3 @@ def _forget_urls(connection: sqlite3.Connection, spider: str, first: int) -> Non
     ).fetchall()
     many(connection, "DELETE FROM urls WHERE id = ?", [(found,) for found, _, _ in gone])
     fingerprint_index.forget(connection, [(queue, fp[: fingerprint_index.STEM]) for _, queue, fp in gone])
-
-
-def _loads(summary: str) -> Mapping[str, Any]:
-    value = json.loads(summary)
-    return value if isinstance(value, dict) else {}

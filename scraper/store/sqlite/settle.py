@@ -17,7 +17,6 @@ from scraper.model import (
     Fetched,
     Known,
     NewUrl,
-    Outcome,
     RecordLine,
     Redirected,
     Refusal,
@@ -28,6 +27,7 @@ from scraper.model import (
 from scraper.store import MOST_REFUSED
 from scraper.store.sqlite.database import batched, many, storable
 from scraper.store.sqlite.frontier import DENIED, DONE, FAILED, KNOWN_FIRST, PENDING, REDIRECTED, Change, Seen
+from scraper.store.visits import is_itself, links_of, validators
 
 _AT_ONCE = 500  # records
 _OWN = "SELECT id, seq, state, run FROM urls WHERE id IN ({})"
@@ -75,7 +75,7 @@ class Settlement:
         for (state, reason), ids in self._finished.items():
             marks = ", ".join("?" * len(ids))
             self._connection.execute(_FINISH.format(marks), (state, reason, *ids))
-        self._change.look_up(chain.from_iterable(_links(visit.outcome) for visit in current.values()))
+        self._change.look_up(chain.from_iterable(links_of(visit) for visit in current.values()))
         for visit in current.values():
             self._follow(visit)
         many(self._connection, _VISIT, self._visits)
@@ -129,11 +129,11 @@ class Settlement:
                 self._refuse(refusal)
         elif isinstance(outcome, Unchanged | Denied):
             self._change.meet_again(self._old_links.get(visit.entry.id, ()))
-        elif isinstance(outcome, Redirected) and not _is_itself(visit, outcome.to):
+        elif isinstance(outcome, Redirected) and not is_itself(visit, outcome.to):
             self._change.meet(outcome.to, is_hop=True)
 
     def _redirect(self, visit: Visit, to: NewUrl) -> None:
-        if _is_itself(visit, to):
+        if is_itself(visit, to):
             # To set a cookie, or to have its URL spelled in another way that means the same.
             request = to.request and storable(to.request)
             self._connection.execute(_HOP, (storable(to.url), request, to.priority, visit.entry.id))
@@ -190,7 +190,7 @@ class Settlement:
         url, run = visit.entry.id, self._change.run
         facts = json.dumps(page.facts) if page.facts else ""
         made = (url, self._versions[url], run, run, page.known.inputs)
-        self._pages.append((*made, *_validators(page.known), links, facts, page.known.files))
+        self._pages.append((*made, *validators(page.known), links, facts, page.known.files))
 
     def _renew(self, visit: Visit, known: Known) -> None:
         """Let the last version stand; without one (a prune took it) the page is asked for in full again."""
@@ -202,7 +202,7 @@ class Settlement:
             return self._keep(visit, reason="the last version is gone")
         version, links = page
         self._finish(visit, DONE)
-        self._connection.execute(_RENEW, (self._change.run, *_validators(known), entry.id))
+        self._connection.execute(_RENEW, (self._change.run, *validators(known), entry.id))
         self._visits.append((self._change.tick(), self._change.run, entry.id, version, 1))
         self._old_links[entry.id] = array("q", links)
         return None
@@ -238,15 +238,3 @@ class Settlement:
         if self._seen.named < 0:
             (self._seen.named,) = self._connection.execute(_COUNT_REFUSED, (self._change.run,)).fetchone()
         return self._seen.named
-
-
-def _links(outcome: Outcome) -> Sequence[NewUrl]:
-    return outcome.links if isinstance(outcome, Fetched | Failed) else ()
-
-
-def _is_itself(visit: Visit, to: NewUrl) -> bool:
-    return (to.domain, to.fp) == (visit.entry.domain, visit.entry.fp)
-
-
-def _validators(known: Known) -> tuple[Any, ...]:
-    return known.etag, known.last_modified, known.fresh_until, known.body_hash, known.fetched_at

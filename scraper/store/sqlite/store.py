@@ -22,6 +22,7 @@ from scraper.store import (
     RobotsCopy,
     Run,
     Settled,
+    run_rows,
 )
 from scraper.store.locks import Locks
 from scraper.store.sqlite import kept_records, ownership, reading, runs
@@ -124,7 +125,7 @@ class SqliteStore:
         with self._database.write() as connection:
             self._workers.check(connection)
             self._workers.reap(connection)
-            begun = runs.Begun(spider, code, me, wall, dict(params or {}))
+            begun = run_rows.Begun(spider, code, me, wall, dict(params or {}))
             run = runs.start(connection, begun, fresh=fresh)
         return self._work_on(run)
 
@@ -171,8 +172,8 @@ class SqliteStore:
             return runs.listed(connection, spider, limit)
 
     def run(self, run_id: str) -> Run | None:
-        row = self._database.row(f"SELECT {runs.COLUMNS} FROM runs WHERE id = ?", run_id)
-        return None if row is None else runs.to_run(row)
+        row = self._database.row(f"SELECT {run_rows.COLUMNS} FROM runs WHERE id = ?", run_id)
+        return None if row is None else run_rows.to_run(row)
 
     def holder(self, spider: str) -> tuple[str, float] | None:
         self._workers.reap_now()
