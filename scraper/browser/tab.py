@@ -25,6 +25,7 @@ STUCK_AFTER = 20.0  # seconds that a page may keep its process busy at a stretch
 STEP = 10.0  # seconds that one step of the browser may take
 AT_ONCE = 0.05  # seconds that something takes for which no time of the page has to pass
 MOST_POPUPS = 5  # windows that a page opens; they are closed, and then not opened any more
+CLEAN_EVERY = 10  # pages after which the memory of those before is freed
 LEAVINGS = 3  # tries to leave a page that navigates by itself at the same time
 MOST_NOTES = 20
 MOST_STARVED = 10_000  # tasks that run before virtual time is forced on
@@ -77,7 +78,7 @@ class Tab:
         self._futures: dict[str, asyncio.Future[Given]] = {}
         self._requests = 0
         self._virtual = 0
-        self._popups = 0
+        self._popups = self._left = 0
         self._is_given = False
         self._until = 0.0
         self._notes: list[str] = []
@@ -443,6 +444,10 @@ class Tab:
             # What the page did at the same time may have come before it, without any error.
             shown = await self._step(self._cdp.send("Page.getFrameTree"))
             if shown["frameTree"]["frame"]["url"] == "about:blank":
+                self._left += 1
+                if self._left % CLEAN_EVERY == 0:
+                    # What Chromium would do by itself in time that passes: here none does between pages.
+                    await self._step(self._cdp.send("HeapProfiler.collectGarbage"))
                 return True
         return False
 
