@@ -25,7 +25,7 @@ FEW = 8  # batches at work of which the owner learns at once
 STUCK_AFTER = 0.1  # seconds; a callback that takes longer does not hold up the others
 LONGEST_INTERVAL = 1.0
 HAND_BACK_EVERY = 0.01  # seconds; each time wakes the owner
-LINGER = 0.04  # seconds; the same where the owner need not know until shortly before the next slot
+LINGER = 0.09  # seconds; the same where the owner need not know until shortly before the next slot
 
 _NEW = Until(0.0)
 _AT_ONCE = Until(0.0)

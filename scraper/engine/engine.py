@@ -35,7 +35,7 @@ LOOK_EVERY = 0.5
 HOLD = 2.0
 LEAVE_WITHIN = 2.5
 MOST_STATES = 50
-WAKE_AT = 0.75  # of the time that a batch is early
+WAKE_AT = 0.5  # of the time that a batch is early
 
 
 class Engine:
