@@ -204,8 +204,11 @@ class Database:
         sleep(0.05)
 
     def _is_lost(self, error: psycopg.Error) -> bool:
+        """Whether the connection is of no more use; also if it broke in a pipeline that cannot be left."""
         connection = self._connection
-        return connection is None or connection.closed or connection.broken or error.sqlstate in _GONE
+        if connection is None or connection.closed or connection.broken or error.sqlstate in _GONE:
+            return True
+        return connection.info.pipeline_status is not psycopg.pq.PipelineStatus.OFF
 
     # the schema -----------------------------------------------------------------------------------------
     def _migrate(self) -> None:
