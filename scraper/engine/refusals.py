@@ -2,7 +2,7 @@
 
 Which it was is found out by an experiment, see `Doubt`: the domain rests, then a page that has passed before,
 the control, is asked for. If it is refused too, our pace is meant, and no page. If it passes, the domain
-rests once more, for half a minute at most, and the URL itself is asked for again: it passes where the pace
+rests as long once more, and the URL itself is asked for again: it passes where the pace
 was meant, else the page is. No URL is given up before that is known.
 """
 
