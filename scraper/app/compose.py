@@ -77,7 +77,7 @@ def compose(
         clock,
         listeners,
         random.random,
-        may_stand=fetcher.may_stand,
+        may_reuse=fetcher.may_reuse,
         give_up=fetcher.give_up,
     )
 

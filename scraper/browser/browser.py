@@ -14,7 +14,7 @@ from scraper.browser import chromium
 from scraper.browser.downloads import Downloads
 from scraper.browser.profiles import Profile
 from scraper.browser.tab import STEP, BrowserFailed, Tab
-from scraper.browser.tasks import Drawing, Drawn, Given, Task
+from scraper.browser.tasks import PageResponse, RenderResult, RenderTask, Task
 from scraper.model.frozen import frozen
 
 START_WITHIN = 30.0
@@ -38,7 +38,7 @@ class BrowserOptions:
 
 
 class Browser:
-    """Renders pages for any thread. What it asks for comes out of the Drawing of each page."""
+    """Renders pages for any thread. What it asks for comes out of the RenderTask of each page."""
 
     def __init__(self, options: BrowserOptions) -> None:
         self._options = options
@@ -49,20 +49,20 @@ class Browser:
         self._slots: asyncio.Semaphore | None = None
         self._drawings: set[asyncio.Task[None]] = set()
 
-    def draw(self, task: Task) -> Drawing:
+    def draw(self, task: Task) -> RenderTask:
         """Begin to render a page; callable from any thread."""
         loop = self._thread()
         tabs: list[Tab] = []
         doing: list[asyncio.Task[None]] = []
 
-        def answer(id: str, given: Given) -> None:
+        def answer(id: str, given: PageResponse) -> None:
             for tab in tabs:  # the one, once it has it
                 loop.call_soon_threadsafe(tab.answer, id, given)
 
         def stop() -> None:
             loop.call_soon_threadsafe(lambda: doing and doing[0].cancel())
 
-        drawing = Drawing(answer, stop)
+        drawing = RenderTask(answer, stop)
 
         def begin() -> None:
             doing.append(loop.create_task(self._draw(task, drawing, tabs)))
@@ -92,25 +92,25 @@ class Browser:
             return self._loop
 
     # on the browser's thread -----------------------------------------------------------------------------
-    async def _draw(self, task: Task, drawing: Drawing, tabs: list[Tab]) -> None:
+    async def _draw(self, task: Task, drawing: RenderTask, tabs: list[Tab]) -> None:
         assert self._slots is not None
         async with self._slots:
             try:
                 drawn = await self._drawn(task, drawing, tabs)
             except BrowserFailed as error:
-                drawn = Drawn(url=task.url, error=error.message, is_ours=True)
+                drawn = RenderResult(url=task.url, error=error.message, is_ours=True)
             except Exception as error:
                 said = (str(error).strip() or type(error).__name__).splitlines()[0]
-                drawn = Drawn(url=task.url, error=f"the browser failed: {said[:300]}", is_ours=True)
+                drawn = RenderResult(url=task.url, error=f"the browser failed: {said[:300]}", is_ours=True)
             drawing.put(drawn)
 
-    async def _drawn(self, task: Task, drawing: Drawing, tabs: list[Tab]) -> Drawn:
+    async def _drawn(self, task: Task, drawing: RenderTask, tabs: list[Tab]) -> RenderResult:
         running = await self._started()
         profile = await running.profile(task.profile, task.user_agent)
         tab = await profile.take(running.cdp)
         tabs.append(tab)
         running.tabs.append(tab)
-        drawn = Drawn(url=task.url, error="given up", is_ours=True)
+        drawn = RenderResult(url=task.url, error="given up", is_ours=True)
         try:
             if profile.is_new:
                 await running.downloads.allow(tab.context)

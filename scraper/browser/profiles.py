@@ -52,7 +52,10 @@ class Profile:
         return True
 
     async def seed(self, rows: Sequence[Row], url: str) -> None:
-        """Have exactly these cookies, rows of `Jar.dump`; `url`: for those that were set without a domain."""
+        """Have exactly these cookies, rows of `DomainCookieJar.dump`.
+
+        `url`: for those that were set without a domain.
+        """
         wanted = {_key(row): str(row["value"]) for row in rows}
         if wanted == self._seeded:
             return
@@ -66,7 +69,7 @@ class Profile:
                     await asyncio.wait_for(self._context.add_cookies([cookie]), STEP)
 
     async def cookies(self) -> list[dict[str, Any]]:
-        """All cookies, as rows for `Jar.load`."""
+        """All cookies, as rows for `DomainCookieJar.load`."""
         found = await asyncio.wait_for(self._context.cookies(), STEP)
         rows = [_row(cookie) for cookie in found if not cookie.get("partitionKey")]
         self._seeded = {_key(row): str(row["value"]) for row in rows}

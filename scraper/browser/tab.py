@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Mapping
 from typing import Any, TypeVar
 
 from scraper.browser.requests import body_of, is_led_on, kind_of
-from scraper.browser.tasks import Downloaded, Drawing, Drawn, Event, Given, Task, Wanted
+from scraper.browser.tasks import Downloaded, Event, PageRequest, PageResponse, RenderResult, RenderTask, Task
 from scraper.errors import ScraperError
 from scraper.model import Headers, Render
 
@@ -74,8 +74,8 @@ class Tab:
         self._cdp = cdp
         self._browser_cdp = browser_cdp
         self._task: Task | None = None
-        self._drawing: Drawing | None = None
-        self._futures: dict[str, asyncio.Future[Given]] = {}
+        self._drawing: RenderTask | None = None
+        self._futures: dict[str, asyncio.Future[PageResponse]] = {}
         self._requests = 0
         self._virtual = 0
         self._popups = self._left = 0
@@ -130,7 +130,7 @@ class Tab:
     def _refuse(self, url: str, kind: str) -> None:
         """Have a request logged that the browser has no way to hand out; it fails by itself."""
         if self._drawing is not None:
-            self._drawing.put(Wanted("", url, "GET", {}, None, kind, self.page.url))
+            self._drawing.put(PageRequest("", url, "GET", {}, None, kind, self.page.url))
 
     @property
     def most_file(self) -> int:
@@ -149,17 +149,17 @@ class Tab:
         task, drawing = self._task, self._drawing
         is_main = event["resourceType"] == "Document" and event.get("frameId") == self.frame
         if task is None or drawing is None or self._is_late:
-            return await self._fulfil(event, Given(reason="the page is closed"))
+            return await self._fulfil(event, PageResponse(reason="the page is closed"))
         if is_main and not self._is_given:
             if is_led_on(event["request"]):
-                return await self._fulfil(event, Given(reason="of the page before"))
+                return await self._fulfil(event, PageResponse(reason="of the page before"))
             self._is_given = True
-            return await self._fulfil(event, Given(task.status, task.headers, task.content))
+            return await self._fulfil(event, PageResponse(task.status, task.headers, task.content))
         await self._hand_out(event, drawing, is_main=is_main)
 
-    async def _hand_out(self, event: Mapping[str, Any], drawing: Drawing, *, is_main: bool) -> None:
+    async def _hand_out(self, event: Mapping[str, Any], drawing: RenderTask, *, is_main: bool) -> None:
         request, kind = event["request"], kind_of(event)
-        wanted = Wanted(
+        wanted = PageRequest(
             event["requestId"],
             request["url"].partition("#")[0],
             request["method"],
@@ -175,20 +175,22 @@ class Tab:
             given = await future
             self._requests += bool(given.status)  # what is refused at once is no sign of life
             if given.reason and is_main:
-                given = Given(204)  # the page stays as it is, where an error would be a page of the browser's
+                given = PageResponse(
+                    204
+                )  # the page stays as it is, where an error would be a page of the browser's
             await self._fulfil(event, given)
         finally:
             self._futures.pop(wanted.id, None)
             if not self._futures:
                 self._quiet.set()
 
-    def answer(self, id: str, given: Given) -> None:
+    def answer(self, id: str, given: PageResponse) -> None:
         """Take the answer to a request of the page."""
         future = self._futures.get(id)
         if future is not None and not future.done():
             future.set_result(given)
 
-    async def _fulfil(self, event: Mapping[str, Any], given: Given) -> None:
+    async def _fulfil(self, event: Mapping[str, Any], given: PageResponse) -> None:
         id = event["requestId"]
         if not given.reason:
             lines = [
@@ -213,7 +215,7 @@ class Tab:
             )
 
     # one page --------------------------------------------------------------------------------------------
-    async def draw(self, task: Task, drawing: Drawing) -> Drawn:
+    async def draw(self, task: Task, drawing: RenderTask) -> RenderResult:
         """Render one page to its end; whatever happens there ends as an `error`."""
         self._task, self._drawing = task, drawing
         self.frames = {self.frame}
@@ -234,10 +236,14 @@ class Tab:
                 raise PageFailed(f"it led to {self.page.url[:100]}")
             kept = await self._kept()
             await self._save()
-            return Drawn(html, self.page.url, notes=tuple(self._notes), screenshot=picture, storage=kept)
+            return RenderResult(
+                html, self.page.url, notes=tuple(self._notes), screenshot=picture, storage=kept
+            )
         except PageFailed as error:
             picture = await self._last_picture()
-            return Drawn(url=task.url, error=error.message, notes=tuple(self._notes), screenshot=picture)
+            return RenderResult(
+                url=task.url, error=error.message, notes=tuple(self._notes), screenshot=picture
+            )
         finally:
             self._task = self._drawing = None
             self._cut()
@@ -251,7 +257,7 @@ class Tab:
         """Give the page nothing of what it has asked for and not got."""
         for future in self._futures.values():
             if not future.done():
-                future.set_result(Given(reason="the page is closed"))
+                future.set_result(PageResponse(reason="the page is closed"))
 
     async def plant(self, origin: str, items: Mapping[str, str]) -> None:
         """Let scripts of an origin find what they kept; a profile that is new has nothing."""
@@ -452,15 +458,17 @@ class Tab:
         return False
 
 
-class _Deaf(Drawing):
+class _Deaf(RenderTask):
     """Gives a page nothing but itself."""
 
     def __init__(self, tab: Tab) -> None:
         super().__init__(tab.answer, lambda: None)
 
     def put(self, event: Event) -> None:
-        if isinstance(event, Wanted):
-            asyncio.get_running_loop().call_soon(self.answer, event, Given(reason="nothing is asked for"))
+        if isinstance(event, PageRequest):
+            asyncio.get_running_loop().call_soon(
+                self.answer, event, PageResponse(reason="nothing is asked for")
+            )
 
 
 _tasks: set[asyncio.Future[Any]] = set()

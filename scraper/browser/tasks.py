@@ -20,9 +20,10 @@ MORE_KINDS = ("image", "media", "font", "beacon", "other")
 class Task:
     """A page to render: the answer to its plain request, which the browser gets instead of asking itself.
 
-    `profile` names the browser's storage that it uses, one for each domain; `cookies` are rows of `Jar.dump`;
-    `storage`: what scripts kept, by origin, for a profile that is new. `most_file`: bytes of a file that its
-    scripts may make; 0: none is taken. `moment`: what its clock shows at first (epoch seconds); 0: now.
+    `profile` names the browser's storage that it uses, one for each domain; `cookies` are rows of
+    `DomainCookieJar.dump`; `storage`: what scripts kept, by origin, for a profile that is new.
+    `most_file`: bytes of a file that its scripts may make; 0: none is taken.
+    `moment`: what its clock shows at first (epoch seconds); 0: now.
     `within`: seconds of ours, not the page's, after which it gets nothing more and is taken as it is.
     """
 
@@ -41,7 +42,7 @@ class Task:
 
 
 @frozen
-class Wanted:
+class PageRequest:
     """A request of the page: `kind` is one of KINDS or MORE_KINDS, `socket` or `events`.
 
     `id` is the browser's; `page`: the address of the document that is shown.
@@ -57,7 +58,7 @@ class Wanted:
 
 
 @frozen
-class Given:
+class PageResponse:
     """An answer for the browser; with a `reason` there is none, and the page sees a failed request."""
 
     status: int = 0
@@ -80,12 +81,12 @@ class Downloaded:
 
 
 @frozen
-class Drawn:
+class RenderResult:
     """The end of a rendering: the document as text, and its address; or why there is none, in `error`.
 
     `is_ours`: the browser failed, not the page. `cookies`: all that the profile has now, as rows for
-    `Jar.load`, `storage` what scripts keep at the origin of `url`; None: unknown. `notes`: what went wrong in
-    the page without ending it.
+    `DomainCookieJar.load`, `storage` what scripts keep at the origin of `url`; None: unknown.
+    `notes`: what went wrong in the page without ending it.
     """
 
     html: str = ""
@@ -98,14 +99,14 @@ class Drawn:
     storage: Mapping[str, str] | None = None
 
 
-Event = Wanted | Downloaded | Drawn
-"""What comes of a rendering; `Drawn` is the last."""
+Event = PageRequest | Downloaded | RenderResult
+"""What comes of a rendering; `RenderResult` is the last."""
 
 
-class Drawing:
+class RenderTask:
     """One rendering under way: its events for whoever answers them, from the browser's thread."""
 
-    def __init__(self, answer: Callable[[str, Given], None], stop: Callable[[], None]) -> None:
+    def __init__(self, answer: Callable[[str, PageResponse], None], stop: Callable[[], None]) -> None:
         self._answer = answer
         self._stop = stop
         self._events: SimpleQueue[Event] = SimpleQueue()
@@ -135,7 +136,7 @@ class Drawing:
         if wake is not None:
             wake()
 
-    def answer(self, wanted: Wanted, given: Given) -> None:
+    def answer(self, wanted: PageRequest, given: PageResponse) -> None:
         """Give the browser what it asked for."""
         self._answer(wanted.id, given)
 
@@ -147,7 +148,7 @@ class Drawing:
 class Renderer(Protocol):
     """What renders pages; see `browser.Browser`."""
 
-    def draw(self, task: Task) -> Drawing:
+    def draw(self, task: Task) -> RenderTask:
         """Begin to render a page; callable from any thread."""
         ...
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 from scraper import settings as settings_of
-from scraper.app.one_url.fetch_one import Probe, Step, probing
+from scraper.app.one_url.fetch_one import SingleUrlFetcher, Step, probing
 from scraper.app.options import open_store
 from scraper.cli.options import caller
 from scraper.engine.robots_cache import RobotsRules
@@ -78,7 +78,7 @@ def fetch_page(
     return got if step.response is shown else replace(got, start_url=step.url)
 
 
-def _behind(probe: Probe, step: Step, response: Response, settings: Settings) -> Step:
+def _behind(probe: SingleUrlFetcher, step: Step, response: Response, settings: Settings) -> Step:
     # Imported on first use, as few pages are shells.
     from scraper.app.one_url.render_one import json_behind
 

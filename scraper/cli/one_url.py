@@ -9,8 +9,8 @@ from pathlib import Path
 import click
 
 from scraper.app.admin.new_spider import check_url
-from scraper.app.one_url.explain import Asker, answer_to, explain
-from scraper.app.one_url.fetch_one import Probe, Step, probing
+from scraper.app.one_url.explain import ExplainContext, answer_to, explain
+from scraper.app.one_url.fetch_one import SingleUrlFetcher, Step, probing
 from scraper.app.options import open_store, parse_code
 from scraper.app.project import existing_store
 from scraper.app.session_opener import reach_of
@@ -102,7 +102,7 @@ def _check_browser(settings: Settings) -> None:
     check_browser(settings)
 
 
-def _rendered(probe: Probe, response: Response, settings: Settings) -> Page | None:
+def _rendered(probe: SingleUrlFetcher, response: Response, settings: Settings) -> Page | None:
     from scraper.app.one_url.render_one import render
 
     try:
@@ -236,9 +236,11 @@ def explain_command(
     click.echo(answer_to(checks))
 
 
-def _asker(spider: str | None, sets: tuple[str, ...], store: str | None, params: tuple[str, ...]) -> Asker:
+def _asker(
+    spider: str | None, sets: tuple[str, ...], store: str | None, params: tuple[str, ...]
+) -> ExplainContext:
     if spider is None:
-        return Asker(settings_for(sets, store))
+        return ExplainContext(settings_for(sets, store))
     loaded = discovery.find(spider)
     made = loaded.spider()
     made.params = read_params(params)
@@ -246,7 +248,7 @@ def _asker(spider: str | None, sets: tuple[str, ...], store: str | None, params:
     rules = rules_of(made, allowed_domains=settings.allowed_domains, max_depth=settings.max_depth)
     rules = starting_from(rules, seeds(made, rules))
     code = parse_code(loaded.code, made.params, settings)
-    return Asker(settings, loaded.name, rules, code, reach_of(settings, made, rules))
+    return ExplainContext(settings, loaded.name, rules, code, reach_of(settings, made, rules))
 
 
 def _learn_robots(store: Store, url: str, settings: Settings) -> None:

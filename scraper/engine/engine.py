@@ -24,7 +24,7 @@ from scraper.errors import LoginFailed, OutOfFiles, OutOfReach
 from scraper.model import Entry, Failed, Fetched, Reaction, Redirected, Unchanged, Visit
 from scraper.ops.clock import Clock
 from scraper.politeness import retry
-from scraper.politeness.retry import Told
+from scraper.politeness.retry import RetryAdvice
 from scraper.runs.events import DomainState, Event, Listener, Noted, RobotsRead, Ticked, Visited
 from scraper.spider.identity import request_of
 from scraper.store import Run, Store
@@ -53,7 +53,7 @@ class Engine:
         listeners: Sequence[Listener] = (),
         chance: Callable[[], float] = lambda: 0.5,
         *,
-        may_stand: Callable[[Entry], bool],
+        may_reuse: Callable[[Entry], bool],
         give_up: Callable[[Visit], Visit],
     ) -> None:
         self._store = store
@@ -66,7 +66,7 @@ class Engine:
         self._listeners = listeners
         self._leases = Leases(store, run, robots_cache, open_session, plan, clock, self._tell)
         self._scheduler = Scheduler(
-            store, run, robots_cache, plan, clock, self._obey, self._take_in, may_stand
+            store, run, robots_cache, plan, clock, self._obey, self._take_in, may_reuse
         )
         # Refusals in a row end a domain for a run; those before its end do not count.
         part = f"{run.id} again" if plan.is_again else run.id
@@ -419,7 +419,7 @@ class Engine:
         response = result.answer.response
         status = response.status if response is not None else None
         wall = self._clock.wall()
-        told = retry.told(response.status, response.headers, wall) if response is not None else Told()
+        told = retry.told(response.status, response.headers, wall) if response is not None else RetryAdvice()
         is_limited = told.is_limited and (told.rest is not None or may_be_pace(domain, status))
         # A refusal by rate is tried again after its rest, for as long as the run waits for that.
         tries = max(robots_request.tries, domain.state.failures) + (not is_limited)

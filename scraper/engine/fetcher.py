@@ -125,7 +125,7 @@ class Fetcher:
         self.too_long = too_long(options.parse_timeout)
         # Asked by others of the crawl, in the words of the part that knows.
         self.handles = self._judging.handles
-        self.may_stand = self._known_pages.may_stand
+        self.may_reuse = self._known_pages.may_reuse
         self.saved = self._known_pages.saved
         self.give_up = self._failed.give_up
 

@@ -33,7 +33,7 @@ class KnownPages:
         self._is_archiving = is_archiving
         self.doubtful: set[int] = set()
 
-    def may_stand(self, entry: Entry) -> bool:
+    def may_reuse(self, entry: Entry) -> bool:
         """Whether the result of the last parse may be reused if the page itself has not changed."""
         return self.is_same(entry) and not self._is_uncopied(entry)
 

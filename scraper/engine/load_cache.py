@@ -3,7 +3,7 @@
 from collections import OrderedDict
 from dataclasses import replace
 
-from scraper.browser.tasks import Wanted
+from scraper.browser.tasks import PageRequest
 from scraper.http import caching
 from scraper.model import Response
 from scraper.model.frozen import frozen
@@ -33,30 +33,30 @@ class LoadCache:
         self._size = 0
         self._kept: OrderedDict[tuple[str, str], _Kept] = OrderedDict()
 
-    def _find(self, domain: str, wanted: Wanted) -> _Kept | None:
+    def _find(self, domain: str, wanted: PageRequest) -> _Kept | None:
         kept = self._kept.get((domain, wanted.url)) if wanted.kind in STATIC else None
         if kept is None or kept.varies != _varies(wanted, kept.response):
             return None
         self._kept.move_to_end((domain, wanted.url))
         return kept
 
-    def fresh(self, domain: str, wanted: Wanted, now: float) -> Response | None:
+    def fresh(self, domain: str, wanted: PageRequest, now: float) -> Response | None:
         """The answer that stands for a request at a wall moment `now`; None where it has to be sent."""
         kept = self._find(domain, wanted)
         is_usable = kept is not None and caching.is_usable(kept.response.fetched_at, kept.until, now)
         return kept.response if kept is not None and is_usable else None
 
-    def conditions(self, domain: str, wanted: Wanted) -> dict[str, str]:
+    def conditions(self, domain: str, wanted: PageRequest) -> dict[str, str]:
         """The header fields that ask only for what has changed."""
         kept = self._find(domain, wanted) if wanted.method == "GET" else None
         return {} if kept is None else caching.conditional_headers(*caching.validators(kept.response.headers))
 
-    def renewed(self, domain: str, wanted: Wanted, answer: Response) -> Response | None:
+    def renewed(self, domain: str, wanted: PageRequest, answer: Response) -> Response | None:
         """The kept answer that a 304 confirms, fresh again."""
         kept = self._find(domain, wanted)
         return None if kept is None else replace(kept.response, fetched_at=answer.fetched_at)
 
-    def keep(self, domain: str, wanted: Wanted, response: Response) -> None:
+    def keep(self, domain: str, wanted: PageRequest, response: Response) -> None:
         """Keep an answer if it may be kept and is worth it."""
         headers = response.headers
         if wanted.kind not in STATIC or response.status != 200 or not caching.is_storable(headers):
@@ -76,7 +76,7 @@ class LoadCache:
             self._size -= len(self._kept.popitem(last=False)[1].response.content)
 
 
-def _varies(wanted: Wanted, response: Response) -> tuple[tuple[str, str], ...]:
+def _varies(wanted: PageRequest, response: Response) -> tuple[tuple[str, str], ...]:
     """The fields of a request that its answer depends on (RFC 9111 4.1)."""
     sent = {name.lower(): value for name, value in wanted.headers.items()}
     names = sorted({name.lower() for name in split_list(response.headers.get("vary", ""))})

@@ -3,7 +3,7 @@
 import uuid
 from dataclasses import replace
 
-from scraper.browser.tasks import Downloaded, Wanted
+from scraper.browser.tasks import Downloaded, PageRequest
 from scraper.engine.file_requests import with_file
 from scraper.http.download import Download, FileBody
 from scraper.http.exchange import Answer
@@ -45,13 +45,13 @@ class PageDownloads:
         """Whether to keep a file means to send it somewhere."""
         return self._files is not None and self._files.is_slow
 
-    def of(self, wanted: Wanted) -> PageDownload | None:
+    def of(self, wanted: PageRequest) -> PageDownload | None:
         """What takes the answer to a request of a page, if it turns out to be a file."""
         if self._files is None or wanted.kind not in _LEADS_ON:
             return None
         return PageDownload(self._files, is_asked_for=wanted.kind == "download")
 
-    def filed(self, download: PageDownload | None, wanted: Wanted, answer: Answer) -> Answer:
+    def filed(self, download: PageDownload | None, wanted: PageRequest, answer: Answer) -> Answer:
         """An answer with its file in its place."""
         answer = with_file(download, answer)
         response = answer.response
@@ -87,5 +87,5 @@ def is_attachment(headers: Headers) -> bool:
     return bool(kind) and not (kind.startswith(_SHOWN) or kind.endswith(_ALSO_SHOWN))
 
 
-def _is_file(wanted: Wanted, response: Response) -> bool:
+def _is_file(wanted: PageRequest, response: Response) -> bool:
     return wanted.kind == "download" or is_attachment(response.headers)

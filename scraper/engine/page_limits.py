@@ -3,7 +3,7 @@
 from collections import Counter
 from dataclasses import field
 
-from scraper.browser.tasks import Wanted
+from scraper.browser.tasks import PageRequest
 from scraper.http.session import DomainSession
 from scraper.model import Render
 from scraper.model.frozen import slotted
@@ -44,12 +44,12 @@ class PageLimits:
         """Whether the page leads on and on."""
         return self.documents > MOST_DOCUMENTS
 
-    def note_file(self, wanted: Wanted) -> None:
+    def note_file(self, wanted: PageRequest) -> None:
         """Note that an answer is a file: the page stays where it is."""
         self.files += 1
         self.documents -= wanted.kind == "document"
 
-    def refusal(self, wanted: Wanted, now: float) -> str:
+    def refusal(self, wanted: PageRequest, now: float) -> str:
         """Why a request is not answered; empty where it may be. It counts either way."""
         self.asked += 1
         self.documents += wanted.kind == "document"
@@ -63,7 +63,7 @@ class PageLimits:
             return "not a URL that is fetched"
         return self._too_many(wanted) or self._outside(wanted)
 
-    def _too_many(self, wanted: Wanted) -> str:
+    def _too_many(self, wanted: PageRequest) -> str:
         if self.asked > MOST_LOADS:
             return f"more than {MOST_LOADS} requests of one page"
         if self.files >= MOST_FILES and wanted.kind in ("document", "frame", "download"):
@@ -75,7 +75,7 @@ class PageLimits:
             return f"asked for more than {MOST_POLLS} times by one page"
         return ""
 
-    def _outside(self, wanted: Wanted) -> str:
+    def _outside(self, wanted: PageRequest) -> str:
         host = host_of(wanted.url)
         is_inside_crawl = is_inside(host, self.allowed_domains)
         if wanted.kind == "document":

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from scraper.browser.tasks import Drawn, Task, Wanted
+from scraper.browser.tasks import PageRequest, RenderResult, Task
 from scraper.http.session import DomainSession
 from scraper.model import Entry, Headers, Loaded, Render, Rendered, Request, Response
 from scraper.runs.archive.request_keys import request_key
@@ -49,7 +49,7 @@ def task_of(
     )
 
 
-def headers_of(wanted: Wanted) -> dict[str, str]:
+def headers_of(wanted: PageRequest) -> dict[str, str]:
     """The fields of a script's request that are its own."""
     return {
         name: value
@@ -58,19 +58,19 @@ def headers_of(wanted: Wanted) -> dict[str, str]:
     }
 
 
-def key_of(wanted: Wanted) -> tuple[str, ...]:
+def key_of(wanted: PageRequest) -> tuple[str, ...]:
     """A request and who asks: after a login it is another."""
     sent = {name.lower(): value for name, value in wanted.headers.items()}
     return wanted.method, wanted.url, sent.get("cookie", ""), sent.get("authorization", "")
 
 
-def asked_of(wanted: Wanted) -> bytes:
+def asked_of(wanted: PageRequest) -> bytes:
     """What the answer to a request is found by in an archive."""
     kind = next((value for name, value in wanted.headers.items() if name.lower() == "content-type"), "")
     return request_key(wanted.method, wanted.url, wanted.body or b"", kind)
 
 
-def loaded_by(wanted: Wanted, response: Response, *, is_cached: bool = False) -> Loaded:
+def loaded_by(wanted: PageRequest, response: Response, *, is_cached: bool = False) -> Loaded:
     """What a request got."""
     return Loaded(
         wanted.url,
@@ -85,7 +85,7 @@ def loaded_by(wanted: Wanted, response: Response, *, is_cached: bool = False) ->
     )
 
 
-def rendered(loads: Sequence[Loaded], drawn: Drawn, response: Response, content: bytes) -> Response:
+def rendered(loads: Sequence[Loaded], drawn: RenderResult, response: Response, content: bytes) -> Response:
     """The page in the place of its plain answer: its document is not the one that was sent."""
     url = drawn.url.partition("#")[0]
     shown = [one for one in loads if one.kind == "document" and one.status]

@@ -94,4 +94,4 @@ class Reactions:
 def _failure_of(entry: Entry, *, is_own: bool = False) -> Reaction:
     """A failure of the domain; a page's own failure, and a page that fails again, say little about it."""
     is_hitch = is_own or entry.attempts > 0
-    return Reaction(hitch=entry.attempts + 1) if is_hitch else Reaction(is_failure=True)
+    return Reaction(failed_attempt=entry.attempts + 1) if is_hitch else Reaction(is_failure=True)

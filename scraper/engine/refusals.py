@@ -100,7 +100,7 @@ class Refusals:
         """A kept connection that broke costs no attempt, but only once for each URL."""
         if isinstance(visit.outcome, Retry) and not visit.outcome.counts:
             if visit.entry.id in self._spared:
-                reaction = Reaction(hitch=visit.entry.attempts + 1)
+                reaction = Reaction(failed_attempt=visit.entry.attempts + 1)
                 return replace(visit, outcome=Retry(visit.outcome.reason), reaction=reaction)
             self._spared.add(visit.entry.id)
         return visit
@@ -125,12 +125,12 @@ class Refusals:
     def _as_its_own(self, visit: Visit, reason: str, *, is_all: bool = False) -> Visit:
         """A page that fails for a reason of its own: each try counts for it, and none for its domain."""
         if reason == FORBIDDEN:
-            return replace(visit, reaction=replace(visit.reaction, hitch=1))
+            return replace(visit, reaction=replace(visit.reaction, failed_attempt=1))
         attempts = visit.entry.attempts + 1
         outcome: Outcome = Retry(reason)
         if attempts >= self._plan.max_attempts:
             outcome = Failed(f"{reason}, after {attempts} attempts, while other pages passed", reason)
-        reaction = Reaction(hitch=attempts, rest=visit.reaction.rest)
+        reaction = Reaction(failed_attempt=attempts, rest=visit.reaction.rest)
         if is_all:
             reaction = Reaction(is_failure=True)  # whatever passes, the pages that we want do not
         return replace(visit, outcome=outcome, reaction=reaction)
@@ -191,7 +191,7 @@ class Refusals:
             seen.retried.discard(url)
             return self._as_its_own(visit, reason), False
         seen.retried.add(url)
-        return replace(_once_more(visit, reason), reaction=Reaction(hitch=1)), False
+        return replace(_once_more(visit, reason), reaction=Reaction(failed_attempt=1)), False
 
     def _doubt(
         self,

@@ -10,7 +10,15 @@ from dataclasses import field, replace
 from threading import Event, get_ident
 from typing import Any
 
-from scraper.browser.tasks import KINDS, Downloaded, Drawing, Drawn, Given, Renderer, Wanted
+from scraper.browser.tasks import (
+    KINDS,
+    Downloaded,
+    PageRequest,
+    PageResponse,
+    Renderer,
+    RenderResult,
+    RenderTask,
+)
 from scraper.engine.batch import DomainWanted
 from scraper.engine.load_cache import LoadCache
 from scraper.engine.page_downloads import PageDownloads
@@ -182,11 +190,13 @@ class Rendering:
         until = session.clock.now() + within
         return PageLimits(session.domain, self._kinds, found.domains, found.allowed_domains, until)
 
-    def _serve(self, drawing: Drawing, state: State) -> Generator[DomainWanted | Wait, None, Drawn | None]:
+    def _serve(
+        self, drawing: RenderTask, state: State
+    ) -> Generator[DomainWanted | Wait, None, RenderResult | None]:
         """Answer requests until the page is done; None where it is given up."""
         while state.goes_on() and state.trouble is None:
             event = drawing.next()
-            if isinstance(event, Drawn):
+            if isinstance(event, RenderResult):
                 return event
             if event is None:
                 yield Later(drawing.tell)
@@ -200,7 +210,9 @@ class Rendering:
         return None
 
     # one request of the page -----------------------------------------------------------------------------
-    def _answer(self, state: State, wanted: Wanted) -> Generator[DomainWanted | Wait, None, Given]:
+    def _answer(
+        self, state: State, wanted: PageRequest
+    ) -> Generator[DomainWanted | Wait, None, PageResponse]:
         """Answer one request, and write down what became of it."""
         loaded = self._unasked(state, wanted)
         if loaded is None:
@@ -212,10 +224,10 @@ class Rendering:
             outcome = Failed(f"rendering: the page led on {MOST_DOCUMENTS} times by itself", "redirect loop")
             state.trouble = Picture(outcome=outcome)
         if loaded.file is not None:
-            return Given(204)  # the page stays as it is
-        return Given(loaded.status, loaded.headers, loaded.content, loaded.reason)
+            return PageResponse(204)  # the page stays as it is
+        return PageResponse(loaded.status, loaded.headers, loaded.content, loaded.reason)
 
-    def _unasked(self, state: State, wanted: Wanted) -> Loaded | None:
+    def _unasked(self, state: State, wanted: PageRequest) -> Loaded | None:
         """What becomes of a request that is not sent: refused, or answered by what is here."""
         reason = state.limits.refusal(wanted, state.session.clock.now())
         if reason:
@@ -228,14 +240,14 @@ class Rendering:
             kept = self._cache.fresh(state.session.domain, wanted, state.session.clock.wall())
         return loaded_by(wanted, kept, is_cached=True) if kept is not None else None
 
-    def _asked(self, state: State, wanted: Wanted) -> Generator[Any, None, Loaded]:
+    def _asked(self, state: State, wanted: PageRequest) -> Generator[Any, None, Loaded]:
         """Ask for it, and see what the answer means."""
         answer = yield from self.exchange(state, wanted)
         if isinstance(answer, str):
             return Loaded(wanted.url, wanted.kind, wanted.method, reason=answer)
         return self._take(state, wanted, answer)
 
-    def exchange(self, state: State, wanted: Wanted) -> Generator[Any, None, Answer | str]:
+    def exchange(self, state: State, wanted: PageRequest) -> Generator[Any, None, Answer | str]:
         """The answer to one request of a page, or why it is not sent: robots.txt, slot, session.
 
         A service has another way: its queues.
@@ -253,7 +265,7 @@ class Rendering:
             yield BLOCKS
         return self._downloads.filed(download, wanted, hear(session, asked))
 
-    def _forbidden(self, state: State, wanted: Wanted) -> Generator[Any, None, str]:
+    def _forbidden(self, state: State, wanted: PageRequest) -> Generator[Any, None, str]:
         """Why it may not be asked for: its domain is not to be had, robots.txt; empty if it may."""
         session = state.session
         if (name := domain_of(wanted.url)) != session.domain and name not in state.leased:
@@ -273,18 +285,18 @@ class Rendering:
             return error.message
         return ""
 
-    def headers(self, session: DomainSession, wanted: Wanted) -> dict[str, str]:
+    def headers(self, session: DomainSession, wanted: PageRequest) -> dict[str, str]:
         """The fields that a request of a page is sent with, but for those of the session."""
         return headers_of(wanted) | self._cache.conditions(session.domain, wanted)
 
-    def _take(self, state: State, wanted: Wanted, answer: Answer) -> Loaded:
+    def _take(self, state: State, wanted: PageRequest, answer: Answer) -> Loaded:
         """What the answer to a request of the page means for its domain, for the page, and for this run."""
         sent_at, response, session = answer.exchange.sent_at, answer.response, state.session
         if response is None:
             error = answer.error
             reason = error.message if error is not None else "no answer"
             if error is not None and error.is_transient and not isinstance(error, OutOfReach):
-                self._doubt(state, wanted, reason, Reaction(hitch=state.entry.attempts + 1))
+                self._doubt(state, wanted, reason, Reaction(failed_attempt=state.entry.attempts + 1))
             return Loaded(wanted.url, wanted.kind, wanted.method, reason=reason, sent_at=sent_at)
         if (
             response.status == 304
@@ -298,7 +310,7 @@ class Rendering:
             self._cache.keep(session.domain, wanted, response)
         return replace(loaded_by(wanted, response), sent_at=sent_at)
 
-    def _heed(self, state: State, wanted: Wanted, response: Response) -> None:
+    def _heed(self, state: State, wanted: PageRequest, response: Response) -> None:
         """Do as an answer asks: a refusal by rate ends the rendering, an error is tried again after it."""
         session, what = state.session, f"{wanted.url[:200]}: status {response.status}"
         is_home = domain_of(wanted.url) == session.domain
@@ -317,7 +329,7 @@ class Rendering:
         elif retry.is_retryable_status(response.status):
             self._doubt(state, wanted, f"status {response.status}", reaction)
 
-    def _doubt(self, state: State, wanted: Wanted, reason: str, reaction: Reaction) -> None:
+    def _doubt(self, state: State, wanted: PageRequest, reason: str, reaction: Reaction) -> None:
         """Have the page tried once more, unless this fails for other pages too: it is broken, or far away."""
         place = wanted.url.partition("?")[0]
         is_home = domain_of(wanted.url) == state.session.domain
@@ -329,7 +341,7 @@ class Rendering:
             self._refused[key_of(wanted)] = None
 
     # the end ---------------------------------------------------------------------------------------------
-    def _picture(self, state: State, drawn: Drawn, response: Response) -> Picture:
+    def _picture(self, state: State, drawn: RenderResult, response: Response) -> Picture:
         if state.trouble is not None:
             return state.trouble
         if state.doubt is not None and self._reactions.may_again(state.entry):

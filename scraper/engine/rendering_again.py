@@ -3,7 +3,7 @@
 from collections.abc import Callable, Generator, Mapping
 from typing import Any
 
-from scraper.browser.tasks import Renderer, Wanted
+from scraper.browser.tasks import PageRequest, Renderer
 from scraper.engine.page_loads import asked_of, loaded_by
 from scraper.engine.reactions import Reactions
 from scraper.engine.rendering import Rendering, RenderOptions, State, at_once
@@ -56,7 +56,7 @@ class RenderingAgain(Rendering):
         reason = picture.outcome.reason if isinstance(picture.outcome, Failed | Retry) else "not rendered"
         return DrawnAgain(Failed(reason, "not rendered"), why, picture.loads, picture.notes)
 
-    def _asked(self, state: State, wanted: Wanted) -> Generator[Any, None, Loaded]:
+    def _asked(self, state: State, wanted: PageRequest) -> Generator[Any, None, Loaded]:
         yield from ()
         key = asked_of(wanted)
         own = self._own.get(key)

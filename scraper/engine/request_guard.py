@@ -11,7 +11,7 @@ from scraper.http.session import DomainSession
 from scraper.ops.clock import Clock
 from scraper.politeness import retry, robots
 from scraper.politeness.rate_limiter import RateLimiter
-from scraper.politeness.retry import Told
+from scraper.politeness.retry import RetryAdvice
 from scraper.politeness.robots import Access
 from scraper.politeness.scope import is_inside
 from scraper.urls import domain_of, host_of, origin_of
@@ -173,7 +173,7 @@ class RequestGuard:
             error = answer.error if answer is not None else None
             why = error.message if isinstance(error, OutOfReach) else status or "no answer"
             closed = f"robots.txt is unreachable ({why}): nothing may be fetched"
-            told = Told() if response is None else retry.told(response.status, response.headers, now)
+            told = RetryAdvice() if response is None else retry.told(response.status, response.headers, now)
             until = now + max(RETRY_ROBOTS, told.pause)
             return RobotsRules(origin, robots.DISALLOW_ALL, until, status, now, closed)
         assert response is not None  # only an answer says that anything is allowed

@@ -25,7 +25,7 @@ class Scheduler:
     """Takes URLs from the store and hands them out in batches.
 
     `obey` takes up the rules of an origin; `take_in` gets the visits that end without a request: denied by
-    robots.txt, or fresh; `may_stand` tells whether a fresh one need not be parsed again. `handed_out`
+    robots.txt, or fresh; `may_reuse` tells whether a fresh one need not be parsed again. `handed_out`
     counts the URLs in the downloader, `pages` those that became pages and `records` what came of them,
     `spent` what counts against max_pages: every request for a page, whatever became of it.
     """
@@ -39,7 +39,7 @@ class Scheduler:
         clock: Clock,
         obey: Callable[[Domain, RobotsRules], None],
         take_in: Callable[[Domain, Visit], None],
-        may_stand: Callable[[Entry], bool],
+        may_reuse: Callable[[Entry], bool],
     ) -> None:
         self._store = store
         self._run = run
@@ -49,7 +49,7 @@ class Scheduler:
         self._clock = clock
         self._obey = obey
         self._take_in = take_in
-        self._may_stand = may_stand
+        self._may_stand = may_reuse
         self.handed_out = 0
         self.pages = 0
         self.spent = 0

@@ -180,15 +180,15 @@ class Throttling:
 
     def _count_failure(self, domain: Domain, reaction: Reaction, now: float) -> None:
         state = domain.state
-        if reaction.refusal and not reaction.hitch:
+        if reaction.refusal and not reaction.failed_attempt:
             domain.state = throttle.refused(state, now, self._run_id, reaction.refusal)
-        elif reaction.is_failure or (reaction.hitch and state.trips):
+        elif reaction.is_failure or (reaction.failed_attempt and state.trips):
             backoff = retry.backoff(state.failures + 1, self._chance())
             domain.state = throttle.failed(state, now, backoff)
-        elif reaction.hitch:
+        elif reaction.failed_attempt:
             base = min(1.0, max(LEAST_BASE, state.delay))
-            until = now + retry.backoff(reaction.hitch, self._chance(), base)
-            domain.state = throttle.rest(state, until, f"backoff after attempt {reaction.hitch}")
+            until = now + retry.backoff(reaction.failed_attempt, self._chance(), base)
+            domain.state = throttle.rest(state, until, f"backoff after attempt {reaction.failed_attempt}")
         elif reaction.rest is None:
             domain.state = throttle.succeeded(state)
 

@@ -1,4 +1,4 @@
-"""Cookies that a person brings along, as rows for `Jar.load`.
+"""Cookies that a person brings along, as rows for `DomainCookieJar.load`.
 
 cookies.txt of curl, wget, yt-dlp and browser add-ons; both files of `http.cookiejar`; JSON of EditThisCookie
 and Cookie-Editor, Playwright (`storage_state`), Puppeteer, Selenium, the DevTools protocol, tough-cookie.

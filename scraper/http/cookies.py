@@ -1,6 +1,6 @@
 """Cookies by RFC 6265bis, in a jar that a `requests.Session` takes for its own.
 
-`Jar.store` is section 5.7, `Jar.header_for` 5.8.3; `scraper.http.set_cookie` reads the lines.
+`DomainCookieJar.store` is section 5.7, `DomainCookieJar.header_for` 5.8.3; `set_cookie` reads lines.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -78,7 +78,7 @@ def _is_expired(cookie: Cookie, now: float) -> bool:
     return cookie.expires is not None and cookie.expires <= now
 
 
-class Jar(RequestsCookieJar):
+class DomainCookieJar(RequestsCookieJar):
     """The cookies of one session; the dict-like interface is that of requests.
 
     `domain` (the session's registered domain) and `is_own(url)` bound where a cookie set by hand without a
@@ -214,9 +214,9 @@ class Jar(RequestsCookieJar):
                 raise KeyError(wanted)
             self._drop(gone)
 
-    def copy(self) -> "Jar":
+    def copy(self) -> "DomainCookieJar":
         """A jar of its own with the same cookies."""
-        twin = Jar(self._is_public_suffix, self._domain, self._wall, self._is_own)
+        twin = DomainCookieJar(self._is_public_suffix, self._domain, self._wall, self._is_own)
         with self._cookies_lock:
             for kept in self._kept.values():
                 twin._kept[kept.key] = _Kept(kept.key, copy(kept.cookie), kept.created, kept.accessed)

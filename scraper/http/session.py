@@ -16,7 +16,7 @@ from requests.cookies import cookiejar_from_dict, merge_cookies
 from scraper.errors import LoginFailed, RequestDenied, SpiderError
 from scraper.http import connection, redirects
 from scraper.http.adapter import MOST_POOLS, Adapter, LimitedAdapter, put_behind_limiter
-from scraper.http.cookies import Jar
+from scraper.http.cookies import DomainCookieJar
 from scraper.http.host_settings import HostSettings, lay_over, lines_of
 from scraper.http.login_forms import (
     LoginProgress,
@@ -109,7 +109,9 @@ class DomainSession(requests.Session):
         self.origins = origins
         self.reach = reach
         self._login_origins: set[str] = set()
-        self.cookies: Jar = Jar(is_public_suffix, domain, self.clock.wall, self.is_own)
+        self.cookies: DomainCookieJar = DomainCookieJar(
+            is_public_suffix, domain, self.clock.wall, self.is_own
+        )
         self.adapter = Adapter(connections, most_origins)
         self.mount("https://", self.adapter)
         self.mount("http://", self.adapter)
@@ -242,7 +244,7 @@ class DomainSession(requests.Session):
             request = self._with_host_settings(request)
         prepared = super().prepare_request(request)
         is_named = any(name.lower() == "cookie" for name in (request.headers or {}))
-        if isinstance(self.cookies, Jar) and not is_named:
+        if isinstance(self.cookies, DomainCookieJar) and not is_named:
             # `requests` pours the jar into a plain one, which goes by other rules.
             prepared.headers.pop("Cookie", None)
             prepared.prepare_cookies(_merged(self.cookies.copy(), request.cookies))
@@ -545,7 +547,7 @@ class DomainSession(requests.Session):
             self.limiter.failed()
 
 
-def _merged(jar: Jar, cookies: Any) -> Any:
+def _merged(jar: DomainCookieJar, cookies: Any) -> Any:
     """A session's cookies and over them those of one request."""
     merge: Callable[..., Any] = merge_cookies
     read: Callable[..., Any] = cookiejar_from_dict

@@ -25,9 +25,10 @@ class Reaction:
     """What an answer means for its whole domain: a failure or a refusal to be counted, or a `rest` of so many
     seconds (`asked`: the spider asks for it, and why).
 
-    `limited`: the refusal by rate (such as "status 429"). `hitch`: the number (from 1) of a failed attempt of
-    one URL that says little about its domain. `budgets`: (requests left, seconds until the reset) by the
-    site's RateLimit fields. `is_logged_out`: the login is lost. `is_doubted`: not yet known whether the
+    `limited`: the refusal by rate (such as "status 429"). `failed_attempt`: the number (from 1) of a
+    failed attempt of one URL that says little about its domain.
+    `budgets`: (requests left, seconds until the reset) by the site's RateLimit fields.
+    `is_logged_out`: the login is lost. `is_doubted`: not yet known whether the
     refusal is about the page or about our request rate. `is_ours`: no request was sent, because this machine
     lacked something for it (an open file).
     """
@@ -39,7 +40,7 @@ class Reaction:
     budgets: tuple[tuple[int, float], ...] = ()
     is_logged_out: bool = False
     is_doubted: bool = False
-    hitch: int = 0
+    failed_attempt: int = 0
     is_ours: bool = False
     asked: str = ""
 
@@ -48,7 +49,7 @@ class Reaction:
         """Whether the next request may follow as usual."""
         return not (
             self.is_failure
-            or self.hitch
+            or self.failed_attempt
             or self.refusal
             or self.rest
             or self.limited

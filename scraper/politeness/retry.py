@@ -37,7 +37,7 @@ _EPOCH, _EPOCH_MS = 1e9, 1e11
 
 
 @frozen
-class Told:
+class RetryAdvice:
     """What an answer says about when and how often to ask.
 
     `rest`: seconds that it asks for. `budgets`: (requests left, seconds until that is over). `is_limited`: it
@@ -54,10 +54,10 @@ class Told:
         return max(self.rest or 0.0, *(wait_for(*budget) for budget in self.budgets), 0.0)
 
 
-NOTHING = Told()
+NOTHING = RetryAdvice()
 
 
-def told(status: int, headers: Headers, wall: float) -> Told:
+def told(status: int, headers: Headers, wall: float) -> RetryAdvice:
     """What an answer that came at a moment `wall` says; moments in it count from its own Date."""
     if status < 300 and not is_told(headers):
         return NOTHING  # as nearly every answer
@@ -67,11 +67,13 @@ def told(status: int, headers: Headers, wall: float) -> Told:
     empty = max((reset for remaining, reset in left if not remaining), default=None)
     if status not in _LIMITED and not ((rest or empty) and (status == 403 or status >= 500)):
         # A wait that is over already is none.
-        return Told(rest or None, left)
+        return RetryAdvice(rest or None, left)
     empty = lone_reset(headers, now) if empty is None else empty
     if empty is not None and (rest is None or abs(empty - rest) <= SAME):
         rest = max(empty, rest or 0.0)
-    return Told(None if rest is None else rest + ROUNDED, tuple(budget for budget in left if budget[0]), True)
+    return RetryAdvice(
+        None if rest is None else rest + ROUNDED, tuple(budget for budget in left if budget[0]), True
+    )
 
 
 def refused_by_rate(status: str, rest: float | None) -> str:

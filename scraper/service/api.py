@@ -11,7 +11,7 @@ from starlette.responses import Response
 
 from scraper.app.admin.audit import audit
 from scraper.app.admin.new_spider import check_url
-from scraper.app.one_url.explain import Asker, answer_to, explain
+from scraper.app.one_url.explain import ExplainContext, answer_to, explain
 from scraper.app.project import NO_SPIDERS, runs_of, state_of
 from scraper.app.running.end_run import last_of_each
 from scraper.app.session_opener import reach_from
@@ -210,7 +210,7 @@ class Api:
             if done.code:
                 raise Problem(400, done.told, parameter="url")
             return dict(json.loads(done.out))
-        asker = Asker(self.settings, reach=reach_from(self.settings, set()))
+        asker = ExplainContext(self.settings, reach=reach_from(self.settings, set()))
         checks = await self.reader.call(lambda store: list(explain(url, asker, store)))
         return {"url": url, "answer": answer_to(checks), "checks": [asdict(one) for one in checks]}
 

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
-from scraper.app.one_url.fetch_one import Belongings, Probe, Step
+from scraper.app.one_url.fetch_one import SessionState, SingleUrlFetcher, Step
 from scraper.errors import OutOfReach, TimedOut
 from scraper.http import redirects
 from scraper.model.frozen import frozen
@@ -186,11 +186,11 @@ class FetchApi:
 
     async def _document(
         self, caller: Caller, wish: Wish, url: str, until: float, fresh: Callable[[], Step | None]
-    ) -> tuple[Step, Belongings | None]:
+    ) -> tuple[Step, SessionState | None]:
         """What redirects lead to, and for a browser the belongings of its domain; or what is `fresh`."""
-        belongings: list[Belongings] = []
+        belongings: list[SessionState] = []
 
-        def work(probe: Probe, job: Job) -> Step:
+        def work(probe: SingleUrlFetcher, job: Job) -> Step:
             if (found := fresh()) is not None:
                 return found  # somebody before us in the queue has asked for it
             step = probe.step(job.url, job.until, job.is_wanted)

@@ -16,7 +16,7 @@ from typing import Any, cast
 
 from scraper import settings as settings_of
 from scraper.app.compose import worker_name
-from scraper.app.one_url.fetch_one import Probe, Step
+from scraper.app.one_url.fetch_one import SingleUrlFetcher, Step
 from scraper.app.project import SERVICES
 from scraper.errors import ScraperError, StoreBusy, StoreError
 from scraper.ops.clock import SystemClock
@@ -34,7 +34,7 @@ LEAST_RETRY = 1
 MOST_COUNTED = 1_000  # domains
 
 
-Work = Callable[[Probe, "Job"], Step]
+Work = Callable[[SingleUrlFetcher, "Job"], Step]
 
 
 @dataclass(slots=True)
@@ -274,7 +274,7 @@ class Fetches:
         """The life of a domain's thread."""
         assert self._store is not None and self._run is not None
         store = self._store
-        probe = Probe(cast(Store, store), self._run, self._settings, _silent, is_meant=False)
+        probe = SingleUrlFetcher(cast(Store, store), self._run, self._settings, _silent, is_meant=False)
         try:
             idle = 0.0
             while True:
@@ -301,7 +301,7 @@ class Fetches:
                 return True
             return False
 
-    def _do(self, queue: Queue, probe: Probe, job: Job) -> None:
+    def _do(self, queue: Queue, probe: SingleUrlFetcher, job: Job) -> None:
         try:
             step = job.work(probe, job)
             if step.pace is not None:

@@ -13,10 +13,10 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from scraper import settings as settings_of
-from scraper.app.one_url.fetch_one import Belongings, Probe, Sent, Step
+from scraper.app.one_url.fetch_one import Sent, SessionState, SingleUrlFetcher, Step
 from scraper.browser import chromium
 from scraper.browser.browser import ROOT, Browser, BrowserOptions
-from scraper.browser.tasks import Wanted
+from scraper.browser.tasks import PageRequest
 from scraper.engine.load_cache import LoadCache
 from scraper.engine.page_loads import is_page
 from scraper.engine.reactions import Reactions
@@ -45,7 +45,7 @@ CACHE = 16 * 2**20  # bytes of scripts and stylesheets
 class _Asked:
     """A request of a page on its way through a queue: `answer`, or why there is none, once it is back."""
 
-    wanted: Wanted
+    wanted: PageRequest
     headers: dict[str, str]
     answer: Answer | str = "not asked"
 
@@ -53,7 +53,7 @@ class _Asked:
 class _Queued(Rendering):
     """Asks by the queues of a service for what a page wants."""
 
-    def exchange(self, state: State, wanted: Wanted) -> Generator[Any, None, Answer | str]:
+    def exchange(self, state: State, wanted: PageRequest) -> Generator[Any, None, Answer | str]:
         """The answer to one request, or why it is not sent."""
         asked = _Asked(wanted, self.headers(state.session, wanted))
         yield asked
@@ -95,7 +95,7 @@ class Renderings:
     async def page(
         self,
         step: Step,
-        belongings: Belongings,
+        belongings: SessionState,
         until: float,
         domains: frozenset[str],
         fresh: Callable[[], Step | None],
@@ -194,7 +194,7 @@ class Renderings:
         wanted = asked.wanted
         sent = Sent(wanted.method, asked.headers, wanted.body)
 
-        def work(probe: Probe, job: Job) -> Step:
+        def work(probe: SingleUrlFetcher, job: Job) -> Step:
             return probe.step(job.url, job.until, job.is_wanted, sent)
 
         try:
@@ -214,13 +214,13 @@ class Renderings:
         error = step.fault or (FetchError(step.error) if step.error else None)
         return Answer(Exchange(step.sent_at, step.sent_at, step.sent_at, status), step.response, error)
 
-    async def _keep(self, session: DomainSession, url: str, before: Belongings) -> None:
+    async def _keep(self, session: DomainSession, url: str, before: SessionState) -> None:
         """What scripts have set is there for the next request."""
-        after = Belongings(session.cookies.dump(), session.storage.items)
+        after = SessionState(session.cookies.dump(), session.storage.items)
         if after == before:
             return
 
-        def work(probe: Probe, job: Job) -> Step:
+        def work(probe: SingleUrlFetcher, job: Job) -> Step:
             return probe.keep(job.url, before, after)
 
         with suppress(Problem):

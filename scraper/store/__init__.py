@@ -126,7 +126,7 @@ START: Cursor = (0, -1)
 
 
 @frozen
-class Kept:
+class StoredRecord:
     """One record as the exporter reads it: `cursor` is its place among those of a run.
 
     `run`: the id of the run that read its page last, also one that found it unchanged; `fetched_at`: when
@@ -320,7 +320,7 @@ class Store(Protocol):
         """
         ...
 
-    def let_stand(self, run: Run) -> int:
+    def keep_unreached_pages(self, run: Run) -> int:
         """Let current pages that only unread ones lead to stand as they were; how many.
 
         For the end of a whole run: a list that could not be read today must not take away all that is behind
@@ -353,7 +353,7 @@ class Store(Protocol):
         """The run's counts by domain (JSON text), as last settled."""
         ...
 
-    def records(self, run: Run, after: Cursor = START, limit: int = 1000) -> list[Kept]:
+    def records(self, run: Run, after: Cursor = START, limit: int = 1000) -> list[StoredRecord]:
         """The run's records in the order they were committed: `limit` or, of very long ones, fewer.
 
         Pages that were Unchanged give the records of their last version. Read on with the last `cursor`.
@@ -362,7 +362,7 @@ class Store(Protocol):
 
     def current(
         self, spider: str, coming: Run | None = None, *, whole: bool = False, without: Run | None = None
-    ) -> Iterator[Kept]:
+    ) -> Iterator[StoredRecord]:
         """The accepted records: for each page those of its latest visit in an accepted run.
 
         Counted from the last accepted whole run on, so that a page which that run no longer met is gone. A

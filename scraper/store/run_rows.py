@@ -13,7 +13,7 @@ COLUMNS = "id, number, spider, code, started_at, state, ended_at, accepted, whol
 
 
 @frozen
-class Begun:
+class RunStart:
     """Who begins or resumes a run of a spider, when (wall), and with what."""
 
     spider: str

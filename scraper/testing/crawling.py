@@ -177,7 +177,7 @@ class _Crawl:
             plan_of(self._settings, token, self._spider),
             self._clock,
             (self._events.append, *listeners),
-            may_stand=fetcher.may_stand,
+            may_reuse=fetcher.may_reuse,
             give_up=fetcher.give_up,
         )
 

@@ -1015,7 +1015,7 @@ class TestCurrentRecords:
             store.add(run, [url("list"), url("3")])
             asked = crawl(store, run, {"list": Failed("500"), "3": page(links=links("2"))})
             assert sorted(asked) == ["2", "3", "list"]
-            assert [store.let_stand(run) for _ in range(2)] == [2, 0], "1 and 1b"
+            assert [store.keep_unreached_pages(run) for _ in range(2)] == [2, 0], "1 and 1b"
             assert keys(store.records(run)) == ["2"]
             store.end_run(run, {}, accepted=day != 1, whole=True)
             assert self.current(store) == ["1", "1b", "2"]
@@ -1080,7 +1080,7 @@ class TestCurrentRecords:
         run = store.start_run("news", "code")
         store.add(run, [url("list")])
         crawl(store, run, {"list": Failed("500")})
-        assert store.let_stand(run) == 2
+        assert store.keep_unreached_pages(run) == 2
         store.end_run(run, {}, accepted=True, whole=True)
         assert store.reopen_run(run, {}) == 1
         again = store.start_run("news", "code")

@@ -7,7 +7,7 @@ import pytest
 
 from scraper.browser import chromium
 from scraper.browser.browser import Browser, BrowserOptions
-from scraper.browser.tasks import Drawn, Given, Task, Wanted
+from scraper.browser.tasks import PageRequest, PageResponse, RenderResult, Task
 from scraper.model import Headers, Render
 
 pytestmark = pytest.mark.debian
@@ -29,14 +29,16 @@ def browser() -> Iterator[Browser]:
     started.close()
 
 
-def drawn(browser: Browser, html: str, render: Render, within: float = 60.0, wait: float = 0.0) -> Drawn:
+def drawn(
+    browser: Browser, html: str, render: Render, within: float = 60.0, wait: float = 0.0
+) -> RenderResult:
     """What comes of a page whose requests are each answered after `wait` seconds."""
     task = Task("http://a.test/", 200, HTML, html.encode(), render, "a.test", within=within)
     drawing = browser.draw(task)
-    while not isinstance(event := drawing.next(60.0), Drawn):
-        assert isinstance(event, Wanted)
+    while not isinstance(event := drawing.next(60.0), RenderResult):
+        assert isinstance(event, PageRequest)
         time.sleep(wait)
-        drawing.answer(event, Given(200, HTML, b"x"))
+        drawing.answer(event, PageResponse(200, HTML, b"x"))
     return event
 
 

@@ -1,15 +1,15 @@
 """Scripts of rendered pages are asked for once a run, as far as their servers let that be (RFC 9111)."""
 
-from scraper.browser.tasks import Wanted
+from scraper.browser.tasks import PageRequest
 from scraper.engine.load_cache import UNSAID, LoadCache
 from scraper.model import Headers, Response
 
 NOW = 1_800_000_000.0
 
 
-def wanted(kind: str = "script", **headers: str) -> Wanted:
+def wanted(kind: str = "script", **headers: str) -> PageRequest:
     """A request of a page."""
-    return Wanted("1", "http://a.example/app.js", "GET", headers, None, kind)
+    return PageRequest("1", "http://a.example/app.js", "GET", headers, None, kind)
 
 
 def answer(content: bytes = b"go()", status: int = 200, **headers: str) -> Response:
@@ -58,7 +58,7 @@ def test_an_answer_that_varies_stands_only_for_the_same_request() -> None:
 def test_of_too_much_what_was_not_used_for_longest_goes_first() -> None:
     cache = LoadCache(most=100)
     for name in "abcde":
-        one = Wanted("1", f"http://a.example/{name}", "GET", {}, None, "script")
+        one = PageRequest("1", f"http://a.example/{name}", "GET", {}, None, "script")
         cache.keep("a.example", one, Response(one.url, 200, Headers(), b"x" * 25, NOW))
-    first = Wanted("1", "http://a.example/a", "GET", {}, None, "script")
+    first = PageRequest("1", "http://a.example/a", "GET", {}, None, "script")
     assert cache.fresh("a.example", first, NOW) is None

@@ -8,19 +8,19 @@ import pytest
 
 from scraper.errors import UsageError
 from scraper.http.cookie_files import read, read_json, read_lines
-from scraper.http.cookies import Jar
+from scraper.http.cookies import DomainCookieJar
 
 NOW = 1_800_000_000.0
 SHOP = "https://www.shop.test/"
 
 
 @pytest.fixture
-def jar() -> Jar:
-    return Jar({"test"}.__contains__, wall=lambda: NOW)
+def jar() -> DomainCookieJar:
+    return DomainCookieJar({"test"}.__contains__, wall=lambda: NOW)
 
 
 class TestImports:
-    def test_a_cookies_txt_is_read(self, jar: Jar) -> None:
+    def test_a_cookies_txt_is_read(self, jar: DomainCookieJar) -> None:
         rows = read_lines(
             "# Netscape HTTP Cookie File\n\n"
             ".shop.test\tTRUE\t/\tTRUE\t1900000000\tid\tabc=\r\n"
@@ -53,7 +53,7 @@ class TestImports:
         with pytest.raises(UsageError, match="line 3"):
             read_lines(f"# Netscape HTTP Cookie File\n\n{line}\n")
 
-    def test_an_export_of_a_browser_is_read(self, jar: Jar) -> None:
+    def test_an_export_of_a_browser_is_read(self, jar: DomainCookieJar) -> None:
         common = {"path": "/", "storeId": "0", "id": 1, "secure": True, "httpOnly": True}
         rows = read_json(
             json.dumps(
@@ -180,10 +180,12 @@ class TestImports:
         assert [(row["name"], row["expires"]) for row in found.rows] == [("a", NOW + 86400), ("c", None)]
         assert found.expired == 1
 
-    def test_files_of_the_standard_librarys_jars_and_of_wget_are_read(self, jar: Jar, tmp_path: Path) -> None:
+    def test_files_of_the_standard_librarys_jars_and_of_wget_are_read(
+        self, jar: DomainCookieJar, tmp_path: Path
+    ) -> None:
         for kind in (MozillaCookieJar, LWPCookieJar):
             library = kind(str(tmp_path / "jar"))
-            given = Jar({"test"}.__contains__, wall=lambda: NOW)
+            given = DomainCookieJar({"test"}.__contains__, wall=lambda: NOW)
             given.store(["s=1", "d=2; Domain=shop.test; Path=/x; Secure; Max-Age=99999"], SHOP, NOW)
             for cookie in given:
                 library.set_cookie(cookie)

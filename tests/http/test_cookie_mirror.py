@@ -2,15 +2,15 @@
 
 from typing import Any
 
-from scraper.http.cookies import Jar
+from scraper.http.cookies import DomainCookieJar
 from scraper.urls import is_public_suffix
 
 URL = "http://shop.example/"
 
 
-def jar(*lines: str) -> Jar:
+def jar(*lines: str) -> DomainCookieJar:
     """A jar with the cookies of one answer."""
-    made = Jar(is_public_suffix, "shop.example", lambda: 1000.0)
+    made = DomainCookieJar(is_public_suffix, "shop.example", lambda: 1000.0)
     made.store(lines, URL, 1000.0)
     return made
 

@@ -14,21 +14,21 @@ import urllib3
 from requests.adapters import BaseAdapter, HTTPAdapter
 from requests.cookies import RequestsCookieJar, extract_cookies_to_jar, get_cookie_header, merge_cookies
 
-from scraper.http.cookies import MAX_COOKIES, MAX_PER_DOMAIN, Jar
+from scraper.http.cookies import MAX_COOKIES, MAX_PER_DOMAIN, DomainCookieJar
 
 NOW = 1_800_000_000.0
 SHOP = "https://www.shop.test/"
 SUFFIXES = {"test", "uk", "co.uk", "pages.test"}
-MakeJar = Callable[[], Jar]
+MakeJar = Callable[[], DomainCookieJar]
 
 
 @pytest.fixture
-def jar() -> Jar:
+def jar() -> DomainCookieJar:
     return make_jar()
 
 
-def make_jar(domain: str = "") -> Jar:
-    return Jar(SUFFIXES.__contains__, domain=domain, wall=lambda: NOW)
+def make_jar(domain: str = "") -> DomainCookieJar:
+    return DomainCookieJar(SUFFIXES.__contains__, domain=domain, wall=lambda: NOW)
 
 
 def sent(*lines: str, frm: str = SHOP, to: str = "", at: float = NOW) -> str | None:
@@ -92,7 +92,9 @@ class TestStoring:
         ("url", "path"),
         [("", "/"), ("/", "/"), ("/a", "/"), ("/a/", "/a"), ("/a/b", "/a"), ("/a/b/?x=/y/z", "/a/b")],
     )
-    def test_the_default_path_is_the_folder_of_the_page(self, jar: Jar, url: str, path: str) -> None:
+    def test_the_default_path_is_the_folder_of_the_page(
+        self, jar: DomainCookieJar, url: str, path: str
+    ) -> None:
         jar.store(["a=1"], "https://shop.test" + url, NOW)
         assert [cookie.path for cookie in jar] == [path]
 
@@ -101,14 +103,14 @@ class TestStoring:
         assert sent("a=1; Secure", to="http://www.shop.test/") is None
         assert sent("a=1; Secure", frm="http://www.shop.test/", to=SHOP) is None
 
-    def test_plain_http_cannot_overlay_a_secure_cookie(self, jar: Jar) -> None:
+    def test_plain_http_cannot_overlay_a_secure_cookie(self, jar: DomainCookieJar) -> None:
         jar.store(["id=safe; Secure; Domain=shop.test; Path=/in"], SHOP, NOW)
         for line in ("id=evil; Path=/in", "id=evil; Path=/in/deep", "id=evil; Domain=shop.test; Path=/in"):
             assert not jar.store([line], "http://www.shop.test/", NOW)
         assert jar.store(["id=other; Path=/"], "http://www.shop.test/", NOW)
         assert jar.header_for("https://www.shop.test/in/deep", NOW) == "id=safe; id=other"
 
-    def test_an_expired_secure_cookie_guards_nothing(self, jar: Jar) -> None:
+    def test_an_expired_secure_cookie_guards_nothing(self, jar: DomainCookieJar) -> None:
         jar.store(["id=safe; Secure; Max-Age=5; Path=/"], SHOP, NOW)
         assert jar.store(["id=new; Path=/"], "http://www.shop.test/", NOW + 6)
 
@@ -134,22 +136,22 @@ class TestStoring:
     def test_prefixes_and_same_site_none_have_to_hold_what_they_claim(self, line: str, is_kept: bool) -> None:
         assert (sent(line) is not None) is is_kept
 
-    def test_the_same_cookie_is_overwritten_and_keeps_its_place(self, jar: Jar) -> None:
+    def test_the_same_cookie_is_overwritten_and_keeps_its_place(self, jar: DomainCookieJar) -> None:
         jar.store(["a=1", "b=2", "plain"], SHOP, NOW)
         jar.store(["other", "a=3"], SHOP, NOW + 1)
         assert jar.header_for(SHOP, NOW) == "a=3; b=2; other"
 
-    def test_host_only_and_domain_cookies_of_a_name_are_two(self, jar: Jar) -> None:
+    def test_host_only_and_domain_cookies_of_a_name_are_two(self, jar: DomainCookieJar) -> None:
         jar.store(["a=1", "a=2; Domain=www.shop.test", "a=3; Domain=.www.shop.test"], SHOP, NOW)
         assert jar.header_for(SHOP, NOW) == "a=1; a=3"
 
-    def test_a_past_expiry_removes_the_cookie(self, jar: Jar) -> None:
+    def test_a_past_expiry_removes_the_cookie(self, jar: DomainCookieJar) -> None:
         jar.store(["a=1", "b=2"], SHOP, NOW)
         assert jar.store(["a=; Max-Age=0"], SHOP, NOW)
         assert not jar.store(["c=; Expires=1 jan 1999 00:00:00"], SHOP, NOW)
         assert jar.header_for(SHOP, NOW) == "b=2"
 
-    def test_storing_tells_whether_anything_changed(self, jar: Jar) -> None:
+    def test_storing_tells_whether_anything_changed(self, jar: DomainCookieJar) -> None:
         assert jar.store(["a=1; HttpOnly"], SHOP, NOW)
         assert not jar.store(["a=1; HttpOnly"], SHOP, NOW + 9)
         assert jar.store(["a=1"], SHOP, NOW)
@@ -159,7 +161,7 @@ class TestStoring:
     @pytest.mark.parametrize(
         "url", ["", "nonsense", "https://", "http://[::1", "https:///path", "http://é" + "x" * 99]
     )
-    def test_a_broken_url_stores_and_sends_nothing(self, jar: Jar, url: str) -> None:
+    def test_a_broken_url_stores_and_sends_nothing(self, jar: DomainCookieJar, url: str) -> None:
         assert not jar.store(["a=1"], url, NOW)
         jar.set("b", "2")
         assert jar.header_for(url, NOW) is None
@@ -169,7 +171,7 @@ class TestStoring:
 
 
 class TestSending:
-    def test_longer_paths_go_first_then_older_cookies(self, jar: Jar) -> None:
+    def test_longer_paths_go_first_then_older_cookies(self, jar: DomainCookieJar) -> None:
         jar.store(
             ["z=1; Path=/", "y=2; Path=/a/b", "x=3; Path=/a", "w=4; Domain=shop.test; Path=/a"], SHOP, NOW
         )
@@ -178,7 +180,7 @@ class TestSending:
     def test_a_cookie_without_name_or_value_is_written_as_it_came(self) -> None:
         assert sent("plain", "empty=") == "plain; empty="
 
-    def test_a_cookie_ends_with_its_time(self, jar: Jar) -> None:
+    def test_a_cookie_ends_with_its_time(self, jar: DomainCookieJar) -> None:
         jar.store(["a=1; Max-Age=10", "b=2"], SHOP, NOW + 0.5)
         assert jar.header_for(SHOP, NOW + 10.4) == "a=1; b=2"
         assert jar.header_for(SHOP, NOW + 10.5) == "b=2"
@@ -188,7 +190,7 @@ class TestSending:
         assert sent("a=1", frm="http://shop.test:8000/", to="http://shop.test:9000/") == "a=1"
 
     @pytest.mark.parametrize("octets", ["é=ü".encode(), "é=ü".encode("latin-1"), b"\xff=\x80\x85\xa0"])
-    def test_octets_go_back_as_they_came(self, jar: Jar, octets: bytes) -> None:
+    def test_octets_go_back_as_they_came(self, jar: DomainCookieJar, octets: bytes) -> None:
         message = parse_headers(io.BytesIO(b"Set-Cookie: " + octets + b"\r\n\r\n"))
         jar.store(message.get_all("Set-Cookie") or [], SHOP, NOW)
         header = jar.header_for(SHOP, NOW)
@@ -197,13 +199,13 @@ class TestSending:
 
 
 class TestLimits:
-    def test_a_domain_keeps_the_last_used_of_ten_thousand(self, jar: Jar) -> None:
+    def test_a_domain_keeps_the_last_used_of_ten_thousand(self, jar: DomainCookieJar) -> None:
         jar.store([f"c{number}=1" for number in range(10_000)], SHOP, NOW)
         assert len(jar) == MAX_PER_DOMAIN
         assert jar.get("c9999") == "1"
         assert jar.get("c0") is None
 
-    def test_expired_then_plain_then_least_recently_used_cookies_go_first(self, jar: Jar) -> None:
+    def test_expired_then_plain_then_least_recently_used_cookies_go_first(self, jar: DomainCookieJar) -> None:
         jar.store(["old=1; Path=/old", "used=1; Path=/used", "safe=1; Secure; Path=/old"], SHOP, NOW)
         jar.store([f"brief{number}=1; Max-Age=9" for number in range(MAX_PER_DOMAIN - 3)], SHOP, NOW)
         assert "used=1" in (jar.header_for(SHOP + "used", NOW + 1) or "")
@@ -213,12 +215,12 @@ class TestLimits:
         assert jar.get("old") is None
         assert jar.get("used") == jar.get("safe") == "1"
 
-    def test_one_domains_flood_leaves_the_others_alone(self, jar: Jar) -> None:
+    def test_one_domains_flood_leaves_the_others_alone(self, jar: DomainCookieJar) -> None:
         jar.store(["login=1"], "https://account.shop.test/", NOW)
         jar.store([f"c{number}=1" for number in range(1_000)], SHOP, NOW + 1)
         assert jar.header_for("https://account.shop.test/", NOW + 2) == "login=1"
 
-    def test_a_jar_has_room_for_three_thousand(self, jar: Jar) -> None:
+    def test_a_jar_has_room_for_three_thousand(self, jar: DomainCookieJar) -> None:
         for number in range(18):
             jar.store(
                 [f"c{n}=1" for n in range(MAX_PER_DOMAIN)], f"https://h{number}.shop.test/", NOW + number
@@ -226,7 +228,7 @@ class TestLimits:
         assert len(jar) == MAX_COOKIES
         assert jar.header_for("https://h17.shop.test/", NOW + 99) is not None
 
-    def test_cookies_set_by_hand_are_bounded_too(self, jar: Jar) -> None:
+    def test_cookies_set_by_hand_are_bounded_too(self, jar: DomainCookieJar) -> None:
         for number in range(MAX_PER_DOMAIN + 5):
             jar.set(f"c{number}", "1")
         assert len(jar) == MAX_PER_DOMAIN
@@ -241,18 +243,18 @@ class TestByHand:
         assert jar.header_for("http://shop.test/x/y", NOW) == "b=2; a=1"
         assert jar.header_for("http://other.test/", NOW) is None
 
-    def test_a_jar_without_domain_sends_it_anywhere(self, jar: Jar) -> None:
+    def test_a_jar_without_domain_sends_it_anywhere(self, jar: DomainCookieJar) -> None:
         jar["a"] = "1"
         assert jar.header_for("http://any.test/", NOW) == "a=1"
 
-    def test_a_domain_set_by_hand_covers_hosts_below(self, jar: Jar) -> None:
+    def test_a_domain_set_by_hand_covers_hosts_below(self, jar: DomainCookieJar) -> None:
         jar.set("a", "1", domain="shop.test")
         jar.set("b", "2", domain=".shop.test", secure=True)
         assert jar.header_for("http://www.shop.test/", NOW) == "a=1"
         assert jar.header_for("https://shop.test/", NOW) == "a=1; b=2"
         assert jar.header_for("https://bookshop.test/", NOW) is None
 
-    def test_the_jar_reads_like_a_dict(self, jar: Jar) -> None:
+    def test_the_jar_reads_like_a_dict(self, jar: DomainCookieJar) -> None:
         assert not jar
         jar.update({"a": "1", "b": "2"})
         jar.store(["c=3; Path=/x"], SHOP, NOW)
@@ -268,7 +270,7 @@ class TestByHand:
         jar.set("b", None)
         assert dict(jar) == {"c": "3"}
 
-    def test_clear_takes_all_a_domain_a_path_or_one(self, jar: Jar) -> None:
+    def test_clear_takes_all_a_domain_a_path_or_one(self, jar: DomainCookieJar) -> None:
         jar.store(["a=1", "b=2; Path=/x", "c=3; Path=/x", "d=4; Domain=shop.test"], SHOP, NOW)
         jar.clear("www.shop.test", "/x", "b")
         assert jar.keys() == ["a", "c", "d"]
@@ -284,12 +286,12 @@ class TestByHand:
         assert not jar
         jar.clear()
 
-    def test_session_cookies_can_be_dropped(self, jar: Jar) -> None:
+    def test_session_cookies_can_be_dropped(self, jar: DomainCookieJar) -> None:
         jar.store(["a=1", "b=2; Max-Age=60", "a=3; Domain=shop.test"], SHOP, NOW)
         jar.clear_session_cookies()
         assert jar.keys() == ["b"]
 
-    def test_a_change_of_a_cookie_found_in_the_jar_counts(self, jar: Jar) -> None:
+    def test_a_change_of_a_cookie_found_in_the_jar_counts(self, jar: DomainCookieJar) -> None:
         jar.store(["a=1"], SHOP, NOW)
         for cookie in jar:
             cookie.value = "2"
@@ -306,7 +308,7 @@ class TestByHand:
         assert twin.header_for(SHOP + "b", NOW) == "b=x; a=x; c=x"
         assert twin.header_for("https://other.test/", NOW) is None
 
-    def test_another_jar_can_be_poured_in(self, jar: Jar) -> None:
+    def test_another_jar_can_be_poured_in(self, jar: DomainCookieJar) -> None:
         other = RequestsCookieJar()
         other.set("a", '"q\\"q"', domain="www.shop.test")
         merge_cookies(jar, other)
@@ -316,7 +318,7 @@ class TestByHand:
         jar.update(twin)
         assert jar.header_for(SHOP, NOW) == 'a="qq"; b="q\\"q"'
 
-    def test_the_standard_librarys_nameless_cookie_is_understood(self, jar: Jar) -> None:
+    def test_the_standard_librarys_nameless_cookie_is_understood(self, jar: DomainCookieJar) -> None:
         jar.set_cookie(
             Cookie(
                 0, "plain", None, None, False, "", False, False, "/", True, False, None, True, None, None, {}
@@ -338,13 +340,13 @@ class TestPersistence:
 
     def test_a_jar_survives_as_json(self) -> None:
         clock = [NOW]
-        jar = Jar(SUFFIXES.__contains__, wall=lambda: clock[0])
+        jar = DomainCookieJar(SUFFIXES.__contains__, wall=lambda: clock[0])
         jar.store(self.LINES, SHOP, NOW)
         jar.set("hand", "1")
         jar.header_for(SHOP, NOW + 1)
         clock[0] = NOW + 2
         rows = json.loads(json.dumps(jar.dump()))
-        twin = Jar(SUFFIXES.__contains__, wall=lambda: clock[0])
+        twin = DomainCookieJar(SUFFIXES.__contains__, wall=lambda: clock[0])
         twin.load(rows)
         assert twin.dump() == rows
         assert [row["name"] for row in rows] == ["a", "b", "", "hand"]
@@ -353,7 +355,7 @@ class TestPersistence:
         )
         assert twin.header_for("https://shop.test/", NOW) == "b=2; hand=1"
 
-    def test_a_row_tells_all_about_a_cookie(self, jar: Jar) -> None:
+    def test_a_row_tells_all_about_a_cookie(self, jar: DomainCookieJar) -> None:
         jar.store([self.LINES[0]], SHOP, NOW)
         jar.header_for(SHOP, NOW + 5)
         assert jar.dump() == [
@@ -372,9 +374,9 @@ class TestPersistence:
             }
         ]
 
-    def test_loading_drops_what_expired_and_what_became_a_public_suffix(self, jar: Jar) -> None:
+    def test_loading_drops_what_expired_and_what_became_a_public_suffix(self, jar: DomainCookieJar) -> None:
         jar.store(["a=1; Domain=shop.test", "b=2; Max-Age=60", "c=3"], SHOP, NOW)
-        twin = Jar((SUFFIXES | {"shop.test"}).__contains__, wall=lambda: NOW + 61)
+        twin = DomainCookieJar((SUFFIXES | {"shop.test"}).__contains__, wall=lambda: NOW + 61)
         twin.load(jar.dump() + make_jar().dump())
         assert twin.keys() == ["c"]
 
@@ -419,7 +421,7 @@ class Session(requests.Session):
 
 
 class TestInASession:
-    def test_a_session_keeps_and_sends_cookies_by_these_rules(self, jar: Jar) -> None:
+    def test_a_session_keeps_and_sends_cookies_by_these_rules(self, jar: DomainCookieJar) -> None:
         site = Site(
             {"/a/": ["x=1; Path=/none; Path=", "plain", "bad=1; Domain=test", "id=2; Domain=shop.test"]}
         )
@@ -430,12 +432,12 @@ class TestInASession:
         assert site.seen == [None, "x=1; plain; id=2", "id=2"]
         assert jar.get("x", domain="api.shop.test") == "1"
 
-    def test_cookies_of_a_redirect_are_sent_on_the_next_hop(self, jar: Jar) -> None:
+    def test_cookies_of_a_redirect_are_sent_on_the_next_hop(self, jar: DomainCookieJar) -> None:
         site = Site({"/hop": ["id=1", "gone=1; Max-Age=0"]})
         Session(jar, site).get(SHOP + "hop")
         assert site.seen == [None, "id=1"]
 
-    def test_cookies_of_one_request_stay_with_it(self, jar: Jar) -> None:
+    def test_cookies_of_one_request_stay_with_it(self, jar: DomainCookieJar) -> None:
         site = Site({})
         session = Session(jar, site)
         session.cookies.set("a", "1")
@@ -443,7 +445,7 @@ class TestInASession:
         session.get(SHOP)
         assert site.seen == ["a=1; b=2", "a=1"]
 
-    def test_a_cookie_field_of_the_users_own_is_left_as_it_is(self, jar: Jar) -> None:
+    def test_a_cookie_field_of_the_users_own_is_left_as_it_is(self, jar: DomainCookieJar) -> None:
         jar.set("a", "1")
         request = requests.Request("GET", SHOP, headers={"Cookie": "mine=1"}).prepare()
         assert get_cookie_header(jar, request) is None
@@ -472,7 +474,7 @@ class TestInASession:
 
 
 def test_what_is_sent_fits_into_a_line_and_a_hosts_own_cookies_outlive_those_of_a_subdomain() -> None:
-    jar = Jar({"test"}.__contains__, wall=lambda: 1000.0)
+    jar = DomainCookieJar({"test"}.__contains__, wall=lambda: 1000.0)
     jar.store(["login=own"], "https://www.shop.test/", 1000.0)
     for number in range(90):
         line = f"c{number}={'x' * 200}; Domain=shop.test"

@@ -5,7 +5,7 @@ from scraper.politeness.retry import (
     MAX_BACKOFF,
     MAX_RETRY_AFTER,
     ROUNDED,
-    Told,
+    RetryAdvice,
     asked_wait,
     backoff,
     is_retryable_status,
@@ -158,7 +158,7 @@ def test_retry_after_goes_before_a_quota_that_tells_something_else() -> None:
 def test_a_reset_alone_is_a_wait_where_it_comes_with_a_refusal() -> None:
     fields = Headers([DATE, ("X-RateLimit-Reset", "30")])
     assert told(429, fields, SERVER).rest == 31
-    assert told(200, fields, SERVER) == Told()
+    assert told(200, fields, SERVER) == RetryAdvice()
 
 
 def test_what_is_left_of_a_quota_is_told_by_any_answer() -> None:

@@ -14,7 +14,7 @@ import pytest
 
 from scraper.errors import LeaseLost, StoreError, StoreTooNew, UsageError
 from scraper.model import Fetched, Known, NewUrl, RecordLine, Visit
-from scraper.store import START, DomainUpdate, Kept, Lease, Run
+from scraper.store import START, DomainUpdate, Lease, Run, StoredRecord
 from scraper.store.postgres import PostgresStore, database
 from tests.postgres import Server
 
@@ -308,7 +308,7 @@ class TestAtTheSameTime:
                     store.release([DomainUpdate(lease, 0.0)])
 
         in_threads(4, crawl)
-        kept: list[Kept] = []
+        kept: list[StoredRecord] = []
         while some := stores[0].records(run, kept[-1].cursor if kept else START):
             kept += some
         progress = stores[0].progress(run)

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from scraper import settings as settings_of
 from scraper.app.archived.archive_home import archive_home_of
-from scraper.app.archived.crawl_archive import Kept, Offline
+from scraper.app.archived.crawl_archive import ArchiveAnswers, ArchiveCrawler
 from scraper.app.archived.render_again import RenderedAgain
 from scraper.app.compose import offline_fetcher, rendering_of, saved_files_of
 from scraper.app.options import Prepared, may_render
@@ -27,7 +27,7 @@ def compose_offline(
     found: Run,
     clock: Clock,
     listeners: Sequence[Listener],
-) -> Offline:
+) -> ArchiveCrawler:
     """Connect the parts of a run that sends no request."""
     settings = prepared.settings
     pool = None
@@ -35,8 +35,10 @@ def compose_offline(
         orders = {"work": "visit", "version": found.number, "code": found.code}
         pool = parse_pool(prepared, rules, prepared.options.workers, orders)
     fetcher = offline_fetcher(prepared, rules, clock, found.number, found.code, store.in_hand)
-    answers = prepared.answers or Kept(Archives(archive_home_of(prepared).folders, settings.max_body))
-    return Offline(
+    answers = prepared.answers or ArchiveAnswers(
+        Archives(archive_home_of(prepared).folders, settings.max_body)
+    )
+    return ArchiveCrawler(
         _rendered(prepared, rules, clock, fetcher, answers)
         if may_render(settings, prepared.loaded)
         else answers,

@@ -24,7 +24,7 @@ from scraper.engine.robots_cache import RobotsRules, robots_rules_of
 from scraper.engine.scheduler import IN_HAND
 from scraper.model import Denied, Entry, Failed, Fetched, Outcome, Visit
 from scraper.ops.clock import Clock
-from scraper.runs.archive.answers import ArchivedPage, Damage, Place
+from scraper.runs.archive.answers import ArchivedPage, Damage, RecordLocation
 from scraper.runs.archive.loads import ArchivedLoads
 from scraper.runs.archive.reading import Answers, Archives, Reader
 from scraper.runs.events import Event, Listener, Noted, Settled, Ticked, Visited
@@ -32,11 +32,11 @@ from scraper.spider.identity import archived_as
 from scraper.store import DomainUpdate, Lease, Run, Store
 from scraper.urls import origin_of
 
-Asked = tuple[Entry, Place | ArchivedPage | DrawnAgain | None]
+Asked = tuple[Entry, RecordLocation | ArchivedPage | DrawnAgain | None]
 """A request, and its answer or where that is."""
 
 
-class Kept:
+class ArchiveAnswers:
     """The archives of a spider as the web."""
 
     def __init__(self, archives: Archives) -> None:
@@ -45,7 +45,7 @@ class Kept:
         self.notes, self.note, self.close = archives.notes, archives.note, archives.close
         self.load = self._loads.find
 
-    def find(self, entry: Entry) -> Place | None:
+    def find(self, entry: Entry) -> RecordLocation | None:
         """Where the last answer to a request is."""
         return self._archives.place(archived_as(entry))
 
@@ -69,12 +69,12 @@ class ArchiveParser:
         if isinstance(found, DrawnAgain):
             drawn = found.result
             return Visit(entry, drawn) if isinstance(drawn, Failed) else self._fetcher.read(entry, drawn)
-        page = self._reader.read(found) if isinstance(found, Place) else found
+        page = self._reader.read(found) if isinstance(found, RecordLocation) else found
         if isinstance(page, Damage):
             return page
         # The index goes by a part of the fingerprint.
         is_it = page is not None and (
-            not isinstance(found, Place) or page.fp == entry.fp or page.fp == archived_as(entry)
+            not isinstance(found, RecordLocation) or page.fp == entry.fp or page.fp == archived_as(entry)
         )
         response = page.response if page is not None and is_it else self._fetcher.saved(entry)
         return self._fetcher.read(entry, response) if response is not None else None
@@ -94,7 +94,7 @@ def one_by_one(
                 yield next(given), result
 
 
-class Offline:
+class ArchiveCrawler:
     """Parses a run's frontier from the archive, one domain after the other, here or in a `pool`.
 
     `most`: pages after which the work is done, where the spider declares it; what such a run did not reach

@@ -12,7 +12,7 @@ from scraper.http.session import DomainSession
 from scraper.model import Entry, Failed, Request, Response
 from scraper.model.frozen import frozen
 from scraper.parsing.page import Page
-from scraper.runs.archive.answers import ArchivedPage, Damage, Place
+from scraper.runs.archive.answers import ArchivedPage, Damage, RecordLocation
 from scraper.runs.archive.reading import Answers, Reader
 from scraper.runs.archive.request_keys import request_key
 from scraper.spider import Spider
@@ -56,7 +56,7 @@ class RenderedAgain:
             self._rendering.close()
         self._answers.close()
 
-    def find(self, entry: Entry) -> Place | ArchivedPage | DrawnAgain | None:
+    def find(self, entry: Entry) -> RecordLocation | ArchivedPage | DrawnAgain | None:
         """The answer to a request, rendered if it is to be and was not."""
         found = self._answers.find(entry)
         request = request_of(entry)
@@ -72,12 +72,12 @@ class RenderedAgain:
         why = why or self._auto.reason(Page(request, plain_of(response), depth=entry.depth))
         return self._again(entry, request, response, why) if why else found
 
-    def _page(self, entry: Entry, found: Place | ArchivedPage | None) -> "_Found | None":
+    def _page(self, entry: Entry, found: RecordLocation | ArchivedPage | None) -> "_Found | None":
         """What there is to render; None where what is found stands as it is."""
         if found is None:
             return _Found(None)
         fp = archived_as(entry)
-        if isinstance(found, Place):
+        if isinstance(found, RecordLocation):
             if self._reader.is_rendered(found, fp):
                 return None
             read = self._reader.read(found)

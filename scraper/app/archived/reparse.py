@@ -21,7 +21,7 @@ from scraper.errors import UsageError
 from scraper.model import Entry, Failed, Fetched, Response, Visit
 from scraper.model.frozen import frozen
 from scraper.ops.clock import SystemClock
-from scraper.runs.archive.answers import ArchivedPage, Damage, Place
+from scraper.runs.archive.answers import ArchivedPage, Damage, RecordLocation
 from scraper.runs.archive.reading import Archives, Reader
 from scraper.runs.changes import Change, diff
 from scraper.runs.events import Listener
@@ -122,7 +122,7 @@ def check(prepared: Prepared, store: Store) -> Iterator[Checked]:
             pool.close()
 
 
-def _next_of(places: Iterator[Place]) -> list[Place]:
+def _next_of(places: Iterator[RecordLocation]) -> list[RecordLocation]:
     return list(islice(places, IN_HAND))
 
 
@@ -140,7 +140,7 @@ class PageChecker:
         self._fetcher = offline_fetcher(prepared, rules, SystemClock(), version)
         self._reader = Reader()
 
-    def some(self, places: deque[Place]) -> "list[list[Found] | Damage]":
+    def some(self, places: deque[RecordLocation]) -> "list[list[Found] | Damage]":
         """What each request behind the first of some archived pages brings; those leave `places`."""
         pages = [self._reader.read(places.popleft()) for _ in range(min(len(places), _TOGETHER))]
         results: list[list[Found] | Damage] = [one if isinstance(one, Damage) else [] for one in pages]
@@ -204,7 +204,7 @@ def _saved(store: Store, spider: str) -> dict[str, Pairs]:
 
 
 def _compared(
-    checked: "Iterable[tuple[Place, list[Found] | Damage | Died]]",
+    checked: "Iterable[tuple[RecordLocation, list[Found] | Damage | Died]]",
     saved: dict[str, Pairs],
     archives: Archives,
 ) -> Iterator[Checked]:

@@ -36,7 +36,7 @@ class Check:
 
 
 @frozen
-class Asker:
+class ExplainContext:
     """Who would ask: `spider`, `rules` and `code` (`parse_code`) where one was named, and the settings.
 
     `reach`: which addresses may be asked; None: a person means the host.
@@ -49,7 +49,7 @@ class Asker:
     reach: Reach | None = None
 
 
-def explain(url: str, asker: Asker, store: Store | None) -> Iterator[Check]:
+def explain(url: str, asker: ExplainContext, store: Store | None) -> Iterator[Check]:
     """The checks of an absolute http(s) URL, in the order in which a run asks them."""
     yield Check("url", canonical(url) or url)
     yield _scope(url, asker)
@@ -77,7 +77,7 @@ def answer_to(checks: Sequence[Check]) -> str:
     return "would be fetched"
 
 
-def _scope(url: str, asker: Asker) -> Check:
+def _scope(url: str, asker: ExplainContext) -> Check:
     allowed = asker.rules.allowed_domains if asker.rules is not None else frozenset({domain_of(url)})
     reason = scope.refusal(url, allowed)
     if reason is not None:
@@ -87,7 +87,7 @@ def _scope(url: str, asker: Asker) -> Check:
     return Check("scope", f"inside allowed_domains: {', '.join(sorted(allowed)[:5])}", True)
 
 
-def _reach(url: str, asker: Asker) -> Iterator[Check]:
+def _reach(url: str, asker: ExplainContext) -> Iterator[Check]:
     """What is said of a host that is an address; those of a name are judged when it is asked."""
     host = host_of(canonical(url) or url).strip("[]")
     if asker.reach is None or (not is_local_name(host) and kind_of(host) in ("", "malformed")):
@@ -100,7 +100,7 @@ def _reach(url: str, asker: Asker) -> Iterator[Check]:
         yield Check("reach", f"{host} may be asked (setting reach, or named by the spider)", True)
 
 
-def _robots(url: str, asker: Asker, robots_rules: RobotsRules | None) -> Check:
+def _robots(url: str, asker: ExplainContext, robots_rules: RobotsRules | None) -> Check:
     origin, token = origin_of(url), settings_of.token(asker.settings)
     if robots_rules is None:
         told = f"not known yet: a run asks for {origin}/robots.txt first (--fetch-robots does it now)"
@@ -109,7 +109,7 @@ def _robots(url: str, asker: Asker, robots_rules: RobotsRules | None) -> Check:
     return Check("robots", reason or robots_rules.told(token, url), reason is None)
 
 
-def _seen(url: str, asker: Asker, store: Store | None) -> Iterator[Check]:
+def _seen(url: str, asker: ExplainContext, store: Store | None) -> Iterator[Check]:
     identity = canonical(url)
     callbacks = asker.rules.callbacks if asker.rules is not None else ()
     known = None
@@ -127,7 +127,7 @@ def _seen(url: str, asker: Asker, store: Store | None) -> Iterator[Check]:
     yield _freshness(known, asker)
 
 
-def _freshness(known: Mapping[str, Any], asker: Asker) -> Check:
+def _freshness(known: Mapping[str, Any], asker: ExplainContext) -> Check:
     now = SystemClock(0.0).wall()
     age = max(0.0, now - known["fetched_at"])
     told = f"fetched {age:.0f} s ago"
@@ -142,7 +142,9 @@ def _freshness(known: Mapping[str, Any], asker: Asker) -> Check:
     return Check("copy", f"{told}, {asks}")
 
 
-def _clock(url: str, asker: Asker, store: Store | None, robots_rules: RobotsRules | None) -> Iterator[Check]:
+def _clock(
+    url: str, asker: ExplainContext, store: Store | None, robots_rules: RobotsRules | None
+) -> Iterator[Check]:
     name, found = domain_of(url), asker.settings
     row = store.domain(name) if store is not None else None
     state = throttle.from_json(row["state"]) if row is not None else State()

@@ -23,7 +23,7 @@ from scraper.ops.clock import SystemClock, second_of_day
 from scraper.politeness import learned, retry, robots, scope, throttle
 from scraper.politeness.blocks import refusal
 from scraper.politeness.rate_limiter import RateLimiter
-from scraper.politeness.retry import Told
+from scraper.politeness.retry import RetryAdvice
 from scraper.politeness.throttle import Pace, State
 from scraper.settings import Settings
 from scraper.store import DomainUpdate, Lease, Run, Store
@@ -74,8 +74,8 @@ class Sent:
 
 
 @frozen
-class Belongings:
-    """What a domain's session has: `cookies` as rows of `Jar.dump`, what scripts keep by origin."""
+class SessionState:
+    """What a session has: `cookies` as rows of `DomainCookieJar.dump`, what scripts keep by origin."""
 
     cookies: Sequence[Mapping[str, Any]] = ()
     storage: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
@@ -104,7 +104,7 @@ class _LoadRules:
         return False
 
 
-class Probe:
+class SingleUrlFetcher:
     """Asks for single URLs. Use it as `with probing(...) as probe`; `tell` hears of each wait.
 
     `is_meant`: a person typed the URL, and so means its host, wherever that is.
@@ -142,12 +142,12 @@ class Probe:
         self._mean(url)
         return self._step(url, sent or Sent())
 
-    def belongings(self, name: str) -> Belongings:
+    def belongings(self, name: str) -> SessionState:
         """What the session of a domain that is ours has."""
         session = self._held[name].session
-        return Belongings(session.cookies.dump(), session.storage.items)
+        return SessionState(session.cookies.dump(), session.storage.items)
 
-    def keep(self, url: str, before: Belongings, after: Belongings) -> Step:
+    def keep(self, url: str, before: SessionState, after: SessionState) -> Step:
         """Take over what a browser made of the belongings of a domain; nothing is asked for."""
         self._until, self._is_wanted = math.inf, lambda: True
         held = self._owned(url)
@@ -374,7 +374,7 @@ class Probe:
         """
         now, wall = self._clock.now(), self._clock.wall()
         state, response = throttle.after(held.state, answer.exchange, held.pace.delay), answer.response
-        refused, told = None, Told()
+        refused, told = None, RetryAdvice()
         if response is not None:
             told = retry.told(response.status, response.headers, wall)
             refused = refusal(response.status, response.headers, response.content)
@@ -433,15 +433,15 @@ def pace_of(settings: Settings, token: str, robots_rules: RobotsRules | None, st
 
 
 @contextmanager
-def probing(store: Store, settings: Settings, tell: Callable[[str], None]) -> Iterator[Probe]:
-    """A Probe at work; StoreBusy while another is."""
+def probing(store: Store, settings: Settings, tell: Callable[[str], None]) -> Iterator[SingleUrlFetcher]:
+    """A SingleUrlFetcher at work; StoreBusy while another is."""
     store.join(worker_name())
     try:
         try:
             run = store.start_run(PROBE, "", fresh=True)
         except StoreBusy:
             raise StoreBusy("another request by hand is under way", "try again in a moment") from None
-        probe = Probe(store, run, settings, tell)
+        probe = SingleUrlFetcher(store, run, settings, tell)
         try:
             yield probe
         finally:

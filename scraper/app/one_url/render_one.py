@@ -1,6 +1,6 @@
 """One page rendered outside a run, and the JSON that its scripts request."""
 
-from scraper.app.one_url.fetch_one import Probe
+from scraper.app.one_url.fetch_one import SingleUrlFetcher
 from scraper.browser import chromium
 from scraper.browser.browser import Browser, BrowserOptions
 from scraper.engine.page_loads import is_page
@@ -35,7 +35,7 @@ def check_browser(settings: Settings) -> None:
     chromium.check(settings.browser)
 
 
-def render(probe: Probe, response: Response, settings: Settings) -> Page:
+def render(probe: SingleUrlFetcher, response: Response, settings: Settings) -> Page:
     """The page of an answer, rendered as in a run; FetchError where nothing comes of it."""
     kinds, domains = frozenset(settings.render_load), settings.render_domains
     options = RenderOptions(
@@ -52,7 +52,7 @@ def render(probe: Probe, response: Response, settings: Settings) -> Page:
         rendering.close()
 
 
-def json_behind(probe: Probe, response: Response, settings: Settings) -> Response | None:
+def json_behind(probe: SingleUrlFetcher, response: Response, settings: Settings) -> Response | None:
     """What the scripts of a page that is a shell ask for, the largest list of it; None where there is none.
 
     UsageError without a browser, FetchError where the page fails.

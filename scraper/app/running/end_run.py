@@ -53,7 +53,7 @@ def conclude(active: ActiveRun, exporter: Exporter, timeline: Timeline, end: End
     ]
     summary, decision = _judged(active, exporter.fill, end, history)
     if decision.is_whole:
-        if kept := store.let_stand(found):
+        if kept := store.keep_unreached_pages(found):
             files.log({"event": "note", "text": f"{kept} pages keep their records: {UNMET}"})
         saved_files_of(active.prepared, found.spider).sweep(found.started_at)
     samples: tuple[Mapping[str, Any], ...] = ()

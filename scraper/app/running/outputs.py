@@ -20,7 +20,7 @@ from scraper.runs.events import Event, Settled, Ticked
 from scraper.runs.partitions import identity
 from scraper.sinks import Sink, shown
 from scraper.sinks.lines import StdoutSink
-from scraper.store import START, Kept, Run, Store
+from scraper.store import START, Run, Store, StoredRecord
 
 GROUP = 1000
 
@@ -56,7 +56,7 @@ class Streaming:
             self._is_left = True
             self._leave()
 
-    def _is_new(self, record: Kept) -> bool:
+    def _is_new(self, record: StoredRecord) -> bool:
         if self._seen is None:
             return True
         size = len(self._seen)
@@ -100,11 +100,11 @@ def _current(active: ActiveRun, *, is_whole: bool) -> Iterator[str]:
     return map(_with_meta, records)
 
 
-def _line_of(prepared: Prepared) -> Callable[[Kept], str]:
+def _line_of(prepared: Prepared) -> Callable[[StoredRecord], str]:
     return _with_meta if prepared.options.with_meta else lambda kept: kept.line
 
 
-def _with_meta(kept: Kept) -> str:
+def _with_meta(kept: StoredRecord) -> str:
     """A record with the URL of its page, and when (ISO 8601) and by which run that was read last."""
     fetched_at = moment(kept.fetched_at) if kept.fetched_at else None
     meta = {"_url": kept.url, "_fetched_at": fetched_at, "_run": kept.run}

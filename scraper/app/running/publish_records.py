@@ -12,7 +12,7 @@ from scraper.runs.files import RunFiles
 from scraper.runs.partitions import repeats_of
 from scraper.runs.records import key_fields
 from scraper.spider import Spider
-from scraper.store import START, Kept, Run, Store
+from scraper.store import START, Run, Store, StoredRecord
 
 SAMPLES = 10  # changes of each kind that a preview shows
 
@@ -49,7 +49,7 @@ def publish(store: Store, run: Run, files: RunFiles, spider: Spider, *, is_whole
     return {**_counts(changes), "duplicates": changes.duplicates if spider.key else 0}
 
 
-def coming(store: Store, run: Run, spider: Spider, *, is_whole: bool) -> Iterator[Kept]:
+def coming(store: Store, run: Run, spider: Spider, *, is_whole: bool) -> Iterator[StoredRecord]:
     """The current records as they are once a run is accepted, each key once: of several records the first."""
     if not spider.key:
         yield from store.current(run.spider, run, whole=is_whole)
@@ -91,7 +91,7 @@ def repeated_keys(store: Store, run: Run, spider: Spider) -> Repeated:
     return Repeated(found.count, found.differing, _pair(first, later, key_fields(spider.key)))
 
 
-def everything(store: Store, run: Run) -> Iterator[Kept]:
+def everything(store: Store, run: Run) -> Iterator[StoredRecord]:
     """All records of a run in the order they were committed."""
     cursor = START
     while kept := store.records(run, cursor):

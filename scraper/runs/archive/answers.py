@@ -38,7 +38,7 @@ class Damage:
 
 
 @frozen
-class Place:
+class RecordLocation:
     """Where a record begins, and how many bytes it may have once unpacked."""
 
     file: Path

@@ -15,7 +15,7 @@ from scraper.errors import UsageError
 from scraper.model import Entry, Response
 from scraper.ops.disk import PRIVATE
 from scraper.runs.archive import gzip_members, rendered_pages
-from scraper.runs.archive.answers import ArchivedPage, Damage, Place, fp_of, read_page
+from scraper.runs.archive.answers import ArchivedPage, Damage, RecordLocation, fp_of, read_page
 from scraper.runs.archive.writing import writing
 from scraper.urls import canonical, fingerprint
 
@@ -29,7 +29,7 @@ _OFFSET = (1 << _PLACES) - 1
 class Answers(Protocol):
     """What answers requests where there is no network."""
 
-    def find(self, entry: Entry) -> Place | ArchivedPage | None:
+    def find(self, entry: Entry) -> RecordLocation | ArchivedPage | None:
         """Where the answer to a request is, or the answer itself; None where there is none."""
         ...
 
@@ -94,13 +94,13 @@ class Archives:
         page = self._page(self._places[at])
         return page if page is not None and page.fp == fp else None
 
-    def place(self, fp: bytes) -> Place | None:
+    def place(self, fp: bytes) -> RecordLocation | None:
         """Where the last response to a request is, for whoever reads it elsewhere."""
         keys, key = self._index(), _key(fp)
         at = bisect_left(keys, key)
         return self._place(self._places[at]) if at < len(keys) and keys[at] == key else None
 
-    def places(self) -> Iterator[Place]:
+    def places(self) -> Iterator[RecordLocation]:
         """Where the last response of every request is, oldest first."""
         self._index()
         return map(self._place, sorted(self._places))
@@ -185,9 +185,9 @@ class Archives:
         """The folders of the runs, oldest first."""
         return self._folders() if callable(self._folders) else self._folders
 
-    def _place(self, place: int) -> Place:
+    def _place(self, place: int) -> RecordLocation:
         file = self._files[place >> _PLACES]
-        return Place(Path(str(file.name)), place & _OFFSET, self.most)
+        return RecordLocation(Path(str(file.name)), place & _OFFSET, self.most)
 
     def _page(self, place: int) -> ArchivedPage | None:
         file, offset = self._files[place >> _PLACES], place & _OFFSET
@@ -237,19 +237,19 @@ class Reader:
     def __init__(self) -> None:
         self._files: dict[Path, io.FileIO] = {}
 
-    def is_rendered(self, place: Place, fp: bytes) -> bool:
+    def is_rendered(self, place: RecordLocation, fp: bytes) -> bool:
         """Whether the document of a rendered page is at a place, and stands for a request."""
         fields = gzip_members.head(self._file(place).fileno(), place.offset)
         return fields.get("warc-type") == "conversion" and fp_of(fields) == fp
 
-    def read(self, place: Place) -> ArchivedPage | Damage:
+    def read(self, place: RecordLocation) -> ArchivedPage | Damage:
         """The response at a place."""
         file = self._file(place)
         size = gzip_members.size_at(file.fileno(), place.offset) or 0
         page = read_page(file.fileno(), place.offset, size, place.most)
         return page if page is not None else Damage(place.file, place.offset)
 
-    def _file(self, place: Place) -> io.FileIO:
+    def _file(self, place: RecordLocation) -> io.FileIO:
         file = self._files.get(place.file)
         if file is None:
             file = self._files[place.file] = opened(place.file)

@@ -18,7 +18,7 @@ from scraper.model import (
     Unchanged,
     Visit,
 )
-from scraper.store import MOST_REFUSED, UNMET, Kept, Run
+from scraper.store import MOST_REFUSED, UNMET, Run, StoredRecord
 from scraper.store.memory.tables import Domain, Look, Page, Tables, Url
 from scraper.store.other_meta import has_other_meta
 
@@ -148,7 +148,7 @@ class Frontier:
         self._data.urls[found] = Url(found, url.spider, url.new, run.number, self._data.next(), 0)
         return True
 
-    def let_stand(self, run: Run, base: int) -> int:
+    def keep_unreached_pages(self, run: Run, base: int) -> int:
         unread = [look.url for look in self._data.looks if look.run == run.number and not look.is_read]
         count = 0
         for source in unread:  # grows
@@ -209,12 +209,13 @@ class Frontier:
                 return look.version
         return None
 
-    def brought(self, look: Look) -> list[Kept]:
+    def brought(self, look: Look) -> list[StoredRecord]:
         records = self._data.records.get(look.version or 0, ())
         url, page = self._data.urls[look.url].new.url, self._data.pages.get(look.url)
         is_last = page is not None and page.known.version == look.version
         run = self._data.runs[page.checked if page is not None and is_last else look.run].id
         moment = page.known.fetched_at if page is not None and is_last else None
         return [
-            Kept((look.id, n), url, record.key, record.line, run, moment) for n, record in enumerate(records)
+            StoredRecord((look.id, n), url, record.key, record.line, run, moment)
+            for n, record in enumerate(records)
         ]

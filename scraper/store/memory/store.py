@@ -19,12 +19,12 @@ from scraper.store import (
     START,
     Cursor,
     DomainUpdate,
-    Kept,
     Lease,
     Progress,
     RobotsCopy,
     Run,
     Settled,
+    StoredRecord,
 )
 from scraper.store.memory.frontier import Frontier
 from scraper.store.memory.tables import Domain, Tables
@@ -282,9 +282,9 @@ class MemoryStore:
         met = (url for url in self._data.urls.values() if (url.spider, url.run) == (run.spider, run.number))
         return sum(url.state == "pending" and self._frontier.is_known(url) for url in met)
 
-    def let_stand(self, run: Run) -> int:
+    def keep_unreached_pages(self, run: Run) -> int:
         self._check_held(run)
-        return self._frontier.let_stand(run, self._base(run.spider))
+        return self._frontier.keep_unreached_pages(run, self._base(run.spider))
 
     def release(self, domains: Sequence[DomainUpdate]) -> None:
         for update in domains:
@@ -312,8 +312,8 @@ class MemoryStore:
             name: text for (number, name), text in self._data.domain_stats.items() if number == run.number
         }
 
-    def records(self, run: Run, after: Cursor = START, limit: int = 1000) -> list[Kept]:
-        kept: list[Kept] = []
+    def records(self, run: Run, after: Cursor = START, limit: int = 1000) -> list[StoredRecord]:
+        kept: list[StoredRecord] = []
         for look in self._data.looks:
             if look.run == run.number and look.is_read:
                 kept += (one for one in self._frontier.brought(look) if one.cursor > after)
@@ -321,7 +321,7 @@ class MemoryStore:
 
     def current(
         self, spider: str, coming: Run | None = None, *, whole: bool = False, without: Run | None = None
-    ) -> Iterator[Kept]:
+    ) -> Iterator[StoredRecord]:
         less = without.number if without is not None else 0
         runs = [run for run in self.runs(spider, limit=1_000_000) if run.number != less]
         accepted = [run for run in runs if run.is_accepted]

@@ -19,7 +19,7 @@ _VISIT = """INSERT INTO visits(id, run, url, version, is_read)
     FROM unnest(%s::bigint[], %s::bigint[]) WITH ORDINALITY AS w(url, version, n) ORDER BY w.n"""
 
 
-def let_stand(connection: Connection, run: Run, after: int) -> tuple[int, int]:
+def keep_unreached_pages(connection: Connection, run: Run, after: int) -> tuple[int, int]:
     """One step behind the unread visits after `after`: URLs that stand, and where to go on (0: the end)."""
     unread = connection.execute(_UNREAD, (run.number, after, _STEP)).fetchall()
     links = list(dict.fromkeys(url for _, found in unread for url in found or ()))

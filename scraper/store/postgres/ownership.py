@@ -52,7 +52,7 @@ _WORKING = """SELECT count(*) FROM workers w JOIN runs r ON r.number = w.run WHE
 
 
 @frozen
-class Seeker:
+class LeaseRequest:
     """A worker that looks for domains for its run."""
 
     worker: str
@@ -60,7 +60,7 @@ class Seeker:
     now: float
 
 
-def ready(connection: Connection, seeker: Seeker, before: float, n: int) -> list[Lease]:
+def ready(connection: Connection, seeker: LeaseRequest, before: float, n: int) -> list[Lease]:
     """Own up to `n` free domains of the run, the earliest first; passes over what another one takes now."""
     if n < 1:
         return []
@@ -69,7 +69,7 @@ def ready(connection: Connection, seeker: Seeker, before: float, n: int) -> list
     return _own(connection, seeker, [domain for (domain,) in rows])
 
 
-def room(connection: Connection, seeker: Seeker) -> int | None:
+def room(connection: Connection, seeker: LeaseRequest) -> int | None:
     """How many domains more are our fair share of those that our run holds; None where it is ours alone."""
     workers = _working(connection, seeker)
     if workers < 2:
@@ -78,7 +78,7 @@ def room(connection: Connection, seeker: Seeker) -> int | None:
     return max(0, int(held) // workers + 1 - int(mine))
 
 
-def named(connection: Connection, seeker: Seeker, queue: int) -> Lease | None:
+def named(connection: Connection, seeker: LeaseRequest, queue: int) -> Lease | None:
     """Own the domain of one queue; None while another worker has it."""
     row = connection.execute(_NAMED, (queue,)).fetchone()
     assert row is not None
@@ -108,7 +108,7 @@ def owned(connection: Connection, worker: str) -> list[int]:
     return [domain for (domain,) in rows]
 
 
-def wanted(connection: Connection, seeker: Seeker, n: int) -> list[int]:
+def wanted(connection: Connection, seeker: LeaseRequest, n: int) -> list[int]:
     """Up to `n` domains to ask others for: any that another run holds, the surplus inside our own run.
 
     Inside a run a worker asks only up to its fair share, rounded down, and only those above theirs: so one
@@ -123,12 +123,12 @@ def wanted(connection: Connection, seeker: Seeker, n: int) -> list[int]:
     return asked + _surplus(connection, seeker, n - len(asked))
 
 
-def want(connection: Connection, seeker: Seeker, asked: Sequence[int]) -> None:
+def want(connection: Connection, seeker: LeaseRequest, asked: Sequence[int]) -> None:
     """Note that our run waits for these domains. A hint: what is being written to just now is left out."""
     connection.execute(_WANT, (seeker.run, seeker.now + _BELIEVED, list(asked)))
 
 
-def _surplus(connection: Connection, seeker: Seeker, n: int) -> list[int]:
+def _surplus(connection: Connection, seeker: LeaseRequest, n: int) -> list[int]:
     held: dict[str, list[int]] = {}
     workers = _working(connection, seeker)
     for owner, domain, is_asked in connection.execute(_HELD_BY_RUN, (seeker.now, seeker.run, seeker.run)):
@@ -143,12 +143,12 @@ def _surplus(connection: Connection, seeker: Seeker, n: int) -> list[int]:
     return spare[: max(0, n)]
 
 
-def _working(connection: Connection, seeker: Seeker) -> int:
+def _working(connection: Connection, seeker: LeaseRequest) -> int:
     row = connection.execute(_WORKING, (seeker.run, seeker.worker)).fetchone()
     return int(row[0]) if row else 0
 
 
-def _own(connection: Connection, seeker: Seeker, domains: list[int]) -> list[Lease]:
+def _own(connection: Connection, seeker: LeaseRequest, domains: list[int]) -> list[Lease]:
     if not domains:
         return []
     connection.execute(_OWN, (seeker.worker, domains))
@@ -156,5 +156,5 @@ def _own(connection: Connection, seeker: Seeker, domains: list[int]) -> list[Lea
     return _read(connection, seeker, domains)
 
 
-def _read(connection: Connection, seeker: Seeker, domains: list[int]) -> list[Lease]:
+def _read(connection: Connection, seeker: LeaseRequest, domains: list[int]) -> list[Lease]:
     return [Lease(*row) for row in connection.execute(_READ, (domains, seeker.run)).fetchall()]

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from scraper.store import Cursor, Kept, RobotsCopy
+from scraper.store import Cursor, RobotsCopy, StoredRecord
 from scraper.store.postgres.database import Database
 
 _READ = """LEFT JOIN pages p ON p.url = v.url AND p.version = v.version
@@ -41,7 +41,7 @@ _LOOKUP_NAMES = (
 _DOMAIN_NAMES = ("domain", "owner", "epoch", "due", "state", "crashes")
 
 
-def records(database: Database, run: int, after: Cursor, limit: int) -> list[Kept]:
+def records(database: Database, run: int, after: Cursor, limit: int) -> list[StoredRecord]:
     """Up to `limit` records, fewer of very long ones, but at least one."""
     visit, n = after
     rows = database.rows(_SAME_VISIT, (run, visit, n, limit, _MOST_TEXT)) if n >= 0 else []
@@ -51,14 +51,14 @@ def records(database: Database, run: int, after: Cursor, limit: int) -> list[Kep
     return list(map(_kept, rows))
 
 
-def _kept(row: Sequence[Any]) -> Kept:
+def _kept(row: Sequence[Any]) -> StoredRecord:
     visit, n, *rest = row
-    return Kept((visit, n), *rest)
+    return StoredRecord((visit, n), *rest)
 
 
 def current(
     database: Database, spider: str, coming: int | None, *, whole: bool, without: int | None
-) -> Iterator[Kept]:
+) -> Iterator[StoredRecord]:
     """The accepted records, as they were when the reading began; with those of the run `coming`."""
     values = {"spider": spider, "coming": coming, "base": coming if whole else None, "without": without}
     return map(_kept, database.stream(_CURRENT, values))

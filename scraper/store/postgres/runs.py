@@ -5,7 +5,7 @@ import json
 from scraper.errors import LeaseLost, StoreError
 from scraper.store import Run
 from scraper.store.postgres.database import Connection
-from scraper.store.run_rows import COLUMNS, Begun, busy, to_run
+from scraper.store.run_rows import COLUMNS, RunStart, busy, to_run
 
 _HOLDER = """SELECT w.id, r.held_since FROM runs r JOIN workers w ON w.id = r.owner OR w.run = r.number
     WHERE r.spider = %s AND r.state <> 'ended' AND w.id IS DISTINCT FROM %s
@@ -37,7 +37,7 @@ _FORGET_URLS = (
 )
 
 
-def start(connection: Connection, begun: Begun, *, fresh: bool) -> Run:
+def start(connection: Connection, begun: RunStart, *, fresh: bool) -> Run:
     """Resume or begin a run; the dead were reaped before."""
     spider, worker, wall = begun.spider, begun.worker, begun.wall
     connection.execute(ONE_AT_A_TIME, (spider,))
@@ -60,7 +60,7 @@ def start(connection: Connection, begun: Begun, *, fresh: bool) -> Run:
     return find(connection, number, is_resumed=row is not None)
 
 
-def _begin(connection: Connection, begun: Begun) -> int:
+def _begin(connection: Connection, begun: RunStart) -> int:
     values = (begun.spider, "", begun.wall, json.dumps(begun.params))
     row = connection.execute(
         "INSERT INTO runs(spider, code, started_at, params) VALUES (%s, %s, %s, %s) RETURNING number", values

@@ -13,12 +13,12 @@ from scraper.store import (
     LEFT_TO_OTHERS,
     START,
     DomainUpdate,
-    Kept,
     Lease,
     Progress,
     RobotsCopy,
     Run,
     Settled,
+    StoredRecord,
     run_rows,
 )
 from scraper.store import Cursor as Place
@@ -110,7 +110,7 @@ class PostgresStore:
     def start_run(
         self, spider: str, code: str, *, params: Mapping[str, str | None] | None = None, fresh: bool = False
     ) -> Run:
-        begun = run_rows.Begun(spider, code, self._workers.me, self._clock.wall(), dict(params or {}))
+        begun = run_rows.RunStart(spider, code, self._workers.me, self._clock.wall(), dict(params or {}))
         self._workers.reap()
         return self._work_on(
             self._workers.write(lambda connection: runs.start(connection, begun, fresh=fresh))
@@ -212,7 +212,7 @@ class PostgresStore:
         return change.new
 
     def lease(self, run: Run, n: int, before: float) -> list[Lease]:
-        seeker = ownership.Seeker(self._workers.me, run.number, self._clock.now())
+        seeker = ownership.LeaseRequest(self._workers.me, run.number, self._clock.now())
         leases: list[Lease] = []
         # Looking is cheap; a transaction is begun only if there is something to win.
         if n > 0 and self._database.row(ownership.READY, (run.number, before, seeker.now, 1)):
@@ -226,7 +226,7 @@ class PostgresStore:
 
     def lease_domain(self, run: Run, domain: str) -> Lease | None:
         self._workers.reap()
-        seeker = ownership.Seeker(self._workers.me, run.number, self._clock.now())
+        seeker = ownership.LeaseRequest(self._workers.me, run.number, self._clock.now())
         queue = self._queues(run, {domain})[domain]
         lease = self._workers.write(lambda connection: ownership.named(connection, seeker, queue))
         if lease is not None:
@@ -278,12 +278,12 @@ class PostgresStore:
         row = self._database.row(_KNOWN_PENDING, (run.number, run.spider))
         return int(row[0]) if row else 0
 
-    def let_stand(self, run: Run) -> int:
+    def keep_unreached_pages(self, run: Run) -> int:
         me, after, count = self._workers.me, 0, 0
 
         def work(connection: Connection) -> tuple[int, int]:
             runs.check_held(connection, run, me)
-            return kept_records.let_stand(connection, run, after)
+            return kept_records.keep_unreached_pages(connection, run, after)
 
         while True:
             found, after = self._workers.write(work)
@@ -329,12 +329,12 @@ class PostgresStore:
         )
         return dict(rows)
 
-    def records(self, run: Run, after: Place = START, limit: int = 1000) -> list[Kept]:
+    def records(self, run: Run, after: Place = START, limit: int = 1000) -> list[StoredRecord]:
         return reading.records(self._database, run.number, after, limit)
 
     def current(
         self, spider: str, coming: Run | None = None, *, whole: bool = False, without: Run | None = None
-    ) -> Iterator[Kept]:
+    ) -> Iterator[StoredRecord]:
         number = coming.number if coming is not None else None
         less = without.number if without is not None else None
         return reading.current(self._database, spider, number, whole=whole, without=less)
@@ -407,7 +407,7 @@ class PostgresStore:
             known.update({(run.spider, name): queue for name, queue in found.items()})
         return {name: known[run.spider, name] for name in domains}
 
-    def _ask(self, seeker: ownership.Seeker, n: int) -> None:
+    def _ask(self, seeker: ownership.LeaseRequest, n: int) -> None:
         if asked := self._database.write(lambda connection: ownership.wanted(connection, seeker, n)):
             self._workers.write(lambda connection: ownership.want(connection, seeker, asked))
 
@@ -423,7 +423,7 @@ def _ours(owned: Rows, updates: Sequence[DomainUpdate]) -> dict[str, int]:
     return {name: found for found, name, epoch in owned if epoch == leases[name].epoch}
 
 
-def _lease(connection: Connection, seeker: ownership.Seeker, n: int, before: float) -> list[Lease]:
+def _lease(connection: Connection, seeker: ownership.LeaseRequest, n: int, before: float) -> list[Lease]:
     room = ownership.room(connection, seeker)
     leases = ownership.ready(connection, seeker, before, n if room is None else min(n, room))
     if room is not None:

@@ -19,7 +19,7 @@ _STAND = "UPDATE urls SET run = ?, state = ?, reason = ? WHERE id = ?"
 _VISIT = "INSERT INTO visits(id, run, url, version, is_read) VALUES (?, ?, ?, ?, 0)"
 
 
-def let_stand(connection: sqlite3.Connection, run: Run, after: int) -> tuple[int, int]:
+def keep_unreached_pages(connection: sqlite3.Connection, run: Run, after: int) -> tuple[int, int]:
     """One step behind the unread visits after `after`: URLs that stand, and where to go on (0: the end)."""
     unread = connection.execute(_UNREAD, (run.number, after, _STEP)).fetchall()
     base = runs.base(connection, run.spider)

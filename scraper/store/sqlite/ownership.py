@@ -44,7 +44,7 @@ _WORKING = """SELECT w.id FROM workers w JOIN runs r ON r.number = w.run WHERE w
 
 
 @frozen
-class Seeker:
+class LeaseRequest:
     """A worker that looks for domains for its run."""
 
     worker: str
@@ -52,13 +52,13 @@ class Seeker:
     now: float
 
 
-def ready(connection: sqlite3.Connection, seeker: Seeker, before: float, n: int) -> list[Lease]:
+def ready(connection: sqlite3.Connection, seeker: LeaseRequest, before: float, n: int) -> list[Lease]:
     """Own up to `n` free domains of the run, the earliest first."""
     rows = connection.execute(_READY, (seeker.run, before, seeker.now, n)).fetchall()
     return [_own(connection, seeker, row) for row in rows]
 
 
-def room(connection: sqlite3.Connection, seeker: Seeker) -> int | None:
+def room(connection: sqlite3.Connection, seeker: LeaseRequest) -> int | None:
     """How many domains more are our fair share of those that our run holds; None where it is ours alone."""
     workers = connection.execute(_WORKING, (seeker.run, seeker.worker)).fetchall()
     if len(workers) < 2:
@@ -67,7 +67,7 @@ def room(connection: sqlite3.Connection, seeker: Seeker) -> int | None:
     return max(0, int(held) // len(workers) + 1 - int(mine))
 
 
-def named(connection: sqlite3.Connection, seeker: Seeker, queue: int) -> Lease | None:
+def named(connection: sqlite3.Connection, seeker: LeaseRequest, queue: int) -> Lease | None:
     """Own the domain of one queue; None while another worker has it."""
     row = connection.execute(_NAMED, (seeker.run, queue)).fetchone()
     owner = row[-1]
@@ -91,12 +91,12 @@ def owned(connection: sqlite3.Connection, worker: str) -> list[int]:
     return [domain for (domain,) in rows]
 
 
-def is_any_ready(connection: sqlite3.Connection, seeker: Seeker, before: float) -> bool:
+def is_any_ready(connection: sqlite3.Connection, seeker: LeaseRequest, before: float) -> bool:
     """Whether `ready` would find one."""
     return connection.execute(_READY, (seeker.run, before, seeker.now, 1)).fetchone() is not None
 
 
-def wanted(connection: sqlite3.Connection, seeker: Seeker, n: int) -> list[int]:
+def wanted(connection: sqlite3.Connection, seeker: LeaseRequest, n: int) -> list[int]:
     """Up to `n` domains to ask others for: any that another run holds, the surplus inside our own run.
 
     Inside a run a worker asks only up to its fair share, rounded down, and only those above theirs: so one
@@ -111,12 +111,12 @@ def wanted(connection: sqlite3.Connection, seeker: Seeker, n: int) -> list[int]:
     return asked + _surplus(connection, seeker, n - len(asked))
 
 
-def want(connection: sqlite3.Connection, seeker: Seeker, asked: list[int]) -> None:
+def want(connection: sqlite3.Connection, seeker: LeaseRequest, asked: list[int]) -> None:
     """Note that our run waits for these domains."""
     many(connection, _WANT, [(seeker.run, seeker.now + _BELIEVED, domain) for domain in asked])
 
 
-def _surplus(connection: sqlite3.Connection, seeker: Seeker, n: int) -> list[int]:
+def _surplus(connection: sqlite3.Connection, seeker: LeaseRequest, n: int) -> list[int]:
     held: dict[str, list[int]] = {}
     workers = connection.execute(_WORKING, (seeker.run, seeker.worker)).fetchall()
     for owner, domain, is_asked in connection.execute(_HELD_BY_RUN, (seeker.run, seeker.now)):
@@ -131,7 +131,7 @@ def _surplus(connection: sqlite3.Connection, seeker: Seeker, n: int) -> list[int
     return spare[: max(0, n)]
 
 
-def _own(connection: sqlite3.Connection, seeker: Seeker, row: tuple[object, ...]) -> Lease:
+def _own(connection: sqlite3.Connection, seeker: LeaseRequest, row: tuple[object, ...]) -> Lease:
     domain = row[0]
     connection.execute(_OWN, (seeker.worker, domain))
     connection.execute(_HIDE, (domain,))

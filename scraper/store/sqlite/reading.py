@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from typing import Any
 
-from scraper.store import Cursor, Kept, RobotsCopy
+from scraper.store import Cursor, RobotsCopy, StoredRecord
 from scraper.store.sqlite.database import Database
 from scraper.store.sqlite.fingerprint_index import STEM
 
@@ -37,10 +37,10 @@ _LOOKUP_NAMES = (
 _DOMAIN_NAMES = ("domain", "owner", "epoch", "due", "state", "crashes")
 
 
-def records(database: Database, run: int, after: Cursor, limit: int) -> list[Kept]:
+def records(database: Database, run: int, after: Cursor, limit: int) -> list[StoredRecord]:
     """Up to `limit` records, fewer of very long ones, but at least one."""
     visit, n = after
-    kept: list[Kept] = []
+    kept: list[StoredRecord] = []
     room = _MOST_TEXT
     with database.read() as connection:
         for sql, place in ((_SAME_VISIT, (visit, n)), (_LATER_VISITS, (visit,))):
@@ -53,14 +53,14 @@ def records(database: Database, run: int, after: Cursor, limit: int) -> list[Kep
     return kept
 
 
-def _kept(row: Sequence[Any]) -> Kept:
+def _kept(row: Sequence[Any]) -> StoredRecord:
     visit, n, *rest = row
-    return Kept((visit, n), *rest)
+    return StoredRecord((visit, n), *rest)
 
 
 def current(
     database: Database, spider: str, coming: int | None, *, whole: bool, without: int | None
-) -> Iterator[Kept]:
+) -> Iterator[StoredRecord]:
     """The accepted records, as they were when the reading began; with those of the run `coming`."""
     return map(_kept, database.stream(_CURRENT, spider, coming, coming if whole else None, without))
 

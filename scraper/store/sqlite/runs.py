@@ -5,7 +5,7 @@ import sqlite3
 
 from scraper.errors import LeaseLost, StoreError
 from scraper.store import Run
-from scraper.store.run_rows import COLUMNS, Begun, busy, to_run
+from scraper.store.run_rows import COLUMNS, RunStart, busy, to_run
 from scraper.store.sqlite import fingerprint_index
 from scraper.store.sqlite.database import many
 
@@ -33,7 +33,7 @@ def find(connection: sqlite3.Connection, number: int, *, is_resumed: bool = Fals
     return to_run(row, is_resumed=is_resumed)
 
 
-def start(connection: sqlite3.Connection, begun: Begun, *, fresh: bool) -> Run:
+def start(connection: sqlite3.Connection, begun: RunStart, *, fresh: bool) -> Run:
     """Resume or begin a run; the dead were reaped before."""
     spider, worker, wall = begun.spider, begun.worker, begun.wall
     if (held := holder(connection, spider, but=worker)) is not None:
@@ -128,7 +128,7 @@ def numbered(connection: sqlite3.Connection, run_id: str) -> int:
     return int(row[0])
 
 
-def _begin(connection: sqlite3.Connection, begun: Begun) -> int:
+def _begin(connection: sqlite3.Connection, begun: RunStart) -> int:
     wall = begun.wall
     values = (begun.spider, "", wall, json.dumps(begun.params))
     number = connection.execute(

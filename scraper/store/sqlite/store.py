@@ -16,12 +16,12 @@ from scraper.store import (
     START,
     Cursor,
     DomainUpdate,
-    Kept,
     Lease,
     Progress,
     RobotsCopy,
     Run,
     Settled,
+    StoredRecord,
     run_rows,
 )
 from scraper.store.locks import Locks
@@ -125,7 +125,7 @@ class SqliteStore:
         with self._database.write() as connection:
             self._workers.check(connection)
             self._workers.reap(connection)
-            begun = run_rows.Begun(spider, code, me, wall, dict(params or {}))
+            begun = run_rows.RunStart(spider, code, me, wall, dict(params or {}))
             run = runs.start(connection, begun, fresh=fresh)
         return self._work_on(run)
 
@@ -206,7 +206,7 @@ class SqliteStore:
         return change.new
 
     def lease(self, run: Run, n: int, before: float) -> list[Lease]:
-        seeker = ownership.Seeker(self._workers.me, run.number, self._clock.now())
+        seeker = ownership.LeaseRequest(self._workers.me, run.number, self._clock.now())
         leases: list[Lease] = []
         # Looking is free; the lock that all writers share is taken only if there is something to win.
         with self._database.read() as connection:
@@ -226,7 +226,7 @@ class SqliteStore:
 
     def lease_domain(self, run: Run, domain: str) -> Lease | None:
         self._workers.reap_now()
-        seeker = ownership.Seeker(self._workers.me, run.number, self._clock.now())
+        seeker = ownership.LeaseRequest(self._workers.me, run.number, self._clock.now())
         with self._database.write() as connection:
             self._workers.check(connection)
             return ownership.named(connection, seeker, queue_of(connection, run.spider, domain))
@@ -263,12 +263,12 @@ class SqliteStore:
         row = self._database.row(_KNOWN_PENDING, run.spider, run.number)
         return int(row[0]) if row else 0
 
-    def let_stand(self, run: Run) -> int:
+    def keep_unreached_pages(self, run: Run) -> int:
         after, count = 0, 0
         while True:
             with self._database.write() as connection:
                 runs.check_held(connection, run, self._workers.me)
-                found, after = kept_records.let_stand(connection, run, after)
+                found, after = kept_records.keep_unreached_pages(connection, run, after)
             count += found
             if not after:
                 return count
@@ -307,12 +307,12 @@ class SqliteStore:
         )
         return dict(rows)
 
-    def records(self, run: Run, after: Cursor = START, limit: int = 1000) -> list[Kept]:
+    def records(self, run: Run, after: Cursor = START, limit: int = 1000) -> list[StoredRecord]:
         return reading.records(self._database, run.number, after, limit)
 
     def current(
         self, spider: str, coming: Run | None = None, *, whole: bool = False, without: Run | None = None
-    ) -> Iterator[Kept]:
+    ) -> Iterator[StoredRecord]:
         number = coming.number if coming is not None else None
         less = without.number if without is not None else None
         return reading.current(self._database, spider, number, whole=whole, without=less)
@@ -368,7 +368,7 @@ class SqliteStore:
         self._taken.clear()
         return run
 
-    def _ask(self, seeker: ownership.Seeker, n: int) -> None:
+    def _ask(self, seeker: ownership.LeaseRequest, n: int) -> None:
         with self._database.read() as connection:
             asked = ownership.wanted(connection, seeker, n)
         if asked:
