@@ -44,21 +44,10 @@ def is_told(headers: Headers) -> bool:
     return "ratelimit" in names or "x-rate" in names
 
 
-def spread(quotas: Iterable[Quota]) -> float | None:
-    """Seconds between two requests that make every quota last until its reset; None if none says."""
-    return max((gap for quota in quotas if (gap := _gap(quota)) is not None), default=None)
-
-
 def lone_reset(headers: Headers, now: float) -> float | None:
     """Seconds until a reset that stands without the rest of its quota; None where there is none."""
     fields = (headers.get(f"{prefix}-Reset-After") or headers.get(f"{prefix}-Reset") for prefix in _PREFIXES)
     return next((reset for field in fields if (reset := _reset(field, now)) is not None), None)
-
-
-def _gap(quota: Quota) -> float | None:
-    if quota.remaining is None or quota.reset is None:
-        return None
-    return quota.reset / max(1, quota.remaining)
 
 
 def budgets(headers: Headers, now: float) -> tuple[tuple[int, float], ...]:

@@ -125,16 +125,6 @@ def width(state: State, concurrency: int) -> int:
     return 1 if state.failures or state.refusals else concurrency
 
 
-def reserve(state: State, now: float, slots: int, delay: float) -> float:
-    """The moment to store before `slots` requests are sent, so that a successor keeps the delay."""
-    return max(next_at(state), now) + slots * delay
-
-
-def adopted(state: State, now: float, delay: float) -> State:
-    """Take over from an owner that died: what it had in flight counts from now."""
-    return replace(state, due=max(state.due, now + delay))
-
-
 def after(state: State, exchange: Exchange, delay: float, concurrency: int = 1) -> State:
     """Account for one request: from the first byte, or from the start where several may be in flight.
 

@@ -1,9 +1,7 @@
-import math
-
 import pytest
 
 from scraper.model import Headers
-from scraper.politeness.ratelimit_fields import Quota, rate_limits, spread
+from scraper.politeness.ratelimit_fields import Quota, rate_limits
 
 NOW = 1710072000.0
 
@@ -85,27 +83,3 @@ def test_hostile_fields_stay_bounded() -> None:
         RateLimit=",".join(f'"p{n}";r={n};t=5' for n in range(2000)), RateLimit_Policy="1;w=1," * 999
     )
     assert len(quotas) <= 40
-
-
-def test_what_is_left_is_spread_over_the_time_to_its_reset() -> None:
-    assert spread([Quota(remaining=10, reset=30)]) == 3
-
-
-def test_with_nothing_left_the_wait_lasts_to_the_reset() -> None:
-    assert spread([Quota(remaining=0, reset=30)]) == 30
-
-
-def test_the_tightest_quota_sets_the_pace() -> None:
-    assert (
-        spread([Quota(remaining=10, reset=30), Quota(remaining=2, reset=30), Quota(quota=5, window=1)]) == 15
-    )
-
-
-def test_without_figures_there_is_no_pace() -> None:
-    assert spread([]) is None
-    assert spread([Quota(remaining=0), Quota(quota=100, window=60)]) is None
-
-
-def test_no_pace_is_negative_or_infinite() -> None:
-    gap = spread(told(X_RateLimit_Remaining="999999999999999", X_RateLimit_Reset="0.000000001"))
-    assert gap is not None and 0 <= gap < math.inf

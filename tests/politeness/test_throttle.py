@@ -5,7 +5,6 @@ from scraper.politeness.throttle import (
     Pace,
     State,
     active_hours,
-    adopted,
     after,
     decide,
     failed,
@@ -16,7 +15,6 @@ from scraper.politeness.throttle import (
     pace,
     recovered,
     refused,
-    reserve,
     rest,
     succeeded,
     to_json,
@@ -69,16 +67,6 @@ def test_with_several_in_the_air_the_starts_are_spaced() -> None:
 
 def test_a_late_answer_never_brings_the_next_slot_forward() -> None:
     assert after(State(due=T + 50), ANSWERED, 1.0).due == T + 50
-
-
-def test_a_slot_reserved_ahead_keeps_the_delay_for_a_successor() -> None:
-    assert reserve(State(due=T - 9), T, 3, 2.0) == T + 6
-    assert reserve(State(due=T + 1), T, 3, 2.0) == T + 7
-
-
-def test_after_a_crash_what_was_in_the_air_counts_from_the_take_over() -> None:
-    assert adopted(State(due=T - 100), T, 1.5).due == T + 1.5
-    assert adopted(State(due=T + 100), T, 1.5).due == T + 100
 
 
 def test_a_rest_covers_the_domain_and_a_shorter_one_does_not_end_it() -> None:
