@@ -20,7 +20,7 @@ from scraper.app.admin.current_records import export
 from scraper.app.running.publish_records import publish, repeated_keys
 from scraper.model import Entry, Fetched, Known, NewUrl, RecordLine, Visit
 from scraper.runs.files import RunFiles
-from scraper.sinks import Layout, sink_for
+from scraper.runs.sinks import Layout, sink_for
 from scraper.spider import Spider
 from scraper.store import DomainUpdate, Run, Store
 from scraper.store.sqlite import SqliteStore

@@ -20,8 +20,8 @@ from scraper.runs.files import RunFiles
 from scraper.runs.health import Health
 from scraper.runs.record_types import columns_of
 from scraper.runs.records import key_fields
+from scraper.runs.sinks import STDOUT, Layout, Sink, shown, sink_for
 from scraper.settings import Settings
-from scraper.sinks import STDOUT, Layout, Sink, shown, sink_for
 from scraper.spider import Rules, Spider, discovery, rules_of
 from scraper.spider.discovery import LoadedSpider
 from scraper.spider.identity import ParseInputs

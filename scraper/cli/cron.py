@@ -15,7 +15,7 @@ from scraper.errors import ScraperError, UsageError
 from scraper.ops import cron
 from scraper.ops import systemd as systemd_units
 from scraper.ops.schedule import parse_schedule
-from scraper.sinks import STDOUT
+from scraper.runs.sinks import STDOUT
 from scraper.spider import discovery
 
 

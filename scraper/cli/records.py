@@ -18,7 +18,7 @@ from scraper.cli.options import command_line, data_options, json_option
 from scraper.errors import ScraperError, UsageError
 from scraper.ops.clock import SystemClock
 from scraper.ops.printable import json_text, printable
-from scraper.sinks import STDOUT, Layout, shown, sink_for
+from scraper.runs.sinks import STDOUT, Layout, shown, sink_for
 from scraper.spider import discovery
 from scraper.store import Run
 

@@ -31,8 +31,8 @@ from scraper.ops.clock import SystemClock
 from scraper.ops.cron_log import trim_log
 from scraper.ops.printable import json_text, printable
 from scraper.runs.events import Event, Listener, RunBegan, Ticked, Visited
+from scraper.runs.sinks import STDOUT
 from scraper.settings import DEFAULT
-from scraper.sinks import STDOUT
 from scraper.store import Store
 
 Go = Callable[[Prepared, Store, Sequence[Listener]], dict[str, Any]]

@@ -15,10 +15,10 @@ from starlette.responses import Response, StreamingResponse
 
 from scraper.app.admin.current_records import offered_changes
 from scraper.model.frozen import frozen
+from scraper.runs.sinks import sink_for
 from scraper.service.operations import Call, json_response
 from scraper.service.problems import Problem
 from scraper.service.reading import Reader
-from scraper.sinks import sink_for
 from scraper.store import START, Cursor, Run, Store
 
 PAGE = 1_000

@@ -19,9 +19,9 @@ import psycopg
 import psycopg.rows
 import pytest
 
-import scraper.sinks.postgres
+import scraper.runs.sinks.postgres
 from scraper.errors import StoreFull, UsageError
-from scraper.sinks import Layout, Sink, sink_for
+from scraper.runs.sinks import Layout, Sink, sink_for
 from tests.full_disk import small_files
 from tests.postgres import Server
 
@@ -440,7 +440,7 @@ class TestSqlite:
     def test_somebody_who_does_not_stop_writing_is_named_and_nothing_changes(
         self, tmp_path: Path, database: sqlite3.Connection, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr("scraper.sinks.sqlite.PATIENCE", 0.01)
+        monkeypatch.setattr("scraper.runs.sinks.sqlite.PATIENCE", 0.01)
         database.execute("BEGIN IMMEDIATE")
         sink = sink_for(str(tmp_path / "x.sqlite"))
         sink.open()
@@ -570,8 +570,8 @@ class TestPostgres:
     ) -> None:
         put(sink_for(url), [{"a": 1}])
         seen: list[Any] = []
-        table = "scraper.sinks.postgres._Writing._apply"
-        apply = scraper.sinks.postgres._Writing._apply
+        table = "scraper.runs.sinks.postgres._Writing._apply"
+        apply = scraper.runs.sinks.postgres._Writing._apply
 
         def watched(*given: Any) -> None:
             apply(*given)
@@ -584,7 +584,7 @@ class TestPostgres:
     def test_somebody_who_holds_the_table_is_told_and_nothing_changes(
         self, url: str, server: psycopg.Connection[Any], monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr("scraper.sinks.postgres.PATIENCE", 0.05)
+        monkeypatch.setattr("scraper.runs.sinks.postgres.PATIENCE", 0.05)
         put(sink_for(url), [{"a": 1}])
         sink = sink_for(url)
         sink.open()
@@ -621,7 +621,7 @@ def test_standard_output_gets_the_lines_in_utf8(capfdbinary: pytest.CaptureFixtu
 
 def test_a_reader_of_standard_output_that_leaves_early_is_no_error() -> None:
     program = (
-        "from scraper.sinks import sink_for\n"
+        "from scraper.runs.sinks import sink_for\n"
         "sink = sink_for('-'); sink.open()\n"
         "for _ in range(200): sink.write(['{\"a\": \"' + 'x' * 10000 + '\"}'])\n"
         "sink.close()\n"

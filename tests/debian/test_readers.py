@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from scraper.sinks import Layout, sink_for
+from scraper.runs.sinks import Layout, sink_for
 
 pytestmark = pytest.mark.debian
 

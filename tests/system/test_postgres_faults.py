@@ -12,7 +12,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from scraper.sinks import Layout, sink_for
+from scraper.runs.sinks import Layout, sink_for
 from tests.hosts import asked, check_whole, clock_ahead, forget_locks, pages, see_no_locks, spider, until
 from tests.pgbouncer import Pooler
 from tests.postgres import Server

@@ -15,7 +15,7 @@ from scraper.errors import StoreBusy, UsageError
 from scraper.ops.disk import is_for_group
 from scraper.runs.changes import Change, diff
 from scraper.runs.files import RunFiles, examples
-from scraper.sinks import Sink
+from scraper.runs.sinks import Sink
 from scraper.spider import discovery
 from scraper.store import Run, Store
 

@@ -18,8 +18,8 @@ from scraper.errors import UsageError
 from scraper.ops.disk import one_line
 from scraper.runs.events import Event, Settled, Ticked
 from scraper.runs.partitions import identity
-from scraper.sinks import Sink, shown
-from scraper.sinks.lines import StdoutSink
+from scraper.runs.sinks import Sink, shown
+from scraper.runs.sinks.lines import StdoutSink
 from scraper.store import START, Run, Store, StoredRecord
 
 GROUP = 1000

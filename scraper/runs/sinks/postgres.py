@@ -16,7 +16,7 @@ from urllib.parse import parse_qsl, urlencode
 
 from scraper.errors import ScraperError, StoreFull, UsageError
 from scraper.model.frozen import frozen
-from scraper.sinks.table import LIST, NAMELESS, Table, mixed, text_of, typed, whole
+from scraper.runs.sinks.table import LIST, NAMELESS, Table, mixed, text_of, typed, whole
 
 TABLE = "records"
 PATIENCE = 30  # seconds to wait for another program that holds the table

@@ -9,7 +9,7 @@ import os
 import re
 
 from scraper.ops.disk import Replacement
-from scraper.sinks.table import Table, text_of
+from scraper.runs.sinks.table import Table, text_of
 
 # The wide forms are the same to a spreadsheet that is set to an East Asian language.
 _FORMULA = re.compile("[\\s\x00]*[=+\\-@\uff1d\uff0b\uff0d\uff20]|[\t\r\n|%]")

@@ -6,7 +6,7 @@ from typing import Any
 
 from scraper.errors import UsageError
 from scraper.ops.disk import Replacement
-from scraper.sinks.table import LIST, Column, Table, mixed, typed
+from scraper.runs.sinks.table import LIST, Column, Table, mixed, typed
 
 _BATCH = 5_000
 # Readers work by row groups: small ones make a file large and slow, large ones cost us memory.

@@ -24,7 +24,7 @@ class Layout:
     """What is known of a table before its first record comes.
 
     `key`: the fields that tell records apart. `columns`: the fields that a table has in any case, in order,
-    and the kinds of their values (`scraper.sinks.table.Table`).
+    and the kinds of their values (`scraper.runs.sinks.table.Table`).
     """
 
     key: tuple[str, ...] = ()
@@ -71,36 +71,36 @@ def sink_for(target: str, layout: Layout | None = None, *, csv_safe: bool = True
     """
     # Imported when asked for: pyarrow, csv and sqlite3 are start-up time that other runs need not pay.
     if target == STDOUT:
-        from scraper.sinks.lines import StdoutSink
+        from scraper.runs.sinks.lines import StdoutSink
 
         return StdoutSink()
     if target.startswith(_SCHEMES):
-        from scraper.sinks import postgres
-        from scraper.sinks.table import TableSink
+        from scraper.runs.sinks import postgres
+        from scraper.runs.sinks.table import TableSink
 
         return TableSink(postgres.Place(target), postgres.render, layout or Layout(), postgres.fit)
     path, ending = Path(target), _ending(target)
     if ending in (".jsonl", ".jsonl.gz", ".json"):
-        from scraper.sinks.lines import LineSink
+        from scraper.runs.sinks.lines import LineSink
 
         return LineSink(path, as_array=ending == ".json", is_packed=ending == ".jsonl.gz")
     return _table_sink(path, ending, layout or Layout(), csv_safe)
 
 
 def _table_sink(path: Path, ending: str, layout: Layout, csv_safe: bool) -> Sink:
-    from scraper.sinks.table import TableSink
+    from scraper.runs.sinks.table import TableSink
 
     place = Replacement(path)
     if ending == ".csv":
-        from scraper.sinks.csv import render as to_csv
+        from scraper.runs.sinks.csv import render as to_csv
 
         return TableSink(place, partial(to_csv, is_safe=csv_safe), layout)
     if ending == ".sqlite":
-        from scraper.sinks.sqlite import render as to_sqlite
+        from scraper.runs.sinks.sqlite import render as to_sqlite
 
         return TableSink(place, to_sqlite, layout)
-    from scraper.sinks.parquet import check
-    from scraper.sinks.parquet import render as to_parquet
+    from scraper.runs.sinks.parquet import check
+    from scraper.runs.sinks.parquet import render as to_parquet
 
     check()
     return TableSink(place, to_parquet, layout)
@@ -110,7 +110,7 @@ def shown(target: str) -> str:
     """A target as messages and reports name it: without a password."""
     if not target.startswith(_SCHEMES):
         return target
-    from scraper.sinks.postgres import shown as without_password
+    from scraper.runs.sinks.postgres import shown as without_password
 
     return without_password(target)
 

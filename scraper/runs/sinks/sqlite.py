@@ -11,7 +11,7 @@ from pathlib import Path
 
 from scraper.errors import ScraperError, StoreFull, UsageError
 from scraper.ops.disk import Replacement
-from scraper.sinks.table import Column, Table, mixed, text_of
+from scraper.runs.sinks.table import Column, Table, mixed, text_of
 
 PATIENCE = 30.0  # seconds to wait for another program that is writing
 

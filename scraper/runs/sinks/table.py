@@ -14,7 +14,7 @@ from typing import Any, Generic, Protocol, TypeVar
 
 from scraper.model.frozen import frozen
 from scraper.ops.disk import encode, explained
-from scraper.sinks import Layout
+from scraper.runs.sinks import Layout
 
 LIST = "list of "
 NAMELESS = "none"  # a table without any field still has a column: readers refuse one that has none
