@@ -263,9 +263,14 @@ class IOLoop:
             self._to_blocking_pool(steps)
 
     def _may_linger(self, steps: BatchSteps) -> bool:
-        """Whether the owner may learn a little later of a batch: many are at work, and its domain waits."""
+        """Whether the owner may learn a little later of a batch: many are at work, and its domain waits.
+
+        Where slow servers hold most of the places, what waits here would keep others from theirs.
+        """
         limiter = steps.batch.session.limiter
-        return self._count > FEW and isinstance(limiter, RateLimiter) and limiter.delay > 2 * EARLY
+        held = self._count - len(self._slots) + len(self._outbox)
+        is_many = self._count > FEW and 2 * held < self._most
+        return is_many and isinstance(limiter, RateLimiter) and limiter.delay > 2 * EARLY
 
     def _wait_outside(self, steps: BatchSteps, wait: DomainWanted | Later) -> None:
         """Leave a batch alone until its browser, or the owner thread, says that it goes on."""
