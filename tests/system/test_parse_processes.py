@@ -53,7 +53,7 @@ def shop(project: Project, site: Site) -> Site:
     return site
 
 
-def begun(project: Project, started: Started, records: int = 20) -> list[int]:
+def begun(project: Project, started: Started, records: int = 1) -> list[int]:
     """The parse processes of a command that has settled some pages and waits for one."""
     until = time.monotonic() + 30
     while time.monotonic() < until:
