@@ -1,4 +1,4 @@
-"""The house rules: format, lint, types and import contracts, with the tools of the running interpreter."""
+"""The house rules: format, lint and import contracts, with the tools of the running interpreter."""
 
 import importlib.util
 import re
@@ -14,7 +14,6 @@ ROOT = Path(__file__).resolve().parent.parent
 TOOLS = {
     "format": ["-m", "ruff", "format", "--check", "--diff", "."],
     "lint": ["-m", "ruff", "check", "."],
-    "types": ["-m", "mypy", "--strict"],
     # Its package has no __main__, and its script may not be on the path of this interpreter.
     "imports": ["-c", "from importlinter.cli import lint_imports_command as main; main()", "--no-logo"],
 }

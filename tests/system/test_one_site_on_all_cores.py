@@ -10,6 +10,8 @@ import pytest
 from tests.project import Project, Started
 from tests.site import Reply, Site, page
 
+pytestmark = pytest.mark.thorough
+
 PAGES = 150
 LAST = PAGES - 1  # its parse waits for the file `go`
 

@@ -50,6 +50,7 @@ class TestHosts:
         assert run.wait().code == 0
         check_whole(one, sites, 30, 0.3)
 
+    @pytest.mark.debian  # a server of its own
     def test_a_server_that_is_killed_and_started_again_loses_and_doubles_nothing(
         self,
         hosts,
@@ -122,6 +123,7 @@ def proxied(store: str) -> Iterator[tuple[str, Proxy]]:
 
 
 class TestServer:
+    @pytest.mark.debian  # a server of its own
     def test_a_graceful_restart_is_waited_for(self, hosts, new_site) -> None:  # type: ignore[no-untyped-def]
         server = Server()
         try:

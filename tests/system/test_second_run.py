@@ -174,6 +174,7 @@ def forget_robots(project: Project) -> None:
     database.close()
 
 
+@pytest.mark.thorough
 def test_runs_that_are_forgotten_leave_their_room_to_the_next(project: Project, daily: Site) -> None:
     sizes = []
     for day in range(7):
