@@ -198,6 +198,10 @@ class DomainStats:
         changed: dict[str, Any] = {name: getattr(fresh, name) for name in _OF_FAILURES}
         return replace(self, **changed | {"errors": kept, "examples": examples})
 
+    def said(self) -> dict[str, Any]:
+        """All counts by name, JSON-able."""
+        return dict(zip(_NAMES, _values(self), strict=True))
+
     def to_json(self) -> str:
         """The counts as text for the store; what is not said is as in new ones."""
         counts = zip(_NAMES, _values(self), _FRESH, strict=True)
@@ -213,25 +217,18 @@ class DomainStats:
 _NAMES = tuple(one.name for one in fields(DomainStats))
 _values = attrgetter(*_NAMES)
 _FRESH = _values(DomainStats())
+_COUNTS = [name for name, value in zip(_NAMES, _FRESH, strict=True) if type(value) is int]
 _as_json = json.JSONEncoder(separators=(",", ":")).encode  # `dumps` would make one for each text
 
 
 def total(domain_stats: list[DomainStats]) -> DomainStats:
     """The sum over domains; the smallest gap is the smallest of all."""
-    whole = DomainStats()
-    errors: Counter[str] = Counter()
-    raised: Counter[str] = Counter()
-    refused: Counter[str] = Counter()
-    denials: Counter[str] = Counter()
+    whole = DomainStats(**{name: sum(map(attrgetter(name), domain_stats)) for name in _COUNTS})
+    whole.errors = _sum(stats.errors for stats in domain_stats)
+    whole.raised = _sum(stats.raised for stats in domain_stats)
+    whole.refused = _sum(stats.refused for stats in domain_stats)
+    whole.denials = _sum(stats.denials for stats in domain_stats)
     for stats in domain_stats:
-        for one in fields(DomainStats):
-            value = getattr(stats, one.name)
-            if type(value) is int:
-                setattr(whole, one.name, getattr(whole, one.name) + value)
-        errors.update(stats.errors)
-        raised.update(stats.raised)
-        refused.update(stats.refused)
-        denials.update(stats.denials)
         for why, count in stats.rendered_for.items():
             whole.rendered_for[why] = whole.rendered_for.get(why, 0) + count
         for query, (pages, found) in stats.queries.items():
@@ -241,8 +238,12 @@ def total(domain_stats: list[DomainStats]) -> DomainStats:
             whole.examples.setdefault(kind, example)
         if stats.min_gap_s is not None:
             whole.min_gap_s = min(stats.min_gap_s, whole.min_gap_s or stats.min_gap_s)
-    whole.errors = dict(errors.most_common())
-    whole.raised = dict(raised.most_common())
-    whole.refused = dict(refused.most_common())
-    whole.denials = dict(denials.most_common())
     return whole
+
+
+def _sum(counts: Iterable[Mapping[str, int]]) -> dict[str, int]:
+    """The sum of counts by kind, the most frequent first."""
+    whole: Counter[str] = Counter()
+    for each in filter(None, counts):
+        whole.update(each)
+    return dict(whole.most_common())

@@ -19,6 +19,8 @@ _REPLACED = "\N{REPLACEMENT CHARACTER}"
 
 def printable(text: str) -> str:
     """One line in which nothing is hidden; a tab stays."""
+    if text.isascii() and text.isprintable():
+        return text
     return HIDDEN.sub(lambda found: "\t" if found[0] == "\t" else _REPLACED, text)
 
 
@@ -41,4 +43,6 @@ def printable_value(found: Any) -> Any:
 def json_text(value: object, indent: int | None = None) -> str:
     """JSON in which what is hidden stands as its escape: the value is the same, and no terminal obeys it."""
     text = json.dumps(value, ensure_ascii=False, default=str, indent=indent)
+    if text.isascii() and "\x7f" not in text:
+        return text  # what else is hidden and ASCII stands as its escape already
     return HIDDEN.sub(lambda found: found[0] if found[0] == "\n" else json.dumps(found[0])[1:-1], text)

@@ -3,7 +3,6 @@
 import datetime
 import signal
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from typing import Any
 
 from scraper.engine.domain_stats import EMPTIED, REJECTED, DomainStats, total
@@ -159,7 +158,7 @@ def summary_of(
         "examples": whole.examples,
         "denials": whole.denials,
         "unmatched": _unmatched(whole),
-        "by_domain": {name: asdict(stats) for name, stats in sorted(domain_stats.items())},
+        "by_domain": {name: stats.said() for name, stats in sorted(domain_stats.items())},
     }
 
 

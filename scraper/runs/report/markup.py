@@ -68,4 +68,5 @@ def folded(title: str, *children: Child) -> Markup:
 
 
 def _visible(text: str) -> str:
-    return _STACKED.sub(r"\1", printable(text))
+    text = printable(text)
+    return text if text.isascii() else _STACKED.sub(r"\1", text)
