@@ -57,6 +57,8 @@ class AnswerWatch:
 
     def end_pauses(self) -> list[tuple[BatchSteps, Http1Exchange]]:
         """Go on reading what has paused long enough; what is over by that."""
+        if not self._pauses:
+            return []
         now, due = monotonic(), list[BatchSteps]()
         while self._pauses and self._pauses[0][0] <= now:
             _, ticket, steps = heapq.heappop(self._pauses)

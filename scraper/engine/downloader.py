@@ -298,7 +298,8 @@ class IOLoop:
 
     def _watch(self) -> None:
         """Read what comes of answers; where there is nothing else to do, sleep until something does."""
-        events = self._selector.select(0) if self._ready or self._outbox else []
+        has_more = self._ready or (self._outbox and self._is_urgent)
+        events = self._selector.select(0) if has_more else []
         is_idle = not (events or self._ready)
         if self._outbox and ((is_idle and self._is_urgent) or monotonic() >= self._hand_back_by):
             self._results.put(self._outbox)

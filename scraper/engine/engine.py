@@ -151,6 +151,7 @@ class Engine:
                 self._absorb(result)
         for result in self._downloader.close():
             self._absorb(result)
+        self._robots_cache.save()
         self._group_commit.settle()
         self._leases.give_all_back()
         return stop
@@ -166,6 +167,7 @@ class Engine:
         if now < self._beat_at:
             return
         self._beat_at = now + BEAT_EVERY
+        self._robots_cache.save()
         if self._plan.leads and self._plan.max_pages is not None:
             self._scheduler.count_helpers()
         if self._listeners:
@@ -395,6 +397,7 @@ class Engine:
             del row[request_of(visit.entry).callback]
 
     def _settle(self) -> None:
+        self._robots_cache.save()
         is_news, domains = self._group_commit.settle()
         if is_news:
             self._look_at = 0.0

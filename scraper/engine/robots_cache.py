@@ -60,7 +60,10 @@ class RobotsRules:
 
 
 class RobotsCache:
-    """The rules of this run by origin; the store keeps them across runs and for other spiders."""
+    """The rules of this run by origin; the store keeps them across runs and for other spiders.
+
+    What is learned is in the store after `save`: a crawl of many domains learns hundreds in a second.
+    """
 
     def __init__(
         self,
@@ -74,6 +77,8 @@ class RobotsCache:
         self._exempt = exempt
         self._via = via
         self._robots_cache: dict[str, RobotsRules] = {}
+        self._copies: dict[str, RobotsCopy | None] = {}  # what the store has, and will have, until `save`
+        self._unsaved: set[str] = set()
 
     def find(self, origin: str) -> RobotsRules | None:
         """The rules in force, or None if robots.txt has to be fetched first."""
@@ -98,12 +103,23 @@ class RobotsCache:
 
     def _copy_of(self, origin: str) -> RobotsCopy | None:
         """What is kept of an origin, unless it was got through another proxy or with other credentials."""
-        copy = self._store.robots(origin)
+        if origin not in self._copies:
+            self._copies[origin] = self._store.robots(origin)
+        copy = self._copies[origin]
         return copy if copy is not None and copy.via == self._via(origin) else None
 
     def _keep(self, copy: RobotsCopy, wall: str = "") -> None:
         if wall != PROXY_REFUSED:
-            self._store.keep_robots(replace(copy, via=self._via(copy.origin)))
+            self._copies[copy.origin] = replace(copy, via=self._via(copy.origin))
+            self._unsaved.add(copy.origin)
+
+    def save(self) -> None:
+        """Store what was learned since the last call."""
+        copies = [copy for copy in map(self._copies.get, self._unsaved) if copy is not None]
+        if copies:
+            self._store.keep_robots(*copies)
+        self._copies.clear()
+        self._unsaved.clear()
 
     def robots_request(self, origin: str) -> RobotsRequest:
         """The request for an origin's robots.txt, conditional where a copy is kept."""

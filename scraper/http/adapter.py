@@ -3,7 +3,7 @@
 from collections.abc import Collection, Mapping
 from functools import partial
 from math import isfinite
-from queue import Empty
+from queue import Empty, Full
 from types import SimpleNamespace
 from typing import Any
 
@@ -32,9 +32,32 @@ FILES = 64  # descriptors for the database, the run's files and the interpreter
 _REPEATABLE = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
+class _Stack:
+    """The idle connections of a pool, the last used on top: nobody waits for one, so none needs a lock."""
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self.queue: list[Any] = []
+
+    def get(self, block: bool = True, timeout: float | None = None) -> Any:
+        try:
+            return self.queue.pop()
+        except IndexError:
+            raise Empty from None
+
+    def put(self, connection: Any, block: bool = True, timeout: float | None = None) -> None:
+        if len(self.queue) >= self._most:
+            raise Full
+        self.queue.append(connection)
+
+    def qsize(self) -> int:
+        return len(self.queue)
+
+
 class _Idle:
     """A pool whose connections share what is known of how long they last unused."""
 
+    QueueCls: Any = _Stack
     idle: IdleLimit | None = None
 
     def idle_or_new(self) -> Any:
@@ -103,6 +126,7 @@ class Adapter(HTTPAdapter):
         self._verify: Verify = True  # of the request that goes through a proxy now
         self.origins = origins
         self.idle_limits: dict[str, IdleLimit] = {}
+        self._last: tuple[Any, Any] = (None, None)  # the pool that was asked for last, with its key
 
     def __reduce__(self) -> tuple[type["Adapter"], tuple[int, int]]:
         return Adapter, (self.connections, self.origins)
@@ -110,6 +134,9 @@ class Adapter(HTTPAdapter):
     def pool(self, origin: str, verify: Verify = True, cert: Cert = None) -> HTTPConnectionPool:
         """The connections to an origin ("https://host:port")."""
         key = (origin, verify, cert)
+        last, pool = self._last
+        if last == key:
+            return pool  # type: ignore[no-any-return]
         pools: Any = self.poolmanager.pools
         found: HTTPConnectionPool | None = pools.get(key)
         if found is None:
@@ -117,6 +144,7 @@ class Adapter(HTTPAdapter):
             if len(self.idle_limits) >= MOST_LEARNED:
                 self.idle_limits.clear()
             setattr(found, "idle", self.idle_limits.setdefault(origin, IdleLimit()))  # noqa: B010 - ours
+        self._last = key, found
         return found
 
     @property
@@ -215,6 +243,7 @@ class Adapter(HTTPAdapter):
 
     def disconnect(self) -> None:
         """Close the idle connections; the next request opens its own."""
+        self._last = None, None
         self.poolmanager.clear()
         for manager in self.proxy_manager.values():
             manager.clear()

@@ -117,7 +117,7 @@ class Body:
             one.is_complete or (is_framed and one.lacks_checksum) for one in self._decoders
         ):
             raise BadAnswer("the compressed body ends too early")
-        return bytes(self._out[: self._limit])
+        return bytes(self._out if len(self._out) <= self._limit else self._out[: self._limit])
 
     def _decode(self, until: int) -> None:
         while len(self._out) < until and ((first := self._backlog()) is not None or self._waiting):

@@ -7,6 +7,7 @@ is local to the thread that does the exchange.
 import fcntl
 import http.client
 import math
+import select
 import socket
 import ssl
 import struct
@@ -125,6 +126,8 @@ def within(
 class _Timed(socket.socket):
     """A socket whose reads end at the exchange's deadline: a proxy's answer to CONNECT is read by others."""
 
+    _watch: Any = None
+
     def recv_into(self, buffer: Any, nbytes: int = 0, flags: int = 0) -> int:
         _shorten(self)
         return super().recv_into(buffer, nbytes, flags)
@@ -132,6 +135,25 @@ class _Timed(socket.socket):
     def pull(self) -> bytes:
         """What has come, of a socket that is ready; empty at its end."""
         return self.recv(CHUNK)
+
+    def push(self, data: bytes) -> bytes:
+        """Send what the system takes at once, nearly always all; what is left.
+
+        With a timeout each call to the system would be two: it is asked first whether it would wait.
+        """
+        if self.gettimeout() != 0.0:
+            self.setblocking(False)
+        try:
+            return data[self.send(data) :]
+        except BlockingIOError:
+            return data
+
+    def is_quiet(self) -> bool:
+        """Whether nothing has come, nor the end."""
+        if self._watch is None:
+            self._watch = select.poll()
+            self._watch.register(self, select.POLLIN)
+        return not self._watch.poll(0)
 
 
 class _TimedTls(ssl.SSLSocket):
@@ -227,7 +249,11 @@ class LimitedConnection(HTTPConnection):
     @property
     def is_connected(self) -> bool:
         """Whether it is open and nothing has come that was not asked for."""
-        if super().is_connected or (isinstance(self.sock, _TimedTls) and self.sock.is_quiet()):
+        if isinstance(self.sock, _Timed):
+            is_quiet = self.sock.is_quiet()
+        else:
+            is_quiet = super().is_connected or (isinstance(self.sock, _TimedTls) and self.sock.is_quiet())
+        if is_quiet:
             return True
         if self.sock is not None and self.serves and self.idle is not None:
             self.idle.seen(monotonic() - self.used_at)
@@ -300,7 +326,6 @@ class LimitedConnection(HTTPConnection):
                 raise
         current.is_reused = self.serves > 0
         self._was_idle = monotonic() - self.used_at
-        self.sock.settimeout(self.timeout)
         self._send(head, pieces)
 
     def _connect(self, ahead: float) -> None:
@@ -319,18 +344,22 @@ class LimitedConnection(HTTPConnection):
         self._sent, self._quiet_at = 0, 0.0
         try:
             for piece in pieces:
-                if head:
-                    piece, head = head + piece, b""
-                sock.sendall(piece)
-                self._sent += len(piece)
+                self._send_all(sock, head + piece)
+                head = b""
             if head:
-                sock.sendall(head)
-                self._sent += len(head)
+                self._send_all(sock, head)
         except BrokenPipeError:
             raise  # the answer may be here already; urllib3 looks for it
         except BaseException:
             self.close()
             raise
+
+    def _send_all(self, sock: Any, data: bytes) -> None:
+        left = sock.push(data) if isinstance(sock, _Timed) else data
+        if left:
+            sock.settimeout(self.timeout)
+            sock.sendall(left)
+        self._sent += len(data)
 
     def getresponse(self) -> urllib3.HTTPResponse:  # type: ignore[override]
         method, url, options = self._asked

@@ -259,14 +259,12 @@ def _send(
     if session.cookies and (cookie := session.cookies.header_for(url, session.clock.wall())):
         lines.setdefault("Cookie", cookie)
     origin, verify, cert = _route(session, origin_settings, url)
-    http1 = Http1Exchange(session.adapter.pool(origin, verify, cert))
+    http1 = Http1Exchange(session.adapter.pool(origin, verify, cert), method)
     is_cut = asked.most is not None
     limit = session.max_body if asked.most is None else asked.most
     try:
         target = url[len(origin) :].partition("#")[0]
-        http1.send(
-            method, target, lines, body, session.timeout[0], limit, is_cut=is_cut, download=asked.download
-        )
+        http1.send(target, lines, body, session.timeout[0], limit, is_cut=is_cut, download=asked.download)
     except BaseException as error:
         http1.abort(error)
         raise

@@ -1,9 +1,8 @@
 """What the settings say for one host: header fields, credentials, proxy, verification."""
 
 from base64 import b64encode
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import field
-from operator import itemgetter
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -40,10 +39,10 @@ def _credentials(auth: Auth) -> str:
     return "Basic " + b64encode(f"{auth.user}:{auth.password}".encode()).decode()
 
 
-def lines_of(headers: Mapping[str, Any]) -> Iterable[tuple[str, Any]]:
+def lines_of(headers: Mapping[str, Any]) -> list[tuple[str, Any]]:
     """The fields of a session; those of `requests` look each up again where they are asked for `items`."""
-    lower_items = getattr(headers, "lower_items", None)
-    return zip(headers, map(itemgetter(1), lower_items()), strict=True) if lower_items else headers.items()
+    store = getattr(headers, "_store", None) if hasattr(headers, "lower_items") else None
+    return list(headers.items() if store is None else store.values())
 
 
 def lay_over(lines: dict[str, Any], more: Mapping[str, Any]) -> None:

@@ -19,16 +19,17 @@ SETTLE = 1.0  # seconds that more is waited for where the codings say that a bod
 
 
 class Http1Exchange:
-    """One request and its answer over a connection of a pool, which is given back at the end.
+    """One `method` request and its answer over a connection of a pool, which is given back at the end.
 
     `error`: what ended it before it was whole. `is_over`: nothing more is waited for. `share`: what reading
     it has taken.
     """
 
-    def __init__(self, pool: Any) -> None:
+    def __init__(self, pool: Any, method: str = "GET") -> None:
         self._pool = pool
         self._connection: Any = pool.idle_or_new()
-        self._parser = ResponseParser("")
+        self._method = method
+        self._parser = ResponseParser(method)
         self._body: Body | FileBody | None = None
         self._download: Download | None = None
         self._url = ""
@@ -40,7 +41,6 @@ class Http1Exchange:
 
     def send(
         self,
-        method: str,
         target: str,
         headers: Mapping[str, Any],
         body: bytes | None,
@@ -58,10 +58,10 @@ class Http1Exchange:
         connection.timeout = timeout
         self._limit, self._is_cut = limit, is_cut
         self._download, self._url = download, target
-        self._parser = ResponseParser(method)
-        fields = [("Host", connection.host_field(target)), *headers.items()]
-        if any(name.lower() == "host" for name in headers):
-            del fields[0]
+        method = self._method
+        fields = [*headers.items()]
+        if not any([name.lower() == "host" for name in headers]):
+            fields.insert(0, ("Host", connection.host_field(target)))
         if body is not None or method in ("POST", "PUT", "PATCH"):
             fields.append(("Content-Length", str(len(body or b""))))
         connection.send_message(request_head(method, target, fields), (body,) if body else ())

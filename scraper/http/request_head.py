@@ -21,7 +21,7 @@ def request_head(method: str, target: str, fields: Iterable[tuple[str, Any]]) ->
         raise Unsendable(f"{method[:40]!r} is no method")
     if not _TARGET.fullmatch(target):
         raise Unsendable("the URL holds a blank or a character that is not ASCII")
-    told = tuple((_text(name), _text(value)) for name, value in fields if value is not None)
+    told = tuple([(_text(name), _text(value)) for name, value in fields if value is not None])
     return f"{method} {target} HTTP/1.1\r\n".encode("ascii") + _lines(told)
 
 
@@ -42,6 +42,8 @@ def _lines(fields: tuple[tuple[str, str], ...]) -> bytes:
 
 
 def _text(value: Any) -> str:
+    if type(value) is str:
+        return value
     return value.decode("latin-1") if isinstance(value, bytes) else str(value)
 
 

@@ -132,7 +132,7 @@ class DomainSession(requests.Session):
             self.headers.update(headers)
         # What says who we are goes wherever a login leads; all that is added later stays with the domain.
         self.identity = frozenset(name.lower() for name in self.headers)
-        self._first_headers = dict(self.headers)
+        self._first_lines = lines_of(self.headers)
         if domain:
             self.max_redirects = redirects.MAX_HOPS
 
@@ -434,8 +434,10 @@ class DomainSession(requests.Session):
 
     def own_fields(self) -> str:
         """A digest of what somebody has the session send each time, but for secrets; empty: nothing."""
-        first = self._first_headers
-        named = [(name, value) for name, value in lines_of(self.headers) if first.get(name) != value]
+        if (lines := lines_of(self.headers)) == self._first_lines and not self.params:
+            return ""  # as nearly always
+        first = dict(self._first_lines)
+        named = [(name, value) for name, value in lines if first.get(name) != value]
         own = sorted((name, str(value)) for name, value in named if not is_secret_name(name))
         if isinstance(self.params, Mapping) and self.params:
             own += sorted(

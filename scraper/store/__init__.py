@@ -120,6 +120,11 @@ class RobotsCopy:
     last_modified: str | None = None
     via: str = ""
 
+    def row(self) -> tuple[object, ...]:
+        """Its values in the order of a row."""
+        times = (self.checked_at, self.until, self.since)
+        return (self.origin, self.body, self.status, *times, self.etag, self.last_modified, self.via)
+
 
 Cursor = tuple[int, int]  # a visit, and which of its records
 START: Cursor = (0, -1)
@@ -345,8 +350,8 @@ class Store(Protocol):
         """The stored robots.txt of an origin."""
         ...
 
-    def keep_robots(self, copy: RobotsCopy) -> None:
-        """Store a robots.txt."""
+    def keep_robots(self, *copies: RobotsCopy) -> None:
+        """Store robots.txt files, each of another origin, in one transaction."""
         ...
 
     def domain_stats(self, run: Run) -> dict[str, str]:

@@ -9,8 +9,7 @@ import mmap
 import os
 import struct
 import weakref
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 from urllib.parse import quote
 
@@ -50,23 +49,9 @@ class Locks:
             self._notes = mmap.mmap(file.fileno(), _ID.size * _MOST_IN_HAND)
             self._free_places = [_ID.size * place for place in range(_MOST_IN_HAND)]
 
-    @contextmanager
-    def in_hand(self, url: int) -> Iterator[None]:
+    def in_hand(self, url: int) -> "_InHand":
         """Keep an id in our file for a while; from any thread."""
-        notes = self._notes
-        try:
-            place = self._free_places.pop()
-        except IndexError:
-            place = -1
-        if notes is None or place < 0:
-            yield
-            return
-        _ID.pack_into(notes, place, url)
-        try:
-            yield
-        finally:
-            _ID.pack_into(notes, place, 0)
-            self._free_places.append(place)
+        return _InHand(self._notes, self._free_places, url)
 
     def in_hand_of(self, worker: str) -> list[int]:
         """The ids in a dead worker's file."""
@@ -107,6 +92,30 @@ class Locks:
 
     def _path(self, worker: str) -> Path:
         return self._folder / f"{quote(worker, safe='')}.lock"
+
+
+class _InHand:
+    """An id in the file, while there is a file and a place free in it."""
+
+    def __init__(self, notes: mmap.mmap | None, free_places: list[int], url: int) -> None:
+        self._notes, self._free_places, self._url = notes, free_places, url
+        self._place = -1
+
+    def __enter__(self) -> None:
+        try:
+            self._place = self._free_places.pop()
+        except IndexError:
+            return
+        self._note(self._url)
+
+    def __exit__(self, *_: object) -> None:
+        if self._place >= 0:
+            self._note(0)
+            self._free_places.append(self._place)
+
+    def _note(self, url: int) -> None:
+        if self._notes is not None:
+            _ID.pack_into(self._notes, self._place, url)
 
 
 _open_locks: weakref.WeakSet[Locks] = weakref.WeakSet()

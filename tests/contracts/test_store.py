@@ -1152,8 +1152,9 @@ class TestSmallRooms:
         copy = RobotsCopy("https://a.example", b"\x00\xff", None, 1.0, 2.0, since=0.5, etag='"e"')
         assert store.robots("https://a.example") is None
         store.keep_robots(replace(copy, status=200))
-        store.keep_robots(copy)
+        store.keep_robots(copy, replace(copy, origin="https://b.example"))
         assert store.robots("https://a.example") == copy
+        assert store.robots("https://b.example") == replace(copy, origin="https://b.example")
 
     def test_a_session_is_replaced_only_while_nobody_runs_the_spider(self, world: World) -> None:
         store = world.worker("w1")

@@ -240,7 +240,9 @@ class SingleUrlFetcher:
         if isinstance(answer.error, OutOfReach):
             return _unanswered(robots_request.url, answer.error)
         self._account(held, answer)
-        return self._robots_cache.learn(robots_request, answer, is_last=True)
+        learned = self._robots_cache.learn(robots_request, answer, is_last=True)
+        self._robots_cache.save()
+        return learned
 
     def _step(self, url: str, sent: Sent) -> Step:
         if scope.has_credentials(url):

@@ -304,8 +304,8 @@ class MemoryStore:
     def robots(self, origin: str) -> RobotsCopy | None:
         return self._data.robots.get(origin)
 
-    def keep_robots(self, copy: RobotsCopy) -> None:
-        self._data.robots[copy.origin] = copy
+    def keep_robots(self, *copies: RobotsCopy) -> None:
+        self._data.robots.update({copy.origin: copy for copy in copies})
 
     def domain_stats(self, run: Run) -> dict[str, str]:
         return {

@@ -317,10 +317,10 @@ class PostgresStore:
     def robots(self, origin: str) -> RobotsCopy | None:
         return reading.robots(self._database, origin)
 
-    def keep_robots(self, copy: RobotsCopy) -> None:
-        times = (copy.checked_at, copy.until, copy.since)
-        values = (copy.origin, copy.body, copy.status, *times, copy.etag, copy.last_modified, copy.via)
-        self._database.write(lambda connection: connection.execute(_KEEP_ROBOTS, values))
+    def keep_robots(self, *copies: RobotsCopy) -> None:
+        # By name, as every transaction that locks several: two workers would wait for each other.
+        rows = [copy.row() for copy in sorted(copies, key=lambda copy: copy.origin)]
+        self._database.write(lambda connection: connection.cursor().executemany(_KEEP_ROBOTS, rows))
 
     def domain_stats(self, run: Run) -> dict[str, str]:
         rows = self._database.rows(

@@ -294,11 +294,9 @@ class SqliteStore:
     def robots(self, origin: str) -> RobotsCopy | None:
         return reading.robots(self._database, origin)
 
-    def keep_robots(self, copy: RobotsCopy) -> None:
-        times = (copy.checked_at, copy.until, copy.since)
-        values = (copy.origin, copy.body, copy.status, *times, copy.etag, copy.last_modified, copy.via)
+    def keep_robots(self, *copies: RobotsCopy) -> None:
         with self._database.write() as connection:
-            connection.execute(_KEEP_ROBOTS, values)
+            connection.executemany(_KEEP_ROBOTS, [copy.row() for copy in copies])
 
     def domain_stats(self, run: Run) -> dict[str, str]:
         rows = self._database.rows(
