@@ -18,7 +18,7 @@ from scraper.model.frozen import slotted
 from scraper.ops.interpreter import without
 from scraper.ops.printable import printable_lines
 from scraper.ops.secrets import Redaction
-from scraper.ops.tracebacks import origin_of
+from scraper.ops.tracebacks import message_of, origin_of
 
 OK = 0
 UNHEALTHY = 1
@@ -152,7 +152,7 @@ def _tell_surprise(error: Exception, caller: Caller) -> int:
         return UNHEALTHY if caller.has_fetched else NOT_STARTED
     if caller.is_verbose:
         click.echo(printable_lines(caller.redaction(traceback.format_exc().rstrip())), err=True)
-    what = f"{type(error).__name__}: {error}".split("\n")[0][:300].rstrip(": ")
+    what = f"{type(error).__name__}: {message_of(error)}".split("\n")[0][:300].rstrip(": ")
     origin = origin_of(error)
     hint = "" if caller.is_verbose else "; with -v before the command the traceback is shown"
     if origin.file:

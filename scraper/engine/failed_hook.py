@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from scraper.engine.parse_limit import Bounded
+from scraper.engine.parse_limit import Bounded, OutOfCallback
 from scraper.model import Entry, Failed, Headers, Response, Visit
 from scraper.ops.tracebacks import files_of, told
 from scraper.parsing.page import Page
@@ -37,5 +37,7 @@ class FailedHook:
         page = Page(request_of(entry), Response(entry.url, 0, Headers(), b""), depth=entry.depth)
         try:
             return parse_failure(self._spider, page, reason, self._rules, entry.fp)
-        except Exception as error:
+        except (OutOfCallback, KeyboardInterrupt):
+            raise
+        except BaseException as error:
             return f"failed() raised {told(error, self._files)}"

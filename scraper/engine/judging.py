@@ -7,6 +7,7 @@ from dataclasses import replace
 from scraper import errors
 from scraper.engine.file_requests import FileRequests
 from scraper.engine.known_pages import KnownPages
+from scraper.engine.parse_limit import OutOfCallback
 from scraper.engine.redirect_step import redirected
 from scraper.errors import PageTooLarge
 from scraper.http import caching, redirects
@@ -156,8 +157,10 @@ class Judging:
             return Retry(wish.message, after=wish.after or 0.0), ()
         except PageTooLarge as error:
             return Failed(error.message, TOO_LARGE), ()
-        except Exception as error:
-            return self._raised(error, queries), ()
+        except (OutOfCallback, KeyboardInterrupt):
+            raise
+        except BaseException as error:  # sys.exit() too: no page ends a run
+            return self._raised(page.request, error, queries), ()
 
     def _called(
         self, entry: Entry, page: Page, known: Known, before: Known | None, queries: Mapping[str, bool]
@@ -186,10 +189,10 @@ class Judging:
         )
         return outcome, found.rejected
 
-    def _raised(self, error: Exception, asked: Mapping[str, bool]) -> Failed:
+    def _raised(self, request: Request, error: BaseException, asked: Mapping[str, bool]) -> Failed:
         """A page whose callback raised."""
-        place = origin_of(error, self._files).place
-        kind = f"{type(error).__name__} in {place}" if place else type(error).__name__
+        place = origin_of(error, self._files).place or f"{request.callback}()"
+        kind = f"{type(error).__name__} in {place}"
         trace = traceback_of(error)
         return Failed(told(error, self._files), kind, is_parse=True, traceback=trace, queries=asked)
 

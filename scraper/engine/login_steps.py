@@ -35,8 +35,8 @@ class LoginSteps:
             session.log_in(self._spider.login)
         except LoginFailed as error:
             raise LoginFailed(self._redaction.text(session, error.message), error.hint) from None
-        except Exception as error:
-            if isinstance(lack := translate(error), OutOfFiles):
+        except (Exception, SystemExit) as error:
+            if isinstance(error, Exception) and isinstance(lack := translate(error), OutOfFiles):
                 raise lack from None
             text = _QUERY.sub(r"\1", told(error, self._files))
             raise LoginFailed(self._redaction.text(session, f"login on {session.domain}: {text}")) from None
@@ -54,8 +54,9 @@ class LoginSteps:
     def _says_lost(self, page: Page) -> bool:
         try:
             return self._spider.logged_out(page)
-        except Exception:
+        except Exception as error:
             # A page that it cannot read is no sign of anything; the callback meets the same page.
+            page.note(f"logged_out() raised {told(error, self._files)}")
             return False
 
 

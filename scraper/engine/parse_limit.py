@@ -23,8 +23,12 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 
-class GivenUp(BaseException):
-    """Raised in a thread whose page was given up: no `except Exception` of a callback shall hold it up."""
+class OutOfCallback(BaseException):
+    """What ends a callback without being its failure: no `except Exception` in it shall hold that up."""
+
+
+class GivenUp(OutOfCallback):
+    """Raised in a thread whose page was given up."""
 
 
 @frozen

@@ -9,7 +9,7 @@ from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from scraper.engine.parse_limit import Parsing
+from scraper.engine.parse_limit import OutOfCallback, Parsing
 from scraper.http.exchange import BLOCKS, Blocks
 from scraper.model import Entry, Failed, Known, Rejection, Response, Visit
 from scraper.model.outcomes import Outcome
@@ -30,11 +30,8 @@ Parsed = tuple[Outcome, tuple[Rejection, ...], tuple[str, ...]]
 """What became of the request, the records that were rejected, and notes."""
 
 
-class NeedsSession(BaseException):
-    """A callback asks for its page's session, which only the owner has: the page is parsed there.
-
-    No `except Exception` of a callback shall hold it up.
-    """
+class NeedsSession(OutOfCallback):
+    """A callback asks for its page's session, which only the owner has: the page is parsed there."""
 
 
 class NoSession:

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 from scraper.http.session import DomainSession
 from scraper.model import Deferred, Denied, Entry, Failed, Rejection, Retry, Visit
+from scraper.ops.printable import printable_lines
 from scraper.ops.secrets import LEAST_SECRET, Redaction, is_secret_name, may_leave
 from scraper.spider.identity import request_of
 
@@ -23,7 +24,7 @@ class VisitRedaction:
         own = Redaction(_secrets_of(visit.entry))
 
         def clean(text: str) -> str:
-            return self.text(session, own.known(text))
+            return printable_lines(self.text(session, own.known(text)))
 
         rejected = tuple(Rejection(clean(one.reason), one.field) for one in visit.rejected)
         if isinstance(outcome, Failed | Retry | Denied | Deferred):

@@ -6,6 +6,7 @@ import traceback
 from pathlib import Path
 
 from scraper.model.frozen import frozen
+from scraper.ops.printable import printable
 
 LONGEST = 8_000  # characters of a traceback
 _MODULES = "scraper_spiders."  # the package under which `discovery` loads the files of spiders
@@ -33,7 +34,10 @@ def files_of(spider: type) -> frozenset[str]:
 
 
 def origin_of(error: BaseException, files: frozenset[str] = frozenset()) -> Origin:
-    """The deepest line of a spider's own file; `files`: those of a spider that was not found by name."""
+    """The deepest line of a spider's own file; `files`: those of a spider that was not found by name.
+
+    Where none took part, that of the error's cause: a StopIteration is known by it alone.
+    """
     found: Origin | None = None
     for frame, line in traceback.walk_tb(error.__traceback__):
         name = frame.f_code.co_filename
@@ -41,13 +45,24 @@ def origin_of(error: BaseException, files: frozenset[str] = frozenset()) -> Orig
             linecache.checkcache(name)
             code = linecache.getline(name, line, frame.f_globals).strip()
             found = Origin(name, line, code)
+    if found is None and error.__cause__ is not None:
+        return origin_of(error.__cause__, files)
     return found or Origin()
+
+
+def message_of(error: BaseException) -> str:
+    """The text of an exception, also of one that cannot say it."""
+    try:
+        return str(error)
+    except Exception as failed:
+        return f"its __str__ raised {type(failed).__name__}"
 
 
 def told(error: BaseException, files: frozenset[str] = frozenset()) -> str:
     """An exception in one line: what, where, and the line of code."""
     origin = origin_of(error, files)
-    text = " ".join(f"{type(error).__name__}: {error}".split()).rstrip(": ")[:300]
+    # Of a page, as likely as not: half a surrogate pair is no text for a store or a log.
+    text = printable(" ".join(f"{type(error).__name__}: {message_of(error)}".split()).rstrip(": ")[:300])
     if not origin.place:
         return text
     return f"{text} ({origin.place}{f': {origin.code[:120]}' if origin.code else ''})"

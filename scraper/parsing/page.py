@@ -267,7 +267,7 @@ class Page:
         if self._tree is None:
             self._tree, cut = self._parsed()
             if cut:
-                self._note(cut)
+                self.note(cut)
         return self._tree
 
     def _parsed(self) -> tuple[Any, str]:
@@ -359,7 +359,7 @@ class Page:
         listed = read_sitemap(self.content, self.url, self._content_type())
         if listed.is_cut:
             count = len(listed.pages) + len(listed.indexed)
-            self._note(f"the sitemap is cut after {count:,} URLs: no more than 500,000 and 50 MB are read")
+            self.note(f"the sitemap is cut after {count:,} URLs: no more than 500,000 and 50 MB are read")
         return listed if is_known or listed.pages or listed.indexed else None
 
     def _is_text(self) -> bool:
@@ -367,7 +367,8 @@ class Page:
         kind = self._content_type().partition(";")[0].strip()
         return kind in _TEXT_TYPES or self.content[:16].lstrip(b"\xef\xbb\xbf \t\r\n")[:4].lower() == b"http"
 
-    def _note(self, text: str) -> None:
+    def note(self, text: str) -> None:
+        """Have the log say something about the page."""
         if text not in self._notes:
             self._notes.append(text)
 

@@ -10,6 +10,7 @@ from typing import Any
 from scraper.errors import Drop, RecordError, SpiderError
 from scraper.model import SAVE, NewUrl, RecordLine, Refusal, Rejection, Request
 from scraper.model.frozen import frozen
+from scraper.ops.printable import printable
 from scraper.parsing.page import Page
 from scraper.politeness.scope import LONGEST_URL, growth, refusal, target
 from scraper.runs.record_spool import RecordSpool
@@ -225,7 +226,7 @@ def parse_page(spider: Spider, page: Page, rules: Rules, parent: bytes = b"") ->
     try:
         basket.put_all(each(getattr(spider, name)(page), name), name)
     except Drop as drop:
-        return ParseResult(dropped=drop.message)
+        return ParseResult(dropped=printable(drop.message))
     return basket.parse_page()
 
 
