@@ -155,9 +155,17 @@ class Adapter(HTTPAdapter):
 
     def is_open(self, origin: str, verify: Verify = True, cert: Cert = None, ahead: float = 0.0) -> bool:
         """Whether an idle connection to an origin may serve in so many seconds, as far as is known."""
-        found: Any = self.pool(origin, verify, cert)
-        idle = found.pool.queue[-1] if found.pool is not None and found.pool.queue else None
+        idle = self._idle_connection(origin, verify, cert)
         return idle is not None and idle.can_serve(ahead)
+
+    def doubt(self, origin: str, verify: Verify = True, cert: Cert = None) -> float:
+        """Seconds that the idle connection to an origin has to stay quiet before it may serve again."""
+        idle = self._idle_connection(origin, verify, cert)
+        return idle.doubt if idle is not None else 0.0
+
+    def _idle_connection(self, origin: str, verify: Verify, cert: Cert) -> Any:
+        found: Any = self.pool(origin, verify, cert)
+        return found.pool.queue[-1] if found.pool is not None and found.pool.queue else None
 
     def known_idle_limits(self) -> tuple[tuple[str, float], ...]:
         """What was learned of idle limits: (origin, seconds), to be kept for the next run."""

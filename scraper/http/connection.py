@@ -23,6 +23,7 @@ import certifi
 import urllib3
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.util.ssl_ import create_urllib3_context
+from urllib3.util.wait import wait_for_read
 
 from scraper.errors import BadAnswer, ConnectFailed, FetchError
 from scraper.http.framing import LengthConflict
@@ -155,6 +156,15 @@ class _Timed(socket.socket):
             self._watch.register(self, select.POLLIN)
         return not self._watch.poll(0)
 
+    def left_over(self) -> bytes | None:
+        """What comes without a request: None for nothing, empty at the connection's end."""
+        try:
+            return self.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
+        except BlockingIOError:
+            return None
+        except OSError:
+            return b""
+
 
 class _TimedTls(ssl.SSLSocket):
     """The same over TLS, where a socket that is ready may have only a part of a record."""
@@ -171,16 +181,15 @@ class _TimedTls(ssl.SSLSocket):
             data += self.recv(CHUNK)  # no selector tells of what is decrypted already
         return data
 
-    def is_quiet(self) -> bool:
-        """Whether what has come is of TLS alone, session tickets for example."""
+    def left_over(self) -> bytes | None:
+        """The same; what is of TLS alone, session tickets for example, is nothing."""
         self.setblocking(False)
         try:
-            self.recv(1)  # a byte would be one too many, and end the connection
+            return self.recv(1)  # a byte would be one too many, and end the connection
         except ssl.SSLWantReadError:
-            return True
+            return None
         except OSError:
-            pass
-        return False
+            return b""
 
 
 def _shorten(sock: socket.socket) -> None:
@@ -203,6 +212,7 @@ class LimitedConnection(HTTPConnection):
     serves = 0
     used_at = 0.0
     _was_idle = 0.0
+    _proved = 0  # `serves` when it was seen to be quiet
     _quiet_at = 0.0  # when it was looked at last and could serve; 0 once something was sent
     _stream: ResponseStream | None = None
     _asked: tuple[str, str, dict[str, bool]] = ("", "", {})
@@ -249,14 +259,16 @@ class LimitedConnection(HTTPConnection):
     @property
     def is_connected(self) -> bool:
         """Whether it is open and nothing has come that was not asked for."""
-        if isinstance(self.sock, _Timed):
-            is_quiet = self.sock.is_quiet()
-        else:
-            is_quiet = super().is_connected or (isinstance(self.sock, _TimedTls) and self.sock.is_quiet())
-        if is_quiet:
+        if self.sock.is_quiet() if isinstance(self.sock, _Timed) else super().is_connected:
+            return True
+        left_over = self.sock.left_over() if isinstance(self.sock, _Timed | _TimedTls) else b""
+        if left_over is None:
             return True
         if self.sock is not None and self.serves and self.idle is not None:
-            self.idle.seen(monotonic() - self.used_at)
+            if left_over:
+                self.idle.has_surplus = True
+            else:
+                self.idle.seen(monotonic() - self.used_at)
         return False
 
     def can_serve(self, ahead: float = 0.0) -> bool:
@@ -266,12 +278,21 @@ class LimitedConnection(HTTPConnection):
         if self.sock is not None and not self.serves and not isinstance(self.sock, socket.socket):
             return True  # new, and TLS within TLS: session tickets look like an answer there
         now = monotonic()
-        is_old = self.idle is not None and self.idle.is_over(now - self.used_at + ahead)
-        if self.sock is None or (self.serves and is_old):
+        if self.sock is None or (self.serves and not self._is_trusted(now - self.used_at, ahead)):
             return False
         if now - self._quiet_at > _MOMENT:
             self._quiet_at = now if self.is_connected else 0.0
+            if self._quiet_at and self.idle is not None and self._proved != self.serves:
+                self._proved = self.serves
+                self.idle.proofs += not self.idle.doubt(now - self.used_at)
         return bool(self._quiet_at)
+
+    def _is_trusted(self, idle: float, ahead: float) -> bool:
+        """Whether a connection that was idle so long (s) is to serve again in `ahead` seconds."""
+        limit = self.idle
+        if limit is None:
+            return True
+        return not (limit.has_surplus or limit.is_over(idle + ahead) or limit.doubt(idle + ahead))
 
     def request(  # type: ignore[override]  # urllib3 differs from http.client
         self,
@@ -306,6 +327,8 @@ class LimitedConnection(HTTPConnection):
 
     def send_message(self, head: bytes, pieces: Iterable[bytes]) -> None:
         """Wait for the slot, connect where there is no connection that may serve, and send."""
+        if (doubt := self.doubt) and wait_for_read(self.sock, doubt):
+            self._quiet_at = monotonic() if self.is_connected else 0.0
         limiter = current.limiter
         if limiter is None:
             self._connect(0.0)
@@ -327,6 +350,13 @@ class LimitedConnection(HTTPConnection):
         current.is_reused = self.serves > 0
         self._was_idle = monotonic() - self.used_at
         self._send(head, pieces)
+
+    @property
+    def doubt(self) -> float:
+        """Seconds that it has to stay quiet before it may serve again: little is known of its server."""
+        if self.sock is None or not self.serves or self.idle is None:
+            return 0.0
+        return self.idle.doubt(monotonic() - self.used_at)
 
     def _connect(self, ahead: float) -> None:
         """Have a connection that may serve in so many seconds."""

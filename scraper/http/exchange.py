@@ -124,9 +124,12 @@ def hindrance(session: DomainSession, url: str, *, is_load: bool = False) -> Unt
         if isinstance(limiter, _LIMITERS) and limiter.is_in_flight:
             return Until(now + LOOK_SOON)
         ahead = min(max(0.0, limiter.due - now), connection.CONNECT_AHEAD) if limiter is not None else 0.0
-        if _is_ordinary(session, origin_settings, url) or not session.adapter.is_open(
-            *_route(session, origin_settings, url), ahead
-        ):
+        if _is_ordinary(session, origin_settings, url):
+            return BLOCKS
+        route = _route(session, origin_settings, url)
+        if (doubt := session.adapter.doubt(*route)) > ahead:
+            return Until(now + doubt)
+        if not session.adapter.is_open(*route, ahead):
             return BLOCKS
     except Exception:
         return BLOCKS  # asking tells what is wrong

@@ -1,25 +1,38 @@
-"""How long servers keep connections that are not used: told by them (RFC 9112 9.3, Keep-Alive) or seen."""
+"""What is known of an origin's kept connections: how long they last unused, and whether they are quiet."""
 
 import math
 import re
 
 IDLE_MARGIN = 1.0  # seconds before a server's idle limit that its connection is not used any more
 LEAST_IDLE = 0.5  # seconds
+QUIET = 0.05  # seconds after an answer in which a server that answers twice does so
+PROOFS = 3  # answers of an origin that are given this time; a crawl without a delay pays it once
 _KEEP_ALIVE = re.compile(r"timeout\s*=\s*([0-9]{1,6})\b", re.IGNORECASE)
 
 
 class IdleLimit:
-    """How long a server of one origin keeps a connection that is not used, as far as it is known (s)."""
+    """How long a server of one origin keeps a connection that is not used, as far as it is known (s).
+
+    `proofs`: answers after which it was seen to send no more; `has_surplus`: once it sent what nobody had
+    asked for, so that none of its connections serves twice.
+    """
 
     def __init__(self, seconds: float = math.inf) -> None:
         self.seconds = seconds
+        self.proofs = 0
+        self.has_surplus = False
+
+    def doubt(self, idle: float) -> float:
+        """Seconds that a connection, idle so long, has to stay quiet before it may serve again."""
+        is_known = self.proofs >= PROOFS or self.has_surplus
+        return 0.0 if is_known else max(0.0, QUIET - idle)
 
     def is_over(self, idle: float) -> bool:
         """Whether a connection that was idle so long (s) may be closed by the time a request arrives."""
         return idle >= self.seconds - min(IDLE_MARGIN, self.seconds / 2)
 
     def told(self, keep_alive: str) -> None:
-        """Take what an answer's Keep-Alive says."""
+        """Take what an answer's Keep-Alive says (RFC 9112 9.3)."""
         found = _KEEP_ALIVE.search(keep_alive)
         if found is not None:
             self.seconds = min(self.seconds, float(found[1]))

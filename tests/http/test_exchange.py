@@ -19,7 +19,7 @@ from scraper.errors import BadAnswer, FetchError, Unsendable
 from scraper.http import connection
 from scraper.http.connection import unacknowledged
 from scraper.http.exchange import exchange
-from scraper.http.idle_limit import IdleLimit
+from scraper.http.idle_limit import PROOFS, IdleLimit
 from scraper.http.session import DomainSession
 from scraper.ops.clock import SystemClock
 from scraper.politeness.rate_limiter import RateLimiter
@@ -127,6 +127,28 @@ def test_a_second_answer_to_one_request_is_nobodys(
     session = session_of(delay=0.08)
     assert [ask(session, way, server.url(f"/{n}")) for n in range(4)] == [f"/{n}" for n in range(4)]
     assert [number for number, _ in server.seen] == [1, 2, 3, 4]
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_without_a_delay_too_a_server_that_answers_twice_is_found_out(
+    raw_server: Callable[..., RawServer], way: str
+) -> None:
+    server = raw_server(lambda path: [(0.0, ok(path)), (0.03, ok("forged"))])
+    session = session_of()
+    assert [ask(session, way, server.url(f"/{n}")) for n in range(5)] == [f"/{n}" for n in range(5)]
+    assert [number for number, _ in server.seen] == [1, 2, 3, 4, 5]
+    limit = session.adapter.pool(server.url("")).idle  # type: ignore[attr-defined]
+    assert limit.has_surplus and not limit.proofs
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_a_server_that_was_quiet_a_few_times_is_waited_for_no_more(
+    raw_server: Callable[..., RawServer], way: str
+) -> None:
+    server, session = raw_server(lambda path: [(0.0, ok(path))]), session_of()
+    assert [ask(session, way, server.url(f"/{n}")) for n in range(9)] == [f"/{n}" for n in range(9)]
+    limit = session.adapter.pool(server.url("")).idle  # type: ignore[attr-defined]
+    assert limit.proofs >= PROOFS and not limit.doubt(0.0) and {number for number, _ in server.seen} == {1}
 
 
 def test_what_the_other_side_has_not_received_is_counted() -> None:
