@@ -47,7 +47,7 @@ class ThreadedDownloader:
 
     @property
     def has_room(self) -> bool:
-        return self._batches - self._loop.early < self._most
+        return self._batches - self._loop.early - self._loop.ended < self._most
 
     def submit(self, batch: Batch) -> None:
         self._batches += 1
@@ -112,6 +112,7 @@ class IOLoop:
         self._answers = AnswerWatch(self._selector, clock)
         self._ready: deque[BatchSteps] = deque()
         self._outbox: list[BatchResult] = []
+        self.ended = 0  # batches whose end is in there: they hold no place any more
         self._hand_back_by = 0.0
         self._is_urgent = False
         self._count = 0
@@ -251,6 +252,7 @@ class IOLoop:
             steps.results.clear()
         if wait is None:
             self._count -= 1
+            self.ended += 1
         elif isinstance(wait, Until):
             heapq.heappush(self._slots, (wait.moment, next(self._tickets), steps))
         elif isinstance(wait, DomainWanted | Later):
@@ -268,7 +270,7 @@ class IOLoop:
         Where slow servers hold most of the places, what waits here would keep others from theirs.
         """
         limiter = steps.batch.session.limiter
-        held = self._count - len(self._slots) + len(self._outbox)
+        held = self._count - len(self._slots)
         is_many = self._count > FEW and 2 * held < self._most
         return is_many and isinstance(limiter, RateLimiter) and limiter.delay > 2 * EARLY
 
@@ -302,6 +304,7 @@ class IOLoop:
         events = self._selector.select(0) if has_more else []
         is_idle = not (events or self._ready)
         if self._outbox and ((is_idle and self._is_urgent) or monotonic() >= self._hand_back_by):
+            self.ended = 0
             self._results.put(self._outbox)
             self._outbox = []
         if is_idle:

@@ -231,8 +231,10 @@ def _is_ordinary(session: DomainSession, origin_settings: OriginSettings, url: s
     if session.auth or origin_settings.needs_more or session.hooks["response"]:
         return True
     # Mostly there is no other, and no need to look for the one of this URL.
-    is_alone = all(adapter is session.adapter for adapter in session.adapters.values())
-    return not is_alone and requests.Session.get_adapter(session, url) is not session.adapter
+    for adapter in session.adapters.values():
+        if adapter is not session.adapter:
+            return requests.Session.get_adapter(session, url) is not session.adapter
+    return False
 
 
 def _route(

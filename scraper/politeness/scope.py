@@ -26,24 +26,24 @@ def refusal(
 
     `allowed_domains`: registered domains or hosts in lower-case ASCII; what is below one is inside.
     """
-    scheme, _, rest = url.partition("://")
-    if scheme not in ("https", "http"):
-        return f"scheme {scheme.partition(':')[0][:20]}: only http and https are fetched"
+    if not url.startswith(("https://", "http://")):
+        return f"scheme {url.partition(':')[0][:20]}: only http and https are fetched"
     if len(url) > LONGEST_URL:
         return f"longer than {LONGEST_URL} characters"
     if has_credentials(url):
         return CREDENTIALS
-    path = rest.partition("?")[0]
     host = host_of(url) if host is None else host
-    if not is_inside(host, allowed_domains):
+    if not (host in allowed_domains or is_inside(host, allowed_domains)):
         return f"outside allowed_domains: {host[:100]}"
-    return _trap(path, depth, max_depth)
+    if max_depth is not None and depth > max_depth:
+        return f"depth {depth} over max_depth {max_depth}"
+    # Two slashes stand before the host.
+    return _trap(url) if url.count("/") > MOST_REPEATS + 2 else None
 
 
 def has_credentials(url: str) -> bool:
     """Whether a user or a password stands in an absolute URL: it would be shown wherever the URL is."""
-    rest = url.partition("://")[2]
-    return "@" in rest and "@" in re.split("[/?#]", rest, maxsplit=1)[0]
+    return "@" in url and "@" in re.split("[/?#]", url.partition("://")[2], maxsplit=1)[0]
 
 
 def growth(url: str, parent: str) -> str | None:
@@ -98,11 +98,8 @@ def is_inside(host: str, domains: frozenset[str]) -> bool:
     return False
 
 
-def _trap(path: str, depth: int, max_depth: int | None) -> str | None:
-    if max_depth is not None and depth > max_depth:
-        return f"depth {depth} over max_depth {max_depth}"
-    if path.count("/") <= MOST_REPEATS:
-        return None
+def _trap(url: str) -> str | None:
+    path = url.partition("://")[2].partition("?")[0]
     segments = [segment for segment in path.partition("#")[0].split("/")[1:] if segment]
     if len(segments) - len(set(segments)) >= MOST_REPEATS:
         for segment in set(segments):

@@ -156,7 +156,11 @@ class Change:
                 domain, queue = url.domain, self._queue(url.domain)
                 seen = self._seen.urls[queue]
             found = seen.get(url.fp) or again.get(url.fp)
-            ids.append(self._repeat(found, url) if found else self._meet_first(queue, url))
+            if found and url.request is None:
+                self.filtered += 1
+                ids.append(found)
+            else:
+                ids.append(self._repeat(found, url) if found else self._meet_first(queue, url))
         return ids
 
     def meet(self, url: NewUrl, *, is_hop: bool = False) -> int:
