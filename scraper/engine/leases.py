@@ -100,7 +100,10 @@ class Leases:
         plan = self._plan
         now = self._clock.now()
         state = throttle.recovered(throttle.from_json(lease.state), now)
-        state = replace(state, limit=learned.eased(state.limit, now))
+        limit = learned.eased(state.limit, now)
+        if lease.domain not in self._refusals:
+            limit = learned.settled(limit)  # the limit is looked for in one run only
+        state = replace(state, limit=limit)
         pace = throttle.pace(plan.delay, limit=state.limit)
         # A rest is no slot: the delay is not added to it.
         due = state.due if lease.due <= state.rest_until else max(lease.due, state.due)

@@ -17,13 +17,21 @@ MARGIN = 1.1
 LATEST = DAY + 10.0  # after its first request, a limit by the day is over, whatever clock it goes by
 
 GUESS, LONG_GUESS = 75.0, 300.0  # seconds: most limits are by the minute, some count it by halves of two
+MINUTE = 60.0
 GAP = 300.0  # seconds without a request after which what was accepted before says nothing more
 SHORTLY = 2.0  # seconds of rest that a server which is only busy asks for
 SELDOM = 4  # times that wait: a limit is rarely slower
-ENOUGH = 2  # lessons that a site may give which may be in trouble
+ENOUGH = 2  # refusals that show a limit; more of them show that the pace is not meant
+MANY = 3  # refusals that tell something of their share
+MOST_RANDOM = 3  # in a row, of a site that refuses at any pace
 BURST = 4  # from so many requests on, what passed before a refusal is a budget
-OUTAGE = 4  # delays are enough for a site that may have been down when we came
 FEW = 2  # a burst below it is a distance between two requests, not a budget
+NEAR = 10.0  # times the distance that was too short, or seconds, from which a longer one is looked for
+# How much faster we become while we look for the limit, see `_fall`.
+FLAT, STEEP, STEPS, LEAST = 0.1, 0.2, 12, 0.02
+SLOWER = 1.5
+# Seconds of the windows that limits have.
+USUAL = (1, 2, 5, 10, 15, 20, 30, 45, 60, 90, 120, 180, 240, 300, 600, 900, 1800, 3600, 86400)
 KEPT_FOR = 7 * DAY
 EASED_A_DAY = 0.9
 DOUBTED_FOR = 20 * 3600.0
@@ -38,6 +46,9 @@ class Limit:
     let pass since the last refusal. `refused_at`: that refusal; `in_row`: refusals since one passed.
     `burst`: what passed before the first refusal, in `took` seconds; `lessons`: all refusals. `forbids`: some
     pages of the site fail by themselves. `is_doubted`: what it taught may have been a site in trouble.
+    `start`: the interval from which a shorter one is looked for, 0 where it is not; `most`: one that no limit
+    refuses that did what was seen, 0 after a second refusal. `slower`: what passed between refusals at a
+    slower pace. `is_random`: the site refuses at any pace, once in `burst` requests.
     """
 
     interval: float = 0.0
@@ -54,6 +65,10 @@ class Limit:
     forbids: bool = False
     took: float = 0.0
     is_doubted: bool = False
+    start: float = 0.0
+    most: float = 0.0
+    slower: int = 0
+    is_random: bool = False
 
     @property
     def is_learned(self) -> bool:
@@ -71,7 +86,7 @@ def passed(limit: Limit, count: int, sent_at: float) -> Limit:
     is_new = not limit.accepted or limit.in_row > 0 or is_later
     is_over = is_new if has_long_window else sent_at - limit.last >= limit.window
     spent = 0 if is_over else limit.spent
-    return replace(
+    limit = replace(
         limit,
         since=sent_at if is_new else limit.since,
         accepted=count if is_new else limit.accepted + count,
@@ -79,6 +94,71 @@ def passed(limit: Limit, count: int, sent_at: float) -> Limit:
         spent=spent + count if limit.allowance else 0,
         in_row=0,
     )
+    return _nearer(limit) if limit.start else limit
+
+
+def _nearer(limit: Limit) -> Limit:
+    """A bit faster with each request but the first, until the second refusal shows where the limit is."""
+    falling = max(0.0, limit.accepted / limit.burst - 1)
+    interval = limit.start * math.exp(-_fall(limit) * falling)
+    floor = _floor(limit)
+    if interval * math.exp(_fall(limit) * _lag(limit)) < floor:
+        # As fast as when it was refused, for long enough: an accident.
+        return replace(limit, interval=0.0, start=0.0, most=0.0, burst=0, lessons=0)
+    return replace(limit, interval=max(floor, interval))
+
+
+def _floor(limit: Limit) -> float:
+    """The interval at which it was refused first."""
+    return max(limit.took / limit.burst, LEAST)
+
+
+def _fall(limit: Limit) -> float:
+    """How much faster (as a logarithm) after as many requests as passed before the first refusal."""
+    if limit.burst < FEW:
+        return STEEP  # each request shows whether its distance was long enough
+    return max(FLAT, math.log(max(limit.start / _floor(limit), 1.0)) / STEPS)
+
+
+def _lag(limit: Limit) -> float:
+    """For how many times `burst` requests a full bucket hides that the interval is too short.
+
+    It has `burst` tokens at most: sum(1 - exp(-fall * k)) is 1.
+    """
+    return math.sqrt(2 / _fall(limit))
+
+
+def settled(limit: Limit, refused_at: float = 0.0) -> Limit:
+    """The limit where it is looked for no longer: at what no limiter refuses which did what was seen.
+
+    `refused_at`: the second refusal, 0 where there was none until the end of the run.
+    """
+    if not limit.start:
+        return limit
+    steps, fall = limit.accepted / limit.burst, _fall(limit)
+    # A window lets `burst` pass, however close, and is met by the next ones; and the distance before the
+    # request that was refused was still one of before.
+    shown = MARGIN * limit.interval * math.exp(fall * (1 + 1 / limit.burst))
+    interval = limit.most if steps <= 1 else min(limit.most, shown)
+    if not refused_at and steps <= 1:
+        pass  # nothing was shown yet
+    elif limit.accepted == limit.burst >= FEW:
+        # As of a window; of a long one it is not known how long it is.
+        interval *= 1 if limit.burst * limit.most <= MARGIN * MINUTE else 2
+    elif limit.burst >= FEW or limit.interval < SLOWER * _floor(limit):
+        bucket = _by_bucket(limit, refused_at or limit.last, steps, fall)
+        interval = max(interval, bucket if refused_at else min(bucket, limit.most))
+    return replace(limit, interval=interval, start=0.0)
+
+
+def _by_bucket(limit: Limit, until: float, steps: float, fall: float) -> float:
+    """Seconds for a token, of a bucket that has `burst` at most, or that was empty when it refused."""
+    between = until - limit.refused_at
+    interval = between / (limit.accepted - 1) if limit.accepted > 1 else 2 * between
+    if limit.burst >= FEW and (steps := min(steps, _lag(limit))) > 1:
+        mean = limit.interval * math.expm1(fall * steps) / (fall * steps)
+        interval = min(interval, mean * steps / (steps - 1))
+    return MARGIN * interval
 
 
 def rested_until(limit: Limit) -> float:
@@ -105,9 +185,6 @@ def refused(
     allowance, so that a run of few pages need not wait. `is_sure`: it speaks of our rate and of nothing else.
     `longest`: seconds that a first rest may be guessed to last.
     """
-    rest = _rest(limit, now, told, longest, is_sure=is_sure)
-    if is_again := _is_again(limit) and told is None:
-        rest = max(rest, LONGEST)
     noted = replace(
         limit,
         refused_at=now,
@@ -115,50 +192,90 @@ def refused(
         burst=limit.burst or limit.accepted,
         took=limit.took if limit.burst else now - limit.since,
         lessons=limit.lessons + 1,
+        slower=limit.slower + (0 if limit.in_row or not limit.is_learned else limit.accepted),
         is_doubted=False,
     )
+    if limit.is_random:
+        return _at_any_pace(limit, noted, told)
+    rest = _rest(limit, now, told, longest, is_sure=is_sure)
     if not limit.accepted:
         return noted, rest  # who was refused at once knows nothing of what would have passed
-    if not is_sure and limit.lessons >= ENOUGH and limit.is_learned and not limit.in_row:
-        return noted, rest  # what is refused at any pace does not speak of it
-    interval = None if is_again else _interval(limit, now, told, rest)
-    if interval is not None:
-        return _paced(
-            limit, noted, _bounded(limit, interval, told, delay, is_sure=is_sure), max_delay, told, rest
-        )
-    if max(limit.accepted, limit.burst) < BURST:
+    if limit.interval and not limit.in_row and limit.lessons > ENOUGH:
+        # Slower did not help, so that no pace does.
+        distance = max(1, noted.slower // (limit.lessons + 1))
+        noted = replace(noted, is_random=True, most=limit.interval, interval=0.0, start=0.0)
+        return replace(noted, burst=distance, slower=0, lessons=0), told or SHORTLY
+    pace = max(delay, limit.interval)
+    is_again = told is None and _is_again(limit)
+    interval = 0.0 if is_again else _interval(limit, noted, told, rest, pace, is_sure=is_sure)
+    if interval:
+        noted = replace(noted, interval=interval, most=0.0 if limit.is_learned or limit.in_row else interval)
+        if told is None and not (limit.is_learned or limit.in_row):
+            noted = _looking(noted, pace, max_delay)
+        return _paced(limit, noted, max_delay, told, rest)
+    if is_again:
+        rest = max(rest, LONGEST)
+    elif max(limit.accepted, limit.burst) < BURST:
         return noted, rest  # of a few that passed nothing is known, and the site may have been down
     is_doubted = not (is_sure or is_again)
     window = rest if is_doubted else now - limit.since + rest
     return replace(_allow(noted, limit.allowance or noted.burst, window), is_doubted=is_doubted), rest
 
 
+def _at_any_pace(limit: Limit, noted: Limit, told: float | None) -> tuple[Limit, float]:
+    """A refusal of a site that refuses at any pace: as seldom as when we were slow, or our pace was meant."""
+    if limit.in_row >= MOST_RANDOM or (
+        noted.lessons >= MANY and 2 * limit.slower < limit.burst * noted.lessons
+    ):
+        noted = replace(noted, is_random=False, interval=SLOWER * limit.most, most=0.0, lessons=ENOUGH)
+    return noted, max(told or 0.0, SHORTLY * 2**limit.in_row)
+
+
+def _interval(
+    limit: Limit, noted: Limit, told: float | None, rest: float, pace: float, *, is_sure: bool
+) -> float:
+    """Seconds a request that no limiter refuses which did what was seen; 0 where only a window is sure."""
+    took = noted.refused_at - limit.since
+    if told is not None:
+        return _told_interval(limit, noted.refused_at, told, rest, pace)
+    if limit.in_row:
+        is_known = is_sure and max(limit.accepted, limit.burst) >= BURST
+        return max(MARGIN * _usual(took, rest) / limit.accepted, SLOWER * pace) if is_known else 0.0
+    if limit.allowance:
+        return 0.0
+    if limit.start:
+        return settled(limit, noted.refused_at).interval
+    if limit.interval:
+        return max(limit.most, SLOWER * limit.interval)
+    if not limit.lessons:
+        return MARGIN * _usual(took, rest) / limit.accepted
+    # Another refusal would be one too many.
+    proven = MARGIN * (took + rest) / limit.accepted
+    return proven if limit.accepted >= FEW else min(proven, NEAR * max(pace, 1.0))
+
+
+def _looking(limit: Limit, pace: float, max_delay: float) -> Limit:
+    """Begin to look for the limit, in the middle between what is proven and what was refused."""
+    if limit.lessons > 1:
+        return limit
+    start = limit.most / 2 if limit.burst >= FEW else min(limit.most / 2, NEAR * max(pace, 1.0))
+    start = min(max_delay, max(start, 1.25 * pace))
+    return replace(limit, interval=start, start=start, most=min(max_delay, max(limit.most, start)))
+
+
 def _paced(
-    limit: Limit, noted: Limit, interval: float, max_delay: float, told: float | None, rest: float
+    limit: Limit, noted: Limit, max_delay: float, told: float | None, rest: float
 ) -> tuple[Limit, float]:
     """What was learned at an interval, and the rest before it; a long interval becomes an allowance."""
-    if interval <= max_delay:
-        return replace(noted, interval=interval, allowance=0, window=0.0, spent=0), rest
+    if noted.interval <= max_delay:
+        return replace(
+            noted, allowance=0, window=0.0, spent=0, start=noted.start if noted.most else 0.0
+        ), rest
     # Until all of it is over, and not only the first request of it.
-    rest = rest + noted.refused_at - limit.since if told else max(rest, interval if limit.is_learned else 0.0)
+    span = noted.refused_at - limit.since
+    rest = rest + span if told else max(rest, noted.interval if limit.is_learned else 0.0)
     count = limit.accepted if limit.accepted >= BURST else 1
-    return _allow(noted, count, count * interval), rest
-
-
-def _bounded(limit: Limit, interval: float, told: float | None, delay: float, *, is_sure: bool) -> float:
-    """The interval within what a refusal may teach, which may mean a site in trouble: the next comes soon."""
-    slower = max(delay, limit.interval)
-    most = math.inf
-    if not is_sure and limit.in_row:
-        most = OUTAGE * max(slower, 1.0) if limit.accepted < BURST else math.inf
-    elif not is_sure and not limit.is_learned:
-        most = 2 * slower
-    if told is not None and not limit.in_row and limit.accepted < BURST:
-        # We may have come late, and who was busy twice looks like a slow limit, which would seldom say that
-        # it is over so soon.
-        least = 0.0 if not limit.lessons else SELDOM * told if told <= SHORTLY else math.inf
-        most = min(most, max(2 * slower, least))
-    return max(min(interval, most), 1.25 * slower)
+    return _allow(noted, count, count * noted.interval), rest
 
 
 def _is_again(limit: Limit) -> bool:
@@ -183,54 +300,50 @@ def _allow(limit: Limit, count: int, window: float) -> Limit:
         interval=0.0,
         allowance=max(min(2, count), count // 2),
         window=max(limit.window, window),
+        start=0.0,
+        most=0.0,
         spent=0,
     )
 
 
 def _rest(limit: Limit, now: float, told: float | None, longest: float, *, is_sure: bool) -> float:
-    """As told or guessed; where that was too short, until a limit by the day is over.
+    """As told or guessed; where that was too short, until a limit by the hour is over, then one by the day.
 
-    What was told wrongly is a minute at least; a site that may be in trouble is asked again after an hour.
+    What was told wrongly is a minute at least.
     """
     if limit.in_row == 0:
-        took = now - limit.since if limit.accepted else 0.0
-        guess = min(LONG_GUESS, max(GUESS, 3 * took if took > GUESS / 3 else 0.0))
+        took = now - limit.since if limit.accepted and not limit.interval else 0.0
+        guess = min(LONG_GUESS, max(GUESS, limit.burst * limit.most, 3 * took if took > GUESS / 3 else 0.0))
         return told if told is not None else min(longest, guess)
     if limit.in_row == 1 and told is not None:
         return max(told, GUESS)
-    if not is_sure:
-        return max(told or 0.0, LONGEST)
+    if limit.in_row == 1 or not is_sure:
+        return max(told or 0.0, LONGEST + GUESS)
     over_in = limit.since + LATEST - now if limit.accepted else 0.0
     return max(told or 0.0, over_in if over_in > LONGEST else LATEST)
 
 
-def _interval(limit: Limit, now: float, told: float | None, rest: float) -> float | None:
-    """Seconds a request that no limiter refuses which did what was seen; None where only a window is sure.
+def _usual(took: float, rest: float) -> float:
+    """The longest usual window that requests which took so long and a rest were enough for."""
+    span = took + rest
+    return max((usual for usual in USUAL if took < usual <= span), default=span)
 
-    After a first refusal it may be a bit too short, since a second one tells much more.
-    """
-    took, n = now - limit.since, limit.accepted
-    proven = MARGIN * (took + rest)  # one request in all of it
-    between = now - limit.refused_at
-    if (limit.in_row or limit.allowance) and told is None and rest >= LONGEST:
-        return None
+
+def _told_interval(limit: Limit, now: float, told: float, rest: float, slower: float) -> float:
+    """Seconds a request where the site said how long to wait."""
+    n = limit.accepted
+    proven = MARGIN * (now - limit.since + rest)
     if limit.in_row:
-        return proven if n < BURST else 2 * proven / n  # the rest was too short, or what it told was not so
+        return max(proven if n < BURST else 2 * proven / n, 1.25 * slower)  # what it told was not so
+    if n >= BURST:
+        return max(proven / n, 1.25 * slower)
+    # Of a few it matters that we rested a little longer than a bucket needed.
     is_first = not limit.lessons or limit.since - limit.refused_at > LONGEST
-    if told is not None:
-        # Of a few it matters that we rested a little longer than a bucket needed.
-        return proven / n if is_first or n >= BURST else max(proven, MARGIN * (between + rest)) / n
-    # Whatever kind it is: between two refusals it gave so many, and was perhaps about to give one more.
-    by_bucket = MARGIN * between / (n - 1) if n >= FEW else 2 * between
-    if not limit.is_learned and n < (BURST if is_first else FEW):
-        # The rate of a site that bears no burst is nearer to ours than to the guess.
-        return math.sqrt(max(took, 0.5) * proven) / n
-    if is_first or not limit.is_learned:
-        return proven / n if is_first else max(proven / n, by_bucket)
-    interval = max(2 * MARGIN * limit.interval, by_bucket)
-    if max(n, limit.burst) < BURST:
-        interval = max(interval, MARGIN * (limit.took + limit.since - limit.refused_at))
-    return interval
+    interval = proven / n if is_first else max(proven, MARGIN * (now - limit.refused_at + rest)) / n
+    # We may have come late, and who was busy twice looks like a slow limit, which would seldom say that
+    # it is over so soon.
+    least = 0.0 if not limit.lessons else SELDOM * told if told <= SHORTLY else math.inf
+    return max(min(interval, max(2 * slower, least)), 1.25 * slower)
 
 
 def eased(limit: Limit, now: float) -> Limit:
@@ -241,12 +354,17 @@ def eased(limit: Limit, now: float) -> Limit:
     if limit.is_doubted and now - limit.refused_at > DOUBTED_FOR:
         return replace(limit, interval=0.0, allowance=0, spent=0, is_doubted=False)
     days = (now - limit.refused_at - KEPT_FOR) / DAY
-    if days <= 0 or not limit.is_learned:
+    if days <= 0 or not (limit.is_learned or limit.is_random):
         return limit
     ease = EASED_A_DAY**days
     # The next days count from now on: what is eased is kept, and eased again.
     return replace(
-        limit, interval=limit.interval * ease, window=limit.window * ease, refused_at=now - KEPT_FOR
+        limit,
+        interval=limit.interval * ease,
+        most=limit.interval * ease,
+        window=limit.window * ease,
+        refused_at=now - KEPT_FOR,
+        is_random=False,
     )
 
 

@@ -64,7 +64,17 @@ class Bucket:
         return 0.0
 
 
-Limiter = Window | Log | Bucket
+class Accident:
+    """No limit, but for the eleventh request."""
+
+    count = 0
+
+    def wait(self, now: float) -> float:
+        self.count += 1
+        return float(self.count == 11)
+
+
+Limiter = Window | Log | Bucket | Accident
 LIMITS = [(1, 2), (2, 10), (5, 10), (10, 30), (5, 60), (10, 60), (40, 60), (20, 300), (100, 600), (30, 3600)]
 KINDS: dict[str, Callable[[int, int], Limiter]] = {
     "fixed window": Window,
@@ -86,6 +96,7 @@ class Crawl:
 
     def run(self, pages: int) -> int:
         """How many pages are left when the run ends: with none, or because it does not wait so long."""
+        self.limit = learned.settled(self.limit)
         while pages:
             if wait := self.limiter.wait(self.now):
                 self.refused += 1
@@ -131,6 +142,39 @@ def test_a_site_that_tells_how_long_is_asked_at_nearly_its_rate(kind: str, count
     crawl = Crawl(KINDS[kind](count, seconds), 1.0, tells=True)
     crawl.run(300)
     assert seconds / count < crawl.limit.interval < 1.3 * seconds / count
+
+
+@pytest.mark.parametrize(
+    ("limiter", "interval"),
+    [
+        (Window(10, 30), 3),
+        (Log(10, 60), 6),
+        (Bucket(30, 60), 2),
+        (Bucket(30, 60, 1), 2),
+    ],
+)
+def test_a_site_that_says_nothing_is_asked_at_nearly_its_rate_in_the_end(
+    limiter: Limiter, interval: float
+) -> None:
+    crawl = Crawl(limiter, 1.0, tells=False)
+    crawl.run(300)
+    assert crawl.refused == 2 and interval < crawl.limit.interval < 1.75 * interval
+
+
+def test_what_a_run_ended_too_early_to_find_is_not_looked_for_in_the_next_one() -> None:
+    crawl = Crawl(Window(10, 30), 1.0, tells=False)
+    crawl.run(25)
+    assert crawl.limit.start
+    for _ in range(3):
+        crawl.run(100)
+    assert crawl.refused == 1 and crawl.limit.interval < 7
+
+
+def test_an_accident_is_forgotten_when_the_old_pace_has_proven_right_again() -> None:
+    crawl = Crawl(Accident(), 1.0, tells=False)
+    crawl.run(200)
+    assert crawl.refused == 1
+    assert not crawl.limit.is_learned and not crawl.limit.lessons
 
 
 def test_a_limit_of_few_in_a_long_time_is_an_allowance_that_is_used_at_once() -> None:

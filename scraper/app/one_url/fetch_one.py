@@ -319,7 +319,7 @@ class SingleUrlFetcher:
     def _open(self, lease: Lease) -> _Held:
         now = self._clock.now()
         state = throttle.recovered(throttle.from_json(lease.state), now)
-        state = replace(state, limit=learned.eased(state.limit, now))
+        state = replace(state, limit=learned.settled(learned.eased(state.limit, now)))
         pace = throttle.pace(self._settings.delay, limit=state.limit)
         delay = max(pace.delay, state.delay)
         due = state.due if lease.due <= state.rest_until else max(lease.due, state.due)
