@@ -6,7 +6,7 @@ import sqlite3
 import stat
 import subprocess
 import sys
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any
@@ -415,6 +415,7 @@ class TestTime:
 def shrink(setattr: Callable[[object, str, object], None]) -> None:
     """Make all that is kept of URLs so small that a few of them fill it."""
     setattr(frontier, "_AT_HAND", 5)
+    setattr(frontier, "_LATELY", 5)
     setattr(met_urls, "SIZES", (1, 2))
     setattr(fingerprint_index, "_ROOM", {"fresh": 4, "recent": 12})
     setattr(fingerprint_index, "_SINK", 3)
@@ -487,21 +488,27 @@ class TestMetUrls:
         store.end_run(run, {}, accepted=True, whole=True)
         assert store.add(store.start_run("news", "code"), [url(n) for n in range(300)]) == 300
 
+    def found(self, met: met_urls.MetUrls, fps: Iterable[bytes]) -> dict[bytes, int]:
+        """The ids of those that are there; the others are told."""
+        fps, ids = list(fps), dict[bytes, int]()
+        assert set(met.find(fps, ids)) == set(fps) - set(ids)
+        return ids
+
     def test_ids_are_found_and_the_first_are_forgotten_where_there_are_too_many(self) -> None:
         met = met_urls.MetUrls()
         ids = {url(n).fp: n for n in range(1, 25)}
         met.add(ids)
-        assert met.find(url(n).fp for n in range(99)) == ids
+        assert self.found(met, (url(n).fp for n in range(99))) == ids
         for start in range(25, 1000, 25):
             met.add({url(n).fp: n for n in range(start, start + 25)})
-        found = met.find(url(n).fp for n in range(1000))
+        found = self.found(met, (url(n).fp for n in range(1000)))
         assert set(ids) < set(found) and all(found[url(n).fp] == n for n in range(1000) if url(n).fp in found)
         assert len(found) <= 24 + 48 and found.keys() & {url(n).fp for n in range(975, 1000)}
 
     def test_an_id_that_does_not_fit_is_left_out(self) -> None:
         met = met_urls.MetUrls()
         met.add({url(1).fp: 2**32, url(2).fp: 2**32 - 1})
-        assert met.find([url(1).fp, url(2).fp]) == {url(2).fp: 2**32 - 1}
+        assert self.found(met, [url(1).fp, url(2).fp]) == {url(2).fp: 2**32 - 1}
 
 
 @pytest.mark.usefixtures("small_levels")

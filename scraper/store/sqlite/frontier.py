@@ -5,10 +5,10 @@ the statements inside a transaction cannot deadlock; they are sorted to touch ne
 """
 
 import sqlite3
-from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import field
+from itertools import islice
 
 from scraper.errors import LeaseLost
 from scraper.model import NewUrl
@@ -26,6 +26,7 @@ KNOWN_FIRST = -(2**48)
 PENDING, DONE, FAILED, DENIED, REDIRECTED = range(5)
 _REMEMBERED = 200_000
 _AT_HAND = 100_000
+_LATELY = 20_000  # few enough to stay in the processor's cache
 
 _STATE = "SELECT state FROM urls WHERE id = ?"
 IS_KNOWN = """SELECT 1 FROM visits v JOIN runs r ON r.number = v.run
@@ -52,13 +53,11 @@ class Seen:
     """
 
     queues: dict[tuple[str, str], int] = field(default_factory=dict)
-    # Fingerprints within a queue: a pair of both as the key would take twice the memory, and time to collect.
-    urls: defaultdict[int, dict[bytes, int]] = field(default_factory=lambda: defaultdict(dict))
+    urls: dict[bytes, int] = field(default_factory=dict)  # those met first here, the last of them
+    met: MetUrls = field(default_factory=MetUrls)  # those for which `urls` has no room
+    lately: dict[bytes, int] = field(default_factory=dict)  # what links led to, wherever it was found
     ids: set[int] = field(default_factory=set)
     refused: set[bytes] = field(default_factory=set)
-    # Those for which `urls` has no room, and which of them were met again.
-    met: MetUrls = field(default_factory=MetUrls)
-    again: dict[bytes, int] = field(default_factory=dict)
     bloom: BloomFilter = field(default_factory=BloomFilter)
     run: int = 0
     named: int = -1  # refused links of the run that the store has; -1: not counted yet
@@ -84,7 +83,7 @@ class Seen:
         self.queues.clear()
         self.urls.clear()
         self.met.clear()
-        self.again.clear()
+        self.lately.clear()
         self.ids.clear()
         self.refused.clear()
         self.named = -1
@@ -94,13 +93,10 @@ class Seen:
         for some in (self.ids, self.refused, self.queues):
             if len(some) > _REMEMBERED:
                 some.clear()
-        if len(self.again) > _AT_HAND:
-            self.again.clear()
-        surplus = sum(map(len, self.urls.values())) - _AT_HAND
-        while surplus > 0:
-            urls = self.urls.pop(next(iter(self.urls)))
-            self.met.add(urls)
-            surplus -= len(urls)
+        if len(self.lately) > _LATELY:
+            self.lately.clear()
+        while len(self.urls) > _AT_HAND:
+            self.met.add({fp: self.urls.pop(fp) for fp in list(islice(self.urls, _LATELY))})
 
 
 def queue_of(connection: sqlite3.Connection, spider: str, domain: str) -> int:
@@ -148,19 +144,18 @@ class Change:
         return self._tick
 
     def meet_all(self, urls: Iterable[NewUrl]) -> list[int]:
-        """`meet` for the links of a page, of which the run has met most: their ids."""
+        """`meet` for the links of a page, after `look_up`: their ids."""
         ids: list[int] = []
-        domain, queue, seen, again = "", 0, dict[bytes, int](), self._seen.again
+        lately = self._seen.lately
         for url in urls:
-            if url.domain != domain:
-                domain, queue = url.domain, self._queue(url.domain)
-                seen = self._seen.urls[queue]
-            found = seen.get(url.fp) or again.get(url.fp)
+            found = lately.get(url.fp)
             if found and url.request is None:
                 self.filtered += 1
                 ids.append(found)
+            elif found:
+                ids.append(self._repeat(found, url))
             else:
-                ids.append(self._repeat(found, url) if found else self._meet_first(queue, url))
+                ids.append(self._meet_first(self._queue(url.domain), url))
         return ids
 
     def meet(self, url: NewUrl, *, is_hop: bool = False) -> int:
@@ -169,7 +164,7 @@ class Change:
         A redirect hop reopens what ended as a redirect itself.
         """
         queue = self._queue(url.domain)
-        found = self._seen.urls[queue].get(url.fp) or self._seen.again.get(url.fp)
+        found = self._seen.lately.get(url.fp) or self._seen.urls.get(url.fp)
         if found and not is_hop:
             return self._repeat(found, url)
         return self._meet_first(queue, url, is_hop=is_hop)
@@ -187,27 +182,26 @@ class Change:
         found = (
             self._insert(key, url) if row is None else self._open_unless_met(key, *row, url, is_hop=is_hop)
         )
-        self._seen.urls[queue][url.fp] = found
+        self._seen.urls[url.fp] = found
         self._seen.ids.add(found)
         return found
 
     def look_up(self, urls: Iterable[NewUrl]) -> None:
-        """Read what `meet` needs of many URLs at once."""
-        wanted: dict[bytes, int] = {}
-        domain, queue, seen, again = "", 0, dict[bytes, int](), self._seen.again
+        """Find out at once what `meet_all` needs of many URLs."""
+        wanted: dict[bytes, str] = {}
+        lately, at_hand = self._seen.lately, self._seen.urls
         for url in urls:
-            if url.domain != domain:
-                domain, queue = url.domain, self._queue(url.domain)
-                seen = self._seen.urls[queue]
-            if url.fp not in seen and url.fp not in again:
-                wanted[url.fp] = queue
-        found = self._seen.met.find(wanted)
-        again.update(found)
-        if len(found) == len(wanted):
-            return
-        keys = {(queue, fp[:STEM]) for fp, queue in wanted.items() if fp not in found}
-        self._looked_up.update(dict.fromkeys(keys))
-        self._looked_up.update(fingerprint_index.find(self.connection, self._seen.bloom.sift(keys)))
+            if url.fp in lately:
+                continue
+            if found := at_hand.get(url.fp):
+                lately[url.fp] = found
+            else:
+                wanted[url.fp] = url.domain
+        unmet = self._seen.met.find(wanted, lately)
+        keys = {(self._queue(wanted[fp]), fp[:STEM]) for fp in unmet}
+        if keys:
+            self._looked_up.update(dict.fromkeys(keys))
+            self._looked_up.update(fingerprint_index.find(self.connection, self._seen.bloom.sift(keys)))
 
     def meet_again(self, ids: Iterable[int]) -> None:
         """Make the links of an unchanged page pending, as they were, unless this run has them already."""

@@ -31,20 +31,21 @@ class MetUrls:
         self._tables: list[tuple[int, bytearray, bytearray]] = []
         self._room = 0
 
-    def find(self, fps: Iterable[bytes]) -> dict[bytes, int]:
-        """The ids of those URLs that are here, by fingerprint."""
-        ids: dict[bytes, int] = {}
-        for fp in fps if self._tables else ():
-            choice, tag = hash(fp), fp[:_TAG]
-            for last, entries, _ in self._tables:
-                start = (choice & last) * _BUCKET
-                at = entries.find(tag, start, start + _BUCKET)
+    def find(self, fps: Iterable[bytes], ids: dict[bytes, int]) -> Iterable[bytes]:
+        """Put the ids of those URLs that are here to `ids`, by fingerprint; the others are returned."""
+        for last, entries, _ in self._tables:
+            find, missing = entries.find, []
+            for fp in fps:
+                start = (hash(fp) & last) * _BUCKET
+                at = find(fp[:_TAG], start, start + _BUCKET)
                 while at >= 0 and (at - start) % _ENTRY:
-                    at = entries.find(tag, at + 1, start + _BUCKET)
-                if at >= 0:
+                    at = find(fp[:_TAG], at + 1, start + _BUCKET)
+                if at < 0:
+                    missing.append(fp)
+                else:
                     (ids[fp],) = _ID_AT(entries, at + _TAG)
-                    break
-        return ids
+            fps = missing
+        return fps
 
     def add(self, ids: Mapping[bytes, int]) -> None:
         """Keep ids that are not here yet, by fingerprint; of too many those that came first are forgotten."""
