@@ -122,7 +122,7 @@ def prepare(
 
 def may_render(found: Settings, loaded: LoadedSpider) -> bool:
     """Whether a run may need a browser: by its settings, or because the spider's code speaks of it."""
-    return found.render != "never" or bool({"render", "Render"} & loaded.words)
+    return found.render != "never" or bool({"render", "Render"} & loaded.code.words)
 
 
 def with_params(prepared: Prepared, params: Mapping[str, str]) -> Prepared:
@@ -151,9 +151,15 @@ def files_for(prepared: Prepared, run: Run) -> RunFiles:
 
 def inputs_of(prepared: Prepared, code: str | None = None) -> ParseInputs:
     """What the parse of every page of a run depends on; `code`: where the run has it from the store."""
-    loaded, found = prepared.loaded, prepared.settings
-    code = parse_code(loaded.code, prepared.spider.params, found) if code is None else code
-    return ParseInputs(code, loaded.words, found.max_depth is not None)
+    own = prepared.loaded.code
+    is_deep = prepared.settings.max_depth is not None
+    code = code_for(prepared) if code is None else code
+    return ParseInputs(code, own.words, is_deep, own.outside.hash(prepared.spider))
+
+
+def code_for(prepared: Prepared) -> str:
+    """The hash that a run is begun with and has to go on with."""
+    return parse_code(prepared.loaded.code.hash, prepared.spider.params, prepared.settings)
 
 
 def parse_code(code: str, params: Mapping[str, str], found: Settings) -> str:

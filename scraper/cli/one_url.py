@@ -247,7 +247,7 @@ def _asker(
     settings = settings_for(sets, store, dict(loaded.spider.settings))
     rules = rules_of(made, allowed_domains=settings.allowed_domains, max_depth=settings.max_depth)
     rules = starting_from(rules, seeds(made, rules))
-    code = parse_code(loaded.code, made.params, settings)
+    code = parse_code(loaded.code.hash, made.params, settings)
     return ExplainContext(settings, loaded.name, rules, code, reach_of(settings, made, rules))
 
 

@@ -11,19 +11,22 @@ from types import CodeType, FunctionType
 
 from scraper.errors import SpiderError
 from scraper.model.frozen import frozen
+from scraper.spider.outside import Outside, outside_of
 
 _OWN_PACKAGE = Path(__file__).resolve().parents[1]
 _INSTALLED = ("site-packages", "dist-packages")
 _KNOWN_FOREIGN = sys.stdlib_module_names | {"scraper"}
 _LOADERS = frozenset(("import_module", "__import__"))
+_SHORT = 64  # characters of a text that may be a name
 
 
 @frozen
 class Code:
-    """`hash` of a spider's code, and the `words` in it: every name and every short text."""
+    """`hash` of a spider's code, its `words` (names and short texts), and what it may look at `outside`."""
 
     hash: str
     words: frozenset[str]
+    outside: Outside = Outside()
 
 
 @frozen
@@ -35,17 +38,22 @@ class _Import:
     parts: tuple[str, ...] = ()
 
 
-def code_of(tree: ast.Module, module: str = "", package: str = "") -> Code:
+def code_of(tree: ast.Module, module: str = "", package: str = "", folder: str = ".") -> Code:
     """The code behind a spider's module. `package`: the one whose installed modules count as the project's.
 
-    Comments, blank lines and layout do not count. What the code reads from files that are no modules is not
-    seen.
+    `folder`: where it is. Comments, blank lines and layout do not count.
     """
-    trees = {"": tree} | _imported(tree, module, package)
+    folders, imported = [folder], _imported(tree, module, package)
+    trees = {"": tree}
+    for name, (one, place) in imported.items():
+        trees[name] = one
+        folders.append(place)
     dumps = {name: ast.dump(one) for name, one in trees.items()}
     text = dumps.pop("") + "".join(f"\n{name}\n{dumps[name]}" for name in sorted(dumps))
     digest = blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
-    return Code(digest, frozenset(word for one in trees.values() for word in _words(one)))
+    words = frozenset(word for one in trees.values() for word in _words(one))
+    texts = (text for one in trees.values() for text in _texts(one))
+    return Code(digest, words, outside_of(texts, folders, words))
 
 
 def code_of_class(spider: type) -> Code:
@@ -62,7 +70,8 @@ def code_of_class(spider: type) -> Code:
                 found.told.append(name)
                 found.add(getattr(value, "__func__", value))
     digest = blake2b("\n".join(found.told).encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
-    return Code(digest, frozenset(found.words))
+    words = frozenset(found.words)
+    return Code(digest, words, outside_of(found.texts, (), words))
 
 
 class _Compiled:
@@ -71,6 +80,7 @@ class _Compiled:
     def __init__(self, module: str) -> None:
         self.told: list[str] = []
         self.words: set[str] = set()
+        self.texts: set[str] = set()
         self._module = module
         self._seen: set[int] = set()
 
@@ -96,8 +106,9 @@ class _Compiled:
         if isinstance(value, str | int | float | bytes | tuple | list | dict | frozenset | set | None):
             # The elements of a set come in another order in each process.
             self.told.append(repr(sorted(map(repr, value)) if isinstance(value, set | frozenset) else value))
-        if isinstance(value, str) and len(value) <= 64:
+        if isinstance(value, str) and len(value) <= _SHORT:
             self.words.add(value.lower())
+            self.texts.add(value)
 
 
 def _names_in(code: CodeType) -> Iterator[str]:
@@ -107,9 +118,12 @@ def _names_in(code: CodeType) -> Iterator[str]:
             yield from _names_in(constant)
 
 
-def _imported(tree: ast.Module, module: str, package: str) -> dict[str, ast.Module]:
-    """The project's modules that a module imports, and those that they import, by their full names."""
-    found: dict[str, ast.Module] = {}
+def _imported(tree: ast.Module, module: str, package: str) -> dict[str, tuple[ast.Module, str]]:
+    """The project's modules that a module imports, and those that they import, by their full names.
+
+    Each with the folder that it is in.
+    """
+    found: dict[str, tuple[ast.Module, str]] = {}
     # A spider's module is no package, so what is relative in it starts at the package that holds it.
     to_read = [(one, module.rpartition(".")[0]) for one in _imports(tree)]
     while to_read:
@@ -117,7 +131,8 @@ def _imported(tree: ast.Module, module: str, package: str) -> dict[str, ast.Modu
         for name in _names(one, base):
             if name in found or (spec := _spec(name)) is None or not _is_of_project(spec, package):
                 continue
-            found[name] = read = _read(spec)
+            read = _read(spec)
+            found[name] = read, str(Path(spec.origin or ".").parent)
             home = name if spec.submodule_search_locations is not None else name.rpartition(".")[0]
             to_read += [(further, home) for further in _imports(read)]
     return found
@@ -201,13 +216,18 @@ def _read(spec: ModuleSpec) -> ast.Module:
         return ast.parse(repr(content))  # it is imported where that is no harm
 
 
+def _texts(tree: ast.Module) -> Iterator[str]:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and len(node.value) <= _SHORT:
+            yield node.value
+
+
 def _words(tree: ast.Module) -> Iterator[str]:
     for node in ast.walk(tree):
         if isinstance(node, ast.Attribute):
             yield node.attr
         elif isinstance(node, ast.Name):
             yield node.id
-        elif isinstance(node, ast.Constant) and isinstance(node.value, str) and len(node.value) <= 64:
-            yield node.value.lower()
         elif isinstance(node, ast.keyword) and node.arg == "render":
             yield node.arg
+    yield from (text.lower() for text in _texts(tree))

@@ -15,7 +15,7 @@ from types import ModuleType
 from scraper.errors import SpiderError
 from scraper.model.frozen import frozen
 from scraper.spider import Spider
-from scraper.spider.code import code_of, code_of_class
+from scraper.spider.code import Code, code_of, code_of_class
 
 FOLDER = Path("spiders")
 GROUP = "scraper.spiders"
@@ -23,15 +23,12 @@ GROUP = "scraper.spiders"
 
 @frozen
 class LoadedSpider:
-    """A spider class, where it is from, and the hash of its code: its module and those of the project that it
-    imports. `words`: the names and short texts in that code.
-    """
+    """A spider class, where it is from, and its code: its module and those of the project that it imports."""
 
     spider: type[Spider]
     name: str
     path: Path
-    code: str
-    words: frozenset[str] = frozenset()
+    code: Code
 
     @property
     def summary(self) -> str:
@@ -78,10 +75,10 @@ def of_class(spider: type[Spider]) -> LoadedSpider:
     file = Path(where) if where else None
     if file is None or not file.is_file() or "<locals>" in spider.__qualname__:
         code = code_of_class(spider)
-        return LoadedSpider(spider, spider.name, file or Path(spider.__module__), code.hash, code.words)
+        return LoadedSpider(spider, spider.name, file or Path(spider.__module__), code)
     name = spider.__module__
-    code = code_of(_parsed(file.read_bytes(), file), name, name.partition(".")[0])
-    return LoadedSpider(spider, spider.name, file, code.hash, code.words)
+    code = code_of(_parsed(file.read_bytes(), file), name, name.partition(".")[0], str(file.parent))
+    return LoadedSpider(spider, spider.name, file, code)
 
 
 def list_all(folder: Path = FOLDER) -> list[LoadedSpider | BrokenSpider]:
@@ -112,8 +109,8 @@ def load(file: Path) -> LoadedSpider:
     tree = _parsed(source, file)
     module = _module(file, tree)
     spider = _only_spider(module, str(file))
-    code = code_of(tree)
-    return LoadedSpider(spider, spider.name, file, code.hash, code.words)
+    code = code_of(tree, folder=str(file.parent))
+    return LoadedSpider(spider, spider.name, file, code)
 
 
 def _files(folder: Path) -> list[Path]:
@@ -258,5 +255,5 @@ def _load_entry(point: EntryPoint) -> LoadedSpider:
     file = Path(getattr(sys.modules[spider.__module__], "__file__", None) or point.value)
     source = file.read_bytes() if file.is_file() else repr(spider).encode()
     name = spider.__module__
-    code = code_of(_parsed(source, file), name, name.partition(".")[0])
-    return LoadedSpider(spider, point.name, file, code.hash, code.words)
+    code = code_of(_parsed(source, file), name, name.partition(".")[0], str(file.parent))
+    return LoadedSpider(spider, point.name, file, code)

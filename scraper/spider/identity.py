@@ -149,12 +149,14 @@ class ParseInputs:
 
     `code`: a hash of the spider's code, its params and the settings that parsing depends on. `words`: the
     names and texts in that code: what is not among them it cannot look at. `has_depth`: depth decides about
-    links.
+    links. `outside`: a hash of the files, variables and attributes that the code names. It is no part of
+    `code`: a run goes on though the spider has written to its own files meanwhile.
     """
 
     code: str
     words: frozenset[str] = frozenset()
     has_depth: bool = False
+    outside: str = ""
 
     def of(self, entry: Entry) -> str:
         """What the parse of one page depends on; `code` alone where the request brings nothing of its own."""
@@ -164,6 +166,8 @@ class ParseInputs:
             own["depth"] = entry.depth
         if "url" in said and "request" in self.words:
             own["url"] = said["url"]
+        if self.outside:
+            own["outside"] = self.outside
         if not own:
             return self.code
         text = json.dumps(own, sort_keys=True)

@@ -150,3 +150,17 @@ def test_filtered_duplicates_are_counted(project: Project, shop: Site) -> None:
     ended = project.run("run", "shop", "--json")
     assert ended.summary["filtered"] == 3 and "3 duplicate requests filtered" in ended.err
     assert project.runs("shop")[0]["filtered"] == 3
+
+
+def test_a_file_that_the_spider_names_is_an_input_and_no_reason_to_begin_anew(
+    project: Project, shop: Site
+) -> None:
+    write(project, shop, "open('rates.txt').read()")
+    (project.root / "rates.txt").write_text("1")
+    project.run("run", "shop", "--max-pages", 3)
+    (project.root / "rates.txt").write_text("2")
+    assert "begun with other code" not in project.run("run", "shop").text
+    assert len(project.records("shop")) == 10
+    project.run("run", "shop")
+    assert seen(project) == {"2"}
+    assert project.run("run", "shop", "--json").summary["unchanged"] == 10

@@ -11,7 +11,7 @@ from typing import Any
 
 from scraper.app.archived.archive_home import archive_home_of, send_archive
 from scraper.app.compose import compose, worker_name
-from scraper.app.options import Options, Prepared, files_for, inputs_of, open_store, prepare, rules_for
+from scraper.app.options import Options, Prepared, code_for, files_for, open_store, prepare, rules_for
 from scraper.app.project import NO_SPIDERS
 from scraper.app.running.page_source import has_archive, source_of
 from scraper.app.running.run_output import LogFile
@@ -178,7 +178,7 @@ def _check_code(prepared: Prepared, run: Run) -> None:
         name = missing[0]
         text = f"run {run.id} of {run.spider} was begun with --param {name}, whose value is not kept"
         raise UsageError(text, f"give it here too: --param {name}=-")
-    if inputs_of(prepared).code != run.code:
+    if code_for(prepared) != run.code:
         raise UsageError(
             f"{run.spider} here (its code, or a setting that parsing depends on) is not that of run {run.id}",
             f"update {prepared.loaded.path} and the modules it imports to what `run` has",

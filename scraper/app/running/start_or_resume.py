@@ -1,6 +1,6 @@
 """Which run a command works on: a new one, or the unfinished one that it resumes."""
 
-from scraper.app.options import Options, Prepared, inputs_of, kept_params, open_params, with_params
+from scraper.app.options import Options, Prepared, code_for, kept_params, open_params, with_params
 from scraper.app.project import find_run
 from scraper.engine.domain_stats import DomainStats
 from scraper.errors import UsageError
@@ -19,7 +19,7 @@ def start_or_resume(prepared: Prepared, store: Store, *, was_offline: bool) -> t
     open_run = last if last is not None and last.state != "ended" and not prepared.options.fresh else None
     if open_run is not None and store.holder(open_run.spider) is None:
         prepared = with_params(prepared, _same_params(open_run, prepared.options))
-    code = inputs_of(prepared).code
+    code = code_for(prepared)
     note = ""
     if open_run is not None and open_run.code and open_run.code != code:
         note = (
@@ -54,7 +54,7 @@ def _reopened(prepared: Prepared, store: Store) -> tuple[Prepared, Run, str]:
     count = store.reopen_run(last, kept)
     if not count:
         raise UsageError(f"nothing failed in run {last.id}", f"run {spider} asks for all of it again")
-    found = store.start_run(spider, inputs_of(prepared).code)
+    found = store.start_run(spider, code_for(prepared))
     return prepared, found, f"{count} URLs that failed are asked for again"
 
 

@@ -1,0 +1,72 @@
+"""Files, variables and attributes that a spider's code names are inputs of its parses."""
+
+import ast
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from scraper.spider.code import code_of
+
+SPIDER = """
+import os, json, lib
+RATES = open("rates.txt")
+TABLE = Path(__file__).parent / "tables" / "table.json"
+AREA, PASSWORD = os.environ["AREA"], os.getenv("DB_PASSWORD")
+"""
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    (tmp_path / "spiders" / "tables").mkdir(parents=True)
+    (tmp_path / "lib").mkdir()
+    (tmp_path / "lib" / "__init__.py").write_text("WORDS = 'words.txt'\n")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setenv("AREA", "north")
+    return tmp_path
+
+
+def found(folder: Path, **attributes: Any) -> str:
+    code = code_of(ast.parse(SPIDER), folder=str(folder / "spiders"))
+    return code.outside.hash(SimpleNamespace(params={"a": "b"}, **attributes))
+
+
+@pytest.mark.parametrize(
+    ("name", "counts"),
+    [
+        ("rates.txt", True),
+        ("spiders/rates.txt", True),
+        ("spiders/tables/table.json", True),
+        ("lib/words.txt", True),
+        ("spiders/unnamed.txt", False),
+    ],
+)
+def test_a_file_counts_where_the_code_names_it(folder: Path, name: str, counts: bool) -> None:
+    before = found(folder)
+    (folder / name).write_text("1")
+    first = found(folder)
+    (folder / name).write_text("2")
+    assert len({before, first, found(folder)}) == (3 if counts else 1)
+
+
+@pytest.mark.parametrize(("name", "counts"), [("AREA", True), ("DB_PASSWORD", False), ("HOME", False)])
+def test_a_variable_counts_where_the_code_names_it_and_it_is_no_password(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, name: str, counts: bool
+) -> None:
+    before = found(folder)
+    monkeypatch.setenv(name, "south")
+    assert (found(folder) != before) == counts
+
+
+def test_what_stands_on_the_spider_counts_as_far_as_json_holds_it(folder: Path) -> None:
+    hashes: Callable[..., str] = lambda **given: found(folder, **given)  # noqa: E731
+    assert hashes(rate=1.5) != hashes(rate=1.6) != hashes()
+    assert hashes(ids={"a", "b"}) == hashes(ids={"b", "a"}) != hashes(ids={"a"})
+    assert hashes(connection=object()) == hashes()
+
+
+def test_a_spider_that_names_nothing_has_nothing() -> None:
+    assert code_of(ast.parse("A = '/', '.', 'no such file'")).outside.hash(SimpleNamespace(params={})) == ""
