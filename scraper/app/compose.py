@@ -181,6 +181,7 @@ def offline_fetcher(
             inputs_of(prepared, code),
             settings.max_attempts,
             parse_timeout=settings.parse_timeout,
+            is_own=not prepared.options.replay,
         ),
         clock,
         in_hand=in_hand,

@@ -67,7 +67,7 @@ if TYPE_CHECKING:  # few runs have parse processes
 @frozen
 class FetchOptions:
     """What the fetcher needs of the run: its `version` (the run's number), our product token, the limits, and
-    what its parses depend on beside their pages.
+    what its parses depend on beside their pages. `is_own`: archived answers are of the spider's own runs.
     """
 
     version: int
@@ -76,6 +76,7 @@ class FetchOptions:
     max_attempts: int = 4
     archive: bool = False
     parse_timeout: float = 30.0
+    is_own: bool = True
 
 
 @frozen
@@ -395,6 +396,10 @@ class Fetcher:
         else:
             visit = self._concluded(session, sent, answer, PLAIN, page, task.result)
         return self._redaction.visit(session, _with_loads(session, visit))
+
+    def is_outdated(self, entry: Entry, response: Response) -> bool:
+        """Whether an archived answer of the spider's own is not what its site said last."""
+        return self._options.is_own and self._known_pages.is_outdated(entry, response)
 
     def parse_some(self, items: deque[Handed]) -> list[Parsed | None]:
         """What the first of some pages come to that a run has handed over; they leave `items`."""

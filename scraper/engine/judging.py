@@ -102,7 +102,11 @@ class Judging:
     def _not_modified(self, entry: Entry, page: Page) -> Judged:
         known = entry.known
         if known is None or not caching.confirms(known.etag, page.response.headers):
-            return self._doubted(entry, "status 304 that speaks of another version")
+            is_asked = known is not None and entry.id not in self._known_pages.doubtful
+            said = "that speaks of another version" if is_asked else "to a request without conditions"
+            return self._doubted(entry, f"status 304 {said}")
+        if self._known_pages.may_differ(known, page.response.headers):
+            return self._doubted(entry, "status 304 with a header field that the spider reads")
         if self._known_pages.is_same(entry, page.session_fields):
             return Unchanged(self._known_pages.renewed(page.response, known)), ()
         copy = self._known_pages.copy(entry)

@@ -5,7 +5,7 @@ from dataclasses import replace
 from scraper.engine.file_requests import FileRequests
 from scraper.errors import ScraperError
 from scraper.http import caching
-from scraper.model import Entry, Known, Response
+from scraper.model import Entry, Headers, Known, Response
 from scraper.parsing.page import Page
 from scraper.runs.archive.reading import Archives
 from scraper.spider.identity import ParseInputs, archived_as
@@ -59,6 +59,10 @@ class KnownPages:
             and self._saved.has_all(known)
         )
 
+    def may_differ(self, known: Known, headers: Headers) -> bool:
+        """Whether a 304 brings another header field that the spider looks at, or one that may be another."""
+        return self._page_inputs.may_differ(known, headers)
+
     def _inputs(self, entry: Entry, own: str) -> str:
         """What a parse depends on beside the page; `own`: what its session sends, such as a currency."""
         return f"{self._page_inputs.of(entry)}{own and '+'}{own}"
@@ -83,6 +87,17 @@ class KnownPages:
             return None  # an archive that cannot be read only costs traffic
         is_it = found is not None and self._page_inputs.digest(found.response) == known.body_hash
         return found.response if found is not None and is_it else None
+
+    def is_outdated(self, entry: Entry, response: Response) -> bool:
+        """Whether an archived answer is older than the version that the last accepted run has seen.
+
+        Other code may count other header fields: so the body by itself is enough, too.
+        """
+        known = entry.known
+        if known is None or not known.body_hash or response.fetched_at >= known.fetched_at:
+            return False
+        hashes = (inputs.digest(response) for inputs in (self._page_inputs, ParseInputs("")))
+        return known.body_hash not in hashes and not self._saved.is_for_file(entry)
 
     def saved(self, entry: Entry) -> Response | None:
         """What stands for a request whose file is here; None for any other."""

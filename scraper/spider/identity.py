@@ -9,7 +9,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 from scraper.errors import SpiderError
-from scraper.model import Entry, Render, Request, Response
+from scraper.model import Entry, Headers, Known, Render, Request, Response
 from scraper.model.frozen import frozen
 from scraper.parsing.encoding import bytes_of
 from scraper.urls import canonical, fingerprint, with_callback
@@ -21,7 +21,7 @@ _SPEAKING = frozenset(
 )
 # Those that are another with every answer, or speak of its way here.
 _PASSING = re.compile(
-    r"date|age|expires|last-modified|etag|server|via|vary|connection|keep-alive|cache-control|pragma|set-cookie2?"
+    r"date|age|expires|server|via|vary|connection|keep-alive|cache-control|pragma|set-cookie2?"
     r"|content-(?:encoding|length|security-policy.*)|transfer-encoding|trailer|accept-ranges|retry-after"
     r"|alt-svc|x-cache.*|x-request-id|cf-.*"
 )
@@ -187,6 +187,14 @@ class ParseInputs:
         text = "\n".join(said).encode("utf-8", "surrogatepass")
         key = blake2b(text, digest_size=32).digest() if text else b""
         return blake2b(response.content, digest_size=16, key=key).digest()
+
+    def may_differ(self, known: Known, headers: Headers) -> bool:
+        """Whether a 304 has a header field that the code looks at, and that `known` may not have had so."""
+        had = {"etag": known.etag, "last-modified": known.last_modified}
+        said = ((name.lower(), value) for name, value in headers.items_all())
+        return any(
+            self._counts(name) and name not in _SPEAKING and value != had.get(name) for name, value in said
+        )
 
     def _counts(self, name: str) -> bool:
         if name in _SPEAKING:

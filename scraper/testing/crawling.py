@@ -32,6 +32,7 @@ from scraper.runs.health import Fill
 from scraper.runs.judgement import Judgement
 from scraper.settings import Settings
 from scraper.spider import Rules, Spider, rules_of, seeds, starting_from
+from scraper.spider.code import code_of_class
 from scraper.spider.identity import ParseInputs
 from scraper.store import START, Lease, Run, Store
 from scraper.store.memory import MemoryStore
@@ -157,7 +158,8 @@ class _Crawl:
 
     def _engine(self, rules: Rules, web: FakeWeb, listeners: Sequence[Listener]) -> Engine:
         token = settings_of.token(self._settings)
-        inputs = ParseInputs(self._run.code, has_depth=self._settings.max_depth is not None)
+        words = code_of_class(type(self._spider)).words
+        inputs = ParseInputs(self._run.code, words, self._settings.max_depth is not None)
         limits = self._settings.max_attempts, self._settings.archive
         options = FetchOptions(self._run.number, token, inputs, *limits)
         fetcher = Fetcher(

@@ -284,3 +284,37 @@ def test_records_that_unchanged_pages_keep_are_counted_as_the_run_goes_on(answer
     again = crawl(Detail, web, store=first.store)
     counts = again.summary["by_domain"]["a.test"]
     assert counts["unchanged"] == 2 and counts["records"] + counts["kept_records"] == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "values", "requests"),
+    [
+        ("X-Stock", ("1", "2"), 2),
+        ("Last-Modified", ("Mon, 02 Nov 2026 00:00:00 GMT", "Tue, 03 Nov 2026 00:00:00 GMT"), 2),
+        ("Last-Modified", ("Mon, 02 Nov 2026 00:00:00 GMT", "Mon, 02 Nov 2026 00:00:00 GMT"), 1),
+        ("X-Unread", ("1", "2"), 1),
+    ],
+)
+def test_a_304_with_a_header_field_that_the_spider_reads_is_asked_for_in_full(
+    name: str, values: tuple[str, str], requests: int
+) -> None:
+    class Stock(Spider):
+        start_urls = [A]
+        key = "url"
+
+        def parse(self, page: Page) -> Any:
+            yield {"url": page.url, "x": [page.headers.get("X-Stock"), page.headers.get("Last-Modified")]}
+
+    said = list(values)
+
+    def stock(asked: Asked) -> Any:
+        head = {"ETag": '"1"', name: said[0]}
+        return (304, head) if asked.headers.get("if-none-match") else (200, head, "<h1>same</h1>")
+
+    web = FakeWeb({A: stock})
+    first = crawl(Stock, web)
+    del said[0]
+    second = crawl(Stock, web, store=first.store)
+    assert web.urls().count(A) == 1 + requests
+    (record,) = second.records
+    assert (values[1] in record["x"]) == (name != "X-Unread")

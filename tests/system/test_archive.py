@@ -130,6 +130,19 @@ def test_pages_that_a_later_run_found_unchanged_are_read_from_the_earlier_archiv
     assert (titles(project)["a"], titles(project)["b"]) == ("A2", "B")
 
 
+def test_an_archived_page_that_has_changed_since_takes_no_newer_record_back(
+    project: Project, shop: Site
+) -> None:
+    assert project.run("run", "shop", "--archive").code == 0
+    shop["/a"] = page(title="A2")
+    assert project.run("run", "shop").code == 0
+    write_spider(project, shop, query="h1::text")
+    ended = project.run("reparse", "shop", "--json")
+    failed = [line["reason"] for line in project.log("shop") if line.get("url", "").endswith("/a")]
+    assert failed == ["in the archive only as it was before its last change"] and ended.summary["failed"] == 1
+    assert (titles(project)["a"], titles(project)["b"]) == ("A2", "B")
+
+
 def test_a_run_broken_by_its_spider_is_mended_by_reparse(project: Project, shop: Site) -> None:
     source = SPIDER.format(url=shop.url(), query="title::text")
     broken = source.replace("yield {", 'page.url[-2:] in ("/a", "/b") and 1 / 0; yield {')

@@ -32,6 +32,8 @@ from scraper.spider.identity import archived_as
 from scraper.store import DomainUpdate, Lease, Run, Store
 from scraper.urls import origin_of
 
+_OUTDATED = "in the archive only as it was before its last change"
+
 Asked = tuple[Entry, RecordLocation | ArchivedPage | DrawnAgain | None]
 """A request, and its answer or where that is."""
 
@@ -77,6 +79,10 @@ class ArchiveParser:
             not isinstance(found, RecordLocation) or page.fp == entry.fp or page.fp == archived_as(entry)
         )
         response = page.response if page is not None and is_it else self._fetcher.saved(entry)
+        # What is older than the records that stand would put yesterday's values in the place of today's.
+        if response is not None and self._fetcher.is_outdated(entry, response):
+            is_kept_out = entry.known is not None and entry.known.is_noarchive
+            return None if is_kept_out else Visit(entry, Failed(_OUTDATED, _OUTDATED))
         return self._fetcher.read(entry, response) if response is not None else None
 
     def _too_long(self, asked: Asked) -> Visit:
