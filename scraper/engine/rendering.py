@@ -43,6 +43,7 @@ from scraper.model import (
 )
 from scraper.model.frozen import frozen, slotted
 from scraper.ops.clock import Clock
+from scraper.ops.patterns import pattern
 from scraper.parsing.page import Page
 from scraper.politeness import retry
 from scraper.urls import domain_of, origin_of
@@ -50,6 +51,7 @@ from scraper.urls import domain_of, origin_of
 NEVER, ALWAYS, AUTO = "never", "always", "auto"
 MOST_BROWSERS = 2  # tries of a page with which the browser fails
 _REFUSED = frozenset({401, 403, 451})
+_URL = pattern(r"\w+://\S+")
 
 
 @frozen
@@ -349,11 +351,13 @@ class Rendering:
         if drawn.error:
             # What the page did to the browser it may do again, but a crash has many fathers.
             is_again = drawn.is_ours and state.entry.attempts + 1 < MOST_BROWSERS
-            outcome = Retry(drawn.error) if is_again else Failed(f"rendering: {drawn.error}", "not rendered")
+            kind = f"not rendered: {_URL.sub('URL', drawn.error)[:100]}"
+            outcome = Retry(drawn.error) if is_again else Failed(f"rendering: {drawn.error}", kind)
             return Picture(outcome=outcome, screenshot=drawn.screenshot)
         content = drawn.html.encode("utf-8", "replace")
         if len(content) > state.session.max_body:
-            return Picture(outcome=Failed("rendering: the document is larger than max_body", "not rendered"))
+            reason = "the document is larger than max_body"
+            return Picture(outcome=Failed(f"rendering: {reason}", f"not rendered: {reason}"))
         return Picture(rendered(state.loads, drawn, response, content))
 
 

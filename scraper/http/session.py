@@ -410,7 +410,7 @@ class DomainSession(requests.Session):
         return page_of(page, self.clock.wall())
 
     def log_in(self, login: Callable[[Any], None]) -> None:
-        """Let a spider log in; raises what it raises, and LoginFailed where the last answer was 401 or 403.
+        """Let a spider log in; raises what it raises, and LoginFailed by the last answer.
 
         What it leaves in cookies is kept across runs; headers and auth live as long as the session.
         """
@@ -424,6 +424,8 @@ class DomainSession(requests.Session):
             raise LoginFailed(f"the login was answered with status {done.status}")
         if done.came_back:
             raise LoginFailed("the login page came back: wrong password?")
+        if done.status in (400, 422) or done.status >= 500:
+            raise LoginFailed(f"the login was answered with status {done.status}")
         self._is_portable = before == self._belongings()
         self.has_login = bool(done.sends) or not self._is_portable
         self._login_pages = frozenset(page for page in done.pages if not page.endswith("/"))

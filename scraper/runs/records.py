@@ -91,7 +91,8 @@ def _clean_fields(fields: Mapping[Any, Any], path: str, depth: int) -> dict[str,
     for name, value in fields.items():
         if not isinstance(name, str) or isinstance(name, Enum):
             raise RecordError(
-                f"field {path or 'names'} has the name {brief(name)}: names are text", field=path
+                f"{f'field {path}' if path else 'a field'} has the name {brief(name)}: names are text",
+                field=path,
             )
         inner = f"{path}.{name}" if path else name
         cleaned[str(name)] = value if type(value) in (str, bool, type(None)) else _clean(value, inner, depth)

@@ -449,8 +449,11 @@ def _named_budget(budget: Any, url: str) -> tuple[int, str]:
 
 
 # start ------------------------------------------------------------------------------------------------------
-def seeds(spider: Spider, rules: Rules) -> list[NewUrl]:
-    """The URLs that a run starts from; SpiderError where one cannot be fetched or there is none."""
+def seeds(spider: Spider, rules: Rules, repeated: list[str] | None = None) -> list[NewUrl]:
+    """The URLs that a run starts from; SpiderError where one cannot be fetched or there is none.
+
+    `repeated`: gets those of requests that repeat another one and so are not made.
+    """
     links: dict[bytes, NewUrl] = {}
     repeats = Repeats()
     for request in _first(spider):
@@ -459,7 +462,8 @@ def seeds(spider: Spider, rules: Rules) -> list[NewUrl]:
             raise SpiderError(f"start URL {link.url}: {link.reason}")
         if request.dont_filter and link.fp in links:
             link = repeats.named(link, b"")
-        links.setdefault(link.fp, link)
+        if links.setdefault(link.fp, link) is not link and repeated is not None:
+            repeated.append(link.url)
     return list(links.values())
 
 

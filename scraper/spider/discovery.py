@@ -19,6 +19,7 @@ from scraper.spider.code import Code, code_of, code_of_class
 
 FOLDER = Path("spiders")
 GROUP = "scraper.spiders"
+_PACKAGE = "scraper_spiders"  # under which their modules stand
 
 
 @frozen
@@ -186,7 +187,7 @@ def _syntax_error(error: SyntaxError, file: Path) -> SpiderError:
 
 def _module(file: Path, tree: ast.Module) -> ModuleType:
     """Run a spider's module, under a name of its own so that it hides no other module."""
-    spec = importlib.util.spec_from_file_location(f"scraper_spiders.{file.stem}", file)
+    spec = importlib.util.spec_from_file_location(f"{_PACKAGE}.{file.stem}", file)
     if spec is None:
         raise SpiderError(f"{file} is no Python file")
     module = importlib.util.module_from_spec(spec)
@@ -218,6 +219,8 @@ def _load_error(error: BaseException, file: Path) -> SpiderError:
     hint = ""
     if isinstance(error, ModuleNotFoundError) and error.name:
         hint = f"install it, or put {error.name}.py beside the spider"
+        if error.name == _PACKAGE:
+            hint = "a spider's file is in no package: leave the dot out (`from words import ...`)"
     return SpiderError(f"{at}: {type(error).__name__}: {error}{line}", hint)
 
 

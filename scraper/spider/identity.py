@@ -128,7 +128,11 @@ def _body(request: Request) -> bytes:
     if isinstance(request.data, Mapping):
         pairs = sorted(request.data.items(), key=lambda pair: str(pair[0]))
         return urlencode(pairs, doseq=True, errors="replace").encode()
-    return bytes_of(request.data) if isinstance(request.data, str) else b""
+    if request.data is not None and not isinstance(request.data, str):
+        kind = type(request.data).__name__
+        hint = 'a form is a dict, {"a": ["1", "2"]} for a field that repeats; anything else is text'
+        raise SpiderError(f"Request.data is of the type {kind}", hint)
+    return bytes_of(request.data or "")
 
 
 def _header_lines(request: Request) -> bytes:

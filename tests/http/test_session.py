@@ -577,9 +577,10 @@ def test_a_login_that_does_nothing_is_none() -> None:
     assert '"is_logged_in": true' not in (session.dump_changes() or "")
 
 
-def test_a_login_that_ends_in_401_has_failed(site: Site) -> None:
-    site["/"] = 401
-    with pytest.raises(LoginFailed, match="401"):
+@pytest.mark.parametrize("status", [400, 401, 403, 422, 500, 503])
+def test_a_login_that_ends_in_an_error_has_failed(site: Site, status: int) -> None:
+    site["/"] = status
+    with pytest.raises(LoginFailed, match=str(status)):
         session_of().log_in(lambda session: session.get(site.url()))
 
 

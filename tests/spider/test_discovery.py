@@ -91,6 +91,12 @@ def test_a_syntax_error_shows_its_line(folder: Path) -> None:
     assert message[2].rstrip().index("^") == message[1].index(")") + 1
 
 
+def test_a_relative_import_is_told_what_to_write(folder: Path) -> None:
+    write(folder, "books.py", "from .words import BOOK\n")
+    with pytest.raises(SpiderError, match="leave the dot out"):
+        find("books", folder)
+
+
 def test_a_failing_import_names_the_line_of_the_spider(folder: Path) -> None:
     file = write(folder, "books.py", "import json\nimport no_such_module_here\n")
     with pytest.raises(SpiderError, match="line 2: ModuleNotFoundError") as caught:

@@ -516,3 +516,23 @@ def test_the_text_of_a_pages_links_is_bounded_too() -> None:
     got = parse_page(Long(), page(), rules_of(Long()))
     assert sum(len(link.url) for link in got.links) < 17 * 2**20
     assert got.refused[-1].links == 20_000 - len(got.links)
+
+
+@pytest.mark.parametrize("data", [[("a", "1"), ("a", "2")], b"a=1", 5])
+def test_a_body_that_is_neither_form_nor_text_is_refused_and_not_dropped(data: Any) -> None:
+    spider = spider_of(
+        yielding(), start=lambda self: [Request("https://a.example/", method="POST", data=data)]
+    )
+    with pytest.raises(SpiderError, match="a form is a dict"):
+        seeds(spider, rules_of(spider))
+
+
+URL = "https://a.example/"
+
+
+def test_start_requests_that_repeat_another_are_told() -> None:
+    spider = spider_of(
+        yielding(), start=lambda self: [URL, URL + "#top", Request(URL, dont_filter=True), URL + "b"]
+    )
+    repeated: list[str] = []
+    assert len(seeds(spider, rules_of(spider), repeated)) == 3 and len(repeated) == 1

@@ -100,7 +100,8 @@ def _crawl(
 ) -> dict[str, Any]:
     prepared, store, found, clock = active.prepared, active.store, active.run, active.clock
     began = clock.now()
-    rules = _seeded(active)
+    repeated: list[str] = []
+    rules = _seeded(active, repeated)
     exporter = Exporter(store, found, active.files)
     exporter.begin()
     timeline = Timeline(clock, exporter.fill)
@@ -121,7 +122,8 @@ def _crawl(
             *listeners,
         )
         began_run = RunBegan(found.spider, found.id, found.is_resumed, tries - 1, found.kills, since)
-        events: tuple[Event, ...] = (began_run, *noted, *_strays(type(prepared.spider)))
+        strays = _strays(type(prepared.spider))
+        events: tuple[Event, ...] = (began_run, *noted, *strays, *_repeats(repeated))
         for event in events:
             for watcher in watchers:
                 watcher(event)
@@ -145,10 +147,10 @@ def _crawl(
     return conclude(active, exporter, timeline, end)
 
 
-def _seeded(active: ActiveRun) -> Rules:
-    """Add the start URLs to the frontier; the spider's rules, by what they are."""
+def _seeded(active: ActiveRun, repeated: list[str]) -> Rules:
+    """Add the start URLs to the frontier; the spider's rules, by what they are. `repeated`: see `seeds`."""
     rules = rules_for(active.prepared)
-    first = seeds(active.prepared.spider, rules)
+    first = seeds(active.prepared.spider, rules, repeated)
     for start in range(0, len(first), CHUNK):
         active.store.add(active.run, first[start : start + CHUNK])
     return starting_from(rules, first)
@@ -165,6 +167,14 @@ def _unfinished(store: Store, found: Run) -> tuple[int, str]:
     before = known[0].summary if known else {}
     since = str(before.get("unfinished_since") or moment(found.started_at))
     return int(before.get("unfinished", 0)) + found.kills + 1, since
+
+
+def _repeats(urls: Sequence[str]) -> list[Noted]:
+    """What to say of start requests that are not made."""
+    if not urls:
+        return []
+    told = "a start request repeats" if len(urls) == 1 else f"{len(urls)} start requests repeat"
+    return [Noted(f"{told} another and so is made once, e.g. {urls[0][:200]} (dont_filter asks each time)")]
 
 
 def _strays(spider: type[Spider]) -> list[Noted]:
