@@ -20,7 +20,7 @@ from scraper.errors import StoreError
 from scraper.model.frozen import frozen
 
 MOST_DEATHS = 5  # in a row, without a result between them
-_AHEAD = 40  # small tasks that a process has, so that it goes on while the owner settles
+_AHEAD = 120  # small tasks that a process has, so that it goes on while the owner settles a hundred pages
 _TOGETHER = 10  # of them are sent at once
 _LOOK_EVERY = 0.5  # seconds in which the owner wants to do something else
 _PIPE = 2**20  # bytes
@@ -86,6 +86,7 @@ class _Process:
         self._receiver = Receiver(process.stdout)
         # What is in the pipe has room there: neither side ever waits for the other to read.
         self._most = _widened(process.stdin.fileno()) // 2
+        _widened(self.results)
 
     def has_room(self, size: int) -> bool:
         """Whether so many bytes can be sent without a wait."""

@@ -112,15 +112,31 @@ class Request:
         said = {
             name: value for name, value in vars(self).items() if name not in _OF_ALL or value != _OF_ALL[name]
         }
-        for url in urls:
-            made = object.__new__(Request)
-            values = made.__dict__
-            if said:
-                values.update(said)
-            values["url"] = url
-            yield made
+        said.pop("url", None)
+        return (_said_at(url, said) for url in urls) if said else map(_plain.__getitem__, urls)
 
 
+def _said_at(url: str, said: Mapping[str, Any]) -> Request:
+    made = object.__new__(Request)
+    made.__dict__.update(said, url=url)
+    return made
+
+
+class _Plain(dict[str, Request]):
+    """Requests that say their URL alone: most links stand on many pages, and frozen values can be shared."""
+
+    def __missing__(self, url: str) -> Request:
+        made = _said_at(url, {})
+        if len(url) <= _LONGEST_CACHED:
+            if len(self) >= _CACHED:
+                self.clear()
+            self[url] = made
+        return made
+
+
+_CACHED = 50_000  # about 12 MB beside their URLs
+_LONGEST_CACHED = 300  # characters
+_plain = _Plain()
 _OF_ALL = {one.name: one.default for one in fields(Request)}
 
 SAVE = "save"

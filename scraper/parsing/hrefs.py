@@ -1,8 +1,7 @@
 """Links: what a spider follows as an href, and hrefs as absolute URLs."""
 
 import re
-from collections.abc import Iterable, Iterator
-from functools import lru_cache
+from collections.abc import Iterable
 from typing import Any
 
 from cssselect import SelectorError
@@ -17,7 +16,7 @@ Patterns = str | re.Pattern[str] | Iterable[str | re.Pattern[str]]
 """One regular expression, or several of which one has to be found."""
 
 _WEB = ("https://", "http://")
-_CACHED_LINKS = 20_000  # about 6 MB; most links of a site are on many of its pages
+_CACHED_LINKS = 50_000  # about 15 MB; most links of a site are on many of its pages
 _LONGEST_CACHED = 300  # characters; no page shall fill the cache with megabytes
 
 
@@ -27,26 +26,57 @@ def web_url(base: str, href: str) -> str | None:
     return url.partition("#")[0] if url is not None and url.startswith(_WEB) else None
 
 
-_joined = lru_cache(maxsize=_CACHED_LINKS)(web_url)
+class _Joined(dict[str, str | None]):
+    """The URLs of links by their hrefs, for all pages in one place."""
+
+    def __init__(self, place: str) -> None:
+        super().__init__()
+        self._place = place
+
+    def __missing__(self, href: str) -> str | None:
+        is_plain = href[0] == "/" and plain_target(href)
+        url = self._place + href if is_plain else web_url(self._place, href)
+        if len(href) <= _LONGEST_CACHED:
+            if _places.is_full():
+                self.clear()  # it may be the one of this page alone
+            self[href] = url
+        return url
 
 
-def absolute(base: str, hrefs: Iterable[str | None]) -> Iterator[str]:
+class _Places(dict[str, _Joined]):
+    """Links by place."""
+
+    _count = 0
+
+    def __missing__(self, place: str) -> _Joined:
+        self.is_full()
+        made = self[place] = _Joined(place)
+        return made
+
+    def is_full(self) -> bool:
+        """Whether one more is too many: then all are forgotten."""
+        self._count += 1
+        if self._count <= _CACHED_LINKS:
+            return False
+        self.clear()
+        self._count = 0
+        return True
+
+
+_places = _Places()
+
+
+def absolute(base: str, hrefs: Iterable[str | None]) -> list[str]:
     """The http(s) URLs of hrefs, seen from `base`; what is none is left out."""
-    # A page's folder, or just its origin, says as much for most links, and is the same for many pages.
-    origin, folder = origin_of(base), base.partition("#")[0].partition("?")[0].rpartition("/")[0] + "/"
-    for href in hrefs:
-        if not href:
-            continue
-        if href[0] == "/" and plain_target(href):
-            url: str | None = origin + href
-        elif len(href) > _LONGEST_CACHED:
-            url = web_url(base, href)
-        elif href[0] == "/":
-            url = _joined(origin, href)
-        else:
-            url = _joined(folder, href) if href[0].isalnum() else web_url(base, href)
-        if url is not None:
-            yield url
+    # A page's origin, or its folder, says as much for most links, and is the same for many pages.
+    of_origin = _places[origin_of(base)]
+    of_folder = _places[base.partition("#")[0].partition("?")[0].rpartition("/")[0] + "/"]
+    found = [
+        of_origin[href] if href[0] == "/" else of_folder[href] if href[0].isalnum() else web_url(base, href)
+        for href in hrefs
+        if href
+    ]
+    return [url for url in found if url is not None]
 
 
 def chosen(urls: Iterable[str], allow: Patterns, deny: Patterns) -> list[str]:

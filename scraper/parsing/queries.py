@@ -100,7 +100,8 @@ class WatchedSelector(Selector):
         self, path: str, namespaces: Mapping[str, str] | None, variables: Mapping[str, Any]
     ) -> SelectorList["WatchedSelector"]:
         # A compiled XPath that knows the functions of `set:` grows with each call.
-        is_usual = namespaces is None and self.namespaces == _NAMESPACES and "set:" not in path
+        is_known = self.namespaces is _NAMESPACES or self.namespaces == _NAMESPACES
+        is_usual = namespaces is None and is_known and "set:" not in path
         if is_usual and isinstance(self.root, etree._Element):
             try:
                 found = compiled(path)(self.root, **variables)
@@ -115,10 +116,13 @@ class WatchedSelector(Selector):
         made: SelectorList[WatchedSelector] = SelectorList()
         for root in found:
             one = object.__new__(WatchedSelector)
-            one.root, one.type, one.namespaces = root, kind, _NAMESPACES.copy()
+            one.root, one.type, one.namespaces = root, kind, _NAMESPACES
             one._expr, one._huge_tree, one._text = path, True, None
             made.append(one)
         return made
+
+    def register_namespace(self, prefix: str, uri: str) -> None:
+        self.namespaces = {**self.namespaces, prefix: uri}  # many selectors share the usual ones
 
     def get(self) -> Any:
         # Of text, parsel finds that out by an exception.

@@ -37,7 +37,7 @@ _ROOT = pattern(r"(?>[\s\ufeff]+|<\?[^>]*>|<!--.*?-->|<!DOCTYPE[^>\[]*>)*+<html\
 _ENTITY = pattern(r"&([A-Za-z][A-Za-z0-9]{1,31};)")
 _PREDEFINED = frozenset({"amp;", "lt;", "gt;", "quot;", "apos;"})
 
-_TAGS = re.compile(r"<(/?[a-zA-Z][^\s/>]*+)").findall
+_TAGS = re.compile(r"<([a-zA-Z/][^\s/>]*+)").findall
 _FORMATS = ("b", "big", "code", "em", "font", "i", "nobr", "s", "small", "strike", "strong", "tt", "u")
 # Void elements that libxml2 takes for containers.
 _VOID = ("wbr", "source", "track", "embed", "keygen", "bgsound", "param")

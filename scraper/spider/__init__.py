@@ -305,27 +305,32 @@ class _Basket:
             self._rejected.append(Rejection(str(error), error.field))
 
     def _put_request(self, request: Request) -> None:
-        if len(self._links) >= self._most or self._link_text > _MOST_LINK_TEXT:
+        links = self._links
+        if len(links) >= self._most or self._link_text > _MOST_LINK_TEXT:
             self._more[f"over max_links {self._most}"] += 1
             return
         # Most links say their URL alone, and stand on other pages too.
-        link = self._of_parse.get(request.url) if len(vars(request)) == 1 else None
+        is_plain_one = len(request.__dict__) == 1
+        link = self._of_parse.get(request.url) if is_plain_one else None
         if link is None:
             link = self._link_of(request)
+        url = link.url
         # Asked here too, as it is what tells of most links that they have not grown.
-        is_longer = len(link.url) > self._length and (self._target in link.url or "%" in link.url)
-        if is_longer and isinstance(link, NewUrl) and (reason := growth(link.url, self._page.url)):
-            link = Refusal(link.url, reason)
+        is_longer = len(url) > self._length and (self._target in url or "%" in url)
+        if is_longer and isinstance(link, NewUrl) and (reason := growth(url, self._page.url)):
+            link = Refusal(url, reason)
         if isinstance(link, Refusal):
             self._refuse(link)
             return
-        if request.dont_filter:
+        fp = link.fp
+        if not is_plain_one and request.dont_filter:
             link = self._repeats.named(link, self._parent)
-        elif link.fp in self._links:
+            fp = link.fp
+        elif fp in links:
             self._filter(link)
             return
-        self._links[link.fp] = link
-        self._link_text += len(link.url) + len(link.request or "")
+        links[fp] = link
+        self._link_text += len(url) + (len(link.request) if link.request else 0)
 
     def _filter(self, link: NewUrl) -> None:
         self._filtered += 1

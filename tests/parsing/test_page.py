@@ -252,6 +252,35 @@ def test_follow_all_takes_a_css_query(query: str) -> None:
     assert urls(got.follow_all(query, "parse_x")) == ["https://example.org/x"]
 
 
+def test_one_href_on_pages_in_different_places_leads_to_different_urls() -> None:
+    html = "".join(f'<a href="{href}">x</a>' for href in ("b.html", "/c", "?q", "../d", "mailto:x"))
+
+    def urls(at: str) -> list[str]:
+        return [request.url for request in page(html, url=at).follow_all("a")]
+
+    for _ in range(2):  # the second time they are known
+        assert urls("http://a.test/x/1") == [
+            "http://a.test/x/b.html",
+            "http://a.test/c",
+            "http://a.test/x/1?q",
+            "http://a.test/d",
+        ]
+        assert urls("https://b.test/y/z/2?p") == [
+            "https://b.test/y/z/b.html",
+            "https://b.test/c",
+            "https://b.test/y/z/2?q",
+            "https://b.test/y/d",
+        ]
+
+
+def test_what_follow_all_says_of_one_page_s_requests_is_none_of_another_s() -> None:
+    one = page('<a href="/c">2</a>')
+    url = one.urljoin("/c")
+    assert list(one.follow_all("a", meta={"n": 1})) == [Request(url, meta={"n": 1})]
+    assert list(one.follow_all("a")) == [Request(url)]
+    assert list(one.follow_all("a", "other")) == [Request(url, "other")]
+
+
 def test_follow_all_takes_hrefs_and_elements() -> None:
     got = page("<a href=/x>y</a><p>z</p>")
     mixed = ["/a", None, got.css("a")[0], got.css("p")[0], got.soup.a]

@@ -76,6 +76,7 @@ class Archives:
         self.most = max_body + _HEADS
         self._folders = folders
         self._files: list[io.FileIO] = []
+        self._paths: list[Path] = []
         self._keys: array[int] | None = None
         self._places: array[int] = array("Q")
         self._lock = threading.Lock()
@@ -179,6 +180,7 @@ class Archives:
         for file in self._files:
             file.close()
         self._files.clear()
+        self._paths.clear()
         self._keys = None
 
     def folders(self) -> Sequence[Path]:
@@ -186,14 +188,13 @@ class Archives:
         return self._folders() if callable(self._folders) else self._folders
 
     def _place(self, place: int) -> RecordLocation:
-        file = self._files[place >> _PLACES]
-        return RecordLocation(Path(str(file.name)), place & _OFFSET, self.most)
+        return RecordLocation(self._paths[place >> _PLACES], place & _OFFSET, self.most)
 
     def _page(self, place: int) -> ArchivedPage | None:
         file, offset = self._files[place >> _PLACES], place & _OFFSET
         page = read_page(file.fileno(), offset, gzip_members.size_at(file.fileno(), offset) or 0, self.most)
         if page is None:
-            self.note(Damage(Path(str(file.name)), offset))
+            self.note(Damage(self._paths[place >> _PLACES], offset))
         return page
 
     def _index(self) -> "array[int]":
@@ -217,6 +218,7 @@ class Archives:
         """Date, key and place of each response in a file."""
         descriptor = opened(file)
         self._files.append(descriptor)
+        self._paths.append(file)
         number = len(self._files) - 1 << _PLACES
         damaged: list[int] = []
         for offset, _ in gzip_members.listed(descriptor.fileno(), file, damaged):

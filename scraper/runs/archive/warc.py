@@ -19,7 +19,7 @@ Line = tuple[str, str]
 _VERSION = pattern(rb"WARC/\d+\.\d+\s*\Z")
 _STATUS = pattern(rb"HTTP(?:/\d+(?:\.\d+)?)?\s+(\d{3})(?:\s|\Z)", re.IGNORECASE)
 _REQUEST = pattern(rb"([A-Za-z][A-Za-z-]{0,30})\s+(\S+)")
-END = pattern(rb"\r{0,2}\n\r{0,2}\n")  # some tools write \r twice
+END = pattern(rb"\n\r{0,2}\n")  # some tools write \r twice; those before it go with a line's blanks
 _DATE = pattern(r"(\d{4})(?:-?(\d\d)(?:-?(\d\d)(?:[T ]?(\d\d):?(\d\d)(?::?(\d\d)([.,]\d+)?)?Z?)?)?)?")
 _WHOLE = len("2026-01-01T00:00:00Z")
 _UNFIT = pattern(rb"[\x00-\x08\x0a-\x1f\x7f]")
@@ -100,7 +100,11 @@ def moment_of(text: str) -> float:
 
 def head_of(text: bytes) -> dict[str, str]:
     """The fields at the beginning of a record by lower-case name; empty where none begins."""
-    head = (END.split(text, 1) or [b""])[0]
+    end = END.search(text)
+    return _fields_of(text[: end.start()] if end else text)
+
+
+def _fields_of(head: bytes) -> dict[str, str]:
     first, _, rest = head.lstrip(b"\r\n").partition(b"\n")
     if not _VERSION.match(first):
         return {}
@@ -111,7 +115,7 @@ def parsed(content: bytes) -> Record | None:
     """The record that bytes are; None where they are none, or end before it does."""
     content = content.lstrip(b"\r\n")
     end = END.search(content)
-    fields = head_of(content) if end else {}
+    fields = _fields_of(content[: end.start()]) if end else {}
     length = fields.get("content-length", "")
     if end is None or not (length.isascii() and length.isdigit()) or end.end() + int(length) > len(content):
         return None
