@@ -3,6 +3,7 @@
 A part is small enough for a dict, as in a hash join (DeWitt and others, 1984). What is small stays in memory.
 """
 
+import io
 import pickle
 import tempfile
 from collections.abc import Iterable, Iterator
@@ -13,7 +14,7 @@ from typing import IO, Any
 from scraper.model.frozen import frozen
 
 _PARTS = 64  # of ten million keys each has 160,000, which take 30 MB
-_IN_MEMORY = 8 * 1024
+_IN_MEMORY = 64 * 1024  # bytes of a part
 
 
 class Partitions:
@@ -30,8 +31,12 @@ class Partitions:
         """Add a row to a part."""
         file = self._files.get(part)
         if file is None:
-            file = self._files[part] = tempfile.SpooledTemporaryFile(_IN_MEMORY)  # noqa: SIM115 - see drop
+            file = self._files[part] = io.BytesIO()
         pickle.dump(row, file)
+        if isinstance(file, io.BytesIO) and file.tell() > _IN_MEMORY:
+            # No SpooledTemporaryFile: each of its reads and writes is a call in Python, five a row.
+            self._files[part] = tempfile.TemporaryFile()  # noqa: SIM115 - see drop
+            self._files[part].write(file.getbuffer())
 
     def take(self, part: int) -> Iterator[Any]:
         """The rows of a part, which are gone then."""

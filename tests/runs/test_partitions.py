@@ -2,7 +2,7 @@
 
 import random
 
-from scraper.runs.partitions import repeats_of
+from scraper.runs.partitions import Partitions, repeats_of
 
 
 def test_repeats_are_those_whose_key_an_earlier_record_has() -> None:
@@ -21,3 +21,14 @@ def test_the_first_pair_that_differs_is_named() -> None:
 
 def test_no_records_have_no_repeats() -> None:
     assert (repeats_of([]).total, repeats_of([]).count) == (0, 0)
+
+
+def test_a_part_that_outgrows_the_memory_gives_the_same_rows() -> None:
+    parts, rows = Partitions(), [(n, "x" * 1000) for n in range(200)]
+    for row in rows:
+        parts.put_into(3, row)
+    found = list(parts.places(3))
+    assert [row for _, row in found] == rows
+    assert parts.row(3, found[150][0]) == rows[150]
+    assert list(parts.take(3)) == rows
+    assert list(parts.take(3)) == []

@@ -138,6 +138,8 @@ class ArchiveCrawler:
     def run(self) -> Stop:
         """Parse until nothing is pending, the declared size is reached or somebody stops it."""
         try:
+            if self._pool is not None:
+                self._pool.begin()  # they get ready while the archive's index is made
             while (stop := self._next()) is None:
                 pass
             return stop

@@ -111,8 +111,10 @@ def check(prepared: Prepared, store: Store) -> Iterator[Checked]:
     if prepared.options.workers > 1:
         orders = {"work": "check", "version": accepted[0].number, "base": base}
         pool = parse_pool(prepared, rules, prepared.options.workers, orders)
-    source = partial(_next_of, archives.places())
     try:
+        if pool is not None:
+            pool.begin()  # they get ready while the archive's index is made
+        source = partial(_next_of, archives.places())
         checked = in_order(pool, source) if pool is not None else one_by_one(checker.some, source)
         yield from _compared((one for one in checked if one is not None), _saved(store, spider), archives)
         yield from (Checked(file, error=reason) for file, reason in archives.told_damage())
