@@ -1,5 +1,6 @@
 """The body of an answer, decoded by its codings within a bound (RFC 9110 8.4, RFC 9112 7)."""
 
+import re
 import struct
 import zlib
 from collections.abc import Callable
@@ -23,9 +24,10 @@ GZIP = b"\x1f\x8b"
 EAGER = 2**20  # bytes that are decoded as they come; the rest of a larger body is left to whoever wants it
 _PIECE = 256 * 1024
 _SLICE = 32 * 1024
-_MOST_MEMBERS = 1000  # of one gzip body, beside one for each KiB that comes out of it
+_MOST_MEMBERS = 1000  # of one gzip or zstd body, beside one for each KiB that comes out of it
 _START = 16  # bytes that tell whether a label lies
 _MOST_CODINGS = 5  # curl stops there too
+_FRAME = re.compile(rb"\x28\xb5\x2f\xfd|[\x50-\x5f]\x2a\x4d\x18")
 _ZSTD_WINDOW = 23  # 8 MiB: more is no content coding (RFC 9659)
 _KNOWN = frozenset("br zstd compress x-compress exi pack200-gzip aes128gcm dcb dcz".split())
 
@@ -255,7 +257,11 @@ class _Brotli:
 
 
 class _Zstd:
+    """Frames of zstd, some of them to be skipped, one after the other (RFC 8878 3)."""
+
     def __init__(self, _: str) -> None:
+        self._spare_frames = float(_MOST_MEMBERS)
+        self._rest = b""
         self._new()
 
     def _new(self) -> None:
@@ -264,14 +270,34 @@ class _Zstd:
         )
 
     def feed(self, data: bytes, most: int) -> bytes:
+        data, self._rest = self._rest + data, b""
+        out = b""
         try:
-            return self._inner.decompress(data, most) if not self._inner.eof else b""
+            while True:
+                if self._inner.eof:
+                    if not _FRAME.match(data):
+                        self._rest = data if len(data) < 4 else b""  # padding after the last frame
+                        return out
+                    self._count_frame()
+                piece: bytes = self._inner.decompress(data, most - len(out))
+                out += piece
+                self._spare_frames += len(piece) / 1024
+                if not self._inner.eof or len(out) == most:
+                    self._rest = self._inner.unused_data
+                    return out
+                data = self._inner.unused_data
         except zstd.ZstdError:
             raise BadAnswer("the compressed body is damaged") from None
 
+    def _count_frame(self) -> None:
+        self._spare_frames -= 1
+        if self._spare_frames < 0:
+            raise BadAnswer("a zstd body of empty frames")
+        self._new()
+
     @property
     def is_complete(self) -> bool:
-        return bool(self._inner.eof)
+        return bool(self._inner.eof) and not _FRAME.match(self._rest)
 
     lacks_checksum = False  # one that is announced is part of the frame
 

@@ -29,6 +29,9 @@ _PIECE = re.compile(
     rf'\s*(?:({_TOKEN})\s*=\s*(?:"((?:[^"\\]|\\.)*)"|({_TOKEN}|[^\s,"]+))|({_TOKEN}))\s*(,|(?=\s)|$)?',
     re.DOTALL,
 )
+_NO_PIECE = re.compile(
+    r"\s*+.?", re.DOTALL
+)  # blanks with what follows: not looked at again from each of them
 
 
 def challenges(values: Sequence[str]) -> list[dict[str, str]]:
@@ -45,7 +48,7 @@ def _read(text: str) -> Iterator[tuple[str, dict[str, str]]]:
     while at < len(text):
         piece = _PIECE.match(text, at)
         if piece is None or piece.end() == at:
-            at += 1
+            at = _NO_PIECE.match(text, at).end()  # type: ignore[union-attr]  # it matches any character
             continue
         at = piece.end()
         if piece[4]:

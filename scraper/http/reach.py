@@ -32,6 +32,8 @@ _KINDS: tuple[tuple[str, str], ...] = (
     ("192.0.0.0/24", "reserved"),
     ("240.0.0.0/4", "reserved"),
     ("64:ff9b:1::/48", "private"),
+    ("3fff::/20", "reserved"),
+    ("5f00::/16", "reserved"),
 )
 _BLOCKS: tuple[tuple[Network, str], ...] = tuple((ipaddress.ip_network(one), kind) for one, kind in _KINDS)
 _METADATA = frozenset(

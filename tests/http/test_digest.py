@@ -1,6 +1,7 @@
 """Digest access authentication by RFC 7616: its own examples, and which of several challenges is answered."""
 
 from collections.abc import Callable
+from time import process_time
 from typing import Any
 
 import pytest
@@ -83,3 +84,12 @@ def test_over_the_wire_each_challenge_of_two_fields_is_seen(new_site: Callable[.
     session.auth = DigestAuth("ada", "pw")
     assert session.get(site.url("/a?b=1")).text == "in" and session.get(site.url("/c")).text == "in"
     assert len(site.arrivals) == 3 and 'uri="/a?b=1"' in site.arrivals[1].headers["authorization"]
+
+
+@pytest.mark.parametrize(
+    "text", ['"' + " " * 30_000 + '"', 'a="\\' * 8_000, '="' * 15_000, "Digest " * 5_000]
+)
+def test_hostile_challenges_take_linear_time(text: str) -> None:
+    began = process_time()
+    challenges([text])
+    assert process_time() - began < 0.5

@@ -322,6 +322,8 @@ GZIPPED = gzip.compress(TEXT, mtime=0)
         ("deflate", GZIPPED),
         ("br", brotli.compress(TEXT)),
         ("zstd", zstd.compress(TEXT)),
+        ("zstd", zstd.compress(TEXT[:60]) + zstd.compress(TEXT[60:])),
+        ("zstd", b"\x50\x2a\x4d\x18\x02\0\0\0ab" + zstd.compress(TEXT) + b"padding"),
         ("br, gzip", gzip.compress(brotli.compress(TEXT))),
     ],
     ids=count(),

@@ -26,6 +26,8 @@ PUBLIC = "93.184.216.34"
         ("192.168.0.1", "private"),
         ("fd12::1", "private"),
         ("fec0::1", "private"),
+        ("3fff::1", "reserved"),
+        ("5f00::1", "reserved"),
         ("169.254.1.1", "link-local"),
         ("fe80::1%eth0", "link-local"),
         ("169.254.169.254", "metadata service"),

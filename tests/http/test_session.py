@@ -377,6 +377,7 @@ ENDLESS = Reply(raw=b"HTTP/1.1 200 OK\r\n\r\n" + b"x" * 4_000_000)
         (Reply(200, zstd.compress(b"\0" * 50_000_000), {"Content-Encoding": "zstd"}), TooLarge, "over 1 MiB"),
         (Reply(200, zstd.compress(b"x" * 9000)[:-9], {"Content-Encoding": "zstd"}), BadAnswer, "too early"),
         (Reply(200, gzip.compress(b"") * 5000, GZ), BadAnswer, "empty members"),
+        (Reply(200, zstd.compress(b"") * 5000, {"Content-Encoding": "zstd"}), BadAnswer, "empty frames"),
         (Reply(200, BOMB, {"Content-Encoding": ", ".join(["gzip"] * 6)}), Unreadable, "more than 5"),
         (ENDLESS, TooLarge, "over 1 MiB"),
         (Reply(200, "x" * 500, drip=0.01), TimedOut, "timed out"),
