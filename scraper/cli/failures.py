@@ -27,6 +27,7 @@ LATER = 75
 NO_LOGIN = 77
 PIPE_CLOSED = 141  # what a shell reports of a program that SIGPIPE ended
 INTERRUPTED = 130
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 LEAST_FILES = 64  # descriptors of the interpreter, the database, a run's files and a few connections
 
 
@@ -100,6 +101,13 @@ def _close_stdout() -> int:
     return PIPE_CLOSED
 
 
+def _let_go_of_stdout() -> None:
+    try:
+        sys.stdout.flush()
+    except OSError:
+        _close_stdout()
+
+
 def _tell_usage(error: click.ClickException, caller: Caller) -> int:
     context = getattr(error, "ctx", None)
     path = context.command_path if context is not None else "python -m scraper"
@@ -134,6 +142,8 @@ def _lack(error: BaseException) -> str | None:
     while cause is not None:
         if isinstance(cause, OSError) and cause.errno in (errno.EMFILE, errno.ENFILE):
             return few_files(cause.strerror or "too many open files")
+        if isinstance(cause, OSError) and cause.errno in _FULL:
+            return "the disk is full (free some space): what was written is not whole"
         if isinstance(cause, ValueError) and "embedded null" in str(cause):
             return "a name with a NUL character is no name of a file"
         cause = cause.__cause__ or cause.__context__
@@ -149,6 +159,7 @@ def _tell_surprise(error: Exception, caller: Caller) -> int:
     """An error that nobody foresaw: the spider's, told with its line, the machine's, or our own."""
     if (lack := _lack(error)) is not None:
         _tell(caller, lack)
+        _let_go_of_stdout()
         return UNHEALTHY if caller.has_fetched else NOT_STARTED
     if caller.is_verbose:
         click.echo(printable_lines(caller.redaction(traceback.format_exc().rstrip())), err=True)

@@ -135,6 +135,24 @@ def test_a_closed_pipe_ends_any_command_quietly(project: Project, site: Site, co
     assert process.wait(30) == 141 and said == b""
 
 
+@pytest.mark.parametrize("command", [["--help"], ["run", "shop", "--json", "--quiet"]])
+def test_standard_output_on_a_full_disk_is_told_in_a_line(
+    project: Project, site: Site, command: list[str]
+) -> None:
+    shop(project, site)
+    with open("/dev/full", "w") as full:
+        ended = subprocess.run(
+            [sys.executable, "-m", "scraper", *command],
+            cwd=project.root,
+            env={"PYTHONPATH": str(ROOT), "PATH": "/usr/bin:/bin"},
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+    assert ended.returncode in (1, 2)
+    assert ended.stderr == "error: the disk is full (free some space): what was written is not whole\n"
+
+
 def test_data_that_is_no_folder_or_from_a_newer_program_is_refused_in_a_line(
     project: Project, site: Site
 ) -> None:
