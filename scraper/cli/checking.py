@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from scraper.cli.options import (
     data_options,
     json_option,
     parse_workers_option,
+    ray_option,
     read_params,
 )
 from scraper.engine.parse_pool import ParseProcess
@@ -45,6 +47,7 @@ _MOST_CHANGES = 5  # of one page
     "--param", "params", metavar="NAME=VALUE", multiple=True, help="A value for the spider's params."
 )
 @parse_workers_option
+@ray_option
 @click.option("--save", is_flag=True, help="Fetch the URLs and keep them with their records.")
 @click.option("--callback", metavar="NAME", default="parse", show_default=True, help="What parses the URLs.")
 @click.option("--update", is_flag=True, help="Take over the records that the saved pages give now.")
@@ -56,6 +59,7 @@ def check_command(
     sets: tuple[str, ...],
     params: tuple[str, ...],
     workers: int,
+    ray: str,
     save: bool,
     callback: str,
     update: bool,
@@ -83,6 +87,7 @@ def check_command(
         params=read_params(params),
         workers=workers,
         is_offline=True,
+        ray=ray,
     )
     if save:
         if not urls:
@@ -93,7 +98,7 @@ def check_command(
         new = command_line("check", "SPIDER", "--save", "URL")
         click.echo(f"no saved pages in {FOLDER}/ or {data}/: {new}, or run a spider with --archive")
     # Copies of this process serve one spider; the next would meet what the first has left in it.
-    forks = forked(workers if workers > 1 and len(names) == 1 else 0)
+    forks = forked(0 if ray or asked.is_alone or len(names) > 1 else workers)
     # All of them, and not only as far as the first that differs.
     differing = [
         _check(replace(asked, spider=name), store, as_json, forks, is_update=update) for name in names
@@ -174,7 +179,8 @@ def _check(
 
 def _check_archive(prepared: Prepared, as_json: bool) -> int:
     with closing(open_store(prepared.options.data, prepared.settings.store)) as found:
-        return _told(prepared.loaded.name, check(prepared, found), as_json, "archived page")
+        checked = check(prepared, found, partial(click.echo, err=True))
+        return _told(prepared.loaded.name, checked, as_json, "archived page")
 
 
 def _of_fixtures(name: str, spider: Spider) -> Iterator[Checked]:

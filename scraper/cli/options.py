@@ -123,6 +123,17 @@ def parse_workers_option(function: Function) -> Function:
     return option(function)
 
 
+def ray_option(function: Function) -> Function:
+    """`--ray`."""
+    option = click.option(
+        "--ray",
+        metavar="ADDRESS",
+        default="",
+        help="Place the workers on the hosts of a Ray cluster (host:port).",
+    )
+    return option(function)
+
+
 def json_option(help: str) -> Callable[[Function], Function]:
     """`--json`."""
     return click.option("--json", "as_json", is_flag=True, help=help)

@@ -13,6 +13,7 @@ from scraper.cli.options import (
     hidden_params,
     json_option,
     parse_workers_option,
+    ray_option,
     read_params,
 )
 from scraper.cli.running import OutputMode, run_watched
@@ -31,6 +32,7 @@ param_option = click.option(
 @set_option
 @param_option
 @parse_workers_option
+@ray_option
 @click.option("--fresh", is_flag=True, help="Give up an unfinished run first.")
 @click.option("--quiet", is_flag=True, help="Say nothing unless something needs a person.")
 @json_option("Print the summary as one JSON object, last line of standard output.")
@@ -41,6 +43,7 @@ def reparse_command(
     sets: tuple[str, ...],
     params: tuple[str, ...],
     workers: int,
+    ray: str,
     fresh: bool,
     quiet: bool,
     as_json: bool,
@@ -63,7 +66,8 @@ def reparse_command(
         workers=workers,
         fresh=fresh,
         is_offline=True,
+        ray=ray,
     )
-    forks = forked(workers if workers > 1 else 0)
+    forks = forked(0 if ray or options.is_alone else workers)
     prepared = replace(prepare(options), forks=forks)
     return int(run_watched(prepared, OutputMode(quiet, as_json), reparse)["exit_code"])

@@ -20,6 +20,7 @@ from scraper.cli.options import (
     data_options,
     hidden_params,
     json_option,
+    ray_option,
     read_overrides,
     read_params,
     run_options,
@@ -60,12 +61,7 @@ class OutputMode:
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     help="Take a WARC file of any tool as the web: no request is made. Repeatable.",
 )
-@click.option(
-    "--ray",
-    metavar="ADDRESS",
-    default="",
-    help="Place the workers on the hosts of a Ray cluster (host:port).",
-)
+@ray_option
 @click.option(
     "--failed", metavar="RUN", default="", help="Go on with the last run: ask for what failed in it, no more."
 )

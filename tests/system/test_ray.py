@@ -10,6 +10,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,9 @@ TOKEN = secrets.token_hex(32)
 KNOWING = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": TOKEN}
 PAGES = 30
 SPIDER = """
+    import os
+    import time
+    from pathlib import Path
     from scraper import Spider
 
     class Shop(Spider):
@@ -31,6 +35,9 @@ SPIDER = """
         settings = {{"delay": {delay}}}
 
         def parse(self, page):
+            if {parse}:
+                Path(f"begun-{{os.getpid()}}").touch()
+                time.sleep({parse})
             yield {{"url": page.url}}
             yield from page.follow_all("a")
 """
@@ -38,28 +45,37 @@ SPIDER = """
 
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[str]:
-    """The address of a cluster of one host. Everything that it starts dies with its process group."""
+    """The address of a cluster, at first of one host."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     with tempfile.TemporaryDirectory(prefix="ray-", ignore_cleanup_errors=True) as folder:
-        command = [
-            *(str(Path(sys.executable).with_name("ray")), "start", "--head", "--block", f"--port={port}"),
-            *("--node-ip-address=127.0.0.1", "--num-cpus=2", "--include-dashboard=false"),
-            *("--disable-usage-stats", f"--temp-dir={folder}"),
-        ]
-        process = subprocess.Popen(
-            command,
-            env={**os.environ, **KNOWING},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            start_new_session=True,
-        )
-        assert process.stdout is not None
+        head = ("--head", f"--port={port}", "--include-dashboard=false", f"--temp-dir={folder}")
+        with node("127.0.0.1", *head):
+            yield f"127.0.0.1:{port}"
+
+
+@contextmanager
+def node(host: str, *options: str) -> Iterator[int]:
+    """A host of a cluster; the group of its processes, and their session."""
+    process = subprocess.Popen(
+        [
+            *(str(Path(sys.executable).with_name("ray")), "start", "--block", f"--node-ip-address={host}"),
+            *("--num-cpus=2", "--disable-usage-stats", *options),
+        ],
+        env={**os.environ, **KNOWING},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+    assert process.stdout is not None
+    try:
         assert any("Ray runtime started" in line for line in process.stdout), "ray does not start"
-        yield f"127.0.0.1:{port}"
-        os.killpg(process.pid, signal.SIGKILL)
+        yield process.pid
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
         process.communicate()
 
 
@@ -70,8 +86,9 @@ def shop(project: Project, new_site: Any) -> Any:
     return [new_site({"/": page(*every), **every}, host=f"127.0.0.{n}") for n in (2, 3)]
 
 
-def write(project: Project, sites: Any, delay: float) -> None:
-    project.spider("shop", SPIDER.format(urls=[site.url() for site in sites], delay=delay))
+def write(project: Project, sites: Any, delay: float, parse: float = 0) -> None:
+    starts = [site.url() for site in sites]
+    project.spider("shop", SPIDER.format(urls=starts, delay=delay, parse=parse))
 
 
 def workers(project: Project) -> list[int]:
@@ -112,6 +129,23 @@ def test_workers_on_a_cluster_are_replaced_where_they_die(project: Project, shop
 
 
 @needs_ray
+@pytest.mark.thorough
+def test_workers_whose_host_is_gone_are_placed_on_another(project: Project, shop: Any, cluster: str) -> None:
+    write(project, shop, 0.3)
+    with node("127.0.0.9", f"--address={cluster}") as other:
+        started = project.start("run", "shop", "--ray", cluster, "--workers", "2", "--json", env=KNOWING)
+        until_half(started, shop)
+        there = [pid for pid in workers(project) if os.getsid(pid) == other]
+        assert there, "no worker is on the second host"
+        os.killpg(other, signal.SIGKILL)
+    ended = started.wait(120)
+    assert (ended.code, ended.summary["records"]) == (0, 2 * (PAGES + 1)), ended.text
+    told = [line["text"] for line in project.log("shop") if line.get("event") == "note"]
+    assert sum("is on" in text for text in told) == 2 + len(there), told
+    assert len(project.records("shop")) == 2 * (PAGES + 1)
+
+
+@needs_ray
 def test_workers_on_a_cluster_end_with_the_run(project: Project, shop: Any, cluster: str) -> None:
     write(project, shop, 0.1)
     for number, code in ((signal.SIGTERM, 143), (signal.SIGKILL, -signal.SIGKILL)):
@@ -144,4 +178,27 @@ def test_a_cluster_elsewhere_is_not_talked_to_without_tokens_and_a_shared_store(
     assert ended.code == 2 and "RAY_AUTH_MODE=token" in ended.err, ended.text
     ended = project.run("run", "shop", "--ray", "ray://cluster.example:10001", env=KNOWING)
     assert ended.code == 2 and "--store postgresql://" in ended.err, ended.text
+    assert not any(site.arrivals for site in shop)
+
+
+@needs_ray
+@pytest.mark.thorough
+def test_archived_pages_are_parsed_on_a_cluster(project: Project, shop: Any, cluster: str) -> None:
+    write(project, shop, 0)
+    assert project.run("run", "shop", "--archive").code == 0
+    for site in shop:
+        site.arrivals.clear()
+    checked = project.run("check", "shop", "--ray", cluster, "--workers", "2", env=KNOWING)
+    assert checked.code == 0 and f"{2 * (PAGES + 1)} archived pages parsed" in checked.out, checked.text
+    write(project, shop, 0, 0.05)
+    started = project.start("reparse", "shop", "--ray", cluster, "--workers", "2", "--json", env=KNOWING)
+    until = time.monotonic() + 60
+    while not (begun := list(project.root.glob("begun-*"))):
+        assert started.process.poll() is None and time.monotonic() < until, started.kill().text
+        time.sleep(0.01)
+    os.kill(int(begun[0].name.partition("-")[2]), signal.SIGKILL)
+    ended = started.wait()
+    assert (ended.code, ended.summary["records"]) == (0, 2 * (PAGES + 1)), ended.text
+    assert ended.summary["command"][-2:] == ["--ray", cluster]
+    assert len({record["url"] for record in project.records("shop")}) == 2 * (PAGES + 1)
     assert not any(site.arrivals for site in shop)

@@ -1,5 +1,6 @@
 """The wiring of a run that sends no request: it parses what the archive holds."""
 
+from collections import deque
 from collections.abc import Sequence
 
 from scraper import settings as settings_of
@@ -8,7 +9,7 @@ from scraper.app.archived.crawl_archive import ArchiveAnswers, ArchiveCrawler
 from scraper.app.archived.render_again import RenderedAgain
 from scraper.app.compose import offline_fetcher, rendering_of, saved_files_of
 from scraper.app.options import Prepared, may_render
-from scraper.app.running.parse_processes import parse_pool
+from scraper.app.running.parse_processes import archive_pool
 from scraper.engine.fetcher import Fetcher
 from scraper.engine.reactions import Reactions
 from scraper.engine.rendering_again import RenderingAgain
@@ -30,10 +31,8 @@ def compose_offline(
 ) -> ArchiveCrawler:
     """Connect the parts of a run that sends no request."""
     settings = prepared.settings
-    pool = None
-    if prepared.options.workers > 1:
-        orders = {"work": "visit", "version": found.number, "code": found.code}
-        pool = parse_pool(prepared, rules, prepared.options.workers, orders)
+    orders, notes = {"work": "visit", "version": found.number, "code": found.code}, deque[str]()
+    pool = archive_pool(prepared, rules, orders, notes.append)
     fetcher = offline_fetcher(prepared, rules, clock, found.number, found.code, store.in_hand)
     answers = prepared.answers or ArchiveAnswers(
         Archives(archive_home_of(prepared).folders, settings.max_body)
@@ -50,6 +49,7 @@ def compose_offline(
         listeners,
         settings.max_pages,
         pool,
+        notes,
     )
 
 

@@ -104,7 +104,7 @@ class ArchiveCrawler:
     """Parses a run's frontier from the archive, one domain after the other, here or in a `pool`.
 
     `most`: pages after which the work is done, where the spider declares it; what such a run did not reach
-    is no failure.
+    is no failure. `notes`: what is to be told of the pool.
     """
 
     def __init__(
@@ -118,10 +118,11 @@ class ArchiveCrawler:
         listeners: Sequence[Listener] = (),
         most: int | None = None,
         pool: ParsePool | None = None,
+        notes: deque[str] | None = None,
     ) -> None:
         self._answers = answers
         self._fetcher = fetcher
-        self._pool = pool
+        self._pool, self._notes = pool, notes if notes is not None else deque[str]()
         here = partial(one_by_one, ArchiveParser(fetcher).some)
         self._parse = partial(in_order, pool) if pool is not None else here
         self._token = token
@@ -259,6 +260,8 @@ class ArchiveCrawler:
         if now < self._beat_at:
             return frozenset()
         self._beat_at = now + BEAT_EVERY
+        while self._notes:
+            self._tell(Noted(self._notes.popleft()))
         pending = self._store.progress(self._run).pending
         self._tell(Ticked(self._pages, self._records, self._failed, 0, pending, (), 0))
         return self._store.heartbeat()

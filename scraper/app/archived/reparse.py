@@ -1,7 +1,7 @@
 """Archived pages parsed once more: as a run of their own, or only to compare with the records that stand."""
 
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -12,7 +12,7 @@ from scraper.app.archived.crawl_archive import one_by_one
 from scraper.app.compose import offline_fetcher
 from scraper.app.options import Prepared, rules_for, with_params
 from scraper.app.running.page_source import source_of
-from scraper.app.running.parse_processes import parse_pool
+from scraper.app.running.parse_processes import archive_pool
 from scraper.app.running.start_run import run
 from scraper.engine.parse_limit import died
 from scraper.engine.parse_pool import Died, in_order
@@ -89,10 +89,11 @@ def archives_of(prepared: Prepared) -> list[Path]:
     return folders
 
 
-def check(prepared: Prepared, store: Store) -> Iterator[Checked]:
+def check(prepared: Prepared, store: Store, tell: Callable[[str], None]) -> Iterator[Checked]:
     """Parse the saved pages that the current records come from; one result a page.
 
-    Changes run from the saved records to the new ones. Memory: about the size of the spider's records.
+    `tell`: hears, from any thread, what a cluster has to say. Changes run from the saved records to the new
+    ones. Memory: about the size of the spider's records.
     """
     spider = prepared.loaded.name
     runs = store.runs(spider, 100_000)
@@ -107,10 +108,8 @@ def check(prepared: Prepared, store: Store) -> Iterator[Checked]:
     rules = rules_for(prepared)
     archives = Archives(folders, prepared.settings.max_body)
     checker = PageChecker(prepared, rules, store, accepted[0].number, base)
-    pool = None
-    if prepared.options.workers > 1:
-        orders = {"work": "check", "version": accepted[0].number, "base": base}
-        pool = parse_pool(prepared, rules, prepared.options.workers, orders)
+    orders = {"work": "check", "version": accepted[0].number, "base": base}
+    pool = archive_pool(prepared, rules, orders, tell)
     try:
         if pool is not None:
             pool.begin()  # they get ready while the archive's index is made

@@ -25,7 +25,7 @@ def keep_source(prepared: Prepared, store: Store) -> bool:
     if store.holder(name) is not None:
         return False  # that of the run which goes on is to stay
     if prepared.options.is_offline:
-        store.keep_note(_ARCHIVE, name, _archive_of(prepared))
+        store.keep_note(_ARCHIVE, name, archive_digest(prepared))
         store.keep_note(_KIND, name, json.dumps([str(file) for file in prepared.options.replay]))
         return False
     return store.drop_note(_KIND, name) if name in store.notes(_KIND) else False
@@ -40,10 +40,10 @@ def source_of(store: Store, spider: str) -> list[str] | None:
 
 def has_archive(prepared: Prepared, store: Store) -> bool:
     """Whether the archive that the spider's last run reads can be read here: all of it."""
-    return store.notes(_ARCHIVE).get(prepared.loaded.name) == _archive_of(prepared)
+    return store.notes(_ARCHIVE).get(prepared.loaded.name) == archive_digest(prepared)
 
 
-def _archive_of(prepared: Prepared) -> str:
+def archive_digest(prepared: Prepared) -> str:
     """A digest of the names and sizes of a spider's archives."""
     folders = archive_home_of(prepared).folders() if not prepared.options.replay else []
     files = sorted(

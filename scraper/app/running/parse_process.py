@@ -8,6 +8,7 @@ kills it loses nothing.
 import gc
 import json
 import os
+import platform
 import select
 import signal
 from collections import deque
@@ -19,6 +20,7 @@ from typing import IO, Any
 
 from scraper.app.compose import offline_fetcher
 from scraper.app.options import Options, Prepared, open_store, prepare, rules_for
+from scraper.app.running.page_source import archive_digest
 from scraper.app.running.watchdog import Watchdog
 from scraper.app.running.worker import die_with_parent
 from scraper.engine.parse_messages import Receiver, Sender
@@ -50,11 +52,15 @@ def main() -> None:
         rules_for(prepared, orders["allowed_domains"]),
         origins=frozenset(orders["origins"]),
     )
+    sender = Sender(results)
+    if "archive" in orders and orders["archive"] != archive_digest(prepared):
+        told = f"the archive of {prepared.loaded.name} on {platform.node()} is not the one here"
+        return sender.send([Broken(told, "share it: the setting archive_to")])
     work = _WORKS[orders["work"]](prepared, rules, orders)
     gc.freeze()
     gc.set_threshold(50_000, 20, 50)  # as where a run parses itself
     with Watchdog(prepared.settings.parse_timeout) as watchdog:
-        _serve(work, items, Sender(results), watchdog)
+        _serve(work, items, sender, watchdog)
 
 
 def _serve(work: Work, pipe: IO[bytes], sender: Sender, watchdog: Watchdog) -> None:

@@ -1,5 +1,6 @@
 """One run of a spider in this process, from the claim on it in the store to the verdict."""
 
+from collections import deque
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
@@ -195,14 +196,15 @@ def crawler_of(active: ActiveRun, rules: Rules, listeners: Sequence[Listener]) -
         return compose_offline(prepared, rules, store, found, clock, listeners)
     if prepared.options.is_alone:
         return compose(prepared, rules, store, found, clock, listeners, leads=True)
-    from scraper.app.running.worker_pool import ThisHost, Workers
+    from scraper.app.running.worker_pool import Hosts, ThisHost, Workers
 
-    if not prepared.options.ray:
-        return Workers(prepared, rules, store, found, clock, listeners, ThisHost())
-    from scraper.app.running.ray_workers import RayCluster
+    notes = deque[str]()
+    hosts: Hosts = ThisHost()
+    if prepared.options.ray:
+        from scraper.app.running.ray_workers import RayCluster
 
-    cluster = RayCluster(prepared.options.ray, prepared.settings.store)
-    return Workers(prepared, rules, store, found, clock, listeners, cluster)
+        hosts = RayCluster(prepared.options.ray, prepared.settings.store, notes.append)
+    return Workers(prepared, rules, store, found, clock, listeners, hosts, notes)
 
 
 def _is_pause(stop: Stop, prepared: Prepared) -> bool:

@@ -6,6 +6,7 @@ import os
 import selectors
 import subprocess
 import sys
+from collections import Counter, deque
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from typing import IO, Any, Protocol
@@ -21,7 +22,8 @@ from scraper.spider import Rules
 from scraper.store import Run, Store
 from scraper.urls import domain_of, host_of, is_public_suffix
 
-# A worker that was killed is replaced, but one that cannot live is not replaced for ever.
+# A worker that was killed is replaced, but one that cannot live is not replaced for ever. Each is counted for
+# itself: a host that is gone takes many along.
 MOST_DEATHS = 5
 # The strongest reason first; the first two end the run for all, which the others get as a signal.
 _STRENGTH = (Stop.ERRORS, Stop.RECORDS, Stop.SIGNAL, Stop.TIME, Stop.PAGES, Stop.DEFERRED, Stop.DONE)
@@ -31,12 +33,12 @@ class Worker(Protocol):
     """A worker process, here or on another host: what is needed of `subprocess.Popen`."""
 
     @property
-    def stdin(self) -> IO[str] | None:
+    def stdin(self) -> IO[bytes] | None:
         """Where its orders go."""
         ...
 
     @property
-    def stdout(self) -> IO[str] | None:
+    def stdout(self) -> IO[bytes] | None:
         """Where its reports come from."""
         ...
 
@@ -52,8 +54,8 @@ class Worker(Protocol):
 class Hosts(Protocol):
     """Where workers run."""
 
-    def start(self) -> Worker:
-        """Start one."""
+    def start(self, module: str) -> Worker:
+        """Start one: `python -m module`."""
         ...
 
     def close(self) -> None:
@@ -64,21 +66,20 @@ class Hosts(Protocol):
 class ThisHost:
     """Starts workers on this machine."""
 
-    def start(self) -> Worker:
+    def start(self, module: str) -> Worker:
         """Start a worker as a process of ours."""
-        return subprocess.Popen(
-            [sys.executable, "-m", "scraper.app.running.worker"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
+        command = [sys.executable, "-m", module]
+        return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
 
     def close(self) -> None:
         """Nothing is to be left."""
 
 
 class Workers:
-    """N processes on some hosts that share one run by domain leases. The parent itself fetches nothing."""
+    """N processes on some hosts that share one run by domain leases. The parent itself fetches nothing.
+
+    `notes`: what the hosts have to say, for the run's log and view.
+    """
 
     def __init__(
         self,
@@ -89,6 +90,7 @@ class Workers:
         clock: Clock,
         listeners: Sequence[Listener],
         hosts: Hosts,
+        notes: deque[str],
     ) -> None:
         self._prepared = prepared
         self._rules = rules
@@ -97,13 +99,14 @@ class Workers:
         self._clock = clock
         self._listeners = listeners
         self._hosts = hosts
+        self._notes = notes
         self._count = _owners(rules, prepared.options.workers)
         self._selector = selectors.DefaultSelector()
         self._living: dict[int, Worker] = {}
         self._waiting: set[int] = set()
         self._ticks: dict[int, Ticked] = {}
         self._stops: list[Stop] = []
-        self._deaths = 0
+        self._deaths: Counter[int] = Counter()
         self._beat_at = 0.0
         self._stopping = False
 
@@ -116,6 +119,8 @@ class Workers:
                 for key, _ in self._selector.select(SETTLE_EVERY):
                     self._read(key.data, key.fileobj)  # type: ignore[arg-type]  # we registered the pipe
                 self._tell(Settled(0))
+                while self._notes:
+                    self._tell(Noted(self._notes.popleft()))
                 self._beat()
         finally:
             self._hosts.close()
@@ -132,9 +137,9 @@ class Workers:
         self._begin(number)
 
     def _start(self, number: int) -> None:
-        child = self._hosts.start()
+        child = self._hosts.start("scraper.app.running.worker")
         assert child.stdin is not None and child.stdout is not None
-        child.stdin.write(json.dumps(self._orders(number)) + "\n")
+        child.stdin.write(json.dumps(self._orders(number)).encode() + b"\n")
         child.stdin.flush()
         self._living[number] = child
         self._waiting.add(number)
@@ -159,7 +164,7 @@ class Workers:
             "origins": sorted(self._rules.origins),
         }
 
-    def _read(self, number: int, pipe: IO[str]) -> None:
+    def _read(self, number: int, pipe: IO[bytes]) -> None:
         line = pipe.readline()
         if not line:
             return self._bury(number, pipe)
@@ -192,7 +197,7 @@ class Workers:
         with contextlib.suppress(BrokenPipeError):  # it is dead, as will be noticed
             os.write(pipe.fileno(), b"\n")
 
-    def _bury(self, number: int, pipe: IO[str]) -> None:
+    def _bury(self, number: int, pipe: IO[bytes]) -> None:
         self._selector.unregister(pipe)
         child = self._living.pop(number)
         pipe.close()
@@ -201,9 +206,9 @@ class Workers:
         self._begin_together()
         if code == 0 or self._stopping:
             return
-        self._deaths += 1
+        self._deaths[number] += 1
         self._tell(Noted(f"worker {number + 1} ended with {_ending(code)}; its domains go on elsewhere"))
-        if code > 0 or self._deaths > MOST_DEATHS:
+        if code > 0 or self._deaths[number] > MOST_DEATHS:
             if not self._living:
                 raise StoreError(f"all workers ended with errors, the last with {_ending(code)}")
             return
