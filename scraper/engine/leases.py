@@ -115,13 +115,14 @@ class Leases:
         limiter = RateLimiter(
             self._clock,
             pace.delay,
-            due,
+            # The delay of the last owner lies before this slot: it is not to be added once more.
+            due - max(0.0, state.delay - pace.delay),
             concurrency=plan.concurrency,
             last_sent=state.sent_at,
             deadline=self._deadline,
             group=self._group_limiter(lease.domain),
         )
-        limiter.rest_until(state.rest_until)
+        limiter.rest_until(max(due, state.rest_until))
         self._limiters.hold(lease.domain, limiter)
         domain = Domain(lease, self._open_session(lease, limiter), limiter, state, pace)
         is_soon = state.limit.accepted > 0 and now - state.limit.last < learned.LONGEST

@@ -75,6 +75,21 @@ class TestDelay:
         crawl(Walk, web, delay=1, delay_factor=2)
         assert web.gaps("a.test")[1:] == [12.0, 12.0]
 
+    def test_the_delay_of_a_slow_site_is_kept_once_by_who_takes_the_domain_over(self) -> None:
+        web = FakeWeb({A: links("b"), A + "b": links()}, latency=4)
+        first = crawl(Walk, web, delay=1, max_pages=1)
+        crawl(Walk, web, delay=1, store=first.store)
+        assert web.gaps("a.test")[1:] == [8.0, 8.0], "4 s until the first byte, and as long again"
+
+    def test_a_slow_domain_that_others_wait_for_all_the_time_is_asked_as_often(self) -> None:
+        class Wanted(MemoryStore):
+            def heartbeat(self) -> frozenset[str]:
+                return super().heartbeat() | {"a.test"}
+
+        web = FakeWeb({A: links("b", "c"), A + "b": links("c"), A + "c": links()}, latency=4)
+        crawl(Walk, web, delay=1, store=Wanted(web.clock))
+        assert web.gaps("a.test")[1:] == [8.0, 8.0]
+
     def test_starts_are_spaced_where_several_may_be_in_the_air(self) -> None:
         web = FakeWeb({A: links("b", "c"), A + "b": links(), A + "c": links()})
         crawl(Walk, web, concurrency=3)
