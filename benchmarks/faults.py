@@ -20,7 +20,6 @@ from tests.proxy import Proxy
 # Nothing is left, the store failed or could not be reached at the start, taken for dead, asked to end.
 _EXPECTED = {0, 1, 2, 75, 143, -9, -15}  # -15: before it has begun to listen
 _OURS = "FROM pg_stat_activity WHERE application_name = 'scraper'"
-ENDED = "SELECT 1 FROM runs WHERE state = 'ended'"
 
 
 @dataclass
@@ -34,6 +33,7 @@ class Host:
     env: dict[str, str]
     started: Started | None = None
     starts: int = 0
+    rests_until: float = 0.0  # before that it is not started again
     codes: list[int] = field(default_factory=list)
     failures: list[str] = field(default_factory=list)
     surprises: list[str] = field(default_factory=list)
@@ -88,6 +88,9 @@ class Faults:
             "no connection left": self._exhaust,
             "backend frozen": self._freeze_backend,
             "foreign transaction": self._foreign,
+            "run away": self._take_away,
+            "SIGTERM storm": self._storm,
+            "server killed at a COMMIT": self._kill_at_commit,
         }
 
     @property
@@ -139,6 +142,27 @@ class Faults:
                         taken.enter_context(psycopg.connect(self._store))
                 mine.execute(f"SELECT pg_terminate_backend(pid) {_OURS}")
                 time.sleep(0.05)
+
+    def _take_away(self, _: Host, seconds: float) -> None:
+        """Kill one of those that began the runs; for a while the helpers are alone."""
+        host = self._dice.choice([one for one in self._hosts if one.command[0] == "run"])
+        host.rests_until = time.monotonic() + seconds
+        host.signal(signal.SIGKILL)
+
+    def _storm(self, _: Host, seconds: float) -> None:
+        for _ in range(3):
+            for host in self._hosts:
+                if self._dice.random() < 0.7:
+                    host.signal(signal.SIGTERM)
+            time.sleep(seconds / 10)
+
+    def _kill_at_commit(self, host: Host, seconds: float) -> None:
+        """Kill the server when it has answered a COMMIT that nobody hears of."""
+        host.proxy.cut_answer(b"COMMIT\0")
+        end = time.monotonic() + 2 * self._lease
+        while host.proxy.is_to_cut and time.monotonic() < end:
+            time.sleep(0.001)
+        self._restart("kill", seconds)
 
     def _freeze_backend(self, _: Host, seconds: float) -> None:
         with self._server_lock:
