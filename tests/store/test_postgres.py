@@ -96,6 +96,33 @@ class TestOpening:
             PostgresStore("postgresql://me:geheim@127.0.0.1:1/db", locks=tmp_path)
         assert "geheim" not in str(told.value)
 
+    def test_a_pooler_that_lets_us_in_while_the_server_is_away_is_asked_until_it_is_back(
+        self, url: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        connect, refusals = psycopg.connect, list[str]()
+
+        def refuse(*_: object) -> None:
+            refusals.append("server login has been failing")
+            raise psycopg.errors.ProtocolViolation(refusals[-1])
+
+        def connect_to_pooler(given: str, **options: Any) -> Any:
+            if "enable_seqscan" in given:
+                raise psycopg.OperationalError("unsupported startup parameter: options")
+            connection = connect(given, **options)
+            if is_away and len(refusals) < 2 * database._MOST_TRIES:
+                monkeypatch.setattr(connection, "execute", refuse)
+            return connection
+
+        is_away = False
+        monkeypatch.setattr(psycopg, "connect", connect_to_pooler)
+        monkeypatch.setattr(database, "sleep", lambda seconds: None)
+        found = database.Database(url)
+        found.close()
+        is_away = True
+        assert found.write(lambda connection: connection.execute("SELECT 7").fetchone()) == (7,)
+        assert refusals
+        found.close()
+
     def test_a_url_that_is_none_is_a_mistake_of_the_user(self, tmp_path: Path) -> None:
         with pytest.raises(UsageError, match="postgresql://user@host"):
             PostgresStore("postgresql://127.0.0.1/db?nonsense=1", locks=tmp_path)

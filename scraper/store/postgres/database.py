@@ -186,6 +186,8 @@ class Database:
             # A pooler between us and the server.
             connection = psycopg.connect(_with_defaults(given), autocommit=True)
             connection.prepare_threshold = None
+            # It lets us in also where it does not reach the server, and refuses each statement at once.
+            connection.execute("SELECT 1")
             return connection
         (pid,) = connection.execute("SELECT pg_backend_pid()").fetchone() or (0,)
         if pid != connection.info.backend_pid:
