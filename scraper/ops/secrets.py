@@ -134,23 +134,17 @@ def _each(found: Any, clean: Callable[[str], str]) -> Any:
 
 
 def spellings(secret: str) -> set[str]:
-    """How a secret may stand in a text: as it is, percent-encoded, in JSON, HTML or base64."""
-    octets = secret.encode("utf-8", "surrogatepass")
-    found = {
-        secret,
-        quote(octets, safe=""),
-        quote(octets),
-        quote_plus(octets),
-        quote(octets, safe="").lower(),
-        dumps(secret)[1:-1],
-        dumps(secret, ensure_ascii=False)[1:-1],
-        repr(secret)[1:-1],
-        escape(secret),
-        octets.decode("latin-1"),
-        octets.hex(),
-    }
-    if len(octets) >= 6:
-        found |= set(_in_base64(octets))
+    """How a secret may stand in a text: as it is, percent-encoded, in JSON, HTML, hex or base64."""
+    in_json = {dumps(secret)[1:-1], dumps(secret, ensure_ascii=False)[1:-1]}
+    found = {secret, repr(secret)[1:-1], escape(secret), escape(secret, quote=False), *in_json}
+    found |= {dumps(one)[1:-1] for one in in_json} | {one.replace("/", "\\/") for one in in_json}
+    charsets = ("utf-8", "latin-1") if max(secret, default="") < "\u0100" else ("utf-8",)
+    for octets in {secret.encode(charset, "surrogatepass") for charset in charsets}:
+        quoted = quote(octets, safe="")
+        found |= {quoted, quoted.lower(), quote(quoted), quote(octets), quote_plus(octets)}
+        found |= {octets.decode("latin-1"), repr(octets)[2:-1], octets.hex(), octets.hex().upper()}
+        if len(octets) >= 6:
+            found |= set(_in_base64(octets))
     return {one for one in found if len(one) >= SHORTEST}
 
 
