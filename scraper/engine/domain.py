@@ -46,7 +46,7 @@ class RefusalsSeen:
     URLs that were shown to be refused for their own sake; `retried`: forbidden ones that get another try,
     `vain` of which were in vain. `in_row`: refusals since something passed; at `look_at` of them the
     control is asked for. `last`: what passed last, by callback. `is_soon`: the run
-    before was here within the last hour.
+    before was here within the last hour. `unlucky`: how often a site that refuses at random refused them.
     """
 
     passes: int = 0
@@ -60,6 +60,7 @@ class RefusalsSeen:
     in_row: int = 0
     look_at: int = LOOK_AT
     is_soon: bool = False
+    unlucky: Counter[int] = field(default_factory=Counter)
     last: dict[str, Entry] = field(default_factory=dict)
 
     @property

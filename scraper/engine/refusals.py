@@ -27,6 +27,7 @@ MOST_VAIN = 10  # forbidden pages that are asked for twice: if it is in vain for
 MOST_RUNS = 3  # refusals in a row, each after a long rest, until it is no longer our pace
 ALL = 5  # refusals in a row, where hardly more have passed: the site refuses us, or is down
 SLOWER = 3.0
+MOST_UNLUCKY = 4  # tries of a URL on a site that refuses at random, before the URL itself is meant
 FAST = 0.1  # seconds of delay below which a site is one's own, or has room
 SHORT = 1.0  # seconds of a first rest there
 SOON = 10  # pages within which errors that pass when asked again are no accident
@@ -56,6 +57,10 @@ class Refusals:
         if not seen.passes:
             note_credentials(domain, visit.reaction.refusal)
         if kind := _unclear(visit):
+            if domain.state.limit.is_random and seen.doubt is None:
+                seen.unlucky[visit.entry.id] += 1
+                if seen.unlucky[visit.entry.id] <= MOST_UNLUCKY:
+                    return self._at_random(domain, visit, kind, now, max_delay)
             return self._unclear(domain, visit, kind, now, max_delay)
         if visit.reaction.limited:
             return self._limited(domain, visit), False
@@ -95,6 +100,14 @@ class Refusals:
             domain.state = throttle.rest(domain.state, now + rest, reason)
         else:
             seen.doubt, seen.look_at = None, 2 * seen.in_row
+
+    def _at_random(
+        self, domain: Domain, visit: Visit, reason: str, now: float, max_delay: float
+    ) -> tuple[Visit, bool]:
+        """A refusal of a site that refuses at any pace: the URL comes again after a short rest."""
+        domain.state = throttle.limited(domain.state, now, None, domain.pace.delay, max_delay, reason)
+        domain.again.append(visit.entry)
+        return _once_more(visit, reason), True
 
     def _spare(self, visit: Visit) -> Visit:
         """A kept connection that broke costs no attempt, but only once for each URL."""

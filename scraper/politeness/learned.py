@@ -30,6 +30,7 @@ NEAR = 10.0  # times the distance that was too short, or seconds, from which a l
 # How much faster we become while we look for the limit, see `_fall`.
 FLAT, STEEP, STEPS, LEAST = 0.1, 0.2, 12, 0.02
 SLOWER = 1.5
+CLOSE = 1.15  # times the distance that was refused first: no limit is so near to our delay by chance
 # Seconds of the windows that limits have.
 USUAL = (1, 2, 5, 10, 15, 20, 30, 45, 60, 90, 120, 180, 240, 300, 600, 900, 1800, 3600, 86400)
 KEPT_FOR = 7 * DAY
@@ -145,7 +146,7 @@ def settled(limit: Limit, refused_at: float = 0.0) -> Limit:
     elif limit.accepted == limit.burst >= FEW:
         # As of a window; of a long one it is not known how long it is.
         interval *= 1 if limit.burst * limit.most <= MARGIN * MINUTE else 2
-    elif limit.burst >= FEW or limit.interval < SLOWER * _floor(limit):
+    elif limit.burst >= FEW or limit.interval < CLOSE * _floor(limit):
         bucket = _by_bucket(limit, refused_at or limit.last, steps, fall)
         interval = max(interval, bucket if refused_at else min(bucket, limit.most))
     return replace(limit, interval=interval, start=0.0)
@@ -185,6 +186,7 @@ def refused(
     allowance, so that a run of few pages need not wait. `is_sure`: it speaks of our rate and of nothing else.
     `longest`: seconds that a first rest may be guessed to last.
     """
+    is_slower = not limit.in_row and (limit.is_learned or limit.is_random)
     noted = replace(
         limit,
         refused_at=now,
@@ -192,7 +194,7 @@ def refused(
         burst=limit.burst or limit.accepted,
         took=limit.took if limit.burst else now - limit.since,
         lessons=limit.lessons + 1,
-        slower=limit.slower + (0 if limit.in_row or not limit.is_learned else limit.accepted),
+        slower=limit.slower + (limit.accepted if is_slower else 0),
         is_doubted=False,
     )
     if limit.is_random:
@@ -200,9 +202,9 @@ def refused(
     rest = _rest(limit, now, told, longest, is_sure=is_sure)
     if not limit.accepted:
         return noted, rest  # who was refused at once knows nothing of what would have passed
-    if limit.interval and not limit.in_row and limit.lessons > ENOUGH:
+    if limit.interval and limit.in_row <= 1 and limit.lessons > ENOUGH:
         # Slower did not help, so that no pace does.
-        distance = max(1, noted.slower // (limit.lessons + 1))
+        distance = max(1, noted.slower // limit.lessons)
         noted = replace(noted, is_random=True, most=limit.interval, interval=0.0, start=0.0)
         return replace(noted, burst=distance, slower=0, lessons=0), told or SHORTLY
     pace = max(delay, limit.interval)
@@ -225,7 +227,7 @@ def refused(
 def _at_any_pace(limit: Limit, noted: Limit, told: float | None) -> tuple[Limit, float]:
     """A refusal of a site that refuses at any pace: as seldom as when we were slow, or our pace was meant."""
     if limit.in_row >= MOST_RANDOM or (
-        noted.lessons >= MANY and 2 * limit.slower < limit.burst * noted.lessons
+        noted.lessons >= MANY and 2 * noted.slower < limit.burst * noted.lessons
     ):
         noted = replace(noted, is_random=False, interval=SLOWER * limit.most, most=0.0, lessons=ENOUGH)
     return noted, max(told or 0.0, SHORTLY * 2**limit.in_row)

@@ -1,6 +1,7 @@
 """Rate limits as a site sees the crawl: the real engine on a fake web and clock."""
 
 import math
+import random
 from collections.abc import Callable
 from typing import Any
 
@@ -81,6 +82,24 @@ def test_a_site_that_never_relents_ends_with_the_rest_saved() -> None:
     web.pages |= {A + name: links() for name in "bc"}
     web.clock.sleep(86400)
     assert sorted(crawl(Walk, web, store=result.store).pages) == [A + "b", A + "c"]
+
+
+@pytest.mark.parametrize("refusal", [(503, {"Retry-After": "1"}), (429, {"Retry-After": "1"}), 500], ids=str)
+def test_a_busy_site_that_refuses_one_request_in_twenty_at_any_pace_slows_no_run_down(
+    refusal: Scripted,
+) -> None:
+    chance, names = random.Random(1), [str(number) for number in range(150)]
+
+    def busy(page: Scripted) -> Callable[[Asked], Scripted]:
+        return lambda asked: refusal if chance.random() < 0.05 else page
+
+    web = FakeWeb(
+        {A + "robots.txt": 404, A: busy(links(*names))} | {A + name: busy(links()) for name in names}
+    )
+    began = web.clock.now()
+    result = crawl(Walk, web)
+    assert (result.summary["exit_code"], len(result.pages), result.failed) == (0, 151, {})
+    assert web.clock.now() - began < 151 * 6
 
 
 def test_a_page_that_alone_is_refused_fails_and_slows_nothing_down() -> None:
