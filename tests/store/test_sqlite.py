@@ -16,8 +16,8 @@ import pytest
 from scraper.errors import LeaseLost, StoreError, StoreFull, StoreTooNew
 from scraper.model import Fetched, Known, NewUrl, RecordLine, Unchanged, Visit
 from scraper.ops.clock import SystemClock
-from scraper.store import DomainUpdate, Run
-from scraper.store.sqlite import SqliteStore, bloom, fingerprint_index, frontier, met_urls, schema
+from scraper.store import DomainUpdate, Run, met_urls, seen
+from scraper.store.sqlite import SqliteStore, bloom, fingerprint_index, schema
 from scraper.store.sqlite.database import Database
 from scraper.urls import fingerprint, with_callback
 from tests.contracts import test_store as contract
@@ -414,8 +414,8 @@ class TestTime:
 
 def shrink(setattr: Callable[[object, str, object], None]) -> None:
     """Make all that is kept of URLs so small that a few of them fill it."""
-    setattr(frontier, "_AT_HAND", 5)
-    setattr(frontier, "_LATELY", 5)
+    setattr(seen, "AT_HAND", 5)
+    setattr(seen, "LATELY", 5)
     setattr(met_urls, "SIZES", (1, 2))
     setattr(fingerprint_index, "_ROOM", {"fresh": 4, "recent": 12})
     setattr(fingerprint_index, "_SINK", 3)

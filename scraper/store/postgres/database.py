@@ -25,9 +25,14 @@ T = TypeVar("T")
 Values = Sequence[Any] | Mapping[str, Any]
 Connection = psycopg.Connection[tuple[Any, ...]]
 
-# A plan that was made while a table was empty would read the whole of it for ever: ten times slower.
+# A plan that was made while a table was empty would read the whole of it for ever: ten times slower. With
+# these one plan is right at any size, so none is made twice: by default a connection plans six times first.
 _OPTIONS = " ".join(
-    f"-c {one}=off" for one in ("enable_hashjoin", "enable_mergejoin", "enable_seqscan", "jit")
+    f"-c {one}"
+    for one in (
+        *("enable_hashjoin=off", "enable_mergejoin=off", "enable_seqscan=off", "jit=off"),
+        "plan_cache_mode=force_generic_plan",
+    )
 )
 # A cable that was pulled must be noticed before our leases run out.
 _DEFAULTS = {
@@ -193,6 +198,8 @@ class Database:
         if pid != connection.info.backend_pid:
             # A pooler, which may give each transaction another connection: none knows our statements.
             connection.prepare_threshold = None
+        else:
+            connection.prepare_threshold = 0
         return connection
 
     def _reconnect(self, error: psycopg.Error) -> None:

@@ -31,10 +31,9 @@ from scraper.store.postgres.frontier import (
     PENDING,
     REDIRECTED,
     Change,
-    Key,
     Rows,
-    Seen,
 )
+from scraper.store.seen import Seen
 from scraper.store.visits import is_itself, links_of, validators
 
 _AT_ONCE = 500  # records
@@ -96,10 +95,10 @@ class Settlement:
         self._deferred: list[tuple[Any, ...]] = []
         self._renewed: list[tuple[Any, ...]] = []
         self._forgotten: list[int] = []
-        # A visit's url, its version (a place of `Change.tick` where it is new), whether that is new, is_read.
-        self._visits: list[tuple[int, int | None, bool, bool]] = []
+        # A visit's url, its version, is_read.
+        self._visits: list[tuple[int, int | None, bool]] = []
         self._records: list[tuple[int, Collection[RecordLine]]] = []
-        self._pages: list[tuple[Visit, Fetched, int, list[Key]]] = []
+        self._pages: list[tuple[Visit, Fetched, int, list[int]]] = []
         self._visited: dict[int, Visit] = {}
         self._own: Rows = ()
         self._linked: Rows = ()
@@ -138,7 +137,7 @@ class Settlement:
             self._end(visit)
         for visit in current:
             self._follow(visit)
-        self._change.insert([visit.entry.id for visit in current])
+        self._change.insert(() if self._is_changed_once() else [visit.entry.id for visit in current])
         self._write_own()
         self._change.open()
         self._change.compare()
@@ -146,14 +145,9 @@ class Settlement:
 
     def count(self) -> None:
         """Write the visits and the run's counts: last, under the lock of the run that the commit frees."""
-        change = self._change
-        count_run(self._connection, change)
-        rows = [
-            (url, change.number(version) if is_new and version is not None else version, is_read)
-            for url, version, is_new, is_read in self._visits
-        ]
-        if rows:
-            self._connection.execute(_VISITS, (change.run, *columns(rows, 3)))
+        count_run(self._connection, self._change)
+        if self._visits:
+            self._connection.execute(_VISITS, (self._change.run, *columns(self._visits, 3)))
 
     def _in_hand(self, domains: Container[str]) -> list[Visit]:
         """Those visits of some domains whose URLs are where they were when they were taken."""
@@ -192,14 +186,13 @@ class Settlement:
         """Add what the visit leads to."""
         outcome, change = visit.outcome, self._change
         if isinstance(outcome, Fetched):
-            links = list(dict.fromkeys(change.meet(link) for link in outcome.links))
+            links = change.meet_all(outcome.links)
             for refusal in outcome.refused:
                 self._refuse(refusal)
             change.filtered += outcome.filtered
             self._pages.append((visit, outcome, self._versions[visit.entry.id], links))
         elif isinstance(outcome, Failed):
-            for link in outcome.links:
-                change.meet(link)
+            change.meet_all(outcome.links)
             for refusal in outcome.refused:
                 self._refuse(refusal)
         elif _keeps(visit):
@@ -229,18 +222,18 @@ class Settlement:
         elif isinstance(outcome, Failed) and outcome.is_gone:
             self._note_nothing(visit)
         else:
-            self._visits.append((visit.entry.id, self._standing.get(visit.entry.id), False, False))
+            self._visits.append((visit.entry.id, self._standing.get(visit.entry.id), False))
 
     def _keep_records(self, visit: Visit, records: Collection[RecordLine]) -> None:
         version = self._versions[visit.entry.id] = self._change.tick()
-        self._visits.append((visit.entry.id, version, True, True))
+        self._visits.append((visit.entry.id, version, True))
         self._records.append((version, records))
 
     def _record_rows(self) -> Iterator[tuple[Any, ...]]:
         """The rows of all new records, one by one: a page may have more than fit into memory."""
         for version, records in self._records:
             for n, record in enumerate(records):
-                yield self._change.number(version), n, storable(record.key), storable(record.line)
+                yield version, n, storable(record.key), storable(record.line)
 
     def _finish(self, visit: Visit, state: int, reason: str | None = None) -> None:
         self._finished.append((visit.entry.id, state, reason and storable(reason)))
@@ -258,8 +251,7 @@ class Settlement:
                 entry.attempts if attempts is None else attempts,
                 entry.hops if hops is None else hops,
                 reason and storable(reason),
-                self._change.tick(),
-                KNOWN_FIRST if is_first else 0,
+                self._change.tick() + (KNOWN_FIRST if is_first else 0),
             )
         )
 
@@ -270,22 +262,26 @@ class Settlement:
             return self._keep(visit, reason="the last version is gone")
         self._finish(visit, DONE)
         self._renewed.append((url, *validators(known)))
-        self._visits.append((url, self._old[url][0], False, True))
+        self._visits.append((url, self._old[url][0], True))
         return None
 
     def _note_nothing(self, visit: Visit) -> None:
         """Note that the page brings nothing any more."""
-        self._visits.append((visit.entry.id, None, False, True))
+        self._visits.append((visit.entry.id, None, True))
         self._forgotten.append(visit.entry.id)
 
+    def _is_changed_once(self) -> bool:
+        """Whether one statement is all that changes known URLs: it locks them itself, in its order."""
+        return not (self._kept or self._deferred or self._change.opens)
+
     def _write_own(self) -> None:
-        execute, number = self._connection.execute, self._change.number
+        execute = self._connection.execute
         if self._finished:
-            execute(_FINISH, columns(self._finished, 3))
+            execute(_FINISH, columns(sorted(self._finished), 3))
         if self._hops:
             execute(_HOP, columns(self._hops, 4))
-        if kept := [(*row, number(place) + first) for *row, place, first in self._kept]:
-            execute(_KEEP, columns(kept, 5))
+        if self._kept:
+            execute(_KEEP, columns(self._kept, 5))
         if self._deferred:
             execute(_DEFER, columns(self._deferred, 2))
 
@@ -297,9 +293,9 @@ class Settlement:
             execute(_RENEW, (change.run, *columns(self._renewed, 6)))
         pages = [
             (
-                *(visit.entry.id, change.number(version), change.run, change.run, page.known.inputs),
+                *(visit.entry.id, version, change.run, change.run, page.known.inputs),
                 *validators(page.known),
-                integers(dict.fromkeys(map(change.id, links))),
+                integers(change.ids_of(links)),
                 json.dumps(page.facts) if page.facts else "",
                 storable(page.known.files),
             )

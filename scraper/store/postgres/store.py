@@ -25,10 +25,11 @@ from scraper.store import Cursor as Place
 from scraper.store.locks import Locks
 from scraper.store.postgres import kept_records, ownership, reading, runs
 from scraper.store.postgres.database import Connection, Database, columns
-from scraper.store.postgres.frontier import Change, Rows, Seen, find_queues
+from scraper.store.postgres.frontier import Change, Rows, find_queues
 from scraper.store.postgres.reopen import reopen
 from scraper.store.postgres.settle import Settlement, count_run, needed_domains
 from scraper.store.postgres.workers import Workers
+from scraper.store.seen import Seen
 
 _ASK_AGAIN = 1.0
 _MOST_TRIES = 5
@@ -199,8 +200,7 @@ class PostgresStore:
             change = Change(connection, run, self._seen, queues)
             change.ask(urls)
             change.load()
-            for url in urls:
-                change.meet(url)
+            change.meet_all(urls)
             change.insert()
             change.open()
             change.wake()

@@ -8,25 +8,21 @@ import sqlite3
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import field
-from itertools import islice
 
 from scraper.errors import LeaseLost
 from scraper.model import NewUrl
 from scraper.model.frozen import slotted
 from scraper.store.other_meta import OtherMeta
+from scraper.store.seen import Seen
 from scraper.store.sqlite import fingerprint_index, runs
 from scraper.store.sqlite.bloom import BloomFilter
 from scraper.store.sqlite.database import many, storable
 from scraper.store.sqlite.fingerprint_index import STEM, Key
-from scraper.store.sqlite.met_urls import MetUrls
 
 # Added to the number of a URL in its queue: a page that the last good run met goes before all others.
 KNOWN_FIRST = -(2**48)
 
 PENDING, DONE, FAILED, DENIED, REDIRECTED = range(5)
-_REMEMBERED = 200_000
-_AT_HAND = 100_000
-_LATELY = 20_000  # few enough to stay in the processor's cache
 
 _STATE = "SELECT state FROM urls WHERE id = ?"
 IS_KNOWN = """SELECT 1 FROM visits v JOIN runs r ON r.number = v.run
@@ -45,22 +41,10 @@ _WAKE = (
 
 
 @slotted
-class Seen:
-    """What this process knows without asking: queues by name, and URLs that the run has met, by queue.
+class FilteredSeen(Seen):
+    """See `Seen`; and the Bloom filter, which belongs to no run."""
 
-    Ids never change and a URL's run only grows while the run is open, so an answer from here cannot be
-    outdated by another process. It must be cleared when a transaction fails and when another run begins.
-    """
-
-    queues: dict[tuple[str, str], int] = field(default_factory=dict)
-    urls: dict[bytes, int] = field(default_factory=dict)  # those met first here, the last of them
-    met: MetUrls = field(default_factory=MetUrls)  # those for which `urls` has no room
-    lately: dict[bytes, int] = field(default_factory=dict)  # what links led to, wherever it was found
-    ids: set[int] = field(default_factory=set)
-    refused: set[bytes] = field(default_factory=set)
     bloom: BloomFilter = field(default_factory=BloomFilter)
-    run: int = 0
-    named: int = -1  # refused links of the run that the store has; -1: not counted yet
 
     @contextmanager
     def kept(self) -> Iterator[None]:
@@ -71,32 +55,6 @@ class Seen:
             self.clear()
             self.bloom.clear()
             raise
-
-    def turn_to(self, run: int) -> None:
-        """Forget everything if it was about another run."""
-        if run != self.run:
-            self.clear()
-            self.run = run
-
-    def clear(self) -> None:
-        """Forget everything but the Bloom filter, which belongs to no run."""
-        self.queues.clear()
-        self.urls.clear()
-        self.met.clear()
-        self.lately.clear()
-        self.ids.clear()
-        self.refused.clear()
-        self.named = -1
-
-    def trim(self) -> None:
-        """Stay bounded. Starting anew is cheaper than keeping an order of use."""
-        for some in (self.ids, self.refused, self.queues):
-            if len(some) > _REMEMBERED:
-                some.clear()
-        if len(self.lately) > _LATELY:
-            self.lately.clear()
-        while len(self.urls) > _AT_HAND:
-            self.met.add({fp: self.urls.pop(fp) for fp in list(islice(self.urls, _LATELY))})
 
 
 def queue_of(connection: sqlite3.Connection, spider: str, domain: str) -> int:
@@ -117,7 +75,7 @@ def queue_of(connection: sqlite3.Connection, spider: str, domain: str) -> int:
 class Change:
     """One transaction's changes to the URLs of a run. Call `write` once, last."""
 
-    def __init__(self, connection: sqlite3.Connection, spider: str, run: int, seen: Seen) -> None:
+    def __init__(self, connection: sqlite3.Connection, spider: str, run: int, seen: FilteredSeen) -> None:
         row = connection.execute("SELECT state FROM runs WHERE number = ?", (run,)).fetchone()
         if row is None or row[0] == "ended":
             raise LeaseLost(f"run {run} of {spider} was ended by another process")

@@ -26,7 +26,16 @@ from scraper.model import (
 )
 from scraper.store import MOST_REFUSED
 from scraper.store.sqlite.database import batched, many, storable
-from scraper.store.sqlite.frontier import DENIED, DONE, FAILED, KNOWN_FIRST, PENDING, REDIRECTED, Change, Seen
+from scraper.store.sqlite.frontier import (
+    DENIED,
+    DONE,
+    FAILED,
+    KNOWN_FIRST,
+    PENDING,
+    REDIRECTED,
+    Change,
+    FilteredSeen,
+)
 from scraper.store.visits import is_itself, links_of, validators
 
 _AT_ONCE = 500  # records
@@ -51,7 +60,7 @@ _STANDING = """SELECT v.version FROM visits v JOIN runs r ON r.number = v.run
 class Settlement:
     """The visits of one transaction. The caller has checked the fence and writes the domains."""
 
-    def __init__(self, change: Change, seen: Seen, taken: dict[str, dict[int, int]]) -> None:
+    def __init__(self, change: Change, seen: FilteredSeen, taken: dict[str, dict[int, int]]) -> None:
         self.refused: list[Refusal] = []
         self._change, self._seen, self._taken = change, seen, taken
         self._connection: sqlite3.Connection = change.connection

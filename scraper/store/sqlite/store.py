@@ -27,7 +27,7 @@ from scraper.store import (
 from scraper.store.locks import Locks
 from scraper.store.sqlite import kept_records, ownership, reading, runs
 from scraper.store.sqlite.database import CACHE, Database, many
-from scraper.store.sqlite.frontier import Change, Seen, queue_of
+from scraper.store.sqlite.frontier import Change, FilteredSeen, queue_of
 from scraper.store.sqlite.reopen import reopen
 from scraper.store.sqlite.settle import Settlement
 from scraper.store.sqlite.workers import Workers
@@ -84,7 +84,7 @@ class SqliteStore:
             Locks((locks or path.parent / "locks").absolute(), is_shared=is_shared),
             self._clock,
         )
-        self._seen = Seen()
+        self._seen = FilteredSeen()
         self._run: Run | None = None
         # What is leased by us, by domain: the sequence number at which each URL was taken.
         self._taken: dict[str, dict[int, int]] = {}
