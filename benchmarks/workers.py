@@ -2,7 +2,8 @@
 
 `python -m benchmarks.workers cost FOLDER`: CPU of a settled page (40 links, 38 known), SQLite and PostgreSQL.
 `python -m benchmarks.workers scale FOLDER`: pages/s of 1 to 16 workers on PostgreSQL.
-`python -m benchmarks.workers known FOLDER COUNT`: what a URL and a page cost with COUNT URLs known, and few.
+`python -m benchmarks.workers known FOLDER COUNT`: what a URL and a page cost with COUNT URLs known, and few:
+to the worker that has met them, and to one that has just joined. A page's links are any of those known.
 The server is one of the tests' own (`tests/postgres.py`), on this machine: it takes part of the same cores.
 """
 
@@ -29,7 +30,9 @@ _EACH = 16  # URLs of a domain that are taken at once
 _ADDED = 2_000
 _LAST = 100_000  # new URLs that are measured, of those
 _FIRST = 40_000  # URLs before anything is measured
+_WARM = 500  # pages of each worker: plans and caches are warm then
 _SECONDS = 8.0
+_PAGES = 3_000  # of a worker with many URLs known
 _ROUNDS = 3
 
 
@@ -109,19 +112,51 @@ class _Worker:
         return Fetched(Known(0, etag='"abc"'), (RecordLine(entry.url, line),), tuple(links))
 
 
-def _begin(where: str, known: int, server: int) -> tuple[str, float]:
-    """A run with so many URLs; the CPU of all for one of the last of them, in microseconds."""
-    store = _opened(where, "begin")
-    run = store.start_run("benchmark", "")
+def _fill(store: Store, run: Run, known: int, server: int) -> float:
+    """Add so many URLs; the CPU of all for one of the last of them, in microseconds."""
     spent, last = 0.0, max(0, known - _LAST)
     for start in range(0, known, _ADDED):
         urls = [_url(number) for number in range(start, min(start + _ADDED, known))]
         before = time.process_time() + _cpu_of(server)
         store.add(run, urls)
         spent += (time.process_time() + _cpu_of(server) - before) * (start >= last)
+    return 1e6 * spent / min(known, _LAST)
+
+
+def _begin(where: str, known: int, server: int) -> tuple[str, float]:
+    """A run with so many URLs, and what one cost."""
+    store = _opened(where, "begin")
+    run = store.start_run("benchmark", "")
+    added = _fill(store, run, known, server)
     store.leave()
     store.close()
-    return run.id, 1e6 * spent / min(known, _LAST)
+    return run.id, added
+
+
+def _known(where: str, known: int, server: int) -> Iterator[dict[str, float | str]]:
+    """A page of the worker that has met so many URLs, and of one that knows none of them."""
+    for name in ("has met them", "has just joined"):
+        store = _opened(where, name.replace(" ", "-"))
+        run = store.start_run("benchmark", "")
+        figures: dict[str, float | str] = {"known": known, "worker": name}
+        if name == "has met them":
+            figures["added_us"] = round(_fill(store, run, known, server), 1)
+        worker = _Worker(store, run, known, known // _DOMAINS + (name == "has just joined"), 2, _DOMAINS)
+        _work(worker, _WARM)
+        spent, before, worker.cpu = _cpu_of(server), worker.pages, 0.0
+        _work(worker, _PAGES)
+        pages = worker.pages - before
+        figures["client_us"] = round(1e6 * worker.cpu / pages, 1)
+        figures["server_us"] = round(1e6 * (_cpu_of(server) - spent) / pages, 1)
+        store.leave()
+        store.close()
+        yield figures
+
+
+def _work(worker: _Worker, pages: int) -> None:
+    until = worker.pages + pages
+    while worker.pages < until and worker.work():
+        pass
 
 
 def _child(where: str, number: int, workers: int, seconds: float, known: int) -> None:
@@ -129,10 +164,9 @@ def _child(where: str, number: int, workers: int, seconds: float, known: int) ->
     store = _opened(where, f"w{number}")
     run = store.start_run("benchmark", "") if workers == 1 else store.join_run(sys.argv[7])
     worker = _Worker(store, run, known, known // _DOMAINS + number, workers, -(-_DOMAINS // workers))
+    _work(worker, _WARM)
     print("ready", flush=True)
     sys.stdin.readline()
-    while worker.work() and worker.pages < 500:  # plans and caches are warm then
-        pass
     begun, before, worker.cpu = time.perf_counter(), worker.pages, 0.0
     while time.perf_counter() - begun < seconds and worker.work():
         pass
@@ -172,7 +206,7 @@ def _measure(where: str, workers: int, known: int, seconds: float, server: int =
         "added_us": added,
         "pages_s": sum(one["pages"] / one["seconds"] for one in done),
         "client_us": 1e6 * sum(one["cpu"] for one in done) / pages,
-        "server_us": 1e6 * spent / (pages + 500 * workers),
+        "server_us": 1e6 * spent / pages,
     }
     return {name: round(value, 1) for name, value in figures.items()} | {"workers": workers, "known": known}
 
@@ -221,7 +255,8 @@ def main() -> None:
         else:
             for known in (10_000, int(sys.argv[3])):
                 where = f"{server.database()}|{folder / f'k{known}'}"
-                print(json.dumps(_measure(where, 1, known, _SECONDS, pid)), flush=True)
+                for figures in _known(where, known, pid):
+                    print(json.dumps(figures), flush=True)
     finally:
         server.remove()
 
