@@ -14,8 +14,8 @@ import pytest
 
 from scraper.errors import LeaseLost, StoreError, StoreTooNew, UsageError
 from scraper.model import Fetched, Known, NewUrl, RecordLine, Visit
-from scraper.store import START, DomainUpdate, Lease, Run, StoredRecord
-from scraper.store.postgres import PostgresStore, database
+from scraper.store import START, DomainUpdate, Lease, Run, StoredRecord, met_urls, seen
+from scraper.store.postgres import PostgresStore, database, frontier, schema
 from tests.postgres import Server
 
 FOREVER = 1e12
@@ -87,6 +87,64 @@ class TestOpening:
     ) -> None:
         in_threads(8, lambda number: PostgresStore(url, locks=tmp_path).close())
         assert execute(url, "SELECT count(*) FROM meta") == [(1,)]
+
+    def test_a_run_goes_on_in_a_database_of_an_older_program(
+        self, url: str, worker: Make, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        with monkeypatch.context() as older:
+            older.setattr(schema, "MIGRATIONS", schema.MIGRATIONS[:3])
+            store = worker("old")
+            run, leases = begin(store, page_url("a.test", 1), page_url("a.test", 2))
+            settle(store, run, leases["a.test"], page(page_url("a.test", 3), record="first"))
+            store.leave()
+        store = worker("new")
+        run, leases = begin(store, page_url("a.test", 1), page_url("a.test", 4))
+        assert execute(url, "SELECT v FROM meta WHERE k = 'schema'") == [(str(len(schema.MIGRATIONS)),)]
+        assert len(store.take(run, leases["a.test"], 10)) == 3
+        settle(store, run, leases["a.test"], page(record="second"))
+        store.end_run(run, {}, accepted=True, whole=True)
+        assert [record.key for record in store.current("news")] == ["first", "second"]
+
+
+class TestKnown:
+    def test_what_a_run_has_met_is_read_in_the_index_alone(self, url: str, worker: Make) -> None:
+        begin(worker("w1"), *(page_url("a.test", number) for number in range(50)))
+        execute(url, "VACUUM ANALYZE urls")
+        with psycopg.connect(url, options=database._OPTIONS) as connection:
+            fp = page_url("a.test", 1).fp
+            plan = connection.execute(f"EXPLAIN {frontier._FIND}", ([1], [fp])).fetchall()
+        assert any("Index Only Scan using urls_met" in line for (line,) in plan)
+
+    def test_what_no_longer_finds_room_at_hand_is_known_all_the_same(
+        self, worker: Make, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(seen, "AT_HAND", 5)
+        monkeypatch.setattr(met_urls, "SIZES", (1, 2))
+        store, urls = worker("w1"), [page_url(f"{name}.test", 1) for name in range(60)]
+        run, _ = begin(store)
+        assert [store.add(run, urls[start : start + 7]) for start in range(0, 60, 7)] == [7] * 8 + [4]
+        assert [store.add(run, urls[start : start + 9]) for start in range(0, 60, 9)] == [0] * 7
+        assert store.progress(run).pending == 60
+
+    def test_a_link_that_another_worker_adds_at_the_same_moment_is_one_url(
+        self, url: str, worker: Make, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        first, second, link = worker("w1"), worker("w2"), page_url("b.test", 1)
+        run, leases = begin(first, page_url("a.test", 1))
+        helped, insert = second.join_run(run.id), frontier.Change.insert
+
+        def late(change: frontier.Change, own: Any = ()) -> None:
+            monkeypatch.undo()
+            assert second.add(helped, [link]) == 1
+            insert(change, own)
+
+        monkeypatch.setattr(frontier.Change, "insert", late)
+        assert settle(first, run, leases["a.test"], page(link)).new == 0
+        assert execute(url, f"SELECT id FROM urls WHERE url = '{link.url}'") == execute(
+            url, "SELECT unnest(links) FROM pages"
+        )
+        assert first.add(run, [link]) == 0
+        assert first.progress(run).pending == 1
 
     def test_a_server_that_is_not_there_is_told_without_the_password(
         self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path

@@ -224,8 +224,11 @@ class Database:
         if self._version(self._connect(monotonic() + _AT_FIRST)) == len(schema.MIGRATIONS):
             return
         self.write(self._climb)
+        self.close()
 
     def _climb(self, connection: Connection) -> None:
+        # psycopg forgets what it has prepared where a table changes, though not in a pipeline.
+        connection.prepare_threshold = None
         connection.execute("SELECT pg_advisory_xact_lock(%s)", (_MIGRATING,))
         # Read again under the lock: another process may have been first. Whether there is a table at all, a
         # server that was asked before the wait answers as it did then.

@@ -33,8 +33,8 @@ _DOMAINS = "INSERT INTO domains(name) SELECT unnest(%s::text[]) ON CONFLICT DO N
 _NEW_QUEUES = """INSERT INTO queues(spider, domain, free, due)
     SELECT %s, d.id, d.owner IS NULL, d.due
     FROM (SELECT * FROM domains WHERE name = ANY(%s) ORDER BY id FOR SHARE) d ON CONFLICT DO NOTHING"""
-# By the place of the key, which is shorter than the key.
-_FIND = """SELECT w.n - 1, u.id, u.run, u.state
+# By the place of the key, which is shorter than the key. The index has all of it.
+_FIND = """SELECT w.n - 1, u.id, u.run
     FROM unnest(%s::bigint[], %s::bytea[]) WITH ORDINALITY AS w(queue, fp, n)
     JOIN urls u ON u.queue = w.queue AND u.fp = w.fp"""
 _NUMBERS = "SELECT array_agg(nextval('tick')) FROM generate_series(1, %s)"
@@ -46,6 +46,7 @@ _INSERT = """INSERT INTO urls(id, queue, fp, url, request, prio, depth, hops, ru
     SELECT * FROM unnest(%s::bigint[], %s::bigint[], %s::bytea[], %s::text[], %s::text[], %s::bigint[],
         %s::int[], %s::int[], %s::bigint[], %s::bigint[])
     ON CONFLICT (queue, fp) DO NOTHING RETURNING id"""
+_STATES = "SELECT id, state FROM urls WHERE id = ANY(%s)"
 _LOCK_URLS = "SELECT id, run, state FROM urls WHERE id = ANY(%s) ORDER BY id FOR NO KEY UPDATE"
 _OPEN = """UPDATE urls SET url = w.url, request = w.request, prio = w.prio, depth = w.depth, hops = w.hops,
     run = w.run, seq = w.seq, state = 0, attempts = 0, crashes = 0, reason = NULL
@@ -89,7 +90,9 @@ class Change:
         self._asked: list[Key] = []
         self._finding: Rows = ()
         self._drawing: Rows = ()
-        self._found: dict[Key, tuple[int, int, int]] = {}
+        self._hops: set[Key] = set()
+        self._were_redirected: set[int] = set()
+        self._found: dict[Key, tuple[int, int]] = {}
         self._by_id: dict[int, Key] = {}
         self._known: set[int] = set()
         self._inserts: dict[Key, tuple[int, NewUrl]] = {}
@@ -116,20 +119,24 @@ class Change:
 
         `always`: also what was seen before (for hops).
         """
-        keys = self._unseen(urls) | {(self._queues[url.domain], url.fp) for url in always}
+        self._hops = {(self._queues[url.domain], url.fp) for url in always}
+        keys = self._unseen(urls) | self._hops
         self._asked = sorted(keys)
         self._finding = self.connection.execute(_FIND, columns(self._asked, 2)) if keys else ()
         self._drawing = self._draw(len(keys) + more)
 
     def load(self, ids: Iterable[int] = ()) -> None:
         """Read what was asked for; `ids`: what `meet_again` needs."""
-        self._found = {self._asked[place]: (found, run, state) for place, found, run, state in self._finding}
+        self._found = {self._asked[place]: (found, run) for place, found, run in self._finding}
+        if hops := [self._found[key][0] for key in self._hops if key in self._found]:
+            rows = self.connection.execute(_STATES, (hops,))
+            self._were_redirected = {found for found, state in rows if state == REDIRECTED}
         self._note_drawn(self._drawing)
         if old := [found for found in ids if found not in self._seen.ids]:
             again = self.connection.execute(_FIND_BY_ID, (old, self.run)).fetchall()
             self._by_id = {found: (queue, fp) for found, queue, fp, _ in again}
         drawing = self._draw(len(self._by_id))
-        perhaps = [found for found, run, _ in self._found.values() if run < self.run] + list(self._by_id)
+        perhaps = [found for found, run in self._found.values() if run < self.run] + list(self._by_id)
         if perhaps:
             good = runs.base(self.connection, self._spider)
             self._known = {url for (url,) in self.connection.execute(KNOWN, (perhaps, good, good))}
@@ -237,8 +244,8 @@ class Change:
             number = self.tick()
             self._inserts[key] = (number, url)
             return self._opened(key, number)
-        found, run, state = self._found[key]
-        is_ended = run == self.run and is_hop and (state == REDIRECTED or found in self.redirected)
+        found, run = self._found[key]
+        is_ended = run == self.run and is_hop and (found in self._were_redirected or found in self.redirected)
         if run < self.run or is_ended:
             self._opens[found] = (self._place(found), url)
             self.reopened += is_ended
@@ -267,7 +274,7 @@ class Change:
     def _note_inserted(self, rows: Sequence[tuple[Any, ...]], made: Set[int]) -> None:
         if others := [row[:3] for row in rows if row[0] not in made]:
             keys = [row[1:] for row in others]
-            for place, found, _, _ in self.connection.execute(_FIND, columns(keys, 2)):
+            for place, found, _ in self.connection.execute(_FIND, columns(keys, 2)):
                 # Another worker was first.
                 self._of_others[others[place][0]] = found
                 self.new, self.filtered = self.new - 1, self.filtered + 1

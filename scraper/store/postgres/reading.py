@@ -23,9 +23,10 @@ _CURRENT = f"""WITH counted AS (SELECT number FROM runs
           AND number IS DISTINCT FROM %(without)s AND number >= coalesce(%(base)s,
             (SELECT max(number) FROM runs WHERE spider = %(spider)s AND accepted AND whole
                 AND number IS DISTINCT FROM %(without)s), 0)),
-    latest AS (SELECT max(v.id) AS id FROM visits v JOIN counted c ON c.number = v.run GROUP BY v.url)
+    latest AS (SELECT max(v.run) AS run, max(v.id) AS id FROM visits v JOIN counted c ON c.number = v.run
+        GROUP BY v.url)
     SELECT v.id, r.n, u.url, r.key, r.line, last.id, p.fetched_at
-    FROM latest l JOIN visits v ON v.id = l.id JOIN records r ON r.version = v.version
+    FROM latest l JOIN visits v ON v.run = l.run AND v.id = l.id JOIN records r ON r.version = v.version
     JOIN urls u ON u.id = v.url {_READ}
     ORDER BY v.id, r.n"""
 _STATES = ("pending", "done", "failed", "denied", "redirected")

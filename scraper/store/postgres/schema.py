@@ -84,4 +84,15 @@ _NOTES = (
 # What is being parsed where an owner has died before, see `suspects`.
 _SUSPECTS = ("CREATE TABLE in_hand(worker text NOT NULL, url bigint NOT NULL, PRIMARY KEY(worker, url))",)
 
-MIGRATIONS: tuple[tuple[str, ...], ...] = (_FIRST, _NOTES, _SUSPECTS)
+# Whether a run has met a URL is read in the index alone: a page's links stand anywhere in the table. And a
+# visit is looked for in its run only.
+_NARROW = (
+    "ALTER TABLE urls DROP CONSTRAINT urls_queue_fp_key",
+    "CREATE UNIQUE INDEX urls_met ON urls(queue, fp) INCLUDE (id, run)",
+    "ALTER TABLE urls SET (autovacuum_vacuum_insert_scale_factor = 0.05)",
+    "ALTER TABLE visits DROP CONSTRAINT visits_pkey",
+    "DROP INDEX visits_of_run",
+    "ALTER TABLE visits ADD PRIMARY KEY (run, id)",
+)
+
+MIGRATIONS: tuple[tuple[str, ...], ...] = (_FIRST, _NOTES, _SUSPECTS, _NARROW)
