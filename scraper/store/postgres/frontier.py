@@ -145,13 +145,14 @@ class Change:
     def meet_all(self, urls: Iterable[NewUrl]) -> list[int]:
         """`meet` for the links of a page, of which the run has met most: their ids."""
         ids: list[int] = []
-        domain, queue, seen, again = "", 0, dict[bytes, int](), self._seen.again
+        lately, at_hand = self._seen.lately, self._seen.urls
         for url in urls:
-            if url.domain != domain:
-                domain, queue = url.domain, self._queues[url.domain]
-                seen = self._seen.urls[queue]
-            found = seen.get(url.fp) or again.get(url.fp)
-            ids.append(self._repeat(found, url) if found else self._meet_first((queue, url.fp), url))
+            found = lately.get(url.fp) or at_hand.get(url.fp)
+            ids.append(
+                self._repeat(found, url)
+                if found
+                else self._meet_first((self._queues[url.domain], url.fp), url)
+            )
         return ids
 
     def meet(self, url: NewUrl, *, is_hop: bool = False) -> int:
@@ -212,8 +213,8 @@ class Change:
 
     def remember(self) -> None:
         """Know what was met from now on; only after the commit."""
-        for (queue, fp), found in (*self._ended.items(), *self._pending.items()):
-            self._seen.urls[queue][fp] = found = self._of_others.get(found, found)
+        for (_, fp), found in (*self._ended.items(), *self._pending.items()):
+            self._seen.urls[fp] = found = self._of_others.get(found, found)
             self._seen.ids.add(found)
         self._seen.trim()
 
@@ -224,17 +225,12 @@ class Change:
 
     def _unseen(self, urls: Iterable[NewUrl]) -> set[Key]:
         """What of these the database has to be asked for."""
-        keys: set[Key] = set()
-        domain, queue, seen, again = "", 0, dict[bytes, int](), self._seen.again
+        wanted: dict[bytes, str] = {}
+        lately, at_hand = self._seen.lately, self._seen.urls
         for url in urls:
-            if url.domain != domain:
-                domain, queue = url.domain, self._queues[url.domain]
-                seen = self._seen.urls[queue]
-            if url.fp not in seen and url.fp not in again:
-                keys.add((queue, url.fp))
-        found = self._seen.met.find({fp for _, fp in keys})
-        again.update(found)
-        return {key for key in keys if key[1] not in found} if found else keys
+            if url.fp not in lately and url.fp not in at_hand:
+                wanted[url.fp] = url.domain
+        return {(self._queues[wanted[fp]], fp) for fp in self._seen.met.find(wanted, lately)}
 
     def _meet_first(self, key: Key, url: NewUrl, *, is_hop: bool = False) -> int:
         """Meet a URL of which this process did not know whether the run has met it."""
