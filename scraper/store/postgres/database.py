@@ -25,14 +25,9 @@ T = TypeVar("T")
 Values = Sequence[Any] | Mapping[str, Any]
 Connection = psycopg.Connection[tuple[Any, ...]]
 
-# A plan that was made while a table was empty would read the whole of it for ever: ten times slower. With
-# these one plan is right at any size, so none is made twice: by default a connection plans six times first.
+# A plan that was made while a table was empty would read the whole of it for ever: ten times slower.
 _OPTIONS = " ".join(
-    f"-c {one}"
-    for one in (
-        *("enable_hashjoin=off", "enable_mergejoin=off", "enable_seqscan=off", "jit=off"),
-        "plan_cache_mode=force_generic_plan",
-    )
+    f"-c {one}=off" for one in ("enable_hashjoin", "enable_mergejoin", "enable_seqscan", "jit")
 )
 # A cable that was pulled must be noticed before our leases run out.
 _DEFAULTS = {
@@ -198,8 +193,6 @@ class Database:
         if pid != connection.info.backend_pid:
             # A pooler, which may give each transaction another connection: none knows our statements.
             connection.prepare_threshold = None
-        else:
-            connection.prepare_threshold = 0
         return connection
 
     def _reconnect(self, error: psycopg.Error) -> None:
@@ -224,11 +217,8 @@ class Database:
         if self._version(self._connect(monotonic() + _AT_FIRST)) == len(schema.MIGRATIONS):
             return
         self.write(self._climb)
-        self.close()
 
     def _climb(self, connection: Connection) -> None:
-        # psycopg forgets what it has prepared where a table changes, though not in a pipeline.
-        connection.prepare_threshold = None
         connection.execute("SELECT pg_advisory_xact_lock(%s)", (_MIGRATING,))
         # Read again under the lock: another process may have been first. Whether there is a table at all, a
         # server that was asked before the wait answers as it did then.

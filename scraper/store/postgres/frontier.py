@@ -225,12 +225,13 @@ class Change:
 
     def _unseen(self, urls: Iterable[NewUrl]) -> set[Key]:
         """What of these the database has to be asked for."""
-        wanted: dict[bytes, str] = {}
+        keys: set[Key] = set()
         lately, at_hand = self._seen.lately, self._seen.urls
         for url in urls:
             if url.fp not in lately and url.fp not in at_hand:
-                wanted[url.fp] = url.domain
-        return {(self._queues[wanted[fp]], fp) for fp in self._seen.met.find(wanted, lately)}
+                keys.add((self._queues[url.domain], url.fp))
+        unmet = set(self._seen.met.find({fp for _, fp in keys}, lately))
+        return {key for key in keys if key[1] in unmet}
 
     def _meet_first(self, key: Key, url: NewUrl, *, is_hop: bool = False) -> int:
         """Meet a URL of which this process did not know whether the run has met it."""
