@@ -65,6 +65,7 @@ class Body:
         self._waiting = bytearray()
         self._out = bytearray()
         self._is_full = [False] * len(self._decoders)  # each gave all that it was asked for last
+        self._is_damaged = False
 
     grace = 0.0  # seconds that it may take beyond its exchange's deadline
 
@@ -81,7 +82,8 @@ class Body:
     @property
     def is_ended(self) -> bool:
         """Whether the codings say that it is whole, whatever its length was said to be."""
-        return bool(self._decoders) and not self._waiting and all(one.is_complete for one in self._decoders)
+        is_over = bool(self._decoders) and not self._waiting and not self._is_damaged
+        return is_over and all(one.is_complete for one in self._decoders)
 
     @property
     def is_heavy(self) -> bool:
@@ -122,6 +124,7 @@ class Body:
         return bytes(self._out if len(self._out) <= self._limit else self._out[: self._limit])
 
     def _decode(self, until: int) -> None:
+        self._is_damaged = True  # should a decoder raise
         while len(self._out) < until and ((first := self._backlog()) is not None or self._waiting):
             piece = b""
             if first is None:
@@ -133,6 +136,7 @@ class Body:
                 piece = self._decoders[place].feed(piece, room)
                 self._is_full[place] = len(piece) == room
             self._out += piece
+        self._is_damaged = False
 
     def _backlog(self) -> int | None:
         """The last decoder that has more to give; those before it wait, or its backlog would grow."""

@@ -6,8 +6,8 @@ from typing import Any, Protocol
 
 import urllib3
 
-from scraper.errors import ConnectFailed, FetchError
-from scraper.http.body import Body
+from scraper.errors import ConnectFailed, FetchError, TooLarge
+from scraper.http.body import Body, codings_of
 from scraper.http.fair_share import FairShare
 from scraper.http.framing import ResponseParser
 from scraper.http.response_head import ResponseHead
@@ -158,25 +158,39 @@ class ResponseStream:
 
 
 class LimitedResponse(urllib3.HTTPResponse):
-    """An answer that ends with an error where it grows beyond `max_body` after decompression."""
+    """An answer that ends with an error where it grows beyond `max_body` after decompression, or where its
+    compressed body is damaged or ends too early."""
 
     max_body = float("inf")
 
     def stream(self, amt: int | None = 2**16, decode_content: bool | None = None) -> Any:
+        value = "" if decode_content is False else self.headers.get("content-encoding", "")
         size = 0
-        for chunk in self._pieces(amt, decode_content):
-            size += len(chunk)
-            if size > self.max_body:
-                self.close()
-                raise urllib3.exceptions.ProtocolError(f"body over {self.max_body:.0f} bytes")
-            yield chunk
+        try:
+            for chunk in self._decoded(amt, codings) if (codings := codings_of(value)) else self._pieces(amt):
+                size += len(chunk)
+                if size > self.max_body:
+                    raise TooLarge(f"body over {self.max_body:.0f} bytes")
+                yield chunk
+        except FetchError as error:
+            self.close()
+            raise urllib3.exceptions.ProtocolError(str(error), error) from error
 
-    def _pieces(self, amt: int | None, decode_content: bool | None) -> Any:
+    def _decoded(self, amt: int | None, codings: tuple[str, ...]) -> Any:
+        body = Body(codings, self.max_body)
+        for coded in self._pieces(amt):
+            body.write(coded)
+            while decoded := body.drain():
+                yield decoded
+        if rest := body.finish(is_framed=self.chunked or "content-length" in self.headers):
+            yield rest
+
+    def _pieces(self, amt: int | None) -> Any:
         if not self.chunked or amt == 0:
-            yield from super().stream(amt, decode_content)
+            yield from super().stream(amt, decode_content=False)
             return
         # What comes in chunks is given as it comes: somebody may wait for the next line of it.
-        while (data := self.read1(amt, decode_content)) or not self.closed:
+        while (data := self.read1(amt, decode_content=False)) or not self.closed:
             if data:
                 yield data
 

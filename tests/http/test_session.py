@@ -378,6 +378,7 @@ ENDLESS = Reply(raw=b"HTTP/1.1 200 OK\r\n\r\n" + b"x" * 4_000_000)
         (Reply(200, zstd.compress(b"x" * 9000)[:-9], {"Content-Encoding": "zstd"}), BadAnswer, "too early"),
         (Reply(200, gzip.compress(b"") * 5000, GZ), BadAnswer, "empty members"),
         (Reply(200, zstd.compress(b"") * 5000, {"Content-Encoding": "zstd"}), BadAnswer, "empty frames"),
+        (Reply(200, zstd.compress(b"") * 1100, {"Content-Encoding": "zstd"}), BadAnswer, "empty frames"),
         (Reply(200, BOMB, {"Content-Encoding": ", ".join(["gzip"] * 6)}), Unreadable, "more than 5"),
         (ENDLESS, TooLarge, "over 1 MiB"),
         (Reply(200, "x" * 500, drip=0.01), TimedOut, "timed out"),
@@ -639,3 +640,35 @@ def test_a_408_on_a_new_connection_or_with_a_wait_is_an_answer(site: Site) -> No
     session = session_of()
     answers = [exchange(session, "GET", site.url()) for _ in range(3)]
     assert [answer.response.status for answer in answers if answer.response] == [408, 200, 408]
+
+
+@pytest.mark.parametrize(
+    ("reply", "words"),
+    [
+        (Reply(200, gzip.compress(b"x" * 9000)[:-9], GZ), "ends too early"),
+        (Reply(200, brotli.compress(b"x" * 9000)[:-3], {"Content-Encoding": "br"}), "ends too early"),
+        (Reply(200, gzip.compress(b"x" * 9000) + gzip.compress(b"y" * 9000)[:20], GZ), "ends too early"),
+        (Reply(200, BOMB, GZ), "over 1048576 bytes"),
+    ],
+)
+def test_a_damaged_body_is_an_error_to_a_caller_of_the_session_too(
+    site: Site, reply: Reply, words: str
+) -> None:
+    site["/"] = reply
+    with pytest.raises(requests.RequestException, match=words):
+        session_of(max_body=2**20).get(site.url())
+
+
+@pytest.mark.parametrize(
+    ("body", "coding"),
+    [
+        (b"plain text, labelled wrongly", "gzip"),
+        (gzip.compress(b"plain text, ") + gzip.compress(b"labelled wrongly"), "gzip"),
+        (zstd.compress(b"plain text, ") + zstd.compress(b"labelled wrongly"), "zstd"),
+    ],
+)
+def test_a_caller_of_the_session_reads_the_codings_that_a_run_reads(
+    site: Site, body: bytes, coding: str
+) -> None:
+    site["/"] = Reply(200, body, {"Content-Encoding": coding})
+    assert session_of().get(site.url()).text == "plain text, labelled wrongly"
