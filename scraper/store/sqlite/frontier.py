@@ -123,9 +123,16 @@ class Change:
         """
         queue = self._queue(url.domain)
         found = self._seen.lately.get(url.fp) or self._seen.urls.get(url.fp)
-        if found and not is_hop:
+        if found and not is_hop and self._is_in(queue, found, url.fp):
             return self._repeat(found, url)
         return self._meet_first(queue, url, is_hop=is_hop)
+
+    def _is_in(self, queue: int, found: int, fp: bytes) -> bool:
+        """Whether a URL is one of a queue: what is at hand is known by its fingerprint alone."""
+        if self._fresh.get((queue, fp[:STEM])) == found:
+            return True
+        row = self.connection.execute(_FIND_BY_ID, (found,)).fetchone()
+        return row is not None and row[0] == queue
 
     def _meet_first(self, queue: int, url: NewUrl, *, is_hop: bool = False) -> int:
         """Meet a URL of which this process does not know whether the run has met it."""
