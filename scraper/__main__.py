@@ -6,7 +6,7 @@ import sys
 from scraper.ops.interpreter import without
 
 # What a command imports stays until it ends; looking for garbage among it is time spent for nothing.
-gc.set_threshold(200_000, 20, 50)
+gc.set_threshold(500_000, 20, 50)
 try:
     from scraper.cli import main
 except ModuleNotFoundError as missing:

@@ -16,7 +16,6 @@ import threading
 import warnings
 from collections.abc import Iterable, Mapping
 from functools import cache, lru_cache
-from importlib.metadata import version
 from typing import Any, Protocol
 
 import certifi
@@ -48,6 +47,8 @@ _OLD_RENEGOTIATION = 0x4  # SSL_OP_LEGACY_SERVER_CONNECT, which `ssl` names sinc
 
 @cache
 def _urllib3() -> str:
+    from importlib.metadata import version
+
     return version("urllib3")  # read from a file, for requests that bring no User-Agent of their own
 
 

@@ -8,14 +8,17 @@ import sys
 import traceback
 from collections.abc import Iterator
 from functools import cache
-from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from types import ModuleType
+from typing import TYPE_CHECKING
 
 from scraper.errors import SpiderError
 from scraper.model.frozen import frozen
 from scraper.spider import Spider
 from scraper.spider.code import Code, code_of, code_of_class
+
+if TYPE_CHECKING:
+    from importlib.metadata import EntryPoint
 
 FOLDER = Path("spiders")
 GROUP = "scraper.spiders"
@@ -242,11 +245,13 @@ def _only_spider(module: ModuleType, where: str) -> type[Spider]:
 
 # installed packages -----------------------------------------------------------------------------------------
 @cache
-def _entry_points() -> tuple[EntryPoint, ...]:
+def _entry_points() -> "tuple[EntryPoint, ...]":
+    from importlib.metadata import entry_points  # its first import takes as long as ten of our modules
+
     return tuple(entry_points(group=GROUP))
 
 
-def _load_entry(point: EntryPoint) -> LoadedSpider:
+def _load_entry(point: "EntryPoint") -> LoadedSpider:
     try:
         thing = point.load()
     except (Exception, SystemExit) as error:
