@@ -328,6 +328,25 @@ class TestAnswersThatAreLost:
         assert [kept.key for kept in store.records(run)] == ["one"]
         assert (store.progress(run).pending, store.progress(run).done) == (1, 1)
 
+    def test_a_server_that_breaks_each_connection_is_not_asked_for_ever(
+        self, worker: Make, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        store, asked = worker("w1"), list[str]()
+
+        def breaking(connection: Any, query: Any, *values: Any, **more: Any) -> Any:
+            assert len(asked) < 100, "it is asked without end"
+            asked.append(query)
+            connection.pgconn.finish()
+            raise psycopg.OperationalError("the connection is lost")
+
+        monkeypatch.setattr(database, "sleep", lambda seconds: None)
+        parameters = store._database._parameters
+        monkeypatch.setattr(store._database, "another", lambda: psycopg.connect(**parameters))
+        monkeypatch.setattr(psycopg.Connection, "execute", breaking)
+        with pytest.raises(StoreError, match="again and again"):
+            store.runs()
+        assert set(asked) and len(asked) <= database._MOST_TRIES
+
     @pytest.mark.parametrize("when", ["before", "after"])
     def test_a_run_is_begun_once_and_is_new(self, when: str, worker: Make, cut: list[str]) -> None:
         store = worker("w1")

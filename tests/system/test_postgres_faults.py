@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import os
 import signal
 import time
 from collections.abc import Callable, Iterator
@@ -48,6 +49,24 @@ class TestHosts:
         thawed = helper.wait()
         assert thawed.code == 75 and "taken for dead" in thawed.err, thawed.text
         assert run.wait().code == 0
+        check_whole(one, sites, 30, 0.3)
+
+    def test_a_worker_frozen_for_longer_than_its_lease_says_so_in_one_line_and_is_replaced(
+        self, store: str, started: Started
+    ) -> None:
+        one, _, sites = started(4, 30, 0.3)
+        run = one.start("run", "shop", "--store", store, "--workers", "2", "--verbose")
+        until(lambda: len(asked(store, "SELECT DISTINCT owner FROM domains WHERE owner IS NOT NULL")) == 2)
+        forget_locks(store)
+        frozen = run.children[0]
+        os.kill(frozen, signal.SIGSTOP)
+        until(lambda: len(asked(store, "SELECT 1 FROM workers")) == 2)  # the parent is one of them
+        os.kill(frozen, signal.SIGCONT)
+        until(lambda: len(asked(store, "SELECT 1 FROM workers")) == 3)
+        ended = run.wait()
+        assert ended.code == 0, ended.text
+        assert "ended with exit code 75 (" in ended.err and "taken for dead" in ended.err, ended.text
+        assert "Traceback" not in ended.err, ended.text
         check_whole(one, sites, 30, 0.3)
 
     @pytest.mark.debian  # a server of its own

@@ -22,7 +22,9 @@ from scraper.app.options import Options, files_for, open_store, prepare, rules_f
 from scraper.app.running.parse_processes import forked
 from scraper.app.running.run_output import LogFile
 from scraper.app.running.watchdog import Watchdog
+from scraper.app.running.worker_pool import TAKEN_FOR_DEAD
 from scraper.engine.engine import Engine
+from scraper.errors import LeaseLost, StoreError
 from scraper.ops.clock import SystemClock
 from scraper.runs.events import Event, Listener, Ticked
 
@@ -58,10 +60,19 @@ def tell(report: Mapping[str, Any]) -> None:
         sys.stdout = open(os.devnull, "w")  # noqa: SIM115 - for the rest of the process
 
 
-def main() -> None:
-    """Crawl for a run until it has nothing left for us."""
+def main() -> int:
+    """Crawl for a run until it has nothing left for us; gives the exit code."""
     die_with_parent()
     orders = json.loads(sys.stdin.readline())
+    try:
+        _crawl(orders)
+    except StoreError as error:
+        tell({"failed": error.message})  # the hint is for who started the parent
+        return TAKEN_FOR_DEAD if isinstance(error, LeaseLost) else 1
+    return 0
+
+
+def _crawl(orders: Mapping[str, Any]) -> None:
     given = orders["options"]
     options = Options(**{**given, "data": Path(given["data"]), "outputs": ()})
     forks = forked(orders["parsers"])
@@ -98,4 +109,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -25,6 +25,8 @@ from scraper.urls import domain_of, host_of, is_public_suffix
 # A worker that was killed is replaced, but one that cannot live is not replaced for ever. Each is counted for
 # itself: a host that is gone takes many along.
 MOST_DEATHS = 5
+TAKEN_FOR_DEAD = 75
+"""Exit code of a worker that lost its lease (as of `work`): nothing is wrong with it, another can begin."""
 # The strongest reason first; the first two end the run for all, which the others get as a signal.
 _STRENGTH = (Stop.ERRORS, Stop.RECORDS, Stop.SIGNAL, Stop.TIME, Stop.PAGES, Stop.DEFERRED, Stop.DONE)
 
@@ -107,6 +109,7 @@ class Workers:
         self._ticks: dict[int, Ticked] = {}
         self._stops: list[Stop] = []
         self._deaths: Counter[int] = Counter()
+        self._failures: dict[int, str] = {}
         self._beat_at = 0.0
         self._stopping = False
 
@@ -178,6 +181,8 @@ class Workers:
             self._stops.append(Stop(report["stop"]))
             if self._stops[-1] in (Stop.ERRORS, Stop.RECORDS):
                 self.stop()
+        elif "failed" in report:
+            self._failures[number] = report["failed"]
         elif "tick" in report:
             tick = report["tick"]
             tick["domains"] = tuple(DomainState(**one) for one in tick["domains"])
@@ -204,13 +209,14 @@ class Workers:
         code = child.wait()
         self._waiting.discard(number)
         self._begin_together()
+        ending = _ending(code, self._failures.pop(number, ""))
         if code == 0 or self._stopping:
             return
         self._deaths[number] += 1
-        self._tell(Noted(f"worker {number + 1} ended with {_ending(code)}; its domains go on elsewhere"))
-        if code > 0 or self._deaths[number] > MOST_DEATHS:
+        self._tell(Noted(f"worker {number + 1} ended with {ending}; its domains go on elsewhere"))
+        if (code > 0 and code != TAKEN_FOR_DEAD) or self._deaths[number] > MOST_DEATHS:
             if not self._living:
-                raise StoreError(f"all workers ended with errors, the last with {_ending(code)}")
+                raise StoreError(f"all workers ended with errors, the last with {ending}")
             return
         self._start(number)
 
@@ -247,5 +253,6 @@ def _owners(rules: Rules, workers: int) -> int:
     return workers if is_open or not names else min(workers, len({domain_of(name) for name in names}))
 
 
-def _ending(code: int) -> str:
-    return f"signal {-code}" if code < 0 else f"exit code {code}"
+def _ending(code: int, failure: str) -> str:
+    ending = f"signal {-code}" if code < 0 else f"exit code {code}"
+    return f"{ending} ({failure})" if failure else ending

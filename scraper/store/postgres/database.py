@@ -86,7 +86,7 @@ class Database:
                     continue
                 if is_committed or stands():
                     return result
-        raise StoreError(f"{self.name} broke the connection again and again", "look at the server's log")
+        raise self._broken()
 
     def _once(self, work: Callable[[Connection], T]) -> tuple[T, bool]:
         """One try; whether its COMMIT was answered.
@@ -114,12 +114,13 @@ class Database:
         """The rows of one reading statement."""
         self._check_process()
         with self._translated():
-            while True:
+            for _ in range(_MOST_TRIES):
                 try:
                     connection = self._connect(monotonic() + PATIENCE)
                     return connection.execute(sql, values).fetchall()
                 except psycopg.Error as error:
                     self._reconnect(error)
+        raise self._broken()
 
     def row(self, sql: str, values: Values = ()) -> tuple[Any, ...] | None:
         """The first row of one reading statement."""
@@ -204,6 +205,9 @@ class Database:
             connection.close()
         self._connection = None
         sleep(0.05)
+
+    def _broken(self) -> StoreError:
+        return StoreError(f"{self.name} broke the connection again and again", "look at the server's log")
 
     def _is_lost(self, error: psycopg.Error) -> bool:
         """Whether the connection is of no more use; also if it broke in a pipeline that cannot be left."""
