@@ -13,7 +13,7 @@ from scraper.http.exchange import Answer
 from scraper.model import Deferred, Reaction, Visit
 from scraper.ops.clock import Clock, second_of_day
 from scraper.politeness import retry, robots, throttle
-from scraper.politeness.learned import GUESS, LONG_GUESS, SHORTLY
+from scraper.politeness.learned import GUESS, LONG_GUESS, SHORTLY, Limit
 from scraper.politeness.retry import ROUNDED
 from scraper.runs.events import Listener, PaceSet, RestBegan
 
@@ -162,7 +162,7 @@ class Throttling:
             domain.pace.delay,
             self.max_delay,
             retry.refused_by_rate(reaction.limited, reaction.rest),
-            is_sure=_is_sure(reaction, domain.state.limit.lessons),
+            is_sure=_is_sure(reaction, domain.state.limit),
             longest=min(LONG_GUESS, self._plan.max_wait),
         )
 
@@ -193,7 +193,11 @@ class Throttling:
             domain.state = throttle.succeeded(state)
 
 
-def _is_sure(reaction: Reaction, lessons: int) -> bool:
-    """Whether a refusal by rate speaks of our pace: a site in trouble says 503 too, but seldom twice."""
+def _is_sure(reaction: Reaction, limit: Limit) -> bool:
+    """Whether a refusal by rate speaks of our pace: a site in trouble says 503 too, but seldom twice.
+
+    It does so however long we rest: three times in a row is trouble again.
+    """
     is_wait_of_limit = reaction.rest is not None and SHORTLY + ROUNDED < reaction.rest <= GUESS
-    return not reaction.limited.startswith("status 5") or lessons > 0 or is_wait_of_limit
+    is_limit = limit.in_row <= 1 and (limit.lessons > 0 or is_wait_of_limit)
+    return is_limit or not reaction.limited.startswith("status 5")

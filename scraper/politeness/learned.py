@@ -30,6 +30,7 @@ NEAR = 10.0  # times the distance that was too short, or seconds, from which a l
 # How much faster we become while we look for the limit, see `_fall`.
 FLAT, STEEP, STEPS, LEAST = 0.1, 0.2, 12, 0.02
 SLOWER = 1.5
+WARY = 1.25  # times a pace that was refused, by a site that may only have been in trouble
 CLOSE = 1.15  # times the distance that was refused first: no limit is so near to our delay by chance
 # Seconds of the windows that limits have.
 USUAL = (1, 2, 5, 10, 15, 20, 30, 45, 60, 90, 120, 180, 240, 300, 600, 900, 1800, 3600, 86400)
@@ -200,15 +201,15 @@ def refused(
     if limit.is_random:
         return _at_any_pace(limit, noted, told)
     rest = _rest(limit, now, told, longest, is_sure=is_sure)
-    if not limit.accepted:
-        return noted, rest  # who was refused at once knows nothing of what would have passed
-    if limit.interval and limit.in_row <= 1 and limit.lessons > ENOUGH:
+    if not limit.accepted or (told is not None and limit.in_row > 1 and not is_sure):
+        return _in_trouble(limit, noted, rest), rest
+    is_again = _is_again(limit)
+    if limit.interval and limit.in_row <= 1 and limit.lessons > ENOUGH and not is_again:
         # Slower did not help, so that no pace does.
         distance = max(1, noted.slower // limit.lessons)
         noted = replace(noted, is_random=True, most=limit.interval, interval=0.0, start=0.0)
         return replace(noted, burst=distance, slower=0, lessons=0), told or SHORTLY
     pace = max(delay, limit.interval)
-    is_again = told is None and _is_again(limit)
     interval = 0.0 if is_again else _interval(limit, noted, told, rest, pace, is_sure=is_sure)
     if interval:
         noted = replace(noted, interval=interval, most=0.0 if limit.is_learned or limit.in_row else interval)
@@ -231,6 +232,17 @@ def _at_any_pace(limit: Limit, noted: Limit, told: float | None) -> tuple[Limit,
     ):
         noted = replace(noted, is_random=False, interval=SLOWER * limit.most, most=0.0, lessons=ENOUGH)
     return noted, max(told or 0.0, SHORTLY * 2**limit.in_row)
+
+
+def _in_trouble(limit: Limit, noted: Limit, rest: float) -> Limit:
+    """How long a site is down says nothing of a pace: it was ours at most, until as many pass as before."""
+    if not limit.accepted:
+        return noted  # who was refused at once knows nothing of what would have passed
+    between = (limit.last - limit.since) / max(1, limit.accepted - 1)
+    interval = min(limit.interval or math.inf, WARY * between)
+    return replace(
+        noted, interval=interval, allowance=0, window=rest, spent=0, start=0.0, most=0.0, is_doubted=True
+    )
 
 
 def _interval(
@@ -282,7 +294,7 @@ def _paced(
 
 def _is_again(limit: Limit) -> bool:
     """Whether as many passed as when a first rest was too short, and trouble was suspected."""
-    was_long = limit.window > GAP and not limit.is_learned and not limit.in_row
+    was_long = limit.window > GAP and not limit.allowance and not limit.in_row
     return was_long and 0.8 * limit.burst < limit.accepted < 1.25 * limit.burst
 
 
@@ -301,7 +313,7 @@ def _allow(limit: Limit, count: int, window: float) -> Limit:
         limit,
         interval=0.0,
         allowance=max(min(2, count), count // 2),
-        window=max(limit.window, window),
+        window=min(LATEST, max(limit.window, window)),
         start=0.0,
         most=0.0,
         spent=0,
@@ -319,7 +331,7 @@ def _rest(limit: Limit, now: float, told: float | None, longest: float, *, is_su
         return told if told is not None else min(longest, guess)
     if limit.in_row == 1 and told is not None:
         return max(told, GUESS)
-    if limit.in_row == 1 or not is_sure:
+    if limit.in_row == 1 or (limit.in_row == 2 and told is not None) or not is_sure:
         return max(told or 0.0, LONGEST + GUESS)
     over_in = limit.since + LATEST - now if limit.accepted else 0.0
     return max(told or 0.0, over_in if over_in > LONGEST else LATEST)

@@ -198,14 +198,49 @@ def test_an_accident_among_errors_teaches_nothing() -> None:
     assert result.summary["by_domain"]["a.test"]["learned"] == ""
 
 
-def test_a_site_in_trouble_is_asked_at_its_old_pace_the_next_night() -> None:
+def _out(answer: Scripted, seconds: float) -> FakeWeb:
+    """The site of thirty pages, which answers nothing else for so long, after ten."""
     web = _site()
     began = web.clock.now()
 
     def at_work(page: Scripted) -> Any:
-        return lambda asked: 503 if 10 < asked.at - began < 600 else page
+        return lambda asked: answer if 10 < asked.at - began < 10 + seconds else page
 
     web.pages = {url: at_work(page) for url, page in web.pages.items()}
+    return web
+
+
+OUT = (503, {"Retry-After": "10"})
+
+
+@pytest.mark.parametrize("answer", [OUT, (503, {"Retry-After": "1"})], ids=str)
+@pytest.mark.parametrize("seconds", [300, 7200, 40000])
+def test_from_how_long_a_site_was_down_no_pace_is_learned(answer: Scripted, seconds: float) -> None:
+    web = _out(answer, seconds)
+    result = crawl(Walk, web)
+    while result.summary["exit_code"] == 75:
+        web.clock.sleep(HOUR + 80)
+        result = crawl(Walk, web, store=result.store)
+    assert web.clock.now() - MORNING < seconds + 3 * HOUR
+    assert (result.summary["exit_code"], max(web.gaps("a.test")[-10:])) == (0, pytest.approx(1.25))
+
+
+def test_a_long_window_that_tells_a_short_wait_is_told_from_a_site_in_trouble_when_it_comes_again() -> None:
+    names = [str(number) for number in range(120)]
+    site = Gate(KINDS["fixed window"](30, HOUR), lambda wait: OUT, names)
+    result, got, refusals = None, 0, []
+    while result is None or result.summary["exit_code"] == 75:
+        result = site.crawl(result)
+        got += len(result.pages)
+        refusals.append(site.refusals)
+        site.web.clock.sleep(HOUR + 80)
+    assert (got, result.failed, refusals[:2]) == (121, {}, [3, 4])
+    assert site.refusals == 4
+
+
+@pytest.mark.parametrize("answer", [503, OUT], ids=str)
+def test_a_site_in_trouble_is_asked_at_its_old_pace_the_next_night(answer: Scripted) -> None:
+    web = _out(answer, 590)
     first = crawl(Walk, web)
     assert (first.summary["exit_code"], first.failed) == (75, {})
     web.clock.sleep(DAY)

@@ -203,6 +203,17 @@ def test_a_site_that_never_relents_is_asked_three_times_at_most_before_an_hour_o
         assert rests == sorted(rests) and rests[-1] >= learned.LONGEST
 
 
+@pytest.mark.parametrize("told", [None, 1.0, 3 * DAY])
+@pytest.mark.parametrize("count", [5, 50, 500])
+def test_no_allowance_is_learned_for_longer_than_a_day(told: float | None, count: int) -> None:
+    limit, now = learned.passed(Limit(), 1, 1000.0), 1000.0 + count
+    limit = learned.passed(limit, count, now)
+    for _ in range(6):
+        limit, rest = learned.refused(limit, now, told, 1.0, MAX_DELAY)
+        now += rest
+        assert limit.interval <= MAX_DELAY and limit.window <= DAY + 10
+
+
 def test_errors_of_a_site_in_trouble_do_not_slow_it_down_without_end() -> None:
     limit, now, pace = Limit(), 0.0, 0.05
     for number in range(1, 2000):
