@@ -666,6 +666,7 @@ def test_a_damaged_body_is_an_error_to_a_caller_of_the_session_too(
         (gzip.compress(b"plain text, ") + gzip.compress(b"labelled wrongly"), "gzip"),
         (zstd.compress(b"plain text, ") + zstd.compress(b"labelled wrongly"), "zstd"),
     ],
+    ids=["plain", "gzip members", "zstd frames"],
 )
 def test_a_caller_of_the_session_reads_the_codings_that_a_run_reads(
     site: Site, body: bytes, coding: str
