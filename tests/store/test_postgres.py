@@ -152,7 +152,7 @@ class TestKnown:
         monkeypatch.setattr(database, "_AT_FIRST", 0.0)
         with pytest.raises(StoreError, match=r"cannot reach postgresql://127\.0\.0\.1:1/db") as told:
             PostgresStore("postgresql://me:geheim@127.0.0.1:1/db", locks=tmp_path)
-        assert "geheim" not in str(told.value)
+        assert "Connection refused" in str(told.value) and "geheim" not in str(told.value)
 
     def test_a_pooler_that_lets_us_in_while_the_server_is_away_is_asked_until_it_is_back(
         self, url: str, monkeypatch: pytest.MonkeyPatch

@@ -275,8 +275,9 @@ def _translate(name: str, error: psycopg.Error) -> StoreError:
     if error.sqlstate == "42501":
         return StoreError(f"{name}: {lines[0]}", "GRANT CREATE ON SCHEMA public TO this user")
     if isinstance(error, psycopg.OperationalError) and error.sqlstate is None:
+        told = [line for line in lines if not line.startswith("\t")]  # the others guess at the reason
         return StoreError(
-            f"cannot reach {name}: {lines[-1]}", "check the address, the password and the server"
+            f"cannot reach {name}: {told[-1]}", "check the address, the password and the server"
         )
     return StoreError(f"{name}: {lines[0]}")
 
