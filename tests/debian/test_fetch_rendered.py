@@ -108,8 +108,10 @@ def test_pages_that_wait_for_slow_domains_leave_tabs_to_others(
     slow["/robots.txt"] = "User-agent: *\nCrawl-delay: 2\n"
     slow["*"] = shell("fetch('/x')")
     quick["/"] = shell("app.textContent = 'quick'")
+    quick["/first"] = shell("app.textContent = 'first'")
+    assert "first" in fetch(served, quick.url("/first"), timeout=60).text  # a browser's start takes seconds
     with ThreadPoolExecutor(TABS + 1) as pool:
-        held = [pool.submit(fetch, served, slow.url(f"/{n}"), timeout=3) for n in range(TABS + 1)]
+        held = [pool.submit(fetch, served, slow.url(f"/{n}"), timeout=6) for n in range(TABS + 1)]
         assert "quick" in fetch(served, quick.url("/"), timeout=20).text
         assert not all(one.done() for one in held)
         assert {one.result().status_code for one in held} <= {200, 503, 504}
