@@ -18,7 +18,7 @@ from scraper.model import (
     Unchanged,
     Visit,
 )
-from scraper.store import MOST_REFUSED, UNMET, Run, StoredRecord
+from scraper.store import MOST_REFUSED, UNMET, Run
 from scraper.store.memory.tables import Domain, Look, Page, Tables, Url
 from scraper.store.other_meta import has_other_meta
 
@@ -208,14 +208,3 @@ class Frontier:
             if look.url == url and (look.run == run.number or self._data.runs[look.run].is_accepted):
                 return look.version
         return None
-
-    def brought(self, look: Look) -> list[StoredRecord]:
-        records = self._data.records.get(look.version or 0, ())
-        url, page = self._data.urls[look.url].new.url, self._data.pages.get(look.url)
-        is_last = page is not None and page.known.version == look.version
-        run = self._data.runs[page.checked if page is not None and is_last else look.run].id
-        moment = page.known.fetched_at if page is not None and is_last else None
-        return [
-            StoredRecord((look.id, n), url, record.key, record.line, run, moment)
-            for n, record in enumerate(records)
-        ]

@@ -26,10 +26,9 @@ from scraper.store import (
     Settled,
     StoredRecord,
 )
+from scraper.store.memory import ownership, reading, runs
 from scraper.store.memory.frontier import Frontier
 from scraper.store.memory.tables import Domain, Tables
-
-_BELIEVED = 15.0
 
 
 class MemoryStore:
@@ -51,11 +50,11 @@ class MemoryStore:
             raise StoreError(f"{worker} cannot join")
         self._data.workers[worker] = None
         self._me = worker
-        self._reap()
+        runs.reap(self._data)
 
     def heartbeat(self) -> frozenset[str]:
         self._check_alive()
-        self._reap()
+        runs.reap(self._data)
         now = self._clock.now()
         return frozenset(
             name
@@ -66,13 +65,13 @@ class MemoryStore:
             and (
                 domain.wanted != self._data.workers[self._me]
                 if name.startswith(GROUP)
-                else self._has_pending(domain.wanted, name)
+                else ownership.has_pending(self._data, domain.wanted, name)
             )
         )
 
     def leave(self) -> None:
         if self._me:
-            self._bury(self._me)
+            runs.bury(self._data, self._me)
         self._me = ""
         self._taken.clear()
 
@@ -101,17 +100,19 @@ class MemoryStore:
         self, spider: str, code: str, *, params: Mapping[str, str | None] | None = None, fresh: bool = False
     ) -> Run:
         self._check_alive()
-        self._reap()
-        held = self._holder(spider, but=self._me)
+        runs.reap(self._data)
+        held = runs.holder(self._data, spider, but=self._me)
         if held is not None:
             since = datetime.fromtimestamp(held[1], UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
             raise StoreBusy(f"{spider} is being run by {held[0]} since {since}", "wait for it or stop it")
         run = next((run for run in self.runs(spider) if run.state != "ended"), None)
         if run is not None and fresh:
-            self._close(run, {"verdict": "INCOMPLETE"}, accepted=False, whole=False)
+            runs.close(
+                self._data, run, {"verdict": "INCOMPLETE"}, self._clock.wall(), accepted=False, whole=False
+            )
             run = None
         is_resumed = run is not None
-        run = run or replace(self._begin(spider), params=dict(params or {}))
+        run = run or replace(runs.begin(self._data, spider, self._clock.wall()), params=dict(params or {}))
         kills = run.kills + (is_resumed and run.state == "running")
         run = replace(run, code=code, state="running", kills=kills)
         self._data.runs[run.number] = run
@@ -126,16 +127,16 @@ class MemoryStore:
         raise StoreError(f"there is no open run {run_id}")
 
     def pause_run(self, run: Run, summary: Mapping[str, Any]) -> None:
-        self._check_held(run)
+        runs.check_held(self._data, self._me, run)
         kept = self._data.runs[run.number]
         self._data.runs[run.number] = replace(kept, state="paused", kills=0, summary=dict(summary))
         del self._data.held[run.number]
         self._data.workers[self._me] = None
-        self._wait_no_more(run)
+        runs.wait_no_more(self._data, run)
 
     def end_run(self, run: Run, summary: Mapping[str, Any], *, accepted: bool, whole: bool) -> None:
-        self._check_held(run)
-        self._close(run, summary, accepted=accepted, whole=whole)
+        runs.check_held(self._data, self._me, run)
+        runs.close(self._data, run, summary, self._clock.wall(), accepted=accepted, whole=whole)
 
     def reopen_run(self, run: Run, stats: Mapping[str, str]) -> int:
         if (held := self.holder(run.spider)) is not None:
@@ -157,74 +158,64 @@ class MemoryStore:
             )
 
     def runs(self, spider: str | None = None, limit: int = 100) -> list[Run]:
-        runs = [run for run in self._data.runs.values() if spider in (None, run.spider)]
-        return sorted(runs, key=lambda run: -run.number)[:limit]
+        return runs.runs_of(self._data, spider)[:limit]
 
     def run(self, run_id: str) -> Run | None:
         return next((run for run in self._data.runs.values() if run.id == run_id), None)
 
     def holder(self, spider: str) -> tuple[str, float] | None:
-        self._reap()
-        return self._holder(spider)
+        runs.reap(self._data)
+        return runs.holder(self._data, spider)
 
     def is_led(self, run: Run) -> bool:
-        self._reap()
+        runs.reap(self._data)
         return run.number in self._data.held
 
     def is_helped(self, run: Run) -> bool:
-        self._reap()
+        runs.reap(self._data)
         owners = {domain.owner for domain in self._data.domains.values()}
         others = {name for name, at in self._data.workers.items() if at == run.number and name != self._me}
         return bool(owners & others)
 
     def prune(self, spider: str, keep: int) -> list[str]:
-        data, runs = self._data, self.runs(spider, limit=1_000_000)
-        base = max((run.number for run in runs if run.is_accepted and run.is_whole), default=0)
-        is_old = [run.state == "ended" and (run.number < base or not run.is_accepted) for run in runs]
-        old = {run.number: run for run, unneeded in list(zip(runs, is_old, strict=True))[keep:] if unneeded}
-        data.looks = [look for look in data.looks if look.run not in old]
-        first = min((run.number for run in runs if run.number not in old), default=0)
-        for url in [url for url in data.urls.values() if url.spider == spider]:
-            page = data.pages.get(url.id)
-            if page and (page.checked < first or (page.run in old and not old[page.run].is_accepted)):
-                del data.pages[url.id]
-            if url.run < first:
-                del data.urls[url.id], data.places[spider, url.new.domain, url.new.fp]
-        for number in old:
-            del data.runs[number]
-        return [run.id for run in sorted(old.values(), key=lambda run: run.number)]
+        return runs.prune(self._data, spider, keep)
 
     # frontier -------------------------------------------------------------------------------------------
     def add(self, run: Run, urls: Sequence[NewUrl]) -> int:
-        self._check_open(run)
+        runs.check_open(self._data, run)
         return sum(self._frontier.meet(run, url)[1] for url in urls)
 
     def lease(self, run: Run, n: int, before: float) -> list[Lease]:
         self._check_alive()
         now = self._clock.now()
         leases: list[Lease] = []
-        room = self._room(run, n)
+        room = ownership.room(self._data, self._me, run, n)
         due = sorted(self._data.domains.items(), key=lambda item: item[1].due)
         for is_within_share in (True, False):
             for name, domain in due:
                 is_promised = domain.wanted not in (None, run.number) and domain.wanted_until > now
                 is_free = domain.owner is None and domain.due < before and not is_promised
                 is_ours = room > 0 if is_within_share else domain.due < now - LEFT_TO_OTHERS
-                if is_free and is_ours and len(leases) < n and self._has_pending(run.number, name):
-                    leases.append(self._own(run, name))
+                if (
+                    is_free
+                    and is_ours
+                    and len(leases) < n
+                    and ownership.has_pending(self._data, run.number, name)
+                ):
+                    leases.append(ownership.own(self._data, self._me, run, name))
                     room -= 1
-        self._ask(run, n - len(leases))
+        ownership.ask(self._data, self._me, run, n - len(leases), now)
         return leases
 
     def lease_domain(self, run: Run, domain: str) -> Lease | None:
         self._check_alive()
-        self._reap()
+        runs.reap(self._data)
         row = self._data.domains.setdefault(domain, Domain())
         if row.owner == self._me:
-            return self._lease_of(run, domain)
+            return ownership.lease_of(self._data, run, domain)
         if row.owner is None:
-            return self._own(run, domain)
-        row.wanted, row.wanted_until = run.number, self._clock.now() + _BELIEVED
+            return ownership.own(self._data, self._me, run, domain)
+        row.wanted, row.wanted_until = run.number, self._clock.now() + ownership.BELIEVED
         return None
 
     def take(self, run: Run, lease: Lease, n: int, held: Sequence[int] = ()) -> list[Entry]:
@@ -253,7 +244,7 @@ class MemoryStore:
                 held.remove(url)
 
     def settle(self, run: Run, visits: Sequence[Visit], domains: Sequence[DomainUpdate]) -> Settled:
-        self._check_open(run)
+        runs.check_open(self._data, run)
         ours = {update.lease.domain for update in domains if self._is_ours(update.lease)}
         named = {visit.entry.domain for visit in visits} | {update.lease.domain for update in domains}
         current = [
@@ -283,15 +274,15 @@ class MemoryStore:
         return sum(url.state == "pending" and self._frontier.is_known(url) for url in met)
 
     def keep_unreached_pages(self, run: Run) -> int:
-        self._check_held(run)
-        return self._frontier.keep_unreached_pages(run, self._base(run.spider))
+        runs.check_held(self._data, self._me, run)
+        return self._frontier.keep_unreached_pages(run, runs.base_of(self._data, run.spider))
 
     def release(self, domains: Sequence[DomainUpdate]) -> None:
         for update in domains:
             if self._is_ours(update.lease):
                 if self._run is not None:
                     self._update(self._run, update)
-                self._free(self._data.domains[update.lease.domain])
+                ownership.free(self._data.domains[update.lease.domain])
 
     def progress(self, run: Run) -> Progress:
         met = [url for url in self._data.urls.values() if (url.spider, url.run) == (run.spider, run.number)]
@@ -313,57 +304,24 @@ class MemoryStore:
         }
 
     def records(self, run: Run, after: Cursor = START, limit: int = 1000) -> list[StoredRecord]:
-        kept: list[StoredRecord] = []
-        for look in self._data.looks:
-            if look.run == run.number and look.is_read:
-                kept += (one for one in self._frontier.brought(look) if one.cursor > after)
-        return kept[:limit]
+        return reading.records(self._data, run, after, limit)
 
     def current(
         self, spider: str, coming: Run | None = None, *, whole: bool = False, without: Run | None = None
     ) -> Iterator[StoredRecord]:
-        less = without.number if without is not None else 0
-        runs = [run for run in self.runs(spider, limit=1_000_000) if run.number != less]
-        accepted = [run for run in runs if run.is_accepted]
-        base = max((run.number for run in accepted if run.is_whole), default=0)
-        if coming is not None:
-            accepted.append(coming)
-            base = coming.number if whole else base
-        counted = {run.number for run in accepted if run.number >= base}
-        latest = {look.url: look for look in self._data.looks if look.run in counted}
-        for look in sorted(latest.values(), key=lambda look: look.id):
-            yield from self._frontier.brought(look)
+        return reading.current(self._data, spider, coming, whole=whole, without=without)
 
     def lookup(self, spider: str, fp: bytes) -> Mapping[str, Any] | None:
-        for url in self._data.urls.values():
-            if (url.spider, url.new.fp) == (spider, fp):
-                page = self._data.pages.get(url.id)
-                return {
-                    "url": url.new.url,
-                    "state": url.state,
-                    "reason": url.reason,
-                    "attempts": url.attempts,
-                    "depth": url.new.depth,
-                    "request": url.new.request,
-                    "run_number": url.run,
-                    "fetched_at": page and page.known.fetched_at,
-                }
-        return None
+        return reading.lookup(self._data, spider, fp)
 
     def domain(self, domain: str) -> Mapping[str, Any] | None:
-        row = self._data.domains.get(domain)
-        if row is None:
-            return None
-        return {"domain": domain, "owner": row.owner, "epoch": row.epoch, "due": row.due} | {
-            "state": row.state,
-            "crashes": row.crashes,
-        }
+        return reading.domain(self._data, domain)
 
     def sessions(self, spider: str) -> dict[str, str]:
         return {name: text for (of, name), text in self._data.sessions.items() if of == spider and text}
 
     def keep_session(self, spider: str, domain: str, session: str) -> None:
-        if (held := self._holder(spider)) is not None:
+        if (held := runs.holder(self._data, spider)) is not None:
             raise StoreBusy(f"{spider} is being run by {held[0]}", "wait for it or stop it")
         self._data.domains.setdefault(domain, Domain())
         self._data.sessions[spider, domain] = session
@@ -371,109 +329,19 @@ class MemoryStore:
             if (url.spider, url.new.domain) == (spider, domain) and (page := self._data.pages.get(url.id)):
                 self._data.pages[url.id] = replace(page, known=Known(page.known.version))
 
-    # workers and runs, inside -----------------------------------------------------------------------------
+    # inside ------------------------------------------------------------------------------------------------
+    def _is_ours(self, lease: Lease) -> bool:
+        return ownership.is_ours(self._data, self._me, lease)
+
     def _check_alive(self) -> None:
         if self._me not in self._data.workers:
             raise LeaseLost(f"worker {self._me} was taken for dead")
-
-    def _check_open(self, run: Run) -> None:
-        kept = self._data.runs.get(run.number)
-        if kept is None or kept.state == "ended":
-            raise LeaseLost(f"run {run.id} was ended by another process")
-
-    def _check_held(self, run: Run) -> None:
-        if self._data.held.get(run.number, ("", 0.0))[0] != self._me:
-            raise LeaseLost(f"run {run.id} is no longer held by {self._me}")
-
-    def _reap(self) -> None:
-        for worker in self._data.dead & self._data.workers.keys():
-            for domain in self._data.domains.values():
-                domain.crashes += domain.owner == worker
-            for url in map(self._data.urls.get, self._data.in_hand.pop(worker, ())):
-                if url is not None and url.state == "pending":
-                    url.attempts, url.crashes, url.seq = url.attempts + 1, url.crashes + 1, self._data.next()
-            self._bury(worker)
-
-    def _bury(self, worker: str) -> None:
-        for domain in self._data.domains.values():
-            if domain.owner == worker:
-                self._free(domain)
-        self._data.held = {run: held for run, held in self._data.held.items() if held[0] != worker}
-        self._data.workers.pop(worker, None)
-
-    def _base(self, spider: str) -> int:
-        runs = self.runs(spider, limit=1_000_000)
-        return max((run.number for run in runs if run.is_accepted and run.is_whole), default=0)
-
-    def _begin(self, spider: str) -> Run:
-        self._data.started += 1
-        number, wall = self._data.started, self._clock.wall()
-        run_id = f"{datetime.fromtimestamp(wall, UTC):%Y%m%d-%H%M%S}-{number}"
-        return Run(run_id, number, spider, "", wall)
-
-    def _close(self, run: Run, summary: Mapping[str, Any], *, accepted: bool, whole: bool) -> None:
-        kept = self._data.runs[run.number]
-        self._data.runs[run.number] = replace(
-            kept,
-            state="ended",
-            ended_at=self._clock.wall(),
-            is_accepted=accepted or kept.is_accepted,
-            is_whole=whole or kept.is_whole,
-            summary=dict(summary),
-        )
-        self._data.held.pop(run.number, None)
-        workers = self._data.workers
-        workers.update({name: None for name, number in workers.items() if number == run.number})
-        self._wait_no_more(run)
-
-    def _wait_no_more(self, run: Run) -> None:
-        for domain in self._data.domains.values():
-            if domain.wanted == run.number:
-                domain.wanted = None
-
-    def _holder(self, spider: str, but: str = "") -> tuple[str, float] | None:
-        for run in self.runs(spider):
-            if run.state == "ended":
-                continue
-            held = self._data.held.get(run.number)
-            at_work = [name for name, number in self._data.workers.items() if number == run.number]
-            for name in ([held[0]] if held else []) + at_work:
-                if name != but:
-                    return name, held[1] if held else run.started_at
-        return None
 
     def _work_on(self, run: Run) -> Run:
         self._data.workers[self._me] = run.number
         self._run = run
         self._taken.clear()
         return run
-
-    # domains, inside --------------------------------------------------------------------------------------
-    def _has_pending(self, run: int, domain: str) -> bool:
-        return any(
-            (url.run, url.state, url.new.domain) == (run, "pending", domain)
-            for url in self._data.urls.values()
-            if url.spider == self._data.runs[run].spider
-        )
-
-    def _is_ours(self, lease: Lease) -> bool:
-        row = self._data.domains.get(lease.domain)
-        return row is not None and (row.owner, row.epoch) == (self._me, lease.epoch)
-
-    def _own(self, run: Run, name: str) -> Lease:
-        row = self._data.domains[name]
-        row.owner, row.epoch, row.wanted = self._me, row.epoch + 1, None
-        return self._lease_of(run, name)
-
-    def _lease_of(self, run: Run, name: str) -> Lease:
-        row = self._data.domains[name]
-        session = self._data.sessions.get((run.spider, name), "")
-        stats = self._data.domain_stats.get((run.number, name), "")
-        return Lease(name, row.epoch, row.due, row.state, session, stats, row.crashes)
-
-    @staticmethod
-    def _free(row: Domain) -> None:
-        row.owner, row.epoch = None, row.epoch + 1
 
     def _update(self, run: Run, update: DomainUpdate) -> None:
         if not self._is_ours(update.lease):
@@ -486,37 +354,6 @@ class MemoryStore:
             self._data.sessions[run.spider, name] = update.session
         if update.stats is not None:
             self._data.domain_stats[run.number, name] = update.stats
-
-    def _room(self, run: Run, n: int) -> int:
-        owners = [row.owner for row in self._data.domains.values()]
-        keeper, _ = self._data.held.get(run.number, ("", 0.0))
-        team = [name for name, number in self._data.workers.items() if number == run.number]
-        working = [name for name in team if name in (self._me, *owners) or name != keeper]
-        held = sum(owner in team for owner in owners if owner)
-        return n if len(working) < 2 else held // len(working) + 1 - owners.count(self._me)
-
-    def _ask(self, run: Run, n: int) -> None:
-        now, workers = self._clock.now(), self._data.workers
-        held = {
-            name: row
-            for name, row in self._data.domains.items()
-            if row.owner is not None and self._has_pending(run.number, name)
-        }
-        ours = [row for row in held.values() if workers.get(row.owner or "") == run.number]
-        share = len(ours) // max(1, sum(number == run.number for number in workers.values()))
-        missing = min(n, share - sum(row.owner == self._me for row in ours))
-        missing -= sum(row.wanted is not None and row.wanted_until > now for row in ours)
-        left: dict[str, int] = {}
-        for row in held.values():
-            owner = row.owner or ""
-            left[owner] = left.get(owner, 0) + 1
-            if workers.get(owner) == run.number:
-                is_asked = owner != self._me and left[owner] > share and missing > 0
-                missing -= is_asked
-            else:
-                is_asked = row.wanted is None or row.wanted_until < now + _BELIEVED / 2
-            if is_asked:
-                row.wanted, row.wanted_until = run.number, now + _BELIEVED
 
 
 def _asked(visit: Visit) -> int:
