@@ -8,7 +8,10 @@ import pytest
 
 from scraper.model import Headers, Request, Response
 from scraper.parsing.page import Page
-from scraper.spider import Spider, parse_page, rules_of, seeds
+from scraper.spider import Spider
+from scraper.spider.links import seeds
+from scraper.spider.parse_result import parse_page
+from scraper.spider.rules import rules_of
 from scraper.testing.bookshop import Bookshop
 from scraper.testing.catalogue import SIZES, books
 from scraper.testing.shopfront import OLD_PATH

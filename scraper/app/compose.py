@@ -30,7 +30,8 @@ from scraper.runs.archive.reading import Archives
 from scraper.runs.depot import FolderDepot, depot_of
 from scraper.runs.events import Listener
 from scraper.settings import Settings
-from scraper.spider import Rules, Spider
+from scraper.spider import Spider
+from scraper.spider.rules import Rules
 from scraper.store import Run, Store
 
 

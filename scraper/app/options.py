@@ -22,9 +22,10 @@ from scraper.runs.record_types import columns_of
 from scraper.runs.records import key_fields
 from scraper.runs.sinks import STDOUT, Layout, Sink, shown, sink_for
 from scraper.settings import Settings
-from scraper.spider import Rules, Spider, discovery, rules_of
+from scraper.spider import Spider, discovery
 from scraper.spider.discovery import LoadedSpider
 from scraper.spider.identity import ParseInputs
+from scraper.spider.rules import Rules, rules_of
 from scraper.store import Run, Store
 
 if TYPE_CHECKING:  # few runs have parse processes

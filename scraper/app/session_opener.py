@@ -16,7 +16,8 @@ from scraper.http.session import DomainSession
 from scraper.ops.clock import Clock
 from scraper.politeness.rate_limiter import RateLimiter
 from scraper.settings import Settings
-from scraper.spider import Rules, Spider
+from scraper.spider import Spider
+from scraper.spider.rules import Rules
 from scraper.store import Lease
 from scraper.urls import domain_of, host_of
 

@@ -23,7 +23,9 @@ from scraper.ops.printable import json_text, printable
 from scraper.parsing.encoding import decode, encoding_of
 from scraper.parsing.page import Page
 from scraper.settings import Settings
-from scraper.spider import discovery, rules_of, seeds, starting_from
+from scraper.spider import discovery
+from scraper.spider.links import seeds
+from scraper.spider.rules import rules_of, starting_from
 from scraper.store import Store
 
 SHOWN = 1500  # characters of a body

@@ -6,8 +6,10 @@ from scraper.engine.parse_limit import Bounded, OutOfCallback
 from scraper.model import Entry, Failed, Headers, Response, Visit
 from scraper.ops.tracebacks import files_of, told
 from scraper.parsing.page import Page
-from scraper.spider import ParseResult, Rules, Spider, parse_failure
+from scraper.spider import Spider
 from scraper.spider.identity import request_of
+from scraper.spider.parse_result import ParseResult, parse_failure
+from scraper.spider.rules import Rules
 
 
 class FailedHook:

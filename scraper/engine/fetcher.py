@@ -57,8 +57,9 @@ from scraper.ops.secrets import Redaction
 from scraper.parsing.page import Page
 from scraper.politeness import retry, robots
 from scraper.runs.archive.reading import Archives
-from scraper.spider import Rules, Spider
+from scraper.spider import Spider
 from scraper.spider.identity import ParseInputs, request_of
+from scraper.spider.rules import Rules
 
 if TYPE_CHECKING:  # few runs have parse processes
     from scraper.engine.parse_pool import Task

@@ -28,7 +28,9 @@ from scraper.ops.tracebacks import files_of, origin_of, told, traceback_of
 from scraper.parsing.page import Page
 from scraper.parsing.queries import watching
 from scraper.politeness import retry
-from scraper.spider import ParseResult, Rules, Spider, parse_page
+from scraper.spider import Spider
+from scraper.spider.parse_result import ParseResult, parse_page
+from scraper.spider.rules import Rules
 
 TOO_LARGE = "too large to be parsed"
 LONGEST_REFRESH = 5  # seconds: a page that leads elsewhere sooner is not there to be read

@@ -31,9 +31,11 @@ from scraper.runs.events import DomainLeft, Event, Listener, Refused, Visited
 from scraper.runs.health import Fill
 from scraper.runs.judgement import Judgement
 from scraper.settings import Settings
-from scraper.spider import Rules, Spider, rules_of, seeds, starting_from
+from scraper.spider import Spider
 from scraper.spider.code import code_of_class
 from scraper.spider.identity import ParseInputs
+from scraper.spider.links import seeds
+from scraper.spider.rules import Rules, rules_of, starting_from
 from scraper.store import START, Lease, Run, Store
 from scraper.store.memory import MemoryStore
 from scraper.testing.clock import FakeClock

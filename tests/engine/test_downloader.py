@@ -19,8 +19,8 @@ from scraper.http.session import DomainSession
 from scraper.model import Entry, Failed, Fetched, Retry
 from scraper.ops.clock import SystemClock
 from scraper.politeness.rate_limiter import RateLimiter
-from scraper.spider import rules_of
 from scraper.spider.identity import ParseInputs
+from scraper.spider.rules import rules_of
 from tests.site import Reply, Site, page
 
 CLOCK = SystemClock()

@@ -8,16 +8,12 @@ import pytest
 from scraper.errors import SpiderError
 from scraper.model import Entry, Headers, NewUrl, Refusal, Request, Response
 from scraper.parsing.page import Page
-from scraper.spider import (
-    ParseResult,
-    Spider,
-    callback_of,
-    parse_page,
-    rules_of,
-    seeds,
-)
+from scraper.spider import Spider, callback_of
 from scraper.spider.identity import request_of, request_text
+from scraper.spider.links import seeds
+from scraper.spider.parse_result import ParseResult, parse_page
 from scraper.spider.record import Record
+from scraper.spider.rules import rules_of
 from scraper.urls import canonical, fingerprint
 
 WRONG: Any = 3  # a mistake that a spider makes

@@ -17,7 +17,7 @@ from scraper.http.session import DomainSession
 from scraper.ops.clock import Clock
 from scraper.runs.archive.reading import Answers, Archives
 from scraper.runs.events import Listener
-from scraper.spider import Rules
+from scraper.spider.rules import Rules
 from scraper.store import Run, Store
 
 

@@ -25,8 +25,8 @@ from scraper.runs.archive.answers import ArchivedPage, Damage, RecordLocation
 from scraper.runs.archive.reading import Archives, Reader
 from scraper.runs.changes import Change, diff
 from scraper.runs.events import Listener
-from scraper.spider import Rules
 from scraper.spider.identity import request_of
+from scraper.spider.rules import Rules
 from scraper.store import Run, Store
 from scraper.urls import with_callback
 

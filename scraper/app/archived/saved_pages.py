@@ -23,7 +23,9 @@ from scraper.ops.tracebacks import told
 from scraper.parsing.page import Page
 from scraper.runs.changes import Change, diff
 from scraper.runs.records import key_fields, line_of
-from scraper.spider import Spider, parse_page, rules_of
+from scraper.spider import Spider
+from scraper.spider.parse_result import parse_page
+from scraper.spider.rules import rules_of
 
 FOLDER = Path("tests") / "fixtures"
 WORDS: Mapping[str, str] = {"added": "new", "changed": "changed", "removed": "missing"}

@@ -19,7 +19,7 @@ from scraper.ops.printable import printable
 from scraper.politeness import learned, scope, throttle
 from scraper.politeness.throttle import State
 from scraper.settings import Settings
-from scraper.spider import Rules
+from scraper.spider.rules import Rules
 from scraper.store import GROUP, Store
 from scraper.urls import canonical, domain_of, fingerprint, host_of, origin_of, with_callback
 

@@ -21,7 +21,8 @@ from scraper.errors import LeaseLost, StoreError, UsageError
 from scraper.model.frozen import frozen
 from scraper.ops.clock import Clock, SystemClock, sleep
 from scraper.runs.events import Event, Listener, Ticked
-from scraper.spider import seeds, starting_from
+from scraper.spider.links import seeds
+from scraper.spider.rules import starting_from
 from scraper.store import Run, Store
 
 LOOK_EVERY = 1.0  # seconds between two looks for a run

@@ -27,7 +27,7 @@ from scraper.engine.parse_messages import Receiver, Sender
 from scraper.engine.parse_pool import Broken
 from scraper.errors import ScraperError
 from scraper.ops.clock import SystemClock
-from scraper.spider import Rules
+from scraper.spider.rules import Rules
 
 Work = Callable[[deque[Any]], list[Any]]
 """Does the first of some items, which leave them; what came of each."""

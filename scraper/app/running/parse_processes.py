@@ -14,7 +14,7 @@ from typing import IO, Any, NoReturn
 from scraper.app.options import Prepared
 from scraper.app.running.page_source import archive_digest
 from scraper.engine.parse_pool import ParsePool, ParseProcess
-from scraper.spider import Rules
+from scraper.spider.rules import Rules
 
 _MODULE = "scraper.app.running.parse_process"
 

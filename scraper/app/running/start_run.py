@@ -25,7 +25,9 @@ from scraper.runs.events import Event, Listener, Noted, RunBegan
 from scraper.runs.files import examples
 from scraper.settings import COMMAND_LINE
 from scraper.settings import names as setting_names
-from scraper.spider import Rules, Spider, seeds, starting_from
+from scraper.spider import Spider
+from scraper.spider.links import seeds
+from scraper.spider.rules import Rules, starting_from
 from scraper.store import Run, Store
 
 CHUNK = 5000

@@ -18,7 +18,7 @@ from scraper.engine.plan import Stop
 from scraper.errors import StoreError
 from scraper.ops.clock import Clock
 from scraper.runs.events import DomainState, Listener, Noted, Settled, Ticked
-from scraper.spider import Rules
+from scraper.spider.rules import Rules
 from scraper.store import Run, Store
 from scraper.urls import domain_of, host_of, is_public_suffix
 

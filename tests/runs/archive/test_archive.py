@@ -29,8 +29,9 @@ from scraper.runs.archive import gzip_members
 from scraper.runs.archive.reading import Archives, pages, run_folders
 from scraper.runs.archive.writing import Archive, writing
 from scraper.runs.events import Settled, Visited
-from scraper.spider import Spider, rules_of
+from scraper.spider import Spider
 from scraper.spider.identity import ParseInputs
+from scraper.spider.rules import rules_of
 from scraper.testing import FakeClock, FakeWeb, crawl
 from scraper.urls import canonical, fingerprint
 
