@@ -9,6 +9,7 @@ ScraperError
 ├── StoreError          the database
 │   ├── StoreTooNew         written by a newer program
 │   ├── StoreFull           no space, or read-only
+│   ├── StoreAway           a server that cannot be reached, or has no connection left
 │   ├── StoreBusy           another run of this spider holds it (exit 75)
 │   └── LeaseLost           this worker was taken for dead
 ├── Unhealthy           a run from Python whose exit code would not be 0; it has the result
@@ -83,6 +84,10 @@ class StoreTooNew(StoreError):
 
 class StoreFull(StoreError):
     """The store cannot be written: the disk is full or the place is read-only."""
+
+
+class StoreAway(StoreError):
+    """The store's server cannot be reached now, for longer than it was waited for."""
 
 
 class StoreBusy(StoreError):

@@ -247,12 +247,17 @@ def _refuse_twins(outputs: Sequence[str]) -> None:
 
 
 def open_store(
-    data: Path, url: str | None = None, *, is_shared: bool = False, is_light: bool = False
+    data: Path,
+    url: str | None = None,
+    *,
+    is_shared: bool = False,
+    is_light: bool = False,
+    is_awaited: bool = False,
 ) -> Store:
     """The store of a project: SQLite in the data folder, unless a URL names another or a PostgreSQL server.
 
     `is_shared`: its files are for the folder's group too. `is_light`: it is read now and then, with little
-    memory.
+    memory. `is_awaited`: a server that is away just now is waited for.
     """
     # Imported here: commands that only read files start without a database.
     from scraper.store.sqlite.store import SqliteStore
@@ -267,7 +272,7 @@ def open_store(
         # Imported here: an extra, which most projects do without.
         from scraper.store.postgres import PostgresStore
 
-        return PostgresStore(url, locks=data / "locks", is_shared=is_shared)
+        return PostgresStore(url, locks=data / "locks", is_shared=is_shared, is_awaited=is_awaited)
     raise UsageError(
         f"store {url.partition(':')[0]}: is not known",
         "write sqlite:///path/to/file.db or postgresql://user@host/database",

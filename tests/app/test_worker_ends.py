@@ -8,14 +8,15 @@ from typing import Any
 import pytest
 
 from scraper.app.running import worker
-from scraper.app.running.worker_pool import TAKEN_FOR_DEAD
-from scraper.errors import LeaseLost, StoreError, StoreFull
+from scraper.app.running.worker_pool import TRY_AGAIN
+from scraper.errors import LeaseLost, StoreAway, StoreError, StoreFull
 
 
 @pytest.mark.parametrize(
     ("error", "code"),
     [
-        (LeaseLost("worker w1 was taken for dead", "run it again"), TAKEN_FOR_DEAD),
+        (LeaseLost("worker w1 was taken for dead", "run it again"), TRY_AGAIN),
+        (StoreAway("cannot reach postgresql://db", "check it"), TRY_AGAIN),
         (StoreFull("cannot write s.db: no space", "free some"), 1),
     ],
 )

@@ -12,7 +12,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from scraper.errors import LeaseLost, StoreError, StoreTooNew, UsageError
+from scraper.errors import LeaseLost, StoreAway, StoreError, StoreTooNew, UsageError
 from scraper.model import Fetched, Known, NewUrl, RecordLine, Visit
 from scraper.store import START, DomainUpdate, Lease, Run, StoredRecord, met_urls, seen
 from scraper.store.postgres import PostgresStore, database, frontier, schema
@@ -153,6 +153,25 @@ class TestKnown:
         with pytest.raises(StoreError, match=r"cannot reach postgresql://127\.0\.0\.1:1/db") as told:
             PostgresStore("postgresql://me:geheim@127.0.0.1:1/db", locks=tmp_path)
         assert "Connection refused" in str(told.value) and "geheim" not in str(told.value)
+
+    def test_a_worker_of_a_run_that_is_under_way_waits_for_a_server_that_is_away_when_it_starts(
+        self, url: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    ) -> None:
+        connect, refused = psycopg.connect, list[str]()
+
+        def refuse_first(given: str, **options: Any) -> Any:
+            if len(refused) < 5:
+                refused.append(given)
+                raise psycopg.OperationalError("Connection refused")
+            return connect(given, **options)
+
+        monkeypatch.setattr(psycopg, "connect", refuse_first)
+        monkeypatch.setattr(database, "sleep", lambda seconds: None)
+        monkeypatch.setattr(database, "_AT_FIRST", 0.0)
+        with pytest.raises(StoreAway, match="Connection refused"):
+            PostgresStore(url, locks=tmp_path)
+        PostgresStore(url, locks=tmp_path, is_awaited=True).close()
+        assert len(refused) == 5
 
     def test_a_pooler_that_lets_us_in_while_the_server_is_away_is_asked_until_it_is_back(
         self, url: str, monkeypatch: pytest.MonkeyPatch

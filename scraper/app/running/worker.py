@@ -22,9 +22,9 @@ from scraper.app.options import Options, files_for, open_store, prepare, rules_f
 from scraper.app.running.parse_processes import forked
 from scraper.app.running.run_output import LogFile
 from scraper.app.running.watchdog import Watchdog
-from scraper.app.running.worker_pool import TAKEN_FOR_DEAD
+from scraper.app.running.worker_pool import TRY_AGAIN
 from scraper.engine.engine import Engine
-from scraper.errors import LeaseLost, StoreError
+from scraper.errors import LeaseLost, StoreAway, StoreError
 from scraper.ops.clock import SystemClock
 from scraper.runs.events import Event, Listener, Ticked
 
@@ -68,7 +68,7 @@ def main() -> int:
         _crawl(orders)
     except StoreError as error:
         tell({"failed": error.message})  # the hint is for who started the parent
-        return TAKEN_FOR_DEAD if isinstance(error, LeaseLost) else 1
+        return TRY_AGAIN if isinstance(error, LeaseLost | StoreAway) else 1
     return 0
 
 
@@ -77,7 +77,8 @@ def _crawl(orders: Mapping[str, Any]) -> None:
     options = Options(**{**given, "data": Path(given["data"]), "outputs": ()})
     forks = forked(orders["parsers"])
     prepared = replace(prepare(options), forks=forks)
-    store = open_store(options.data, prepared.settings.store, is_shared=prepared.settings.share)
+    settings = prepared.settings
+    store = open_store(options.data, settings.store, is_shared=settings.share, is_awaited=True)
     clock = SystemClock(store.anchor())
     store.join(worker_name())
     try:
@@ -87,9 +88,9 @@ def _crawl(orders: Mapping[str, Any]) -> None:
         rules = rules_for(prepared, orders["allowed_domains"])
         rules = replace(rules, origins=frozenset(orders["origins"]))
         reporter = _Reporter()
-        archive_home, is_archived = archive_home_of(prepared), prepared.settings.archive
+        archive_home, is_archived = archive_home_of(prepared), settings.archive
         with archive_home.writing(files, is_archived, orders["number"], worker_name()) as keepers:
-            watchdog = Watchdog(prepared.settings.parse_timeout)
+            watchdog = Watchdog(settings.parse_timeout)
             listeners: tuple[Listener, ...] = (watchdog, LogFile(files, clock), *keepers, reporter)
             engine = compose(prepared, rules, store, run, clock, listeners, parsers=orders["parsers"])
             reporter.engine = engine

@@ -25,8 +25,8 @@ from scraper.urls import domain_of, host_of, is_public_suffix
 # A worker that was killed is replaced, but one that cannot live is not replaced for ever. Each is counted for
 # itself: a host that is gone takes many along.
 MOST_DEATHS = 5
-TAKEN_FOR_DEAD = 75
-"""Exit code of a worker that lost its lease (as of `work`): nothing is wrong with it, another can begin."""
+TRY_AGAIN = 75
+"""Exit code of a worker that lost its lease or could not reach the store: another can begin."""
 # The strongest reason first; the first two end the run for all, which the others get as a signal.
 _STRENGTH = (Stop.ERRORS, Stop.RECORDS, Stop.SIGNAL, Stop.TIME, Stop.PAGES, Stop.DEFERRED, Stop.DONE)
 
@@ -214,7 +214,7 @@ class Workers:
             return
         self._deaths[number] += 1
         self._tell(Noted(f"worker {number + 1} ended with {ending}; its domains go on elsewhere"))
-        if (code > 0 and code != TAKEN_FOR_DEAD) or self._deaths[number] > MOST_DEATHS:
+        if (code > 0 and code != TRY_AGAIN) or self._deaths[number] > MOST_DEATHS:
             if not self._living:
                 raise StoreError(f"all workers ended with errors, the last with {ending}")
             return

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 import psycopg
 from psycopg import conninfo, errors
 
-from scraper.errors import LeaseLost, StoreError, StoreFull, StoreTooNew, UsageError
+from scraper.errors import LeaseLost, StoreAway, StoreError, StoreFull, StoreTooNew, UsageError
 from scraper.ops.clock import monotonic, sleep
 from scraper.store.postgres import schema
 
@@ -48,9 +48,12 @@ _MIGRATING = 0x5C7A9E12  # any number that other programs do not lock
 
 
 class Database:
-    """A connection for one thread of one process; transactions are explicit."""
+    """A connection for one thread of one process; transactions are explicit.
 
-    def __init__(self, url: str) -> None:
+    `is_awaited`: a server that is away is waited for from the beginning.
+    """
+
+    def __init__(self, url: str, *, is_awaited: bool = False) -> None:
         try:
             self._parameters = conninfo.conninfo_to_dict(url)
         except psycopg.ProgrammingError as error:
@@ -62,7 +65,7 @@ class Database:
         self._connection: Connection | None = None
         self._pid = os.getpid()
         with self._translated():
-            self._connect(monotonic() + _AT_FIRST)
+            self._connect(monotonic() + (PATIENCE if is_awaited else _AT_FIRST))
             self._migrate()
 
     # transactions ---------------------------------------------------------------------------------------
@@ -207,7 +210,7 @@ class Database:
         sleep(0.05)
 
     def _broken(self) -> StoreError:
-        return StoreError(f"{self.name} broke the connection again and again", "look at the server's log")
+        return StoreAway(f"{self.name} broke the connection again and again", "look at the server's log")
 
     def _is_lost(self, error: psycopg.Error) -> bool:
         """Whether the connection is of no more use; also if it broke in a pipeline that cannot be left."""
@@ -271,14 +274,12 @@ def _translate(name: str, error: psycopg.Error) -> StoreError:
             f"cannot write {name}: {lines[0]}", "free some space on the server or check its mode"
         )
     if error.sqlstate == "53300" or "too many clients" in lines[0]:
-        return StoreError(f"{name} has no connection left", "raise max_connections, or put PgBouncer between")
+        return StoreAway(f"{name} has no connection left", "raise max_connections, or put PgBouncer between")
     if error.sqlstate == "42501":
         return StoreError(f"{name}: {lines[0]}", "GRANT CREATE ON SCHEMA public TO this user")
     if isinstance(error, psycopg.OperationalError) and error.sqlstate is None:
         told = [line for line in lines if not line.startswith("\t")]  # the others guess at the reason
-        return StoreError(
-            f"cannot reach {name}: {told[-1]}", "check the address, the password and the server"
-        )
+        return StoreAway(f"cannot reach {name}: {told[-1]}", "check the address, the password and the server")
     return StoreError(f"{name}: {lines[0]}")
 
 

@@ -69,10 +69,19 @@ class PostgresStore:
     """`Store` in the database that a URL names; the lock files of this machine's workers are in `locks`.
 
     One thread of one process uses it. `clock` is for tests: without one it is the server's time line.
+    `is_awaited`: see `Database`.
     """
 
-    def __init__(self, url: str, clock: Clock | None = None, *, locks: Path, is_shared: bool = False) -> None:
-        self._database = Database(url)
+    def __init__(
+        self,
+        url: str,
+        clock: Clock | None = None,
+        *,
+        locks: Path,
+        is_shared: bool = False,
+        is_awaited: bool = False,
+    ) -> None:
+        self._database = Database(url, is_awaited=is_awaited)
         self._clock = clock or SystemClock(self.anchor())
         folder = locks.absolute()
         self._workers = Workers(self._database, Locks(folder, is_shared=is_shared), folder, self._clock)
