@@ -14,7 +14,7 @@ from queue import Empty, SimpleQueue
 
 from scraper.engine.answer_watch import AnswerWatch
 from scraper.engine.batch import Batch, BatchResult, BatchSteps, DomainWanted, Work
-from scraper.engine.parse_limit import GivenUp
+from scraper.engine.parse_limit import LONGEST_INTERVAL, GivenUp
 from scraper.http.exchange import Asked, Later, Until, Wait
 from scraper.http.http1 import Http1Exchange
 from scraper.ops.clock import Clock, monotonic
@@ -23,7 +23,6 @@ from scraper.politeness.rate_limiter import RateLimiter
 EARLY = 0.2  # seconds; longer than the owner takes to settle a group, and may have to wait for the store
 FEW = 8  # batches at work of which the owner learns at once
 STUCK_AFTER = 0.1  # seconds; a callback that takes longer does not hold up the others
-LONGEST_INTERVAL = 1.0
 HAND_BACK_EVERY = 0.01  # seconds; each time wakes the owner
 LINGER = 0.09  # seconds; the same where the owner need not know until shortly before the next slot
 
@@ -72,7 +71,6 @@ class ThreadedDownloader:
 
     def _since_last_look(self) -> float:
         before, self._looked_at = self._looked_at, monotonic()
-        # A process that was stopped for an hour has not parsed for an hour.
         return min(self._looked_at - before, LONGEST_INTERVAL)
 
     def close(self) -> list[BatchResult]:

@@ -18,6 +18,9 @@ MOST_CRASHES = 2
 TOO_LONG = "parsing takes too long"
 DEADLY = "killed the process"
 TOGETHER = 0.01  # seconds
+LONGEST_INTERVAL = 1.0
+"""Seconds between two looks at a page that is parsed. A look that comes later counts no more than this: a
+process that was stopped for an hour has not parsed for an hour."""
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -83,8 +86,13 @@ class Bounded:
             threading.Thread(target=_serve, args=(self._turns,), name="parse", daemon=True).start()
         turn = _Turn(work, items)
         self._turns.put(turn)
-        while not turn.is_over.acquire(timeout=max(0.0, turn.began + self._seconds - monotonic())):
-            if turn.give_up(self._seconds):
+        parsing, looked_at, passed = turn.began, turn.began, 0.0
+        while not turn.is_over.acquire(timeout=max(0.0, min(self._seconds - passed, LONGEST_INTERVAL))):
+            began, now = turn.began, monotonic()
+            passed = passed if began == parsing else 0.0
+            passed += min(now - max(began, looked_at), LONGEST_INTERVAL)
+            parsing, looked_at = began, now
+            if passed >= self._seconds and turn.give_up(parsing):
                 self._turns = None
                 turn.results.append(instead(items.popleft()))
                 break
@@ -131,10 +139,10 @@ class _Turn:
             self.results.append(result)
             self.began = monotonic()
 
-    def give_up(self, seconds: float) -> bool:
-        """End the thread if what it does began so long ago."""
+    def give_up(self, began: float) -> bool:
+        """End the thread if what it does is what began then."""
         with self._lock:
-            if self.is_over.locked() and self._thread and monotonic() - self.began >= seconds:
+            if self.is_over.locked() and self._thread and self.began == began:
                 self._is_given_up = True
                 end_thread(self._thread)
             return self._is_given_up
