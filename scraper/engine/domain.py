@@ -221,6 +221,7 @@ class Domain:
 
     def _count_traffic(self) -> None:
         """Count what passed the rate limiter: pages, robots.txt, logins, requests of callbacks."""
+        self.stats.mixed_up += self.session.adapter.take_mixed_up()
         sends, connects = self.limiter.sends, self.session.meter.connects
         self.stats.requests += sends - self._counted[0]
         self.stats.connections += connects - self._counted[1]

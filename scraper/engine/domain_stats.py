@@ -49,6 +49,7 @@ class DomainStats:
     gone: int = 0
     parse_errors: int = 0
     emptied: int = 0
+    mixed_up: int = 0
     denied: int = 0
     dropped: int = 0
     retries: int = 0

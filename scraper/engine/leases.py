@@ -11,6 +11,7 @@ from scraper.engine.groups import LEFT_ALONE, Groups
 from scraper.engine.plan import Plan
 from scraper.engine.request_guard import ForeignRules, RequestGuard
 from scraper.engine.robots_cache import RobotsCache
+from scraper.http.idle_limit import MOST_QUIET, QUIET
 from scraper.http.session import DomainSession
 from scraper.ops.clock import Clock
 from scraper.politeness import learned, throttle
@@ -228,6 +229,7 @@ class Leases:
         ]
         if foreign:
             self.robots_requests[domain.name] = foreign
+        domain.session.adapter.look(QUIET if self._domains else MOST_QUIET)
         self._store.release([domain.update()])
         self._leave_group(domain.name)
         self._limiters.let_go(domain.name)
@@ -258,6 +260,7 @@ class Leases:
             if reason is not None:
                 for entry in self._store.take(self._run, domain.lease, MOST_NAMED):
                     self._tell(Postponed(entry.url, reason))
+            domain.session.adapter.look()
         names = list(self._domains)
         self._store.release([*(domain.update() for domain in self), *self.groups.updates(names)])
         self._domains.clear()

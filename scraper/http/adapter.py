@@ -1,6 +1,6 @@
 """The transport adapters between `requests` and our connections."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from functools import partial
 from math import isfinite
 from queue import Empty, Full
@@ -23,7 +23,7 @@ from scraper.http.connection import (
     current,
     tls_context,
 )
-from scraper.http.idle_limit import IdleLimit
+from scraper.http.idle_limit import MOST_QUIET, IdleLimit
 
 MOST_POOLS = 8  # origins of one domain that keep a connection: a hostile one has thousands of subdomains
 MOST_LEARNED = 64  # origins whose idle limits are remembered
@@ -126,6 +126,8 @@ class Adapter(HTTPAdapter):
         self._verify: Verify = True  # of the request that goes through a proxy now
         self.origins = origins
         self.idle_limits: dict[str, IdleLimit] = {}
+        self.answer_twice: set[str] = set()
+        self._mixed_up = 0
         self._last: tuple[Any, Any] = (None, None)  # the pool that was asked for last, with its key
 
     def __reduce__(self) -> tuple[type["Adapter"], tuple[int, int]]:
@@ -142,8 +144,10 @@ class Adapter(HTTPAdapter):
         if found is None:
             found = pools[key] = self._new_pool(origin, verify, cert)
             if len(self.idle_limits) >= MOST_LEARNED:
-                self.idle_limits.clear()
-            setattr(found, "idle", self.idle_limits.setdefault(origin, IdleLimit()))  # noqa: B010 - ours
+                self._forget_idle_limits()
+            limit = self.idle_limits.setdefault(origin, IdleLimit())
+            limit.has_surplus = limit.has_surplus or origin in self.answer_twice
+            setattr(found, "idle", limit)  # noqa: B010 - ours
         self._last = key, found
         return found
 
@@ -172,9 +176,33 @@ class Adapter(HTTPAdapter):
         known = self.idle_limits.items()
         return tuple((origin, round(limit.seconds, 1)) for origin, limit in known if isfinite(limit.seconds))
 
-    def load_idle_limits(self, limits: Mapping[str, float]) -> None:
+    def load_idle_limits(self, limits: Mapping[str, float], answer_twice: Iterable[str] = ()) -> None:
         """Take up what was known."""
         self.idle_limits = {origin: IdleLimit(float(seconds)) for origin, seconds in limits.items()}
+        self.answer_twice = set(answer_twice)
+
+    def look(self, most: float = MOST_QUIET) -> None:
+        """Find out, at the end, which origins answer more than they were asked; waits `most` seconds each."""
+        for key in self.poolmanager.pools.keys():  # noqa: SIM118 - no iterator of its own
+            found: Any = self.poolmanager.pools.get(key)
+            for connection in list(found.pool.queue) if found is not None and found.pool is not None else ():
+                connection.look(most)
+
+    def take_mixed_up(self) -> int:
+        """How many answers more may be those to other requests.
+
+        Origins that do so are remembered: their connections serve once, also in later runs.
+        """
+        self.answer_twice.update(origin for origin, limit in self.idle_limits.items() if limit.mixed_up)
+        taken = self._mixed_up + sum(limit.mixed_up for limit in self.idle_limits.values())
+        for limit in self.idle_limits.values():
+            limit.mixed_up = 0
+        self._mixed_up = 0
+        return taken
+
+    def _forget_idle_limits(self) -> None:
+        self._mixed_up = self.take_mixed_up()
+        self.idle_limits.clear()
 
     def send(self, request: Any, *args: Any, **kwargs: Any) -> Any:
         """As `HTTPAdapter.send`; a kept connection that breaks is replaced once where that does no harm."""

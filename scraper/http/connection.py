@@ -26,7 +26,7 @@ from urllib3.util.wait import wait_for_read
 
 from scraper.errors import BadAnswer, ConnectFailed, FetchError
 from scraper.http.framing import LengthConflict
-from scraper.http.idle_limit import IdleLimit
+from scraper.http.idle_limit import QUIET, IdleLimit
 from scraper.http.reach import Reach, resolve
 from scraper.http.request_body import framed, lower
 from scraper.http.request_head import request_head
@@ -41,6 +41,7 @@ STALE = "closed while idle (status 408)"
 PREMATURE = "an answer came before the request can have arrived: it belongs to no request of ours"
 _IDLE_TOO_LONG = 408
 CONNECT_AHEAD = 0.5  # seconds before its slot that a connection is opened; servers close what waits longer
+_START = 12  # bytes that tell whether an answer begins, and its status
 _MOMENT = 0.001  # seconds between the look whether a request must wait and the one before it is sent
 _OLD_RENEGOTIATION = 0x4  # SSL_OP_LEGACY_SERVER_CONNECT, which `ssl` names since Python 3.12
 
@@ -160,7 +161,7 @@ class _Timed(socket.socket):
     def left_over(self) -> bytes | None:
         """What comes without a request: None for nothing, empty at the connection's end."""
         try:
-            return self.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
+            return self.recv(_START, socket.MSG_PEEK | socket.MSG_DONTWAIT)
         except BlockingIOError:
             return None
         except OSError:
@@ -186,7 +187,7 @@ class _TimedTls(ssl.SSLSocket):
         """The same; what is of TLS alone, session tickets for example, is nothing."""
         self.setblocking(False)
         try:
-            return self.recv(1)  # a byte would be one too many, and end the connection
+            return self.recv(_START)  # a byte would be one too many, and end the connection
         except ssl.SSLWantReadError:
             return None
         except OSError:
@@ -207,11 +208,14 @@ class LimitedConnection(HTTPConnection):
 
     A message is checked and built whole before any of it is sent, and what fails on the way ends the
     connection. `serves`: answers that came over it; `idle`: what is known of how long it lasts unused.
+    `unproven`: answers over it, but for its first, since it was last seen to bring nothing more.
     """
 
     idle: IdleLimit | None = None
     serves = 0
+    unproven = 0
     used_at = 0.0
+    _asked_at = 0.0  # 0 while no answer is awaited
     _was_idle = 0.0
     _proved = 0  # `serves` when it was seen to be quiet
     _quiet_at = 0.0  # when it was looked at last and could serve; 0 once something was sent
@@ -222,7 +226,8 @@ class LimitedConnection(HTTPConnection):
 
     def _new_conn(self) -> socket.socket:
         current.connects += 1
-        self.serves = 0
+        self.serves = self.unproven = 0
+        self._asked_at = 0.0
         self._stream = None
         if current.meter is not None:
             current.meter.add()
@@ -267,10 +272,29 @@ class LimitedConnection(HTTPConnection):
             return True
         if self.sock is not None and self.serves and self.idle is not None:
             if left_over:
-                self.idle.has_surplus = True
+                self.found_unasked(left_over)
             else:
                 self.idle.seen(monotonic() - self.used_at)
         return False
+
+    def found_unasked(self, data: bytes) -> None:
+        """Note what came after an answer: those before it may have been those to other requests."""
+        if self.idle is not None and data:
+            self.idle.sent_unasked(data, self.unproven)
+        self.unproven = 0
+
+    def look(self, most: float) -> None:
+        """Find out, at the end, whether the server answers more than it was asked; waits `most` seconds."""
+        if self.unproven > 1 and self.sock is not None and self.idle is not None and not self._asked_at:
+            # What it still owes takes as long as any answer of its.
+            wait = min(max(QUIET, 1.5 * self.idle.slowest), most) - (monotonic() - self.used_at)
+            if wait <= 0 or wait_for_read(self.sock, wait):
+                self.close()  # which looks
+
+    def close(self) -> None:
+        if self.unproven and self.sock is not None and not self._asked_at:
+            _ = self.is_connected
+        super().close()
 
     def can_serve(self, ahead: float = 0.0) -> bool:
         """Whether a request may go over it in so many seconds: quiet, all read, not idle too long."""
@@ -286,6 +310,8 @@ class LimitedConnection(HTTPConnection):
             if self._quiet_at and self.idle is not None and self._proved != self.serves:
                 self._proved = self.serves
                 self.idle.proofs += not self.idle.doubt(now - self.used_at)
+                if now - self.used_at >= QUIET:
+                    self.unproven = 0
         return bool(self._quiet_at)
 
     def _is_trusted(self, idle: float, ahead: float) -> bool:
@@ -372,7 +398,7 @@ class LimitedConnection(HTTPConnection):
 
     def _send(self, head: bytes, pieces: Iterable[bytes]) -> None:
         sock: Any = self.sock
-        self._sent, self._quiet_at = 0, 0.0
+        self._sent, self._quiet_at, self._asked_at = 0, 0.0, monotonic()
         try:
             for piece in pieces:
                 self._send_all(sock, head + piece)
@@ -443,7 +469,11 @@ class LimitedConnection(HTTPConnection):
     def answered(self, keep_alive: str | None) -> None:
         """Note that an answer came, and what it says of the connection."""
         self.serves += 1
+        self.unproven += self.serves > 1
         self.used_at = monotonic()
+        if self.idle is not None:
+            self.idle.slowest = max(self.idle.slowest, self.used_at - self._asked_at)
+        self._asked_at = 0.0
         if keep_alive and self.idle is not None:
             self.idle.told(keep_alive)
 

@@ -122,6 +122,11 @@ class ResponseParser:
         is_understood = self._is_clean and self.framing.is_reusable
         return self.is_complete and is_understood and not self._buffer
 
+    @property
+    def surplus(self) -> bytes:
+        """What came after the answer's end."""
+        return bytes(self._buffer[:64]) if self.is_complete else b""
+
     def feed(self, data: bytes) -> None:
         """Read on in what has come, up to the bound of one call."""
         self._buffer += data

@@ -182,6 +182,8 @@ class Http1Exchange:
             connection.answered(head.headers.get("keep-alive"))
         elif isinstance(self.error, ConnectFailed | ConnectionError) and not self.has_begun:
             connection.broke()
+        if self._parser.surplus:
+            connection.found_unasked(self._parser.surplus)
         if self.error is not None or not self._parser.is_reusable:
             connection.close()
         self._pool._put_conn(connection)

@@ -22,6 +22,8 @@ class Closable(Protocol):
     sock: Any
     used_at: float
 
+    def found_unasked(self, data: bytes) -> None: ...
+
     def close(self) -> None: ...
 
 
@@ -142,6 +144,8 @@ class ResponseStream:
         if not self._is_closed:
             self._is_closed = True
             self._connection.used_at = monotonic()
+            if self._parser.surplus:
+                self._connection.found_unasked(self._parser.surplus)
             if not self._parser.is_reusable:
                 self._connection.close()
 

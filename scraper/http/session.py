@@ -127,7 +127,7 @@ class DomainSession(requests.Session):
         self._login_pages: frozenset[str] = frozenset()
         self._host_settings: dict[str, HostSettings] = {}
         self._origin_settings: dict[str, OriginSettings] = {}
-        self._dumped: tuple[Any, ...] = (0, 0, False, frozenset(), ())
+        self._dumped: tuple[Any, ...] = (0, 0, False, frozenset(), (), ())
         if headers:
             self.headers.update(headers)
         # What says who we are goes wherever a login leads; all that is added later stays with the domain.
@@ -507,7 +507,8 @@ class DomainSession(requests.Session):
         """What outlives the process, as JSON; None if nothing changed since the last call."""
         is_kept = self.is_logged_in and self.has_login and self._is_portable
         idle = self.adapter.known_idle_limits()
-        state = (self.cookies.changes, self.storage.changes, is_kept, self._login_pages, idle)
+        twice = tuple(sorted(self.adapter.answer_twice))
+        state = (self.cookies.changes, self.storage.changes, is_kept, self._login_pages, idle, twice)
         if state == self._dumped:
             return None
         self._dumped = state
@@ -518,6 +519,8 @@ class DomainSession(requests.Session):
             kept["login_pages"] = sorted(self._login_pages)
         if idle:
             kept["idle_limits"] = dict(idle)
+        if twice:
+            kept["answer_twice"] = twice
         return json.dumps(kept)
 
     def load(self, text: str) -> None:
@@ -531,9 +534,10 @@ class DomainSession(requests.Session):
             self.storage.load(kept.get("storage"))
             self.is_logged_in = self.has_login = bool(kept.get("is_logged_in"))
             self._login_pages = frozenset(kept.get("login_pages", ()))
-            self.adapter.load_idle_limits(kept.get("idle_limits", {}))
+            twice = tuple(kept.get("answer_twice", ()))
+            self.adapter.load_idle_limits(kept.get("idle_limits", {}), twice)
             idle = self.adapter.known_idle_limits()
-            self._dumped = (self.cookies.changes, 0, self.is_logged_in, self._login_pages, idle)
+            self._dumped = (self.cookies.changes, 0, self.is_logged_in, self._login_pages, idle, twice)
 
     @property
     def open_connections(self) -> int:

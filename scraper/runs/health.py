@@ -40,10 +40,11 @@ class Facts:
     `blocked` names those left alone for it, `down` is the reason why a domain could not be reached at all,
     `auth` the reason why a login failed. `filled` counts records by field that is not empty,
     `rejected` those that were not as the spider declares them, `repeated` those that had the key of another
-    and were not its equal, `emptied` the pages that bring nothing where they did. `stopped`: why
-    the run ended before its work was done ("SIGTERM", "example.org asks to wait until 14:00"), empty
-    otherwise. `is_limited`: a limit that the user set for this run alone was reached, so its totals are not
-    held against other runs. `is_given_up`: it was stopped because callbacks raised on page after page.
+    and were not its equal, `emptied` the pages that bring nothing where they did. `mixed_up` counts, by
+    domain, pages whose answers may have been those to other requests. `stopped`: why the run ended before its
+    work was done ("SIGTERM", "example.org asks to wait until 14:00"), empty otherwise. `is_limited`: a limit
+    that the user set for this run alone was reached, so its totals are not held against other runs.
+    `is_given_up`: it was stopped because callbacks raised on page after page.
     """
 
     pages: int = 0
@@ -57,6 +58,7 @@ class Facts:
     denied: Mapping[str, int] = field(default_factory=dict)
     down: Mapping[str, str] = field(default_factory=dict)
     auth: Mapping[str, str] = field(default_factory=dict)
+    mixed_up: Mapping[str, int] = field(default_factory=dict)
     rejected: int = 0
     emptied: int = 0
     emptied_example: str = ""

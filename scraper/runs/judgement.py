@@ -89,6 +89,11 @@ def _is_blocked(facts: Facts, health: Health) -> bool:
 
 
 def _broken(facts: Facts, health: Health) -> Iterator[Finding]:
+    for domain, count in facts.mixed_up.items():
+        told = (
+            f"{domain} answers requests twice over one connection: {count} pages may be those of other URLs"
+        )
+        yield Verdict.BROKEN, f"{told}; the next run opens a connection for each page"
     answered, raised = _answered(facts), sum(facts.errors.values())
     if raised and (raised / answered > health.max_failed or facts.is_given_up):
         share = _percent(raised / answered)

@@ -141,6 +141,42 @@ def test_without_a_delay_too_a_server_that_answers_twice_is_found_out(
     assert limit.has_surplus and not limit.proofs
 
 
+def after_some(more: bytes) -> Callable[[str], list[tuple[float, bytes]]]:
+    """Answers behind which, from the eighth on, more comes a little later."""
+    numbers = count(1)
+    return lambda path: [(0.0, ok(path)), (0.01, more if next(numbers) > PROOFS + 4 else b"")]
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_one_that_begins_to_answer_twice_later_on_is_found_out_at_the_end_and_remembered(
+    raw_server: Callable[..., RawServer], way: str
+) -> None:
+    server, session = raw_server(after_some(ok("forged"))), session_of()
+    asked = [f"/{n}" for n in range(PROOFS + 20)]
+    heard = [ask(session, way, server.url(path)) for path in asked]
+    session.adapter.look()
+    wrong = sum(path != text for path, text in zip(asked, heard, strict=True))
+    assert 0 < wrong <= session.adapter.take_mixed_up() and not session.adapter.take_mixed_up()
+
+    later = session_of()
+    later.load(session.dump_changes() or "")
+    server.seen.clear()
+    assert [ask(later, way, server.url(path)) for path in asked] == asked
+    assert len({number for number, _ in server.seen}) == len(asked)
+
+
+@pytest.mark.parametrize("more", [b"\r\n", b"HTTP/1.1 408 Request Timeout\r\n\r\n"])
+def test_what_is_no_answer_to_a_request_mixes_nothing_up(
+    raw_server: Callable[..., RawServer], more: bytes
+) -> None:
+    server, session = raw_server(after_some(more)), session_of()
+    for n in range(PROOFS + 5):
+        assert ask(session, "exchange", server.url(f"/{n}")) == f"/{n}"
+    session.adapter.look()
+    limit = session.adapter.pool(server.url("")).idle  # type: ignore[attr-defined]
+    assert limit.has_surplus and not session.adapter.take_mixed_up()
+
+
 @pytest.mark.parametrize("way", WAYS)
 def test_a_server_that_was_quiet_a_few_times_is_waited_for_no_more(
     raw_server: Callable[..., RawServer], way: str

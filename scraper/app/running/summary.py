@@ -69,6 +69,7 @@ def facts_of(
         denied=whole.denials,
         down={name: reason for name, stats in domain_stats.items() if (reason := stats.down)},
         auth={name: stats.login for name, stats in domain_stats.items() if stats.login},
+        mixed_up={name: stats.mixed_up for name, stats in domain_stats.items() if stats.mixed_up},
         rejected=whole.rejected,
         emptied=whole.emptied,
         emptied_example=whole.examples.get(EMPTIED, ""),
