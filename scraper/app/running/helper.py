@@ -17,7 +17,7 @@ from scraper.app.running.page_source import has_archive, source_of
 from scraper.app.running.run_output import LogFile
 from scraper.app.running.stop_signals import Crawler
 from scraper.engine.plan import Stop
-from scraper.errors import LeaseLost, StoreError, UsageError
+from scraper.errors import LeaseLost, StoreAway, StoreError, UsageError
 from scraper.model.frozen import frozen
 from scraper.ops.clock import Clock, SystemClock, sleep
 from scraper.runs.events import Event, Listener, Ticked
@@ -45,6 +45,7 @@ class Helper:
         self._options = options
         self._tell = tell
         self._crawler: Crawler | None = None
+        self._has_looked = self._is_away = False
         self.signal = 0
 
     def run(self) -> int:
@@ -53,7 +54,7 @@ class Helper:
         before = {number: signal.signal(number, self._stop) for number in (signal.SIGTERM, signal.SIGINT)}
         try:
             while not self.signal:
-                found = self._find()
+                found = self._look()
                 if found is not None and found.id != refused:
                     try:
                         self._help(found)
@@ -78,6 +79,20 @@ class Helper:
         self.signal = number
         if self._crawler is not None:
             self._crawler.stop()
+
+    def _look(self) -> Run | None:
+        """A run to help; one that stays waits for a store that is away, once it has been there."""
+        try:
+            found = self._find()
+        except StoreAway as error:
+            if not (self._options.stays and self._has_looked):
+                raise
+            if not self._is_away:
+                self._tell(f"{error.message}; it is asked again until it is back")
+            self._is_away = True
+            return None
+        self._has_looked, self._is_away = True, False
+        return found
 
     def _find(self) -> Run | None:
         """A run that is under way; the one that began first."""
