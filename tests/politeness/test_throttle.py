@@ -1,6 +1,7 @@
 import pytest
 
 from scraper.model import Deferred, Exchange
+from scraper.politeness.learned import Limit
 from scraper.politeness.throttle import (
     Pace,
     State,
@@ -192,6 +193,27 @@ def test_a_broken_state_is_a_new_one(text: str) -> None:
 
 def test_what_is_sound_in_a_broken_state_stands() -> None:
     assert from_json('{"due": 5, "failures": "many"}') == State(due=5.0)
+
+
+@pytest.mark.parametrize(
+    ("kept", "limit"),
+    [
+        ('{"interval": 2.5, "lessons": 1}', Limit(interval=2.5, lessons=1)),
+        ('{"interval": 2.5, "of_a_newer_program": [1]}', Limit(interval=2.5)),
+        ('{"interval": "slow", "lessons": 1}', Limit(lessons=1)),
+        ("{}", Limit()),
+        ("[2.5]", Limit()),
+        ("null", Limit()),
+    ],
+)
+def test_a_limit_that_another_version_has_learned_stands_as_far_as_it_is_known(
+    kept: str, limit: Limit
+) -> None:
+    assert from_json(f'{{"due": 5, "limit": {kept}}}') == State(due=5.0, limit=limit)
+
+
+def test_a_state_of_before_limits_were_learned_has_none() -> None:
+    assert from_json('{"due": 5, "delay": 1.5}') == State(due=5.0, delay=1.5)
 
 
 H = 3600
