@@ -6,7 +6,6 @@ The life of a URL: `Store.add` makes it pending. `Leases` leases its domain. Whe
 writes records, links, cookies, clock and the URL's end in one transaction. Then its links are pending.
 """
 
-from collections import Counter
 from collections.abc import Callable, Sequence
 
 from scraper.engine.batch import BatchResult, Downloader, RobotsRequest
@@ -15,26 +14,24 @@ from scraper.engine.group_commit import GroupCommit
 from scraper.engine.leases import MOST_AT_ONCE, Leases, SessionMaker
 from scraper.engine.open_files import OpenFiles
 from scraper.engine.plan import Plan, Stop
-from scraper.engine.refusals import may_be_pace, note_credentials
-from scraper.engine.robots_cache import RobotsCache, RobotsRules, challenge_in
+from scraper.engine.raising import Raising
+from scraper.engine.robots_answers import RobotsAnswers
+from scraper.engine.robots_cache import RobotsCache, RobotsRules
 from scraper.engine.scheduler import Scheduler
 from scraper.engine.third_party_domains import ThirdPartyDomains
 from scraper.engine.throttling import Throttling
-from scraper.errors import LoginFailed, OutOfFiles, OutOfReach
-from scraper.model import Entry, Failed, Fetched, Reaction, Redirected, Unchanged, Visit
+from scraper.engine.ticking import ticked
+from scraper.errors import LoginFailed, OutOfFiles
+from scraper.http.exchange import Answer
+from scraper.model import Entry, Fetched, Redirected, Unchanged, Visit
 from scraper.ops.clock import Clock
-from scraper.politeness import retry
-from scraper.politeness.retry import RetryAdvice
-from scraper.runs.events import DomainState, Event, Listener, Noted, RobotsRead, Ticked, Visited
-from scraper.spider.identity import request_of
+from scraper.runs.events import Event, Listener, Noted, Visited
 from scraper.store import Run, Store
-from scraper.urls import domain_of
 
 BEAT_EVERY = 1.0
 LOOK_EVERY = 0.5
 HOLD = 2.0
 LEAVE_WITHIN = 2.5
-MOST_STATES = 50
 WAKE_AT = 0.5  # of the time that a batch is early
 
 
@@ -73,13 +70,23 @@ class Engine:
         self._throttling = Throttling(plan, part, clock, chance, self._tell, self._scheduler.pending)
         self._group_commit = GroupCommit(store, run, self._leases, clock, self._tell)
         self._third_party = ThirdPartyDomains(self._leases, robots_cache, self._obey, clock, self._tell)
+        self._robots_answers = RobotsAnswers(
+            robots_cache,
+            self._leases,
+            self._throttling,
+            plan.max_attempts,
+            clock,
+            self._is_left,
+            self._obey,
+            self._tell,
+        )
         self._open_files = OpenFiles(self._leases, clock, self._tell)
         self._beat_at = 0.0
         self._look_at = 0.0
         self._stop: Stop | None = None
         self._began = clock.now()
         self._in_flight = 0
-        self._raised_in_a_row: Counter[str] = Counter()
+        self._raising = Raising(plan.max_errors)
 
     # the loop ------------------------------------------------------------------------------------------
     def run(self) -> Stop:
@@ -171,7 +178,8 @@ class Engine:
         if self._plan.leads and self._plan.max_pages is not None:
             self._scheduler.count_helpers()
         if self._listeners:
-            self._tell(self._status(now))
+            pending = self._store.progress(self._run).pending
+            self._tell(ticked(self._leases, self._scheduler.pages, self._in_flight, pending, now))
         for name in self._store.heartbeat():
             group = self._leases.groups.give_way(name)
             for each in (name,) if group is None else group:
@@ -184,18 +192,6 @@ class Engine:
             # A page that is being rendered is not asked for anew: all its requests would be sent again.
             domain.end_batches(cuts=False)
             self._let_go(domain)
-
-    def _status(self, now: float) -> Ticked:
-        domains = sorted(self._leases, key=lambda domain: -domain.due)
-        return Ticked(
-            self._scheduler.pages,
-            sum(domain.stats.records + domain.stats.kept_records for domain in domains),
-            sum(domain.stats.failed for domain in domains),
-            self._in_flight,
-            self._store.progress(self._run).pending,
-            tuple(_state(domain, now) for domain in domains[:MOST_STATES]),
-            len(domains),
-        )
 
     def _lease(self) -> None:
         now = self._clock.now()
@@ -307,12 +303,8 @@ class Engine:
         """Learn from the end of a batch that had no pages to bring, or failed."""
         if result.error is not None:
             self._take_error(domain, result.error)
-        elif result.batch.robots_request is not None and result.answer is None:
-            domain.robots_requests.appendleft(
-                result.batch.robots_request
-            )  # it was told to end before it could ask
-        elif result.batch.robots_request is not None:
-            self._take_robots(domain, result.batch.robots_request, result)
+        elif (robots_request := result.batch.robots_request) is not None:
+            self._take_robots(domain, robots_request, result.answer)
         elif result.batch.control:
             if result.answer is not None:
                 self._scheduler.spent += 1
@@ -369,8 +361,7 @@ class Engine:
             self._group_commit.add(domain, visit)
         if is_page:
             domain.login_state.shown(visit.entry.id)
-            self._scheduler.pages += 1
-            self._scheduler.records += _records_of(visit)
+            self._scheduler.count_page(visit)
         self._scheduler.count(visit)
         self._count_errors(visit)
         domain.stats.count(visit)
@@ -382,19 +373,8 @@ class Engine:
         self._tell(Visited(visit))
 
     def _count_errors(self, visit: Visit) -> None:
-        """Stop where a callback raises on page after page: more requests would bring the same.
-
-        Callbacks are counted apart, since a list that parses proves nothing for the pages behind it. After
-        many good pages it takes a tenth of them: a corner of a large site must not end the run.
-        """
-        outcome, row, most = visit.outcome, self._raised_in_a_row, self._plan.max_errors
-        if isinstance(outcome, Failed) and outcome.is_parse:
-            callback = request_of(visit.entry).callback
-            row[callback] += 1
-            if most is not None and row[callback] >= max(most, self._scheduler.pages // 10):
-                self.stop(Stop.ERRORS)
-        elif row and isinstance(outcome, Fetched):
-            del row[request_of(visit.entry).callback]
+        if self._raising.count(visit, self._scheduler.pages):
+            self.stop(Stop.ERRORS)
 
     def _settle(self) -> None:
         self._robots_cache.save()
@@ -413,80 +393,11 @@ class Engine:
         # A wait that is too long is known now; at the domain's next slot it would be too late to tell.
         self._is_left(domain)
 
-    def _take_robots(self, domain: Domain, robots_request: RobotsRequest, result: BatchResult) -> None:
-        """Learn from a robots.txt, or send for it once more: the next hop, or another try."""
-        assert result.answer is not None
-        if isinstance(result.answer.error, OutOfFiles):
+    def _take_robots(self, domain: Domain, robots_request: RobotsRequest, answer: Answer | None) -> None:
+        if answer is None:
+            domain.robots_requests.appendleft(robots_request)  # it was told to end before it could ask
+        elif isinstance(answer.error, OutOfFiles):
             domain.robots_requests.appendleft(robots_request)
-            return self._ran_out(domain)
-        response = result.answer.response
-        status = response.status if response is not None else None
-        wall = self._clock.wall()
-        told = retry.told(response.status, response.headers, wall) if response is not None else RetryAdvice()
-        is_limited = told.is_limited and (told.rest is not None or may_be_pace(domain, status))
-        # A refusal by rate is tried again after its rest, for as long as the run waits for that.
-        tries = max(robots_request.tries, domain.state.failures) + (not is_limited)
-        is_last = not is_limited and tries >= self._plan.max_attempts
-        learned = self._robots_cache.learn(robots_request, result.answer, is_last=is_last)
-        is_ours = isinstance(result.answer.error, OutOfReach)  # nothing was sent, so the site did not fail
-        is_failure = learned is None or (isinstance(learned, RobotsRules) and bool(learned.closed))
-        refused = challenge_in(result.answer)
-        if refused:
-            domain.stats.refuse(refused)
-            note_credentials(domain, refused)
-        limited = f"status {status}" if is_limited else ""
-        is_failure = is_failure and not (limited or refused or is_ours) and told.rest is None
-        self._throttling.apply(domain, Reaction(is_failure, refused, told.rest, limited, told.budgets))
-        self._is_left(domain)
-        if isinstance(learned, RobotsRequest):
-            self._send(learned)
-        elif learned is None:
-            origin = self._robots_cache.robots_request(robots_request.origin)
-            self._send(
-                RobotsRequest(
-                    robots_request.origin,
-                    origin.url,
-                    0,
-                    robots_request.tries + (not is_limited),
-                    origin.headers,
-                )
-            )
-        else:
-            self._tell(RobotsRead(robots_request.origin, status, learned.robots.hash, learned.until - wall))
-            home = self._leases.get(domain_of(robots_request.origin + "/"))
-            if home is not None:
-                self._obey(home, learned)
-                self._leases.schedule(home)
-
-    def _send(self, robots_request: RobotsRequest) -> None:
-        """Queue a robots request on the domain that it leads to, whose delay it obeys."""
-        name = domain_of(robots_request.url)
-        if name in self._leases.left:
-            return self._leases.strand(robots_request, self._leases.left[name])
-        domain = self._leases.get(name)
-        if domain is not None:
-            domain.robots_requests.appendleft(robots_request)
-            return self._leases.schedule(domain)
-        self._leases.robots_requests.setdefault(name, []).append(robots_request)
-        self._look_at = 0.0
-
-
-def _records_of(visit: Visit) -> int:
-    match visit.outcome:
-        case Fetched(records=records):
-            return len(records)
-        case Unchanged() if visit.entry.known is not None:
-            return visit.entry.known.records
-    return 0
-
-
-def _state(domain: Domain, now: float) -> DomainState:
-    is_resting = domain.state.rest_until > max(now, domain.limiter.due)
-    return DomainState(
-        domain.name,
-        domain.stats.pages + domain.stats.unchanged,
-        max(0.0, domain.due - now),
-        domain.state.reason if is_resting else domain.pace.source,
-        len(domain.batches),
-        len(domain.buffer),
-    )
+            self._ran_out(domain)
+        elif self._robots_answers.take(domain, robots_request, answer):
+            self._look_at = 0.0

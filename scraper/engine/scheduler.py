@@ -10,7 +10,7 @@ from scraper.engine.parse_limit import deadly
 from scraper.engine.plan import Plan
 from scraper.engine.robots_cache import RobotsCache, RobotsRules
 from scraper.http import caching
-from scraper.model import Deferred, Denied, Entry, Known, Outcome, Retry, Unchanged, Visit
+from scraper.model import Deferred, Denied, Entry, Fetched, Known, Outcome, Retry, Unchanged, Visit
 from scraper.ops.clock import Clock
 from scraper.spider.identity import request_of
 from scraper.store import Run, Store
@@ -74,6 +74,15 @@ class Scheduler:
         """Count a visit against max_pages."""
         self.spent += visit.exchange is not None or not isinstance(visit.outcome, Denied)
         self._ended += not isinstance(visit.outcome, Retry | Deferred)
+
+    def count_page(self, visit: Visit) -> None:
+        """Count a page and its records."""
+        self.pages += 1
+        match visit.outcome:
+            case Fetched(records=records):
+                self.records += len(records)
+            case Unchanged() if visit.entry.known is not None:
+                self.records += visit.entry.known.records
 
     def count_helpers(self) -> None:
         """Count what other workers of the run have ended, as far as it is settled."""
