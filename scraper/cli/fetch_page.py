@@ -9,7 +9,8 @@ from pathlib import Path
 import click
 
 from scraper import settings as settings_of
-from scraper.app.one_url.fetch_one import SingleUrlFetcher, Step, probing
+from scraper.app.one_url.fetch_one import SingleUrlFetcher, probing
+from scraper.app.one_url.step import Step
 from scraper.app.options import open_store
 from scraper.cli.options import caller
 from scraper.engine.robots_cache import RobotsRules

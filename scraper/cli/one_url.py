@@ -10,7 +10,8 @@ import click
 
 from scraper.app.admin.new_spider import check_url
 from scraper.app.one_url.explain import ExplainContext, answer_to, explain
-from scraper.app.one_url.fetch_one import SingleUrlFetcher, Step, probing
+from scraper.app.one_url.fetch_one import SingleUrlFetcher, probing
+from scraper.app.one_url.step import Step
 from scraper.app.options import open_store, parse_code
 from scraper.app.project import existing_store
 from scraper.app.session_opener import reach_of

@@ -3,7 +3,7 @@
 import threading
 from collections import OrderedDict
 
-from scraper.app.one_url.fetch_one import Step
+from scraper.app.one_url.step import Step
 from scraper.model import Response
 from scraper.model.frozen import frozen
 from scraper.service.copy_files import CopyFiles

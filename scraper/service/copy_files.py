@@ -8,7 +8,7 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
-from scraper.app.one_url.fetch_one import Step
+from scraper.app.one_url.step import Step
 from scraper.model import Headers, Loaded, Rendered, Response
 from scraper.ops.disk import PRIVATE
 from scraper.politeness.throttle import Pace

@@ -9,7 +9,8 @@ from typing import Any, TypeVar
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
-from scraper.app.one_url.fetch_one import SessionState, SingleUrlFetcher, Step
+from scraper.app.one_url.fetch_one import SingleUrlFetcher
+from scraper.app.one_url.step import SessionState, Step
 from scraper.errors import OutOfReach, TimedOut
 from scraper.http import redirects
 from scraper.model.frozen import frozen

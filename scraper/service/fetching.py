@@ -16,7 +16,8 @@ from typing import Any, cast
 
 from scraper import settings as settings_of
 from scraper.app.compose import worker_name
-from scraper.app.one_url.fetch_one import SingleUrlFetcher, Step
+from scraper.app.one_url.fetch_one import SingleUrlFetcher
+from scraper.app.one_url.step import Step
 from scraper.app.project import SERVICES
 from scraper.errors import ScraperError, StoreBusy, StoreError
 from scraper.ops.clock import SystemClock
@@ -283,8 +284,8 @@ class Fetches:
                     self._do(queue, probe, job)
                 idle = idle + BEAT_EVERY if job is None else 0.0
                 wanted = store.heartbeat()
-                if idle >= IDLE or GROUP + queue.name in wanted or not wanted.isdisjoint(probe.held):
-                    probe.release()
+                if idle >= IDLE or GROUP + queue.name in wanted or not wanted.isdisjoint(probe.domains.names):
+                    probe.domains.release()
                 if idle >= IDLE and self._closed(queue):
                     return
         except BaseException as error:
@@ -292,7 +293,7 @@ class Fetches:
                 self._queues.pop(queue.name, None)
             queue.fail(error)
             with suppress(Exception):
-                probe.release()
+                probe.domains.release()
 
     def _closed(self, queue: Queue) -> bool:
         with self._lock:
@@ -306,10 +307,10 @@ class Fetches:
             step = job.work(probe, job)
             if step.pace is not None:
                 queue.delay = step.pace.delay
-            probe.release(lambda name: self._queue_of(name) == queue.name)
-            if (name := domain_of(job.url)) in probe.held:
-                queue.due, queue.rule = probe.next_slot(name)
-                self._count(name, *probe.sends(name), bool(step.blocked))
+            probe.domains.release(lambda name: self._queue_of(name) == queue.name)
+            if (name := domain_of(job.url)) in probe.domains.names:
+                queue.due, queue.rule = probe.domains.next_slot(name)
+                self._count(name, *probe.domains.sends(name), bool(step.blocked))
         except BaseException as error:
             job.answer.set_exception(error)
             if isinstance(error, StoreError) or not isinstance(error, Exception):

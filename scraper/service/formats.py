@@ -9,7 +9,7 @@ from urllib.parse import quote
 
 from starlette.responses import Response
 
-from scraper.app.one_url.fetch_one import Step
+from scraper.app.one_url.step import Step
 from scraper.model import Loaded, Request
 from scraper.model.frozen import frozen
 from scraper.parsing.encoding import decode, encoding_of

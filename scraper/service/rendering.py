@@ -13,7 +13,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from scraper import settings as settings_of
-from scraper.app.one_url.fetch_one import Sent, SessionState, SingleUrlFetcher, Step
+from scraper.app.one_url.fetch_one import SingleUrlFetcher
+from scraper.app.one_url.step import Sent, SessionState, Step
 from scraper.browser import chromium
 from scraper.browser.browser import ROOT, Browser, BrowserOptions
 from scraper.browser.tasks import PageRequest

@@ -16,7 +16,7 @@ import requests
 from bs4 import BeautifulSoup
 
 from scraper import settings as settings_of
-from scraper.app.one_url.fetch_one import Step
+from scraper.app.one_url.step import Step
 from scraper.model import Headers
 from scraper.model import Response as SiteResponse
 from scraper.service.copies import Copies

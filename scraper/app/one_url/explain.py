@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 from scraper import settings as settings_of
-from scraper.app.one_url.fetch_one import pace_of
+from scraper.app.one_url.held_domains import pace_of
 from scraper.app.project import told_worker
 from scraper.app.session_opener import robots_via
 from scraper.engine.robots_cache import RobotsCache, RobotsRules
