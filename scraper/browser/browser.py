@@ -12,8 +12,9 @@ from typing import Any
 
 from scraper.browser import chromium
 from scraper.browser.downloads import Downloads
+from scraper.browser.page_time import STEP, BrowserFailed
 from scraper.browser.profiles import Profile
-from scraper.browser.tab import STEP, BrowserFailed, Tab
+from scraper.browser.tab import Tab
 from scraper.browser.tasks import PageResponse, RenderResult, RenderTask, Task
 from scraper.model.frozen import frozen
 
@@ -57,7 +58,7 @@ class Browser:
 
         def answer(id: str, given: PageResponse) -> None:
             for tab in tabs:  # the one, once it has it
-                loop.call_soon_threadsafe(tab.answer, id, given)
+                loop.call_soon_threadsafe(tab.requests.answer, id, given)
 
         def stop() -> None:
             loop.call_soon_threadsafe(lambda: doing and doing[0].cancel())
@@ -123,7 +124,7 @@ class Browser:
             drawn = replace(drawn, cookies=await profile.cookies(), notes=(*notes, *drawn.notes))
         finally:
             running.tabs.remove(tab)
-            is_sound = not drawn.error and tab.is_sound
+            is_sound = not drawn.error and tab.time.is_sound
             if not await profile.give_back(tab, is_sound=is_sound):
                 await self._replace(running)
                 drawn = replace(drawn, is_ours=bool(drawn.error))
@@ -222,7 +223,7 @@ class _Running:
 
     def _lost(self) -> None:
         for tab in self.tabs:
-            tab.end(BrowserFailed("the browser went away"))
+            tab.time.end(BrowserFailed("the browser went away"))
 
     async def profile(self, name: str, user_agent: str) -> Profile:
         """The storage of a domain; of very many the one that was used last longest ago is given up."""

@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from scraper.browser.tab import STEP, Tab
+from scraper.browser.page_time import STEP
+from scraper.browser.tab import Tab
 from scraper.browser.tasks import Downloaded
 
 MOST = 50  # files of one page

@@ -5,7 +5,8 @@ import contextlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from scraper.browser.tab import STEP, Tab
+from scraper.browser.page_time import STEP
+from scraper.browser.tab import Tab
 
 Row = Mapping[str, Any]
 _SAME_SITE = {"strict": "Strict", "lax": "Lax", "none": "None"}
@@ -30,7 +31,7 @@ class Profile:
         """A tab that shows nothing."""
         self._in_use += 1
         while self._idle:
-            if (tab := self._idle.pop()).is_sound:
+            if (tab := self._idle.pop()).time.is_sound:
                 return tab
         page = await asyncio.wait_for(self._context.new_page(), STEP)
         cdp = await asyncio.wait_for(self._context.new_cdp_session(page), STEP)
