@@ -13,14 +13,13 @@ from typing import TYPE_CHECKING, Any
 
 from scraper.browser.tasks import Renderer
 from scraper.engine.archiving import to_archive
-from scraper.engine.auto_rendering import LIKE_OTHERS, AutoRendering, ShapeMemory
+from scraper.engine.auto_rendering import AutoRendering, ShapeMemory
 from scraper.engine.batch import DomainWanted, ends_batch
 from scraper.engine.failed_hook import FailedHook
 from scraper.engine.file_requests import FileRequests, with_file
 from scraper.engine.judging import Judging
 from scraper.engine.known_pages import KnownPages
 from scraper.engine.login_steps import LoginSteps, leaves
-from scraper.engine.page_loads import is_page
 from scraper.engine.parse_limit import Bounded, Parsing, died, too_long
 from scraper.engine.parsing_elsewhere import (
     Elsewhere,
@@ -31,11 +30,12 @@ from scraper.engine.parsing_elsewhere import (
     ParsingElsewhere,
 )
 from scraper.engine.reactions import Reactions
+from scraper.engine.rendered_visits import RenderedVisits
 from scraper.engine.rendering import Rendering, RenderOptions
+from scraper.engine.sent import Sent
 from scraper.engine.visit_redaction import VisitRedaction
 from scraper.http import redirects
-from scraper.http.download import Download
-from scraper.http.exchange import BLOCKS, Answer, Asked, Wait, ask, clear, hear, hindrance
+from scraper.http.exchange import BLOCKS, Answer, Wait, ask, clear, hear, hindrance
 from scraper.http.request_body import body_of
 from scraper.http.saved_files import SavedFiles
 from scraper.http.session import DomainSession
@@ -80,16 +80,6 @@ class FetchOptions:
     is_own: bool = True
 
 
-@frozen
-class _Sent:
-    """A request on its way."""
-
-    entry: Entry
-    request: Request
-    asked: Asked
-    download: Download | None = None
-
-
 class Fetcher:
     """Asks for a URL, parses the page with the spider, and says what became of the request."""
 
@@ -117,10 +107,17 @@ class Fetcher:
         self._judging = Judging(spider, rules, self._known_pages, self._saved, options.max_attempts)
         self._reactions = Reactions(clock, options.max_attempts)
         self._redaction = VisitRedaction(redaction)
-        self._auto = AutoRendering(spider, shapes)
-        self._rendering = (
-            Rendering(rendering[0], self._reactions, rendering[1], files=files) if rendering else None
-        )
+        self._rendered: RenderedVisits | None = None
+        if rendering is not None:
+            self._rendered = RenderedVisits(
+                Rendering(rendering[0], self._reactions, rendering[1], files=files),
+                AutoRendering(spider, shapes),
+                self._judging,
+                self._reactions,
+                self._saved,
+                options.token,
+                self._parsed,
+            )
         self._logins = LoginSteps(spider, self._redaction)
         self._failed = FailedHook(spider, rules, options.parse_timeout)
         self.bounded = Bounded(options.parse_timeout)
@@ -158,7 +155,7 @@ class Fetcher:
         goes_on: Callable[[], bool],
         may_finish: Callable[[], bool],
     ) -> Iterator[Visit | Elsewhere | Parsing | DomainWanted | Wait]:
-        sent: _Sent | Visit | None = None
+        sent: Sent | Visit | None = None
         is_raising = False
         while sent is not None or (entries and goes_on()):
             if sent is None:
@@ -186,18 +183,18 @@ class Fetcher:
     def _answered(
         self,
         session: DomainSession,
-        sent: _Sent,
+        sent: Sent,
         answer: Answer,
         entries: deque[Entry],
         goes_on: Callable[[], bool],
         may_finish: Callable[[], bool],
-    ) -> Generator[Parsing | DomainWanted | Wait, None, tuple[Visit | Elsewhere, "_Sent | Visit | None"]]:
+    ) -> Generator[Parsing | DomainWanted | Wait, None, tuple[Visit | Elsewhere, Sent | Visit | None]]:
         """What an answer comes to, and what was sent ahead of `entries` meanwhile."""
         reaction = self._reactions.to(session, sent.entry, answer.response) if answer.response else None
         is_page = reaction is PLAIN and not redirects.is_redirect(answer.exchange.status)
-        if is_page and self._may_render(sent, answer.response):
+        if is_page and self._rendered is not None and self._rendered.may_render(sent, answer.response):
             # Nothing is sent ahead: the page has the session to itself.
-            return (yield from self._rendered_or_not(session, sent, answer, may_finish)), None
+            return (yield from self._rendered.visit(session, sent, answer, may_finish)), None
         following = self._send_ahead(session, entries) if is_page and entries and goes_on() else None
         if following is not None and (handed := self._hand_over(session, sent, answer)):
             return handed, following
@@ -205,7 +202,7 @@ class Fetcher:
         # The batch ends where the spider asks for a rest; what was sent ahead is asked for after it.
         return visit, following if visit.reaction.is_plain else _taken_back(session, entries, following)
 
-    def _heard(self, session: DomainSession, sent: _Sent) -> Generator[Wait, None, Answer]:
+    def _heard(self, session: DomainSession, sent: Sent) -> Generator[Wait, None, Answer]:
         """The answer to a request, with its file in its place."""
         yield sent.asked
         if sent.download is not None and self._saved.is_slow:
@@ -215,10 +212,10 @@ class Fetcher:
     def _parsed(
         self,
         session: DomainSession,
-        sent: _Sent,
+        sent: Sent,
         answer: Answer,
         reaction: Reaction | None,
-        following: "_Sent | Visit | None" = None,
+        following: Sent | Visit | None = None,
     ) -> Generator[Parsing, None, Visit]:
         """Parse a page, or say what else became of its request."""
         if reaction is not None:
@@ -226,68 +223,10 @@ class Fetcher:
         with self._in_hand(sent.entry.id):
             return self._conclude(session, sent, answer, reaction)
 
-    def _may_render(self, sent: _Sent, response: Response | None) -> bool:
-        rendering = self._rendering
-        if rendering is None or response is None or sent.request.render is False:
-            return False
-        if not (rendering.is_auto or rendering.wants(sent.request)):
-            return False
-        is_wanted = 200 <= response.status < 300 or self.handles(sent.request, response.status)
-        return is_wanted and is_page(response)
-
-    def _rendered_or_not(
-        self, session: DomainSession, sent: _Sent, answer: Answer, may_finish: Callable[[], bool]
-    ) -> Generator[Parsing | DomainWanted | Wait, None, Visit]:
-        """Render a page before it is parsed, or, if that is left to the page, after nothing came of it."""
-        assert self._rendering is not None and answer.response is not None
-        if why := self._rendering.wants(sent.request):
-            return (yield from self._rendered(session, sent, answer, may_finish, why))
-        page = Page(sent.request, answer.response, depth=sent.entry.depth, token=self._options.token)
-        why = self._auto.reason(page)
-        plain = None
-        if why == LIKE_OTHERS and self._auto.is_to_check(page):
-            sent = _anew(sent)
-            plain = yield from self._parsed(session, sent, answer, PLAIN)
-            if plain.reaction.is_logged_out:
-                return plain
-        if not why:
-            visit = yield from self._parsed(session, sent, answer, PLAIN)
-            why = self._auto.second_thought(visit, page)
-            if not why:
-                return visit
-        visit = yield from self._rendered(session, sent, answer, may_finish, why)
-        self._auto.learn(page, why, visit, plain)
-        return visit
-
-    def _rendered(
-        self, session: DomainSession, sent: _Sent, answer: Answer, may_finish: Callable[[], bool], why: str
-    ) -> Generator[Parsing | DomainWanted | Wait, None, Visit]:
-        """Have a page rendered, and parse what came of that."""
-        assert self._rendering is not None and answer.response is not None
-        entry, request = sent.entry, sent.request
-        picture = yield from self._rendering.draw(session, entry, request, answer.response, may_finish)
-        if picture.response is not None:
-            answer = replace(answer, response=picture.response)
-            visit = yield from self._parsed(session, sent, answer, PLAIN)
-        else:
-            outcome = picture.outcome
-            if isinstance(outcome, Retry):
-                outcome = self._reactions.again(entry, request, outcome)
-            assert outcome is not None
-            notes = self._last_look(picture.screenshot) if picture.screenshot else ()
-            visit = Visit(entry, outcome, answer.exchange, picture.reaction, notes=notes)
-        return replace(visit, notes=(*visit.notes, *picture.notes), loads=picture.loads, rendered=why)
-
-    def _last_look(self, screenshot: bytes) -> tuple[str, ...]:
-        """Keep what a failed page looked like, and say where."""
-        kept = self._saved.keep(screenshot, "failed.png", "image/png")
-        return (f"what it looked like in the end: {kept['path']}",)
-
     def close(self) -> None:
-        """End browser and parse processes, and keep what is known of the pages that need a browser."""
-        if self._rendering is not None:
-            self._rendering.close()
-            self._auto.save()
+        """End browser and parse processes."""
+        if self._rendered is not None:
+            self._rendered.close()
         if self._elsewhere is not None:
             self._elsewhere.close()
 
@@ -298,30 +237,30 @@ class Fetcher:
 
     def _lend(self, session: DomainSession) -> None:
         """Let logins and callbacks render pages."""
-        if self._rendering is not None:
-            session.renderer = self._rendering.page
+        if self._rendered is not None:
+            session.renderer = self._rendered.page
 
-    def _send_ahead(self, session: DomainSession, entries: deque[Entry]) -> "_Sent | Visit | None":
+    def _send_ahead(self, session: DomainSession, entries: deque[Entry]) -> Sent | Visit | None:
         return None if hindrance(session, entries[0].url) else self._send(session, entries.popleft())
 
-    def _send(self, session: DomainSession, entry: Entry) -> "_Sent | Visit":
+    def _send(self, session: DomainSession, entry: Entry) -> Sent | Visit:
         request = request_of(entry)
         if session.has_login and leaves(entry.url):
             return Visit(entry, Denied("a logout link: it would end the login"))
         body, headers = body_of(request)
         if entry.known is not None:
             entry = self._known_pages.to_ask(entry, session.own_fields())
-        if self._rendering is None or not self._rendering.wants(request):
+        if self._rendered is None or not self._rendered.is_wanted(request):
             # Whether a shell has changed says nothing of what its scripts fill it with.
             headers.update(self._known_pages.conditions(entry, request.method))
         download = self._saved.download(entry, request)
         if download is not None:
             headers |= download.headers
         asked = ask(session, request.method, entry.url, headers, body, download=download)
-        return _Sent(entry, request, asked, download)
+        return Sent(entry, request, asked, download)
 
     def _parsing(
-        self, entry: Entry, answer: Answer, reaction: Reaction, following: "_Sent | Visit | None"
+        self, entry: Entry, answer: Answer, reaction: Reaction, following: Sent | Visit | None
     ) -> Parsing:
         sent = following.entry if following is not None else None
         visit = Visit(entry, self.too_long, answer.exchange, reaction)
@@ -330,7 +269,7 @@ class Fetcher:
         return Parsing(visit, Failed(f"{reason}, {tries} times", reason) if is_last else Retry(reason), sent)
 
     def _conclude(
-        self, session: DomainSession, sent: "_Sent", answer: Answer, reaction: Reaction | None
+        self, session: DomainSession, sent: Sent, answer: Answer, reaction: Reaction | None
     ) -> Visit:
         entry, response = sent.entry, answer.response
         if response is None or reaction is None:
@@ -348,7 +287,7 @@ class Fetcher:
     def _concluded(
         self,
         session: DomainSession,
-        sent: "_Sent",
+        sent: Sent,
         answer: Answer,
         reaction: Reaction,
         page: Page,
@@ -367,7 +306,7 @@ class Fetcher:
         return Visit(entry, outcome, answer.exchange, reaction, rejected, *archived, notes)
 
     # in other processes ---------------------------------------------------------------------------------
-    def _hand_over(self, session: DomainSession, sent: "_Sent", answer: Answer) -> Elsewhere | Visit | None:
+    def _hand_over(self, session: DomainSession, sent: Sent, answer: Answer) -> Elsewhere | Visit | None:
         """Have a page parsed in another process, if that is needed; None where there is none for it."""
         entry, response, elsewhere = sent.entry, answer.response, self._elsewhere
         if elsewhere is None or response is None or sent.download is not None:
@@ -385,7 +324,7 @@ class Fetcher:
         return Elsewhere(task, partial(self._finish, session, sent, answer, page))
 
     def _finish(
-        self, session: DomainSession, sent: "_Sent", answer: Answer, page: Page, task: "Task"
+        self, session: DomainSession, sent: Sent, answer: Answer, page: Page, task: "Task"
     ) -> Generator[Parsing, None, Visit]:
         """The visit of a page by what came of it elsewhere; where that is nothing, it is parsed here."""
         if task.deaths:
@@ -451,17 +390,9 @@ def _with_loads(session: DomainSession, visit: Visit) -> Visit:
     return replace(visit, loads=(*loads, *visit.loads))
 
 
-def _anew(sent: _Sent) -> _Sent:
-    """A request whose page is parsed though it may be as it was."""
-    entry = sent.entry
-    if entry.known is None:
-        return sent
-    return replace(sent, entry=replace(entry, known=replace(entry.known, body_hash=b"")))
-
-
 def _taken_back(
-    session: DomainSession, entries: deque[Entry], following: "_Sent | Visit | None"
-) -> "_Sent | Visit | None":
+    session: DomainSession, entries: deque[Entry], following: Sent | Visit | None
+) -> Sent | Visit | None:
     """Nothing: what was sent ahead is to be asked for again, and its answer not heard."""
     if following is not None:
         entries.appendleft(following.entry)
