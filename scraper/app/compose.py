@@ -55,13 +55,8 @@ def compose(
     if not prepared.options.is_embedded:
         _tune_interpreter()
     fetcher = _fetcher(prepared, rules, store, found, clock, parsers)
-    plan = plan_of(
-        settings,
-        settings_of.token(settings),
-        prepared.spider,
-        rules.allowed_domains,
-        prepared.options.limit,
-    )
+    allowed, limit = rules.allowed_domains, prepared.options.limit
+    plan = plan_of(settings, settings_of.token(settings), prepared.spider, allowed, limit)
     return Engine(
         store,
         found,

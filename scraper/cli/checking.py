@@ -77,21 +77,13 @@ def check_command(
     python -m scraper check shop --update
     """
     spider, urls = _named(words)
-    if urls and not save:
-        raise click.UsageError("a URL is given without --save", click.get_current_context())
+    if bool(urls) != save:
+        told = "--save needs a URL" if save else "a URL is given without --save"
+        raise click.UsageError(told, click.get_current_context())
     overrides = (*sets, *([f"store={store}"] if store is not None else []))
-    asked = Options(
-        spider or "",
-        data,
-        overrides=overrides,
-        params=read_params(params),
-        workers=workers,
-        is_offline=True,
-        ray=ray,
-    )
+    read = read_params(params)
+    asked = Options(spider or "", data, (), overrides, read, workers=workers, is_offline=True, ray=ray)
     if save:
-        if not urls:
-            raise click.UsageError("--save needs a URL", click.get_current_context())
         return _save(replace(asked, spider=spider or _spider_of(urls[0])), urls, callback)
     names = [spider] if spider else _checkable(data)
     if not names:

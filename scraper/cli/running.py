@@ -68,7 +68,29 @@ class OutputMode:
 @click.option("--fresh", is_flag=True, help="Give up an unfinished run and begin a new one.")
 @click.option("--quiet", is_flag=True, help="Say nothing unless something needs a person: for cron.")
 @json_option("Print the summary as one JSON object, last line of standard output.")
-def run_command(
+def run_command(spider: str, quiet: bool, as_json: bool, **given: Any) -> int:
+    """Crawl: start a run, or resume one that did not end.
+
+    SPIDER is a name (spiders/NAME.py) or a file.
+
+    \b
+    python -m scraper run bookshop
+    python -m scraper run shop --limit 20 -o sample.csv
+    python -m scraper run shop --set delay=3 --param category=poetry
+    python -m scraper run shop -o - | jq .title
+    python -m scraper run shop --quiet --max-time 50m      (what cron wants)
+    """
+    options = _options(spider, **given)
+    caller().redaction.add(options.params[name] for name in options.hidden)
+    prepared = prepare(options)
+    caller().redaction = prepared.redaction
+    if quiet:
+        trim_log(options.data / prepared.loaded.name / "cron.log")
+    summary = run_watched(prepared, OutputMode(quiet, as_json), _replay() if options.replay else run)
+    return int(summary["exit_code"])
+
+
+def _options(
     spider: str,
     data: Path,
     store: str | None,
@@ -85,21 +107,8 @@ def run_command(
     ray: str,
     failed: str,
     fresh: bool,
-    quiet: bool,
-    as_json: bool,
-) -> int:
-    """Crawl: start a run, or resume one that did not end.
-
-    SPIDER is a name (spiders/NAME.py) or a file.
-
-    \b
-    python -m scraper run bookshop
-    python -m scraper run shop --limit 20 -o sample.csv
-    python -m scraper run shop --set delay=3 --param category=poetry
-    python -m scraper run shop -o - | jq .title
-    python -m scraper run shop --quiet --max-time 50m      (what cron wants)
-    """
-    options = Options(
+) -> Options:
+    return Options(
         spider,
         data=data,
         outputs=output,
@@ -116,13 +125,6 @@ def run_command(
         ray=ray,
         with_meta=with_meta,
     )
-    caller().redaction.add(options.params[name] for name in options.hidden)
-    prepared = prepare(options)
-    caller().redaction = prepared.redaction
-    if quiet:
-        trim_log(data / prepared.loaded.name / "cron.log")
-    summary = run_watched(prepared, OutputMode(quiet, as_json), _replay() if replay else run)
-    return int(summary["exit_code"])
 
 
 def _replay() -> Go:

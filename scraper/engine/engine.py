@@ -70,19 +70,12 @@ class Engine:
         self._throttling = Throttling(plan, part, clock, chance, self._tell, self._scheduler.pending)
         self._group_commit = GroupCommit(store, run, self._leases, clock, self._tell)
         self._third_party = ThirdPartyDomains(self._leases, robots_cache, self._obey, clock, self._tell)
+        leases, throttling = self._leases, self._throttling
         self._robots_answers = RobotsAnswers(
-            robots_cache,
-            self._leases,
-            self._throttling,
-            plan.max_attempts,
-            clock,
-            self._is_left,
-            self._obey,
-            self._tell,
+            robots_cache, leases, throttling, plan.max_attempts, clock, self._is_left, self._obey, self._tell
         )
         self._open_files = OpenFiles(self._leases, clock, self._tell)
-        self._beat_at = 0.0
-        self._look_at = 0.0
+        self._beat_at = self._look_at = 0.0
         self._stop: Stop | None = None
         self._began = clock.now()
         self._in_flight = 0

@@ -93,9 +93,14 @@ def run(
     result = RunResult(summary, options.data / summary["spider"] / "runs" / summary["run_id"])
     _pass_on(summary["exit_code"])
     if check and summary["exit_code"]:
-        reasons = "; ".join(summary["reasons"]) or "no reason is known"
-        raise Unhealthy(f"{summary['spider']}, run {summary['run_id']}: {result.verdict}: {reasons}", result)
+        raise _unhealthy(result)
     return result
+
+
+def _unhealthy(result: RunResult) -> Unhealthy:
+    summary = result.summary
+    reasons = "; ".join(summary["reasons"]) or "no reason is known"
+    return Unhealthy(f"{summary['spider']}, run {summary['run_id']}: {result.verdict}: {reasons}", result)
 
 
 def _named(loaded: LoadedSpider, given: type[Spider] | str) -> str:

@@ -115,21 +115,10 @@ def _crawl(
     tries, since = _unfinished(store, found)
     writes_here = is_archived and prepared.options.is_alone
     with archive_home.writing(active.files, writes_here, None, worker_name()) as keepers:
-        watchers: tuple[Listener, ...] = (
-            watchdog,
-            exporter,
-            streaming,
-            LogFile(active.files, clock),
-            timeline,
-            *keepers,
-            *listeners,
-        )
+        own = (watchdog, exporter, streaming, LogFile(active.files, clock), timeline)
+        watchers: tuple[Listener, ...] = (*own, *keepers, *listeners)
         began_run = RunBegan(found.spider, found.id, found.is_resumed, tries - 1, found.kills, since)
-        strays = _strays(type(prepared.spider))
-        events: tuple[Event, ...] = (began_run, *noted, *strays, *_repeats(repeated))
-        for event in events:
-            for watcher in watchers:
-                watcher(event)
+        _tell(watchers, began_run, *noted, *_strays(type(prepared.spider)), *_repeats(repeated))
         crawler = crawler_of(active, rules, watchers)
         with watchdog:
             stop = signals.run(crawler)
@@ -148,6 +137,12 @@ def _crawl(
         since=since,
     )
     return conclude(active, exporter, timeline, end)
+
+
+def _tell(listeners: Sequence[Listener], *events: Event) -> None:
+    for event in events:
+        for listener in listeners:
+            listener(event)
 
 
 def _seeded(active: ActiveRun, repeated: list[str]) -> Rules:

@@ -116,6 +116,10 @@ def summary_of(
 ) -> dict[str, Any]:
     """The content of run.json."""
     whole = total(list(domain_stats.values()))
+
+    def of(*names: str) -> dict[str, Any]:
+        return {name: getattr(whole, name) for name in names}
+
     return {
         "run_id": run.id,
         "spider": run.spider,
@@ -127,37 +131,18 @@ def summary_of(
         "reasons": list(found.reasons),
         "exit_code": exit_code_of(found.verdict, end),
         "stop": end.stop.value,
-        "pages": whole.pages,
-        "unchanged": whole.unchanged,
+        **of("pages", "unchanged"),
         "records": fill.records,
-        "added": 0,
-        "changed": 0,
-        "removed": 0,
-        "duplicates": 0,
-        "rejected": whole.rejected,
-        "failed": whole.failed,
-        "denied": whole.denied,
-        "dropped": whole.dropped,
-        "emptied": whole.emptied,
+        **dict.fromkeys(("added", "changed", "removed", "duplicates"), 0),
+        **of("rejected", "failed", "denied", "dropped", "emptied"),
         "deferred": end.pending if end.stop is Stop.DEFERRED else 0,
         "pending": end.pending,
-        "retries": whole.retries,
-        "filtered": whole.filtered,
-        "other_meta": whole.other_meta,
-        "redirected": whole.redirected,
-        "rendered": whole.rendered,
-        "rendered_for": whole.rendered_for,
-        "loads": whole.loads,
-        "downloads": whole.downloads,
-        "requests": whole.requests,
-        "bytes": whole.bytes,
+        **of("retries", "filtered", "other_meta", "redirected", "rendered", "rendered_for", "loads"),
+        **of("downloads", "requests", "bytes"),
         "domains": len(domain_stats),
-        "connections": whole.connections,
-        "min_gap_s": whole.min_gap_s,
+        **of("connections", "min_gap_s"),
         "fill": fill.rates(),
-        "errors": whole.errors,
-        "examples": whole.examples,
-        "denials": whole.denials,
+        **of("errors", "examples", "denials"),
         "unmatched": _unmatched(whole),
         "by_domain": {name: stats.said() for name, stats in sorted(domain_stats.items())},
     }
