@@ -4,8 +4,11 @@ import os
 import signal
 import time
 from collections import Counter
+from pathlib import Path
 
-from tests.project import Project, Started
+import pytest
+
+from tests.project import ROOT, Project, Started
 from tests.site import Site, page
 
 SIZE = 120
@@ -60,4 +63,30 @@ def test_a_worker_that_dies_before_it_begins_is_replaced_and_holds_nobody_up(pro
         first, _ = workers_of(running)
         os.kill(first, signal.SIGKILL)
         assert running.wait(timeout=20).code == 0
+    assert len(project.records("walk")) == 2
+
+
+@pytest.mark.thorough
+def test_workers_that_come_up_after_their_parent_was_killed_leave_the_run_to_the_next_one(
+    project: Project,
+) -> None:
+    (project.root / "late").mkdir()
+    (project.root / "late" / "sitecustomize.py").write_text(
+        "import pathlib, sys, time\n"
+        "while 'scraper.app.running.worker' in sys.orig_argv and not pathlib.Path('go').exists():\n"
+        "    time.sleep(0.01)\n"
+    )
+    env = {"PYTHONPATH": os.pathsep.join(map(str, (project.root / "late", ROOT)))}
+    with Site({"/robots.txt": 404, "/": page()}, host="0.0.0.0") as site:
+        starts = [f"http://127.0.42.{number}:{site.port}/" for number in (1, 2)]
+        project.spider("walk", SPIDER.format(starts=starts))
+        running = project.start("run", "walk", "--workers", "2", env=env)
+        workers = workers_of(running)
+        os.kill(running.process.pid, signal.SIGKILL)
+        (project.root / "go").touch()
+        until = time.monotonic() + 30
+        while any(Path(f"/proc/{pid}").exists() for pid in workers) and time.monotonic() < until:
+            time.sleep(0.01)
+        assert running.wait().code == -signal.SIGKILL and not site.arrivals
+        assert project.run("run", "walk", "--workers", "2").code == 0
     assert len(project.records("walk")) == 2

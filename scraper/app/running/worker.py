@@ -98,7 +98,8 @@ def _crawl(orders: Mapping[str, Any]) -> None:
             signal.signal(signal.SIGHUP, signal.SIG_IGN)
             signal.signal(signal.SIGTERM, lambda number, frame: engine.stop())
             tell({"ready": orders["number"], "host": platform.node()})
-            sys.stdin.readline()
+            if not sys.stdin.readline():
+                return  # the parent died before we could die with it
             with watchdog:
                 stop = engine.run()
         if is_archived:
