@@ -1,17 +1,17 @@
 """Which names mean a secret, and the one redaction for everything that is written or shown."""
 
 import re
-from base64 import b64decode, b64encode
-from collections.abc import Callable, Iterable, Mapping
+from base64 import b32encode, b64decode, b64encode
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import cache
-from html import escape
-from json import dumps
 from typing import Any
-from urllib.parse import quote, quote_plus, unquote_plus
+from urllib.parse import unquote_plus
+
+from scraper.ops.escapes import Sought, folded, unescaped
 
 HIDDEN = "***"
 LEAST_SECRET = 8  # characters from which on the value of any cookie or header field is taken for one
-SHORTEST = 4  # what is shorter would take half of every message along
+SHORTEST = 4  # characters; what is shorter would take half of every message along
 
 _HARMLESS = frozenset(
     {
@@ -68,9 +68,8 @@ class Redaction:
     """Takes secrets out of texts: those that it was told, in every spelling, and what is named like one."""
 
     def __init__(self, secrets: Iterable[str] = ()) -> None:
-        self._spellings: set[str] = set()
+        self._sought = Sought()
         self._known: set[str] = set()
-        self._pattern: re.Pattern[str] | None = None
         self.add(secrets)
 
     def add(self, secrets: Iterable[str]) -> None:
@@ -78,8 +77,7 @@ class Redaction:
         for secret in secrets:
             if len(secret) >= SHORTEST and secret not in self._known:
                 self._known.add(secret)
-                self._spellings |= spellings(secret)
-                self._pattern = None
+                self._sought.add(spellings(secret))
 
     def has(self, text: str) -> bool:
         """Whether a known secret stands in a text."""
@@ -112,12 +110,11 @@ class Redaction:
         return _each(found, cache(self.__call__))
 
     def _without_known(self, text: str) -> str:
-        if not self._spellings:
-            return text
-        if self._pattern is None:
-            longest_first = sorted(self._spellings, key=len, reverse=True)
-            self._pattern = re.compile("|".join(map(re.escape, longest_first)))
-        return self._pattern.sub(HIDDEN, text)
+        last, kept = 0, list[str]()
+        for start, end in self._sought.spans(text):
+            kept += [text[last:start], HIDDEN]
+            last = end
+        return "".join((*kept, text[last:])) if last else text
 
 
 def _each(found: Any, clean: Callable[[str], str]) -> Any:
@@ -134,21 +131,22 @@ def _each(found: Any, clean: Callable[[str], str]) -> Any:
 
 
 def spellings(secret: str) -> set[str]:
-    """How a secret may stand in a text: as it is, percent-encoded, in JSON, HTML, hex or base64."""
-    in_json = {dumps(secret)[1:-1], dumps(secret, ensure_ascii=False)[1:-1]}
-    found = {secret, repr(secret)[1:-1], escape(secret), escape(secret, quote=False), *in_json}
-    found |= {dumps(one)[1:-1] for one in in_json} | {one.replace("/", "\\/") for one in in_json}
+    """How a secret may stand in a text, beside its escapes: as it is, in hex, base32 or base64 (twice)."""
+    found = {secret, unescaped(secret), secret.replace(" ", "+")}
     charsets = ("utf-8", "latin-1") if max(secret, default="") < "\u0100" else ("utf-8",)
     for octets in {secret.encode(charset, "surrogatepass") for charset in charsets}:
-        quoted = quote(octets, safe="")
-        found |= {quoted, quoted.lower(), quote(quoted), quote(octets), quote_plus(octets)}
-        found |= {octets.decode("latin-1"), repr(octets)[2:-1], octets.hex(), octets.hex().upper()}
+        found |= {octets.decode("latin-1"), octets.hex(), octets.hex(":"), octets.hex(" ")}
         if len(octets) >= 6:
-            found |= set(_in_base64(octets))
-    return {one for one in found if len(one) >= SHORTEST}
+            twice = (b64encode(octets), b64encode(octets).rstrip(b"="))
+            found |= {
+                *_in_base64(octets),
+                *_in_base32(octets),
+                *(one for each in twice for one in _in_base64(each)),
+            }
+    return {folded(one) for one in found if len(one) >= SHORTEST}
 
 
-def _in_base64(octets: bytes) -> Iterable[str]:
+def _in_base64(octets: bytes) -> Iterator[str]:
     """Its part of a base64 text, wherever in it the secret begins: without characters that share a byte."""
     for lead in range(3):
         encoded = b64encode(b"\0" * lead + octets).decode().rstrip("=")
@@ -157,6 +155,13 @@ def _in_base64(octets: bytes) -> Iterable[str]:
         yield inner
         yield inner.replace("+", "-").replace("/", "_")
     yield b64encode(octets).decode()
+
+
+def _in_base32(octets: bytes) -> Iterator[str]:
+    for lead in range(5):
+        encoded = b32encode(b"\0" * lead + octets).decode().rstrip("=")
+        yield encoded[-(-lead * 8 // 5) : (lead + len(octets)) * 8 // 5]
+    yield b32encode(octets).decode()
 
 
 def _hide_pair(pair: re.Match[str]) -> str:

@@ -2,6 +2,7 @@
 
 import base64
 import json
+import unicodedata
 import urllib.parse
 from html import escape
 
@@ -61,11 +62,50 @@ def test_a_body_that_names_a_secret() -> None:
         repr(SECRET.encode())[2:-1],
         base64.b64encode(SECRET.encode("latin-1")).decode(),
         base64.b64encode(SECRET.encode()).decode(),
+        base64.b64encode(base64.b64encode(SECRET.encode())).decode(),
+        base64.b32encode(SECRET.encode()).decode(),
+        SECRET.upper(),
+        unicodedata.normalize("NFD", SECRET),
+        SECRET.encode("ascii", "xmlcharrefreplace").decode(),
+        "".join(f"&#x{ord(char):X};" for char in SECRET),
+        "".join(f"&amp;#{ord(char)};" for char in SECRET),
+        "".join(f"%{octet:02x}" for octet in SECRET.encode()),
+        "".join(f"%25{octet:02X}" for octet in SECRET.encode()),
+        "".join(f"\\u{ord(char):04x}" for char in SECRET),
+        "".join(f"\\\\x{octet:02x}" for octet in SECRET.encode()),
+        SECRET.encode().hex(":"),
+        urllib.parse.quote(SECRET, safe="&/").replace("&", "&amp;"),
     ],
 )
 def test_a_known_secret_is_hidden_in_every_spelling(spelling: str) -> None:
     hidden = Redaction([SECRET])(f"before {spelling} after")
     assert hidden == "before *** after"
+
+
+@pytest.mark.parametrize(
+    "secret", ["50%25off", "a&amp;b!", "dom\\name", "two words", "\U0001f511 key", "x\ny\tz"]
+)
+def test_a_secret_that_looks_escaped_is_found_as_it_is_and_escaped(secret: str) -> None:
+    hide = Redaction([secret])
+    for text in (
+        secret,
+        urllib.parse.quote(secret),
+        json.dumps(secret)[1:-1],
+        repr(secret)[1:-1],
+        escape(secret),
+    ):
+        assert hide(f"<{text}>") == "<***>", text
+    assert (
+        Redaction(["opensesame"])("open%20sesame &amp; 50% \\o \u00e4")
+        == "open%20sesame &amp; 50% \\o \u00e4"
+    )
+
+
+@pytest.mark.parametrize(
+    "text", ["%25" * 50_000, "\\" * 200_000, "&" + "amp;" * 50_000, "\\x" * 50_000, "\u304c" * 50_000]
+)
+def test_escapes_without_end_are_read_once(text: str) -> None:
+    assert Redaction(["opensesam\u00e9"])(text) == text
 
 
 @pytest.mark.parametrize("user", ["a", "ad", "ada", "ada@club.example"])
