@@ -9,7 +9,7 @@ from pathlib import Path
 
 from scraper.errors import BadAnswer, TooLarge, Unwanted
 from scraper.http.body import Body
-from scraper.http.saved_files import SavedFiles
+from scraper.http.saved_files import Part, SavedFiles
 from scraper.model import Headers, Response
 from scraper.ops.disk import explained
 from scraper.ops.patterns import pattern
@@ -75,14 +75,15 @@ class Download:
         if length.isdecimal():
             _check(int(length[:19]), self._files.most)
         is_coded = Body(codings, 0).is_coded
-        path, descriptor = self._files.begin(self._fp, "" if is_coded else validator_of(headers))
+        named = ("", "") if is_coded else (validator_of(headers), modified_of(headers))
+        path, descriptor = self._files.begin(self._fp, *named)
         return FileBody(path, descriptor, self._files.most, codings=codings if is_coded else ())
 
     def _rest(self, headers: Headers, codings: tuple[str, ...]) -> "FileBody":
         part, found = self._part, _RANGE.fullmatch(headers.get("content-range", "").strip())
         assert part is not None
         first, last, total = map(int, found.groups()) if found is not None else (0, 0, 0)
-        is_it = first == part.size and last + 1 == total and validator_of(headers) == part.validator
+        is_it = first == part.size and last + 1 == total and _is_same_version(part, headers)
         descriptor = self._files.go_on(part) if is_it and not Body(codings, 0).is_coded else None
         if descriptor is None:
             self.discard()
@@ -201,6 +202,22 @@ def digest_of(headers: Headers) -> str:
     """The SHA-256 of the whole file in hexadecimal digits, if its server names it; else empty."""
     said = _DIGEST.search(headers.get("repr-digest", "")) or _DIGEST.search(headers.get("digest", ""))
     return b64decode(said[1]).hex() if said is not None else ""
+
+
+def _is_same_version(part: Part, headers: Headers) -> bool:
+    """Whether bytes are of the version that is here; some servers do not heed If-Range.
+
+    Tornado's StaticFileHandler gives a file that has changed its old ETag, and a new Last-Modified.
+    """
+    modified = modified_of(headers)
+    is_as_old = not (modified and part.modified) or modified == part.modified
+    return validator_of(headers) == part.validator and is_as_old
+
+
+def modified_of(headers: Headers) -> str:
+    """When a file was changed last, as its server says, for a name: seconds as hexadecimal digits."""
+    moment = http_date(headers.get("last-modified", ""), 0.0)
+    return f"{max(0, int(moment)):x}" if moment is not None else ""
 
 
 def validator_of(headers: Mapping[str, str] | Headers) -> str:

@@ -29,11 +29,15 @@ _LONGEST_VALIDATOR = 140  # bytes; it stands in the name of a part, as Base64
 
 @frozen
 class Part:
-    """What there is of a file: `size` bytes of the version that `validator` (ETag, Last-Modified) names."""
+    """What there is of a file: `size` bytes of the version that `validator` (ETag, Last-Modified) names.
+
+    `modified`: its Last-Modified, if it had one, as `modified_of` writes it.
+    """
 
     path: Path
     validator: str = ""
     size: int = 0
+    modified: str = ""
 
 
 class SavedFiles:
@@ -77,17 +81,18 @@ class SavedFiles:
         with suppress(OSError):
             for path in sorted(self._parts.glob(f"{fp.hex()}.*.part")):
                 found = path.lstat()
-                validator = _decoded(path.name.split(".")[1])
+                _, coded, *modified, _ = path.name.split(".")
+                validator = _decoded(coded)
                 is_ours = stat.S_ISREG(found.st_mode) and found.st_nlink == 1
                 if is_ours and validator and found.st_size:
-                    return Part(path, validator, found.st_size)
+                    return Part(path, validator, found.st_size, "".join(modified))
         return None
 
-    def begin(self, fp: bytes, validator: str) -> tuple[Path, int]:
+    def begin(self, fp: bytes, validator: str, modified: str = "") -> tuple[Path, int]:
         """A new part for a request, in the place of older ones: its path and descriptor."""
         self.discard(fp)
-        coded = urlsafe_b64encode(validator.encode()).decode()
-        path = self._parts / f"{fp.hex()}.{coded if len(validator) <= _LONGEST_VALIDATOR else ''}.part"
+        coded = urlsafe_b64encode(validator.encode()).decode() if len(validator) <= _LONGEST_VALIDATOR else ""
+        path = self._parts / f"{fp.hex()}.{coded}.{modified}.part"
         return path, self._create(path)
 
     def go_on(self, part: Part) -> int | None:

@@ -8,7 +8,9 @@ from typing import Any
 import pytest
 
 from scraper import File, Request, Spider
+from scraper.http.download import modified_of
 from scraper.http.saved_files import SavedFiles
+from scraper.model import Headers
 from scraper.spider.identity import identity_of
 from scraper.testing.crawling import CrawlResult, crawl
 from scraper.testing.web import Asked, FakeWeb
@@ -60,9 +62,11 @@ def saved(home: Path) -> list[str]:
     return sorted(path.relative_to(home).as_posix() for path in home.rglob("*") if path.is_file())
 
 
-def left_part(home: Path, content: bytes, validator: str = '"1"') -> Path:
+def left_part(home: Path, content: bytes, validator: str = '"1"', modified: str = "") -> Path:
     """What a try left that was killed on its way."""
-    path, descriptor = SavedFiles(home).begin(identity_of(File(PDF), canonical(PDF) or ""), validator)
+    path, descriptor = SavedFiles(home).begin(
+        identity_of(File(PDF), canonical(PDF) or ""), validator, modified
+    )
     with open(descriptor, "wb") as file:
         file.write(content)
     return path
@@ -226,6 +230,20 @@ class TestGoingOn:
         left_part(tmp_path, CONTENT[:5000])
         wrong = 206, {"ETag": '"1"', **headers}, b"something else"
         web = web_of([wrong, Versioned()])
+        result = crawl(Reports, web, files=tmp_path)
+        assert ranges(web) == ["bytes=5000-", None]
+        assert record_of(result)["sha256"] == hashlib.sha256(CONTENT).hexdigest()
+
+    def test_takes_nothing_of_a_file_that_has_changed_under_its_old_etag(self, tmp_path: Path) -> None:
+        """Tornado 6.6.1, StaticFileHandler: If-Range is not heeded, the ETag is old until a restart."""
+        before, after = "Tue, 14 Nov 2023 22:13:20 GMT", "Sat, 09 Mar 2024 16:00:00 GMT"
+        left_part(tmp_path, b"x" * 5000, modified=modified_of(Headers([("Last-Modified", before)])))
+        rest = {
+            "Content-Range": f"bytes 5000-{len(CONTENT) - 1}/{len(CONTENT)}",
+            "ETag": '"1"',
+            "Last-Modified": after,
+        }
+        web = web_of([(206, rest, CONTENT[5000:]), Versioned()])
         result = crawl(Reports, web, files=tmp_path)
         assert ranges(web) == ["bytes=5000-", None]
         assert record_of(result)["sha256"] == hashlib.sha256(CONTENT).hexdigest()
