@@ -103,9 +103,9 @@ class DomainStats:
         self.rejected += len(visit.rejected)
         for text, _ in visit.rejected:
             self.note(REJECTED, f"{visit.entry.url}: {text}")
-        if isinstance(visit.outcome, Fetched) and visit.outcome.is_emptied:
+        if instead := _instead(visit):
             self.emptied += 1
-            self.examples.setdefault(EMPTIED, visit.entry.url[:500])
+            self.examples.setdefault(EMPTIED, f"{visit.entry.url}: {instead}"[:500])
         if isinstance(visit.outcome, Fetched | Failed):
             self._count_queries(visit.outcome.queries)
         if isinstance(visit.outcome, Unchanged) and visit.entry.known is not None:
@@ -213,6 +213,22 @@ class DomainStats:
         """The counts that `to_json` wrote; empty for empty text."""
         kept: dict[str, Any] = json.loads(text) if text else {}
         return cls(**{name: value for name, value in kept.items() if name in _NAMES})
+
+
+def _instead(visit: Visit) -> str:
+    """What a page is that brings nothing where it brought something; empty for any other.
+
+    One record and no link are those of a detail page: that one goes is how sites change. What is denied, or
+    failed without being gone, stands as it was.
+    """
+    outcome, known = visit.outcome, visit.entry.known
+    if isinstance(outcome, Fetched):
+        return "empty, also when asked again" if outcome.is_emptied else ""
+    if known is None or not (known.records > 1 or known.links):
+        return ""
+    if isinstance(outcome, Redirected):
+        return f"redirects to {outcome.to.url}"
+    return outcome.reason if isinstance(outcome, Failed) and outcome.is_gone else ""
 
 
 _NAMES = tuple(one.name for one in fields(DomainStats))

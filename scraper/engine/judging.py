@@ -29,6 +29,7 @@ from scraper.parsing.page import Page
 from scraper.parsing.queries import watching
 from scraper.politeness import retry
 from scraper.spider import Spider
+from scraper.spider.identity import depends_on
 from scraper.spider.parse_result import ParseResult, parse_page
 from scraper.spider.rules import Rules
 
@@ -103,12 +104,12 @@ class Judging:
 
     def _not_modified(self, entry: Entry, page: Page) -> Judged:
         known = entry.known
-        if known is None or not caching.confirms(known.etag, page.response.headers):
+        if known is None or not caching.confirms(known.etag, page.response.headers, known.last_modified):
             is_asked = known is not None and entry.id not in self._known_pages.doubtful
             said = "that speaks of another version" if is_asked else "to a request without conditions"
             return self._doubted(entry, f"status 304 {said}")
         if self._known_pages.may_differ(known, page.response.headers):
-            return self._doubted(entry, "status 304 with a header field that the spider reads")
+            return self._doubted(entry, "status 304 with another header field")
         if self._known_pages.is_same(entry, page.session_fields):
             return Unchanged(self._known_pages.renewed(page.response, known)), ()
         copy = self._known_pages.copy(entry)
@@ -173,7 +174,8 @@ class Judging:
     ) -> Judged:
         """What the spider's callback makes of a page; `queries`: those that it asks."""
         found = parse_page(self._spider, page, self._rules, entry.fp)
-        is_emptied = before is not None and before.inputs == known.inputs and _is_emptied(before, found)
+        is_comparable = before is not None and depends_on(before.inputs) == depends_on(known.inputs)
+        is_emptied = is_comparable and before is not None and _is_emptied(before, found)
         if is_emptied and self._may_ask_again(entry, page.request):
             return Retry("brings nothing where it did"), ()
         if page.has_asked:

@@ -8,7 +8,7 @@ from scraper.http import caching
 from scraper.model import Entry, Headers, Known, Response
 from scraper.parsing.page import Page
 from scraper.runs.archive.reading import Archives
-from scraper.spider.identity import ParseInputs, archived_as
+from scraper.spider.identity import ParseInputs, archived_as, depends_on
 
 
 class KnownPages:
@@ -55,12 +55,12 @@ class KnownPages:
         known = entry.known
         return (
             known is not None
-            and known.inputs == self._inputs(entry, own_fields)
+            and depends_on(known.inputs) == self._inputs(entry, own_fields)
             and self._saved.has_all(known)
         )
 
     def may_differ(self, known: Known, headers: Headers) -> bool:
-        """Whether a 304 brings another header field that the spider looks at, or one that may be another."""
+        """Whether a 304 brings a header field that counts, and that the known version did not have so."""
         return self._page_inputs.may_differ(known, headers)
 
     def _inputs(self, entry: Entry, own: str) -> str:
@@ -106,6 +106,7 @@ class KnownPages:
     def version_of(self, entry: Entry, page: Page) -> Known:
         """What this run keeps about a page, to compare the next answer with."""
         response = page.response
+        heard = self._page_inputs.heard(response.headers)
         asked = entry.known.etag if entry.known is not None and not self._is_uncopied(entry) else None
         etag, last_modified = caching.validators(response.headers, asked)
         return Known(
@@ -115,7 +116,7 @@ class KnownPages:
             fresh_until=caching.fresh_until(response.headers, response.fetched_at),
             body_hash=self._page_inputs.digest(response),
             fetched_at=response.fetched_at,
-            inputs=self._inputs(entry, page.session_fields),
+            inputs=f"{self._inputs(entry, page.session_fields)}{heard and '|'}{heard}",
         )
 
     def is_as_before(self, known: Known, before: Known) -> bool:

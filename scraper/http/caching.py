@@ -14,6 +14,7 @@ MAX_HEURISTIC = 86400.0
 CLOCK_ERROR = 300.0  # seconds that a moment may lie ahead of the clock before one of the two is wrong
 
 _MAX_VALIDATOR = 2048
+_OUR_CENTURY = 2e9  # of years with two digits, where both dates are read alike
 _TAG = pattern(r'(?:W/)?"[^"]*"')
 _DIRECTIVE = pattern(r"""([!#$%&'*+.^_`|~0-9A-Za-z-]+)(?:=("(?:[^"\\]|\\.)*"|[^\s"]+))?""", re.DOTALL)
 # What servers that compress on the fly add to the tag of the file: Apache, lighttpd, Caddy, Jetty, caches.
@@ -72,10 +73,17 @@ def _first(headers: Headers, name: str) -> str | None:
     return values[0].strip(" \t") or None if values else None
 
 
-def confirms(etag: str | None, headers: Headers) -> bool:
-    """Whether a 304 speaks of the version that we named: it may name no other one (RFC 9111 4.3.4)."""
-    told = _first(headers, "etag")
-    return not etag or not told or _opaque(told) in map(_opaque, _TAG.findall(etag) or [etag])
+def confirms(etag: str | None, headers: Headers, last_modified: str | None = None) -> bool:
+    """Whether a 304 speaks of the version that we named: it may name no other one (RFC 9111 4.3.4).
+
+    Without a tag on both sides the dates tell: a file that is older than ours, as one that was put back, is
+    "not modified since" to many servers.
+    """
+    if etag and (told := _first(headers, "etag")):
+        return _opaque(told) in map(_opaque, _TAG.findall(etag) or [etag])
+    named = (last_modified, _first(headers, "last-modified"))
+    ours, theirs = (http_date(date or "", _OUR_CENTURY) for date in named)
+    return ours is None or theirs is None or ours == theirs
 
 
 def _opaque(etag: str) -> str:

@@ -14,7 +14,7 @@ OK
 
 import math
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from scraper.model import Verdict
@@ -47,7 +47,7 @@ class Judgement:
 
 
 def judge(facts: Facts, history: Sequence[Mapping[str, Any]] = (), health: Health | None = None) -> Judgement:
-    """The verdict on a run, held against the summaries of the OK runs before it, newest first, and `health`.
+    """The verdict on a run, held against `comparable` summaries, newest first, and `health`.
 
     Of a summary "records" (a count) and "fill" (rates by field) are read; the last five count.
     """
@@ -59,6 +59,16 @@ def judge(facts: Facts, history: Sequence[Mapping[str, Any]] = (), health: Healt
     findings.sort(key=lambda finding: _ORDER.index(finding[0]))
     verdict = findings[0][0] if findings else Verdict.OK
     return Judgement(verdict, tuple(reason for _, reason in findings))
+
+
+def comparable(history: Iterable[Mapping[str, Any]]) -> Iterator[Mapping[str, Any]]:
+    """The summaries that a run is held against: OK ones, none from before what a person last accepted."""
+    for summary in history:
+        is_accepted = bool(summary.get("accepted"))
+        if is_accepted or summary.get("verdict") == Verdict.OK:
+            yield summary
+        if is_accepted:
+            return
 
 
 # Findings, one function a verdict ------------------------------------------------------------------------
@@ -195,7 +205,7 @@ def _few(facts: Facts, past: Sequence[Mapping[str, Any]], health: Health) -> Ite
         yield f"{facts.records} records, {usual:g} in {_runs(past)}"
     elif usual and facts.emptied and facts.records < usual * (1 - health.max_failed):
         are = "page brings" if facts.emptied == 1 else "pages bring"
-        empty = f"{facts.emptied} {are} nothing where there was something, also when asked again"
+        empty = f"{facts.emptied} {are} nothing where there was something"
         yield f"{facts.records} records, {usual:g} in {_runs(past)}: {empty}, e.g. {facts.emptied_example}"
 
 

@@ -19,6 +19,8 @@ _DEFAULTS = {one.name: one.default for one in fields(Request) if one.name != "ur
 _SPEAKING = frozenset(
     ("content-type", "content-language", "content-disposition", "link", "refresh", "x-robots-tag")
 )
+# What nearly all pages have, and a 304 need not repeat: its validators are compared as such.
+_OF_BODIES = frozenset(("content-type", "etag", "last-modified"))
 # Those that are another with every answer, or speak of its way here.
 _PASSING = re.compile(
     r"date|age|expires|server|via|vary|connection|keep-alive|cache-control|pragma|set-cookie2?"
@@ -147,6 +149,11 @@ def _header_lines(request: Request) -> bytes:
 
 
 # a parse and what it depends on -----------------------------------------------------------------------------
+def depends_on(inputs: str) -> str:
+    """What a parse depended on beside its answer, without what the answer's header said."""
+    return inputs.partition("|")[0]
+
+
 @frozen
 class ParseInputs:
     """What the parse of every page of a run depends on, beside the page: unchanged, it stands only for these.
@@ -192,13 +199,22 @@ class ParseInputs:
         key = blake2b(text, digest_size=32).digest() if text else b""
         return blake2b(response.content, digest_size=16, key=key).digest()
 
+    def heard(self, headers: Headers) -> str:
+        """The header fields that count, six digits each: what those of a later 304 are held against."""
+        return ",".join(sorted(self._marks(headers)))
+
     def may_differ(self, known: Known, headers: Headers) -> bool:
-        """Whether a 304 has a header field that the code looks at, and that `known` may not have had so."""
+        """Whether a 304 has a header field that counts and that `known` did not have so."""
         had = {"etag": known.etag, "last-modified": known.last_modified}
         said = ((name.lower(), value) for name, value in headers.items_all())
-        return any(
-            self._counts(name) and name not in _SPEAKING and value != had.get(name) for name, value in said
-        )
+        if any(name in had and self._counts(name) and value != had[name] for name, value in said):
+            return True
+        return not self._marks(headers) <= set(known.inputs.partition("|")[2].split(","))
+
+    def _marks(self, headers: Headers) -> set[str]:
+        said = ((name.lower(), value) for name, value in headers.items_all())
+        lines = (f"{name}: {value}" for name, value in said if self._counts(name) and name not in _OF_BODIES)
+        return {blake2b(line.encode("utf-8", "surrogatepass"), digest_size=3).hexdigest() for line in lines}
 
     def _counts(self, name: str) -> bool:
         if name in _SPEAKING:

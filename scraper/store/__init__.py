@@ -371,7 +371,8 @@ class Store(Protocol):
         """The accepted records: for each page those of its latest visit in an accepted run.
 
         Counted from the last accepted whole run on, so that a page which that run no longer met is gone. A
-        page that was met and could not be read keeps what stood. `coming`: as if that run were accepted,
+        page that was met and could not be read keeps what stood; that comes last, what later runs have read
+        first: of records with one key the first is the one to keep. `coming`: as if that run were accepted,
         as a `whole` one or not; `without`: as if that one were not.
         """
         ...

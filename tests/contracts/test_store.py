@@ -997,6 +997,16 @@ class TestCurrentRecords:
         assert self.current(store) == ["1", "2", "3"]
         assert keys(store.records(store.runs("news")[0])) == ["3"]
 
+    def test_what_was_read_comes_before_what_stands_and_the_latest_run_before_earlier_ones(
+        self, world: World
+    ) -> None:
+        store = world.worker("w1")
+        run_through(store, {}, "1", "2", "3")
+        run_through(store, {"1": Denied("robots")}, "1", "2", "3")
+        assert keys(store.current("news")) == ["2", "3", "1"]
+        run_through(store, {"3": page("3, later")}, "3", whole=False)
+        assert keys(store.current("news")) == ["3, later", "2", "1"]
+
     def test_what_only_an_unread_page_leads_to_stands_for_as_long_as_its_links_are_known(
         self, world: World
     ) -> None:

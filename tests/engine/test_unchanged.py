@@ -318,3 +318,36 @@ def test_a_304_with_a_header_field_that_the_spider_reads_is_asked_for_in_full(
     assert web.urls().count(A) == 1 + requests
     (record,) = second.records
     assert (values[1] in record["x"]) == (name != "X-Unread")
+
+
+@pytest.mark.parametrize("name", ["X-Robots-Tag", "Content-Language", "X-Stock"])
+def test_a_304_with_another_value_of_a_header_field_is_asked_for_in_full_once(name: str) -> None:
+    class Shop(Spider):
+        start_urls = [A]
+        key = "url"
+
+        def parse(self, page: Page) -> Any:
+            said = page.headers.get("Content-Language"), page.headers.get("X-Stock")
+            yield {"url": page.url, "noindex": page.noindex, "said": said}
+            yield from page.follow_all("a")
+
+    said = {name: "a"}
+
+    def shop(asked: Asked) -> Any:
+        head = {"ETag": '"1"', **said}
+        return (304, head) if asked.headers.get("if-none-match") else (200, head, "<a href=/b>b</a>")
+
+    web = FakeWeb({A: shop, A + "b": "b"})
+    first = crawl(Shop, web)
+    assert A + "b" in web.urls()
+    again = crawl(Shop, web, store=first.store)
+    assert [one.url for one in again.requests] == [A, A + "b"] and again.summary["unchanged"] == 2
+    said[name] = "noindex, nofollow"
+    changed = crawl(Shop, web, store=first.store)
+    assert [one.url for one in changed.requests][:2] == [A, A]
+    record = changed.records[-1 if len(changed.records) == 1 else 0]
+    if name == "X-Robots-Tag":
+        assert record["noindex"] and changed.denied and len(changed.requests) == 2
+    else:
+        assert "noindex, nofollow" in record["said"]
+    assert crawl(Shop, web, store=first.store).summary["pages"] == 0

@@ -118,6 +118,28 @@ def test_a_304_that_names_another_version_confirms_nothing(
     assert confirms(etag, headers(f"ETag: {told}") if told else headers()) is same
 
 
+LATER = "Sun, 10 Mar 2024 13:00:00 GMT"
+
+
+@pytest.mark.parametrize(
+    ("ours", "lines", "same"),
+    [
+        (NOON, [f"Last-Modified: {NOON}"], True),
+        (NOON, ["Last-Modified: Sunday, 10-Mar-24 12:00:00 GMT"], True),
+        (NOON, [], True),
+        (NOON, ["Last-Modified: soon"], True),
+        (LATER, [f"Last-Modified: {NOON}"], False),
+        (NOON, [f"Last-Modified: {LATER}"], False),
+        (None, [f"Last-Modified: {NOON}"], True),
+    ],
+)
+def test_a_304_without_a_tag_that_names_another_date_confirms_nothing(
+    ours: str | None, lines: list[str], same: bool
+) -> None:
+    assert confirms(None, headers(*lines), ours) is same
+    assert confirms('"a"', headers('ETag: "a"', *lines), ours)
+
+
 @pytest.mark.parametrize(
     ("lines", "seconds"),
     [

@@ -6,6 +6,7 @@ import re
 import signal
 import stat
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -134,20 +135,67 @@ def test_a_key_that_drops_records_and_pages_that_are_gone_are_no_success(
     assert project.run("run", "shop").code == 0
 
 
-def test_a_list_that_stays_empty_replaces_nothing_until_somebody_accepts(
-    project: Project, site: Site
+@pytest.mark.parametrize(
+    ("instead", "told"),
+    [
+        ("nothing here", "empty, also when asked again"),
+        (404, "status 404"),
+        (Reply(302, "", {"Location": "/sorry"}), "redirects to "),
+        (Reply(302, "", {"Location": "/"}), "redirects to "),
+    ],
+    ids=["empty", "gone", "a page that says sorry", "home"],
+)
+def test_a_list_that_brings_nothing_replaces_nothing_until_somebody_accepts(
+    project: Project, site: Site, instead: Any, told: str
 ) -> None:
     site["/"] = books(range(10), "/b")
     site["/b"] = books(range(10, 14))
+    site["/sorry"] = "back soon"
     write(project, site)
     assert project.run("run", "shop").code == 0
-    site["/b"] = "nothing here"
+    site["/b"] = instead
     for _ in range(3):
         ended = project.run("run", "shop", "--json")
         assert ended.code == 1 and "1 page brings nothing" in ended.summary["reasons"][0], ended.text
-        assert len(project.records("shop")) == 14
+        assert told in ended.summary["reasons"][0] and len(project.records("shop")) == 14
     assert project.run("accept", "shop").code == 0
     assert project.run("run", "shop").code == 0 and len(project.records("shop")) == 10
+
+
+def test_records_of_pages_that_could_not_be_read_stand_behind_what_was_read_and_are_told(
+    project: Project, site: Site
+) -> None:
+    lists = [f"/{n}" for n in range(20)]
+    site["/"] = books(range(2), *lists)
+    for n, path in enumerate(lists):
+        site[path] = books(range(4 * n + 10, 4 * n + 14))
+    write(project, site)
+    assert "stand" not in project.run("run", "shop").err
+    site["/3"] = Reply(302, "", {"Location": "http://other.test/"})
+    site["/5"] = books(range(30, 34)) + books(range(22, 24), title="Moved and renamed")
+    ended = project.run("run", "shop", "--json")
+    assert (ended.code, ended.summary["records"], ended.summary["standing"]) == (0, 80, 4), ended.text
+    assert "4 more stand as they were: their pages could not be read this time" in ended.err
+    titles = {record["number"]: record["title"] for record in project.records("shop")}
+    assert len(titles) == 82 and [titles[n] for n in ("22", "23", "24", "25")] == [
+        *("Moved and renamed 22", "Moved and renamed 23", "Title 24", "Title 25")
+    ]
+
+
+def test_what_a_person_has_accepted_is_what_later_runs_are_held_against(project: Project, site: Site) -> None:
+    site["/"] = books(range(40))
+    write(project, site)
+    for _ in range(2):
+        assert project.run("run", "shop").code == 0
+    site["/"] = books(range(10))
+    assert "10 records, 40 in" in project.run("run", "shop").err
+    assert project.run("accept", "shop").code == 0
+    for title in ("New", "Newer"):
+        site["/"] = books(range(10), title=title)
+        again = project.run("run", "shop", "--json")
+        assert (again.code, again.summary["changed"]) == (0, 10), again.text
+    site["/"] = books(range(4))
+    assert "4 records, 10 in the three runs before" in project.run("run", "shop").err
 
 
 def test_nights_that_never_end_speak_and_keep_what_is_known_up_to_date(project: Project, site: Site) -> None:

@@ -79,7 +79,8 @@ def accept(store: Store, run: Run, data: Path, now: float) -> dict[str, int]:
     spider = discovery.find(run.spider).spider()
     is_shared = is_for_group(data / run.spider / "runs" / run.id / "run.json")
     files = RunFiles(data, run.spider, run.id, is_shared=is_shared)
-    counts = publish(store, run, files, spider, is_whole=run.is_whole)
+    records = int(run.summary["records"])
+    counts = publish(store, run, files, spider, is_whole=run.is_whole, records=records)
     accepted = {"by": _user(), "at": moment(now)}
     summary = {**run.summary, **counts, "accepted": accepted, "published": True}
     summary.pop("offered", None)

@@ -1,6 +1,7 @@
 """Would this URL be fetched? All checks in the order of a run, each with its answer; nothing is sent."""
 
 import math
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -131,7 +132,7 @@ def _freshness(known: Mapping[str, Any], asker: ExplainContext) -> Check:
     now = SystemClock(0.0).wall()
     age = max(0.0, now - known["fetched_at"])
     told = f"fetched {age:.0f} s ago"
-    if asker.code and known["inputs"].partition(":")[0] != asker.code:
+    if asker.code and not re.fullmatch(rf"{asker.code}(?:[:+|].*)?", known["inputs"]):
         other = "parsed by other code or with other params or settings"
         return Check("copy", f"{told}, {other}: asked for and parsed again")
     fresh = max(known["fresh_until"] or 0.0, known["fetched_at"] + asker.settings.max_age) - now

@@ -26,6 +26,7 @@ from scraper.ops.disk import replace as replace_file
 from scraper.runs.archive.reading import Archives
 from scraper.runs.files import RunFiles
 from scraper.runs.health import Facts, Fill
+from scraper.runs.judgement import comparable
 from scraper.settings import Settings
 from scraper.spider import callbacks
 from scraper.store import UNMET, Run, Store
@@ -58,7 +59,14 @@ def conclude(active: ActiveRun, exporter: Exporter, timeline: Timeline, end: End
         saved_files_of(active.prepared, found.spider).sweep(found.started_at)
     samples: tuple[Mapping[str, Any], ...] = ()
     if decision.is_accepted:
-        summary |= publish(store, found, files, active.prepared.spider, is_whole=decision.is_whole)
+        summary |= publish(
+            store,
+            found,
+            files,
+            active.prepared.spider,
+            is_whole=decision.is_whole,
+            records=summary["records"],
+        )
     elif not decision.is_paused:
         offered = preview(store, found, is_whole=decision.is_whole)
         summary["offered"], samples = offered.counts, offered.samples
@@ -83,8 +91,7 @@ def _judged(
     domain_stats = {name: DomainStats.from_json(text) for name, text in store.domain_stats(found).items()}
     repeated = Repeated() if end.is_unfinished else repeated_keys(store, found, prepared.spider)
     facts = _with_earlier(facts_of(domain_stats, fill, end, repeated.differing, repeated.example), history)
-    fine = [summary for summary in history if summary.get("verdict") == Verdict.OK]
-    judgement = judgement_of(facts, fine, prepared.health, end)
+    judgement = judgement_of(facts, [*comparable(history)], prepared.health, end)
     decision = _decide(active, judgement.verdict, end)
     summary = summary_of(found, domain_stats, fill, judgement, end) | {
         "params": open_params(prepared.spider.params, prepared.options.hidden),

@@ -37,16 +37,20 @@ class Preview:
     samples: tuple[Mapping[str, Any], ...] = ()
 
 
-def publish(store: Store, run: Run, files: RunFiles, spider: Spider, *, is_whole: bool) -> dict[str, Any]:
-    """Write changes.jsonl and records.jsonl; the counts for the summary.
+def publish(
+    store: Store, run: Run, files: RunFiles, spider: Spider, *, is_whole: bool, records: int
+) -> dict[str, Any]:
+    """Write changes.jsonl and records.jsonl; the counts for the summary. `records`: how many the run brought.
 
     Comes before the store accepts the run, so that a crash between the two only makes it happen again. What
     a run could not read stands as it was, and so does what one that is not whole did not visit.
     """
     changes = changes_of(store, run, is_whole=is_whole)
     files.publish_changes(change.line() for change in changes)
-    files.publish(kept.line for kept in coming(store, run, spider, is_whole=is_whole))
-    return {**_counts(changes), "duplicates": changes.duplicates if spider.key else 0}
+    current = files.publish(kept.line for kept in coming(store, run, spider, is_whole=is_whole))
+    duplicates = changes.duplicates if spider.key else 0
+    standing = max(0, current + duplicates - records)
+    return {**_counts(changes), "duplicates": duplicates, "standing": standing}
 
 
 def coming(store: Store, run: Run, spider: Spider, *, is_whole: bool) -> Iterator[StoredRecord]:

@@ -133,7 +133,7 @@ def summary_of(
         "stop": end.stop.value,
         **of("pages", "unchanged"),
         "records": fill.records,
-        **dict.fromkeys(("added", "changed", "removed", "duplicates"), 0),
+        **dict.fromkeys(("added", "changed", "removed", "duplicates", "standing"), 0),
         **of("rejected", "failed", "denied", "dropped", "emptied"),
         "deferred": end.pending if end.stop is Stop.DEFERRED else 0,
         "pending": end.pending,

@@ -112,6 +112,9 @@ def _notices(report: Report) -> Iterator[tuple[Child, ...]]:
     if isinstance(accepted, Mapping):
         who, when = clean(accepted.get("by", "somebody"), 60), moment(accepted.get("at"))
         yield element("b", "Accepted"), f" by {who}, {when}."
+    if standing := number(report.summary, "standing"):
+        told = f" stand as they were, of pages that this run could not read ({count(standing)})."
+        yield element("b", "More records"), told
     if report.summary.get("resumed"):
         yield element("b", "Resumed. "), "An earlier process had begun this run; nothing was fetched twice."
     for note in report.notes[:MOST_NOTES]:

@@ -35,7 +35,7 @@ def current(
         base = coming.number if whole else base
     counted = {run.number for run in accepted if run.number >= base}
     latest = {look.url: look for look in data.looks if look.run in counted}
-    for look in sorted(latest.values(), key=lambda look: look.id):
+    for look in sorted(latest.values(), key=lambda look: (not look.is_read, -look.run, look.id)):
         yield from _brought(data, look)
 
 

@@ -28,7 +28,7 @@ _CURRENT = f"""WITH counted AS (SELECT number FROM runs
     SELECT v.id, r.n, u.url, r.key, r.line, last.id, p.fetched_at
     FROM latest l JOIN visits v ON v.run = l.run AND v.id = l.id JOIN records r ON r.version = v.version
     JOIN urls u ON u.id = v.url {_READ}
-    ORDER BY v.id, r.n"""
+    ORDER BY v.is_read DESC, v.run DESC, v.id, r.n"""
 _STATES = ("pending", "done", "failed", "denied", "redirected")
 _LOOKUP = """SELECT u.url, u.state, u.reason, u.attempts, u.depth, u.hops, u.run, r.id, p.fetched_at,
     p.fresh_until, p.etag, p.last_modified, p.facts, u.request, p.inputs
