@@ -240,14 +240,14 @@ class _Running:
         return profile
 
     def _on_paused(self, event: Mapping[str, Any]) -> None:
-        doing = asyncio.ensure_future(self._route(event))
+        doing = asyncio.ensure_future(self._route(event, asyncio.get_running_loop().time()))
         self._paused.add(doing)
         doing.add_done_callback(self._paused.discard)
 
-    async def _route(self, event: Mapping[str, Any]) -> None:
+    async def _route(self, event: Mapping[str, Any], at: float) -> None:
         tab = await self._tab_of(event.get("frameId", ""))
         if tab is not None:
-            return await tab.paused(event)
+            return await tab.paused(event, at)
         with contextlib.suppress(Exception):
             refused = {"requestId": event["requestId"], "errorReason": "BlockedByClient"}
             await self.cdp.send("Fetch.failRequest", refused)

@@ -36,13 +36,13 @@ class BrowserFailed(ScraperError):
 
 
 class PageTime:
-    """Lets the time of a page pass. `passed`: virtual milliseconds of it."""
+    """Lets the time of a page pass: `passed` virtual milliseconds, since `began` on the loop's clock."""
 
     def __init__(self, page: Any, cdp: Any, requests: HeldRequests) -> None:
         self._page = page
         self._cdp = cdp
         self._requests = requests
-        self._within = self._until = 0.0
+        self.began = self._within = self._until = 0.0
         self._expired = asyncio.Event()
         self._over: asyncio.Future[Exception] = asyncio.get_running_loop().create_future()
         self.passed = 0
@@ -53,7 +53,8 @@ class PageTime:
     def begin(self, within: float) -> None:
         """A new page, with so many seconds by our clock."""
         self.passed = 0
-        self._within, self._until = within, asyncio.get_running_loop().time() + within
+        self.began = asyncio.get_running_loop().time()
+        self._within, self._until = within, self.began + within
         self._loaded.clear()
         self._requests.begin()
 

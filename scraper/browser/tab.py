@@ -88,11 +88,14 @@ class Tab:
             self._drawing.put(downloaded)
 
     # what the page asks for ------------------------------------------------------------------------------
-    async def paused(self, event: Mapping[str, Any]) -> None:
-        """Answer a request that the browser holds: the page itself at once, all else by the drawing."""
+    async def paused(self, event: Mapping[str, Any], at: float) -> None:
+        """Answer a request that the browser holds: the page itself at once, all else by the drawing.
+
+        `at`: when it came, on the loop's clock. One of the page before may have waited for this one to begin.
+        """
         task, drawing = self._task, self._drawing
         is_main = event["resourceType"] == "Document" and event.get("frameId") == self.frame
-        if task is None or drawing is None or self.time.is_late:
+        if task is None or drawing is None or self.time.is_late or at < self.time.began:
             return await self.requests.fulfil(event, PageResponse(reason="the page is closed"))
         if is_main and not self._is_given:
             if is_led_on(event["request"]):
