@@ -119,6 +119,7 @@ class TestKnown:
         self, worker: Make, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(seen, "AT_HAND", 5)
+        monkeypatch.setattr(seen, "MOVED", 1)
         monkeypatch.setattr(met_urls, "SIZES", (30, 60))
         store, urls = worker("w1"), [page_url(f"{name}.test", 1) for name in range(60)]
         run, _ = begin(store)

@@ -416,6 +416,7 @@ def shrink(setattr: Callable[[object, str, object], None]) -> None:
     """Make all that is kept of URLs so small that a few of them fill it."""
     setattr(seen, "AT_HAND", 5)
     setattr(seen, "LATELY", 5)
+    setattr(seen, "MOVED", 1)
     setattr(met_urls, "SIZES", (30, 60))
     setattr(fingerprint_index, "_ROOM", {"fresh": 4, "recent": 12})
     setattr(fingerprint_index, "_SINK", 3)
@@ -506,6 +507,22 @@ class TestMetUrls:
         found = self.found(met, (url(n).fp for n in range(1000)))
         assert all(found[url(n).fp] == n for n in range(1000) if url(n).fp in found)
         assert len(found) <= 19 + 60 + 32
+
+    def test_only_what_has_no_room_at_hand_is_moved_and_a_few_are_waited_for(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.undo()
+        monkeypatch.setattr(seen, "AT_HAND", 100)
+        monkeypatch.setattr(seen, "MOVED", 10)
+        kept = seen.Seen(urls={url(n).fp: n for n in range(1, 110)})
+        kept.trim()
+        assert len(kept.urls) == 109
+        kept.urls |= {url(n).fp: n for n in range(110, 130)}
+        kept.trim()
+        assert list(kept.urls.values()) == list(range(30, 130))
+        assert self.found(kept.met, (url(n).fp for n in range(1, 130))) == {
+            url(n).fp: n for n in range(1, 30)
+        }
 
     def test_an_id_that_does_not_fit_is_left_out(self) -> None:
         met = met_urls.MetUrls()
