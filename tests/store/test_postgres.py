@@ -15,7 +15,8 @@ import pytest
 from scraper.errors import LeaseLost, StoreAway, StoreError, StoreTooNew, UsageError
 from scraper.model import Fetched, Known, NewUrl, RecordLine, Visit
 from scraper.store import START, DomainUpdate, Lease, Run, StoredRecord, met_urls, seen
-from scraper.store.postgres import PostgresStore, database, frontier, schema
+from scraper.store.postgres import PostgresStore, database, frontier, ownership, schema
+from scraper.testing import FakeClock
 from tests.postgres import Server
 
 FOREVER = 1e12
@@ -146,6 +147,33 @@ class TestKnown:
         )
         assert first.add(run, [link]) == 0
         assert first.progress(run).pending == 1
+
+    def test_a_worker_that_has_its_share_does_not_read_what_others_hold_and_looks_ever_more_rarely(
+        self, url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        clock, looks, reads = FakeClock(), list[float](), list[int]()
+        stores = [PostgresStore(url, clock, locks=tmp_path) for _ in range(2)]
+        for number, store in enumerate(stores):
+            store.join(f"w{number}")
+        run = stores[0].start_run("news", "code")
+        stores[1].join_run(run.id)
+        stores[0].add(run, [page_url(f"{n}.test", 1) for n in range(8)])
+        held = {store: {one.domain: one for one in store.lease(run, 4, FOREVER)} for store in stores}
+        assert [len(leases) for leases in held.values()] == [4, 4]
+        wanted, surplus = ownership.wanted, ownership._surplus
+        monkeypatch.setattr(ownership, "wanted", lambda *of: looks.append(clock.now()) or wanted(*of))
+        monkeypatch.setattr(ownership, "_surplus", lambda *of: reads.append(1) or surplus(*of))
+        for _ in range(30):
+            assert stores[1].lease(run, 20, FOREVER) == []
+            clock.sleep(1.0)
+        assert len(looks) <= 8 and not reads
+        (given, *_) = held[stores[1]].values()
+        settle(stores[1], run, given)
+        stores[1].release([DomainUpdate(given, 0.0)])
+        assert stores[1].lease(run, 20, FOREVER) == []
+        assert looks[-1] == clock.now(), "what has changed is looked at at once"
+        for store in stores:
+            store.close()
 
     def test_a_server_that_is_not_there_is_told_without_the_password(
         self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path

@@ -6,7 +6,7 @@ Locks are taken in one order, domains before queues, each by id: so no two trans
 from collections.abc import Sequence
 
 from scraper.model.frozen import frozen
-from scraper.store import Lease
+from scraper.store import GROUP, Lease
 from scraper.store.postgres.database import Connection
 
 # How long a waiting run is believed to wait: longer than it takes to ask again, short where it died.
@@ -41,8 +41,9 @@ _HELD_BY_OTHER_RUNS = """SELECT d.id FROM queues q JOIN domains d ON d.id = q.do
     WHERE q.run = %s AND NOT q.free AND w.run IS DISTINCT FROM %s
       AND (d.wanted IS NULL OR d.wanted_until < %s)
     LIMIT %s"""
-_COUNT_HELD = """SELECT count(*), count(*) FILTER (WHERE d.owner = %s)
-    FROM workers w JOIN domains d ON d.owner = w.id WHERE w.run = %s"""
+_COUNT_WORKERS = "SELECT count(*), count(*) FILTER (WHERE run IS DISTINCT FROM %s) FROM workers"
+_COUNT_HELD = f"""SELECT count(*), count(*) FILTER (WHERE d.owner = %s)
+    FROM workers w JOIN domains d ON d.owner = w.id WHERE w.run = %s AND d.name NOT LIKE '{GROUP}%%'"""
 _HELD_BY_RUN = """SELECT d.owner, d.id, d.wanted IS NOT NULL AND d.wanted_until >= %s
     FROM queues q JOIN domains d ON d.id = q.domain JOIN workers w ON w.id = d.owner
     WHERE q.run = %s AND NOT q.free AND w.run = %s ORDER BY d.id"""
@@ -69,13 +70,16 @@ def ready(connection: Connection, seeker: LeaseRequest, before: float, n: int) -
     return _own(connection, seeker, [domain for (domain,) in rows])
 
 
-def room(connection: Connection, seeker: LeaseRequest) -> int | None:
-    """How many domains more are our fair share of those that our run holds; None where it is ours alone."""
+def room(connection: Connection, seeker: LeaseRequest, *, is_rounded_down: bool = False) -> int | None:
+    """How many domains more are our fair share of those that our run holds; None where it is ours alone.
+
+    One more than an equal part, unless that is to be rounded down.
+    """
     workers = _working(connection, seeker)
     if workers < 2:
         return None
     held, mine = connection.execute(_COUNT_HELD, (seeker.worker, seeker.run)).fetchone() or (0, 0)
-    return max(0, int(held) // workers + 1 - int(mine))
+    return max(0, int(held) // workers + (not is_rounded_down) - int(mine))
 
 
 def named(connection: Connection, seeker: LeaseRequest, queue: int) -> Lease | None:
@@ -114,13 +118,18 @@ def wanted(connection: Connection, seeker: LeaseRequest, n: int) -> list[int]:
     Inside a run a worker asks only up to its fair share, rounded down, and only those above theirs: so one
     domain never wanders among ten workers.
     """
-    workers = connection.execute("SELECT count(*) FROM workers").fetchone()
-    if workers is None or workers[0] < 2:
+    workers, others = connection.execute(_COUNT_WORKERS, (seeker.run,)).fetchone() or (0, 0)
+    if workers < 2:
         return []
-    old = seeker.now + _BELIEVED / 2
-    rows = connection.execute(_HELD_BY_OTHER_RUNS, (seeker.run, seeker.run, old, n)).fetchall()
-    asked = [domain for (domain,) in rows]
-    return asked + _surplus(connection, seeker, n - len(asked))
+    # Looking at what is held takes the longer the more domains there are, and each worker looks all the time.
+    asked: list[int] = []
+    if others:
+        old = seeker.now + _BELIEVED / 2
+        rows = connection.execute(_HELD_BY_OTHER_RUNS, (seeker.run, seeker.run, old, n)).fetchall()
+        asked = [domain for (domain,) in rows]
+    if room(connection, seeker, is_rounded_down=True):
+        asked += _surplus(connection, seeker, n - len(asked))
+    return asked
 
 
 def want(connection: Connection, seeker: LeaseRequest, asked: Sequence[int]) -> None:

@@ -31,7 +31,8 @@ from scraper.store.postgres.settle import Settlement, count_run, needed_domains
 from scraper.store.postgres.workers import Workers
 from scraper.store.seen import Seen
 
-_ASK_AGAIN = 1.0
+# Seconds between two looks at what others hold; ever more of them while there is nothing to ask for.
+_ASK_AGAIN, _ASK_AT_LEAST = 1.0, 5.0
 _MOST_TRIES = 5
 
 _TAKE = """SELECT u.id, u.fp, u.url, u.request, u.depth, u.hops, u.attempts, u.prio, u.seq,
@@ -89,7 +90,7 @@ class PostgresStore:
         self._run: Run | None = None
         # What is in our hands, by domain: the place (seq) at which each URL was taken.
         self._taken: dict[str, dict[int, int]] = {}
-        self._asked_at = 0.0
+        self._ask_at, self._ask_again = 0.0, _ASK_AGAIN
 
     # workers ------------------------------------------------------------------------------------------
     def join(self, worker: str) -> None:
@@ -228,8 +229,9 @@ class PostgresStore:
             leases = self._workers.write(lambda connection: _lease(connection, seeker, n, before))
             for lease in leases:
                 self._workers.suspects.leased(lease)
-        if len(leases) < n and seeker.now - self._asked_at >= _ASK_AGAIN:
-            self._asked_at = seeker.now
+        if leases:
+            self._ask_again = _ASK_AGAIN
+        if len(leases) < n and seeker.now >= self._ask_at:
             self._ask(seeker, n - len(leases))
         return leases
 
@@ -311,6 +313,7 @@ class PostgresStore:
 
         if domains:
             self._workers.write(work)
+            self._ask_at, self._ask_again = 0.0, _ASK_AGAIN
         for update in domains:
             self._taken.pop(update.lease.domain, None)
 
@@ -417,8 +420,11 @@ class PostgresStore:
         return {name: known[run.spider, name] for name in domains}
 
     def _ask(self, seeker: ownership.LeaseRequest, n: int) -> None:
-        if asked := self._database.write(lambda connection: ownership.wanted(connection, seeker, n)):
+        asked = self._database.write(lambda connection: ownership.wanted(connection, seeker, n))
+        if asked:
             self._workers.write(lambda connection: ownership.want(connection, seeker, asked))
+        self._ask_again = _ASK_AGAIN if asked else min(2 * self._ask_again, _ASK_AT_LEAST)
+        self._ask_at = seeker.now + self._ask_again
 
     def _owned(self, connection: Connection, updates: Sequence[DomainUpdate]) -> Rows:
         """Lock those domains that are ours."""
