@@ -258,7 +258,8 @@ class IOLoop:
         elif isinstance(wait, Asked) and wait.failure is not None:
             self._ready.append(steps)
         elif isinstance(wait, Asked) and wait.http1 is not None:
-            self._answers.add(steps, wait, wait.http1)
+            if (over := self._answers.add(steps, wait, wait.http1)) is not None:
+                self._go_on_with(steps, over)
         else:
             self._to_blocking_pool(steps)
 
@@ -299,7 +300,8 @@ class IOLoop:
     def _watch(self) -> None:
         """Read what comes of answers; where there is nothing else to do, sleep until something does."""
         has_more = self._ready or (self._outbox and self._is_urgent)
-        events = self._selector.select(0) if has_more else []
+        # Nobody wakes a thread that is not asleep.
+        events = self._selector.select(0) if has_more and self._answers else []
         is_idle = not (events or self._ready)
         if self._outbox and ((is_idle and self._is_urgent) or monotonic() >= self._hand_back_by):
             self.ended = 0

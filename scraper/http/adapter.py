@@ -154,6 +154,9 @@ class Adapter(HTTPAdapter):
     @property
     def open_connections(self) -> int:
         """How many connections wait for their next request, to all origins and proxies."""
+        last = self._last[1]
+        if last is not None and len(self.poolmanager.pools) == 1 and not self.proxy_manager:
+            return _waiting_in(last)  # as for most domains, after each page
         managers = [self.poolmanager, *self.proxy_manager.values()]
         return sum(_waiting(manager) for manager in managers)
 
@@ -292,10 +295,12 @@ class Adapter(HTTPAdapter):
 
 def _waiting(manager: Any) -> int:
     pools = [manager.pools.get(key) for key in manager.pools.keys()]  # noqa: SIM118 - no iterator of its own
-    queues = [pool.pool.queue for pool in pools if pool is not None and pool.pool is not None]
-    return sum(
-        connection is not None and not connection.is_closed for queue in queues for connection in queue
-    )
+    return sum(_waiting_in(pool) for pool in pools if pool is not None)
+
+
+def _waiting_in(pool: Any) -> int:
+    queue = pool.pool.queue if pool.pool is not None else ()
+    return sum([connection is not None and not connection.is_closed for connection in queue])
 
 
 class LimitedAdapter(BaseAdapter):

@@ -136,7 +136,9 @@ class _Timed(socket.socket):
         return super().recv_into(buffer, nbytes, flags)
 
     def pull(self) -> bytes:
-        """What has come, of a socket that is ready; empty at its end."""
+        """What has come; empty at its end. BlockingIOError: nothing yet."""
+        if self.gettimeout() != 0.0:
+            self.setblocking(False)
         return self.recv(CHUNK)
 
     def push(self, data: bytes) -> bytes:

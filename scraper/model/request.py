@@ -134,7 +134,7 @@ class _Plain(dict[str, Request]):
         return made
 
 
-_CACHED = 50_000  # about 12 MB beside their URLs
+_CACHED = 100_000  # about 24 MB beside their URLs; as many as the links that are kept of them
 _LONGEST_CACHED = 300  # characters
 _plain = _Plain()
 _OF_ALL = {one.name: one.default for one in fields(Request)}

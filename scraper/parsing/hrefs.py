@@ -16,7 +16,7 @@ Patterns = str | re.Pattern[str] | Iterable[str | re.Pattern[str]]
 """One regular expression, or several of which one has to be found."""
 
 _WEB = ("https://", "http://")
-_CACHED_LINKS = 50_000  # about 15 MB; most links of a site are on many of its pages
+_CACHED_LINKS = 100_000  # about 30 MB; most links of a site are on many of its pages, and sites are many
 _LONGEST_CACHED = 300  # characters; no page shall fill the cache with megabytes
 
 

@@ -43,14 +43,17 @@ def compiled(path: str) -> Any:
 
 
 class _ClassAlone:
-    """Translates `.name` so that the class of an element that has no other is compared as it is."""
+    """Translates `.name` so that the class of an element that has no other is compared as it is.
+
+    The attribute is looked for once an element: without one, that is all.
+    """
 
     def xpath_attrib_includes(self, xpath: Any, name: str, value: str | None) -> Any:
         if value is None or value.split() != [value]:
             return super().xpath_attrib_includes(xpath, name, value)  # type: ignore[misc]  # of the translator
         word, words = map(GenericTranslator.xpath_literal, (value, f" {value} "))
-        among = f"contains({name}, {word}) and contains(concat(' ', normalize-space({name}), ' '), {words})"
-        xpath.add_condition(f"({name} = {word} or ({among}))")
+        among = f"contains(., {word}) and contains(concat(' ', normalize-space(.), ' '), {words})"
+        xpath.add_condition(f"{name}[. = {word} or ({among})]")
         return xpath
 
 

@@ -74,8 +74,10 @@ class Timeline:
         self._pages, self._records = 0, fill.records
 
     def __call__(self, event: Event) -> None:
+        if not isinstance(event, Ticked):
+            return
         second = self._clock.now() - self._began
-        if not isinstance(event, Ticked) or second < len(self.points) * self._every:
+        if second < len(self.points) * self._every:
             return
         pages, records = event.pages - self._pages, self._fill.records - self._records
         self.points.append((round(second, 1), pages, records))
