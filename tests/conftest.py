@@ -11,6 +11,8 @@ from tests.site import Scripted, Site
 
 # More than there are cores: the system tests mostly wait.
 PROCESSES = 4
+# Files that take long: none of them shall begin when all others are at their end.
+LONG = ("tests/test_tutorial", "tests/engine/test_limiters", "tests/system/", "tests/service/", "tests/app/")
 
 
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
@@ -20,7 +22,8 @@ def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """A PostgreSQL server comes from a Debian package, so that what needs one is marked like the others."""
+    """What takes long begins first. What needs PostgreSQL, a Debian package, is marked like the others."""
+    items.sort(key=lambda item: [item.nodeid.startswith(start) for start in LONG], reverse=True)
     for item in items:
         params = item.callspec.params.values() if hasattr(item, "callspec") else ()
         told = [

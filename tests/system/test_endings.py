@@ -254,6 +254,7 @@ def test_a_spider_that_raises_page_after_page_is_stopped_before_more_is_asked_fo
     assert len(site.paths()) in (11, 12)  # one may be in the air already
 
 
+@pytest.mark.thorough  # it is ended after five seconds of CPU
 def test_a_callback_that_never_lets_the_interpreter_go_ends_the_process_and_is_named(
     site: Site, project: Project
 ) -> None:
