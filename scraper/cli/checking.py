@@ -22,6 +22,7 @@ from scraper.cli.options import (
     caller,
     command_line,
     data_options,
+    hidden_params,
     json_option,
     parse_workers_option,
     ray_option,
@@ -81,8 +82,9 @@ def check_command(
         told = "--save needs a URL" if save else "a URL is given without --save"
         raise click.UsageError(told, click.get_current_context())
     overrides = (*sets, *([f"store={store}"] if store is not None else []))
-    read = read_params(params)
+    read, hidden = read_params(params), hidden_params(params)
     asked = Options(spider or "", data, (), overrides, read, workers=workers, is_offline=True, ray=ray)
+    asked = replace(asked, hidden=hidden)
     if save:
         return _save(replace(asked, spider=spider or _spider_of(urls[0])), urls, callback)
     names = [spider] if spider else _checkable(data)
@@ -156,6 +158,7 @@ def _check(
 ) -> int:
     """Check one spider; the number of pages that differ."""
     prepared = replace(prepare(options), forks=forks)
+    caller().redaction = prepared.redaction
     name = prepared.loaded.name
     has_fixtures = _has_fixtures(name)
     if is_update and not has_fixtures:
@@ -186,7 +189,7 @@ def _update(name: str, spider: Spider) -> int:
         found = saved_pages.compare(page, spider)
         if not found.is_same:
             for line in saved_pages.differences(found, _MOST_CHANGES):
-                click.echo(printable(line))
+                click.echo(printable(caller().redaction(line)))
         if found.error:
             raised += 1
         elif not found.is_same:
@@ -204,10 +207,10 @@ def _told(name: str, pages: Iterator[Checked], as_json: bool, noun: str) -> int:
             continue
         differing += 1
         if as_json:
-            click.echo(json_text(_facts(name, page)))
+            click.echo(json_text(caller().redaction.value(_facts(name, page))))
             continue
         for line in saved_pages.differences(page, _MOST_CHANGES):
-            click.echo(text.cut_columns(line, 200))
+            click.echo(text.cut_columns(caller().redaction(line), 200))
     if not as_json:
         click.echo(f"{name}: {_summary(count, differing, noun)}")
     return differing

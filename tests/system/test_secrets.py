@@ -139,3 +139,30 @@ def test_a_requests_own_fields_and_what_a_site_says_to_a_login_stand_nowhere(
     ended, shown = project.run("run", "own", "--fresh"), project.run("show", "own")
     assert ended.code == 77 and "left      127.0.0.1: login on" in shown.out, shown.text
     assert not {"\x1b", "\u202e"} & set(ended.text + shown.text)
+
+
+def test_what_check_tells_of_archived_pages_has_no_secret(project: Project, site: Site) -> None:
+    site["*"] = page(title="page")
+    project.spider(
+        "searched",
+        """
+        from scraper import Spider
+
+        class Searched(Spider):
+            settings = {{"delay": 0, "archive": True}}
+
+            def start(self):
+                yield {root!r} + self.params["q"]
+
+            def parse(self, page):
+                yield {{"title": page.css("title::text").get(), "was": {was}}}
+        """.format(root=site.url("/search?q="), was=1),
+    )
+    (project.root / "q.txt").write_text("geheimes-w0rt")
+    asked = ("--param", "q=@q.txt")
+    assert project.run("run", "searched", *asked).code == 0
+    path = project.root / "spiders" / "searched.py"
+    path.write_text(path.read_text().replace('"was": 1', '"was": self.params["q"]'))
+    for more in ((), ("--json",)):
+        checked = project.run("check", "searched", *asked, *more)
+        assert checked.code == 1 and "***" in checked.out and "geheimes-w0rt" not in checked.text
