@@ -1,5 +1,6 @@
 """`runs`, `show` and `audit`: past runs, from the store."""
 
+import sys
 from collections.abc import Iterator, Mapping
 from contextlib import closing
 from dataclasses import asdict
@@ -109,7 +110,7 @@ def _shown(store: Store, run: Run, location: DataLocation) -> Iterator[str]:
             ]
             yield f"  {'go on':<9} {command_line('run', run.spider, *params, data=location.data)}"
         return
-    yield from run_summary.full(run.summary, location, {}, is_shown=True)
+    yield from run_summary.full(run.summary, location, {}, is_shown=True, width=text.room(sys.stdout))
     domains: Mapping[str, Any] = run.summary["by_domain"]
     left = [(name, one["left"]) for name, one in domains.items() if one.get("left")]
     for name, reason in left[:10]:

@@ -20,18 +20,25 @@ Summary = Mapping[str, Any]
 
 
 def full(
-    summary: Summary, location: DataLocation, exempt: Mapping[str, str], *, is_shown: bool = False
+    summary: Summary,
+    location: DataLocation,
+    exempt: Mapping[str, str],
+    *,
+    is_shown: bool = False,
+    width: int | None = None,
 ) -> Iterator[str]:
-    """What a person who waited for the run reads; `is_shown`: by `show`, which need not name itself."""
+    """What a person who waited for the run reads; `is_shown`: by `show`, which need not name itself.
+
+    `width`: of the terminal. Commands and paths stay in one line, to be copied.
+    """
     summary = printable_value(summary)
     yield headline(summary)
-    yield from (f"  {reason}" for reason in summary["reasons"])
+    for reason in summary["reasons"]:
+        yield from text.folded(f"  {reason}", 4, width)
     yield ""
-    for name, told in _figures(summary):
-        yield f"  {name:<9} {told}"
-    yield from _failures(summary)
-    yield from _unmatched(summary)
-    yield from _politeness(summary, exempt)
+    figures = (f"  {name:<9} {told}" for name, told in _figures(summary))
+    for line in (*figures, *_failures(summary), *_unmatched(summary), *_politeness(summary, exempt)):
+        yield from text.folded(line, 12, width)
     yield ""
     for name, told in [*_locations(summary, location), *_next(summary, location)]:
         if not (is_shown and told == command_line("show", summary["run_id"], data=location.data)):

@@ -154,7 +154,8 @@ def _tell_end(summary: dict[str, Any], prepared: Prepared, mode: OutputMode) -> 
     if mode.is_quiet:
         lines: Sequence[str] = run_summary.quiet(summary, location)
     else:
-        lines = list(run_summary.full(summary, location, prepared.settings.robots_exempt))
+        exempt = prepared.settings.robots_exempt
+        lines = list(run_summary.full(summary, location, exempt, width=text.room(sys.stderr)))
     with suppress(OSError):  # the terminal may be gone (SIGHUP)
         for line in lines:
             click.echo(line, err=True)

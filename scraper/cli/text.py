@@ -5,6 +5,7 @@ import os
 import shutil
 import sys
 from collections.abc import Sequence
+from textwrap import wrap
 from typing import Any, TextIO
 
 import click
@@ -89,6 +90,19 @@ def colour(text: str, name: str, stream: TextIO | None = None) -> str:
 def columns() -> int:
     """The width to write for: the terminal's, or 80."""
     return shutil.get_terminal_size((WIDTH, 24)).columns if sys.stdout.isatty() else WIDTH
+
+
+def room(stream: TextIO) -> int | None:
+    """The width of the terminal that a stream is; None for a file or a pipe, whose lines stay whole."""
+    return shutil.get_terminal_size((WIDTH, 24)).columns if stream.isatty() else None
+
+
+def folded(line: str, indent: int, width: int | None) -> list[str]:
+    """A line of prose in lines of `width`, broken between words; a URL stays whole."""
+    if width is None or len(line) <= width:
+        return [line]
+    further = " " * indent
+    return wrap(line, width, subsequent_indent=further, break_long_words=False, break_on_hyphens=False)
 
 
 def table(heads: Sequence[str], rows: Sequence[Sequence[Any]], *, right: Sequence[int] = ()) -> list[str]:

@@ -664,6 +664,25 @@ def test_quiet_says_what_to_do_in_ten_lines_at_most(
     assert any(advice in line for line in lines) and any("log.jsonl" in line for line in lines)
 
 
+def test_words_of_the_ending_stay_whole_in_a_terminal_of_eighty_columns(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("scraper.cli.options.caller", Caller)
+    url = f"http://shop.test/{'list' * 30}"
+    reason = f"45 records, 150 in the five runs before: 3 pages bring nothing where there was something, e.g. {url}"
+    summary = summary_of(
+        "DEGRADED", 1, reasons=[reason], records=5, errors={"KeyError in shop.py, line 3": 4}
+    )
+    summary["examples"] = {
+        "KeyError in shop.py, line 3": f"{url}: KeyError: 'price' (shop.py, line 3: return x)"
+    }
+    whole = list(run_summary.full(summary, DataLocation(Path("d" * 90)), {}))
+    lines = list(run_summary.full(summary, DataLocation(Path("d" * 90)), {}, width=80))
+    assert " ".join(" ".join(lines).split()) == " ".join(" ".join(whole).split()) and len(lines) > len(whole)
+    wide = [line for line in lines if len(line) > 80]
+    assert all(line.strip().startswith(url) or "d" * 90 in line for line in wide)
+
+
 @pytest.mark.parametrize(
     ("seconds", "told"),
     [

@@ -182,6 +182,31 @@ def test_records_of_pages_that_could_not_be_read_stand_behind_what_was_read_and_
     ]
 
 
+@pytest.mark.parametrize("breaks_off", [False, True])
+def test_an_error_of_closed_hides_neither_the_summary_nor_the_error_before_it(
+    project: Project, site: Site, breaks_off: bool
+) -> None:
+    site["/"] = books(range(3))
+    write(project, site)
+    spider = project.root / "spiders" / "shop.py"
+    hooks = ["    def closed(self, run):", "        run.clear()", "        raise KeyError('report')"]
+    if breaks_off:
+        hooks += ["    def start(self):", "        raise ValueError('no list today')"]
+    spider.write_text("\n".join([spider.read_text(), *hooks, ""]))
+    ended = project.run("run", "shop")
+    if breaks_off:
+        assert ended.code == 2 and "no list today" in ended.err and "KeyError" not in ended.err, ended.text
+        return
+    told = "closed() raised KeyError: 'report' (shop.py, line"
+    assert ended.code == 1 and told in ended.err and "3 added" in ended.err, ended.text
+    assert len(project.records("shop")) == 3
+    (run,) = project.runs("shop")
+    assert run["exit_code"] == 1 and told in run["reasons"][0]
+    assert told in project.run("show", "shop").out
+    (errors,) = project.root.glob("data/shop/runs/*/errors.txt")
+    assert "raise KeyError('report')" in errors.read_text()
+
+
 def test_what_a_person_has_accepted_is_what_later_runs_are_held_against(project: Project, site: Site) -> None:
     site["/"] = books(range(40))
     write(project, site)

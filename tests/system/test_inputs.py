@@ -152,6 +152,20 @@ def test_filtered_duplicates_are_counted(project: Project, shop: Site) -> None:
     assert project.runs("shop")[0]["filtered"] == 3
 
 
+def test_start_requests_that_repeat_another_are_counted_with_the_filtered(
+    project: Project, shop: Site
+) -> None:
+    write(project, shop)
+    source = (project.root / "spiders" / "shop.py").read_text()
+    url = shop.url()
+    (project.root / "spiders" / "shop.py").write_text(
+        source.replace(f'"{url}"', f'"{url}", "{url}", "{url}#x"')
+    )
+    first = project.run("run", "shop", "--max-pages", "2", "--json")
+    ended = project.run("run", "shop", "--json")
+    assert (first.summary["filtered"], ended.summary["filtered"]) == (2, 2), ended.text
+
+
 def test_a_file_that_the_spider_names_is_an_input_and_no_reason_to_begin_anew(
     project: Project, shop: Site
 ) -> None:

@@ -2,6 +2,8 @@
 
 from collections import deque
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from copy import deepcopy
 from datetime import UTC, datetime
 from typing import Any
 
@@ -21,6 +23,7 @@ from scraper.engine.plan import Stop
 from scraper.errors import StoreError
 from scraper.http.caching import CLOCK_ERROR
 from scraper.ops.clock import SystemClock
+from scraper.ops.tracebacks import files_of, told, traceback_of
 from scraper.runs.events import Event, Listener, Noted, RunBegan
 from scraper.runs.files import examples
 from scraper.settings import COMMAND_LINE
@@ -88,14 +91,30 @@ def _end_unstarted(active: ActiveRun, error: Exception) -> None:
 def _with_hooks(active: ActiveRun, listeners: Sequence[Listener], noted: Sequence[Noted]) -> dict[str, Any]:
     """Crawl between the spider's hooks `opened` and `closed`."""
     prepared = active.prepared
-    summary: dict[str, Any] = {}
     with StopSignals(is_embedded=prepared.options.is_embedded) as signals:
         prepared.spider.opened()
         try:
-            summary |= _crawl(active, listeners, signals, noted)
-        finally:
-            prepared.spider.closed(summary)
+            summary = _crawl(active, listeners, signals, noted)
+        except BaseException:
+            with suppress(Exception):  # why the run broke off is what is to be told
+                prepared.spider.closed({})
+            raise
+        _tell_spider(active, summary)
     return summary
+
+
+def _tell_spider(active: ActiveRun, summary: dict[str, Any]) -> None:
+    """Call `closed`. The run has ended, whatever comes of that: an error is one more reason to look."""
+    spider, redaction = active.prepared.spider, active.prepared.redaction
+    try:
+        spider.closed(deepcopy(summary))
+    except (Exception, SystemExit) as error:
+        summary["reasons"].append(redaction(f"closed() raised {told(error, files_of(type(spider)))}"))
+        summary["exit_code"] = summary["exit_code"] or 1
+        active.files.keep_traceback("closed()", traceback_of(error))
+        active.files.write_run(summary)
+        if summary["published"]:
+            active.store.accept_run(active.run, summary)
 
 
 def _crawl(
@@ -135,6 +154,7 @@ def _crawl(
         is_pause=_is_pause(stop, prepared),
         tries=tries,
         since=since,
+        filtered=len(repeated),
     )
     return conclude(active, exporter, timeline, end)
 

@@ -25,7 +25,7 @@ class End:
 
     `ended_at`: a wall moment. `is_pause`: a limit given for this run alone was reached, so that the same
     command goes on. `tries`: how many runs in a row have been stopped so, this one included, `since` when
-    (ISO 8601).
+    (ISO 8601). `filtered`: start requests that repeat another.
     """
 
     stop: Stop
@@ -36,6 +36,7 @@ class End:
     is_pause: bool = False
     tries: int = 1
     since: str = ""
+    filtered: int = 0
 
     @property
     def is_unfinished(self) -> bool:
@@ -137,7 +138,8 @@ def summary_of(
         **of("rejected", "failed", "denied", "dropped", "emptied"),
         "deferred": end.pending if end.stop is Stop.DEFERRED else 0,
         "pending": end.pending,
-        **of("retries", "filtered", "other_meta", "redirected", "rendered", "rendered_for", "loads"),
+        "filtered": whole.filtered + end.filtered,
+        **of("retries", "other_meta", "redirected", "rendered", "rendered_for", "loads"),
         **of("downloads", "requests", "bytes"),
         "domains": len(domain_stats),
         **of("connections", "min_gap_s"),
