@@ -155,7 +155,8 @@ def inputs_of(prepared: Prepared, code: str | None = None) -> ParseInputs:
     own = prepared.loaded.code
     is_deep = prepared.settings.max_depth is not None
     code = code_for(prepared) if code is None else code
-    return ParseInputs(code, own.words, is_deep, own.outside.hash(prepared.spider))
+    outside = own.outside
+    return ParseInputs(code, own.words, is_deep, outside.hash(prepared.spider), frozenset(outside.files()))
 
 
 def code_for(prepared: Prepared) -> str:

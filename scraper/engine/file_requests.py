@@ -2,12 +2,14 @@
 
 import json
 from dataclasses import replace
+from typing import Any
 
 from scraper.errors import BadAnswer
 from scraper.http.download import Download
 from scraper.http.exchange import Answer
 from scraper.http.saved_files import SavedFiles
 from scraper.model import Entry, Headers, Known, Request, Response
+from scraper.ops.looks import unseen
 from scraper.parsing.file_facts import Keeper, facts_of_content, name_of, type_of
 from scraper.parsing.page import Page
 from scraper.spider import Spider, saves
@@ -15,15 +17,17 @@ from scraper.spider.identity import request_of
 
 
 class FileRequests:
-    """The files of a run's spider; without a folder (`files` None) bodies are read as those of pages.
-
-    `keep`: what saves the body of a page.
-    """
+    """The files of a run's spider; without a folder (`files` None) bodies are read as those of pages."""
 
     def __init__(self, spider: Spider, files: SavedFiles | None) -> None:
         self._spider = spider
         self._files = files
-        self.keep: Keeper = files.keep_content if files is not None else facts_of_content
+        self._keep: Keeper = files.keep_content if files is not None else facts_of_content
+
+    def keep(self, content: bytes, name: str, kind: str) -> dict[str, Any]:
+        """Save the body of a page; what is to be said about it."""
+        with unseen():
+            return self._keep(content, name, kind)
 
     @property
     def is_slow(self) -> bool:

@@ -1,7 +1,7 @@
 """Turns an answer into an outcome: parsed, redirected, retried, failed."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from scraper import errors
@@ -24,6 +24,7 @@ from scraper.model import (
     Retry,
     Unchanged,
 )
+from scraper.ops.looks import is_kept, looking
 from scraper.ops.tracebacks import files_of, origin_of, told, traceback_of
 from scraper.parsing.page import Page
 from scraper.parsing.queries import watching
@@ -57,6 +58,7 @@ class Judging:
         self._max_attempts = max_attempts
         self._files = files_of(type(spider))
         self._emptied = 0
+        self._has_looked = False
 
     def judge(self, entry: Entry, page: Page, reaction: Reaction) -> Judged:
         """What became of a request, and which of its records were rejected."""
@@ -173,13 +175,16 @@ class Judging:
         self, entry: Entry, page: Page, known: Known, before: Known | None, queries: Mapping[str, bool]
     ) -> Judged:
         """What the spider's callback makes of a page; `queries`: those that it asks."""
-        found = parse_page(self._spider, page, self._rules, entry.fp)
+        with looking(self._known_pages.named_files) as looked_at:
+            found = parse_page(self._spider, page, self._rules, entry.fp)
+        if looked_at:
+            self._note_looks(page, looked_at)
         is_comparable = before is not None and depends_on(before.inputs) == depends_on(known.inputs)
         is_emptied = is_comparable and before is not None and _is_emptied(before, found)
         if is_emptied and self._may_ask_again(entry, page.request):
             return Retry("brings nothing where it did"), ()
-        if page.has_asked:
-            known = replace(known, inputs="")  # what else it asked for may change while the page does not
+        if page.has_asked or self._has_looked or looked_at:
+            known = replace(known, inputs="")  # what else went into it may change while the page does not
         if page.saved:
             known = replace(known, files=json.dumps(page.saved))
         facts = page.facts(_robots_usage(page))
@@ -196,6 +201,14 @@ class Judging:
             other_meta=found.other_meta,
         )
         return outcome, found.rejected
+
+    def _note_looks(self, page: Page, looked_at: Sequence[str]) -> None:
+        """Say what a callback looked at that nobody compares; later pages may use it too."""
+        self._has_looked |= any(is_kept(one) for one in looked_at)
+        page.note(
+            f"its callback looks at {looked_at[0]}, so pages are parsed every time: "
+            "name a file as a text in the code, or read it in opened()"
+        )
 
     def _raised(self, request: Request, error: BaseException, asked: Mapping[str, bool]) -> Failed:
         """A page whose callback raised."""

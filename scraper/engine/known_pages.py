@@ -33,6 +33,11 @@ class KnownPages:
         self._is_archiving = is_archiving
         self.doubtful: set[int] = set()
 
+    @property
+    def named_files(self) -> frozenset[str]:
+        """Files that the spider's code names: their content is among what is compared."""
+        return self._page_inputs.files
+
     def may_reuse(self, entry: Entry) -> bool:
         """Whether the result of the last parse may be reused if the page itself has not changed."""
         return self.is_same(entry) and not self._is_uncopied(entry)

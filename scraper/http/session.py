@@ -38,6 +38,7 @@ from scraper.http.reach import Reach
 from scraper.http.web_storage import WebStorage
 from scraper.model import Headers, Loaded, Render, Response
 from scraper.ops.clock import Clock, SystemClock
+from scraper.ops.looks import unseen
 from scraper.ops.secrets import Redaction, is_secret_name, may_leave, names_secret
 from scraper.parsing.page import Page
 from scraper.politeness import retry
@@ -165,7 +166,8 @@ class DomainSession(requests.Session):
             self._login.note(request)
         self.callers.add(get_ident())
         try:
-            response = super().send(request, **kwargs)
+            with unseen():
+                response = super().send(request, **kwargs)
         finally:
             self.callers.discard(get_ident())
         if self._login is not None:

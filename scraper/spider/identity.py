@@ -161,13 +161,14 @@ class ParseInputs:
     `code`: a hash of the spider's code, its params and the settings that parsing depends on. `words`: the
     names and texts in that code: what is not among them it cannot look at. `has_depth`: depth decides about
     links. `outside`: a hash of the files, variables and attributes that the code names. It is no part of
-    `code`: a run goes on though the spider has written to its own files meanwhile.
+    `code`: a run goes on though the spider has written to its own files meanwhile. `files`: these files.
     """
 
     code: str
     words: frozenset[str] = frozenset()
     has_depth: bool = False
     outside: str = ""
+    files: frozenset[str] = frozenset()
 
     def of(self, entry: Entry) -> str:
         """What the parse of one page depends on; `code` alone where the request brings nothing of its own."""

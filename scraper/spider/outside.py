@@ -1,10 +1,13 @@
 """What a spider's code names that is no code: files, variables of the environment, what `opened` has set."""
 
-import json
 import os
+from collections import deque
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from enum import Enum
 from hashlib import blake2b, file_digest
 from pathlib import Path
+from types import ModuleType
 
 from scraper.model.frozen import frozen
 
@@ -26,22 +29,23 @@ class Outside:
 
     def hash(self, spider: object) -> str:
         """What they hold now, for `spider` after its `opened`; empty where there is nothing."""
-        told = [*self._files(), *self._variables(), *_attributes(spider)]
+        files = (f"{Path(path).name} {_content(path)}" for path in self.files())
+        told = [*files, *self._variables(), *_attributes(spider)]
         return (
             blake2b("\n".join(told).encode("utf-8", "surrogatepass"), digest_size=8).hexdigest()
             if told
             else ""
         )
 
-    def _files(self) -> Iterator[str]:
+    def files(self) -> Iterator[str]:
+        """The real paths of the files that the code names."""
         texts = sorted(text for text in self.texts if text.strip("./") and not text.endswith(".py"))
         places = dict.fromkeys((os.getcwd(), *self.folders))
         for _ in range(2):  # Path("tables") / "2026" / "rates.csv"
             found = (os.path.join(place, text) for place in places for text in texts if text[0] != "/")
             places |= dict.fromkeys([path for path in found if os.path.isdir(path)])
         named = (os.path.join(place, text) for place in places for text in texts)
-        for path in dict.fromkeys(os.path.realpath(path) for path in named if os.path.isfile(path)):
-            yield f"{Path(path).name} {_content(path)}"
+        yield from dict.fromkeys(os.path.realpath(path) for path in named if os.path.isfile(path))
 
     def _variables(self) -> Iterator[str]:
         for name in sorted(self.texts) if self.asks else ():
@@ -68,11 +72,35 @@ def _content(path: str) -> str:
 
 
 def _attributes(spider: object) -> Iterator[str]:
-    """What JSON can hold of what stands on the spider itself; its params count elsewhere."""
+    """What stands on the spider itself, as far as it is data; its params count elsewhere."""
     for name, value in sorted(vars(spider).items()):
         if name != "params":
-            try:
-                plain = sorted(value, key=repr) if isinstance(value, set | frozenset) else value
-                yield f"{name}: {json.dumps(plain, sort_keys=True)}"
-            except (TypeError, ValueError, RecursionError):
-                continue
+            with suppress(Exception):  # its repr may raise what it likes
+                yield f"{name}: {_plain(value)}"
+
+
+class _NoData(Exception):
+    """What says nothing by itself, such as a connection or a lock."""
+
+
+def _plain(value: object) -> str:
+    """A value as text that is the same in every process."""
+    if isinstance(value, dict):
+        return "{" + ", ".join(sorted(f"{_plain(key)}: {_plain(one)}" for key, one in value.items())) + "}"
+    if isinstance(value, set | frozenset):
+        return f"{{{', '.join(sorted(map(_plain, value)))}}}"
+    if isinstance(value, list | tuple | deque):
+        return f"[{', '.join(map(_plain, value))}]"
+    if callable(value) or isinstance(value, ModuleType):
+        raise _NoData
+    is_whole = isinstance(value, Enum) or not hasattr(value, "__dict__")
+    if is_whole and type(value).__repr__ is not object.__repr__:
+        # Numbers, texts, dates, decimals, patterns: their repr says it all, unless it tells where they are.
+        told = repr(value)
+        if " at 0x" in told:
+            raise _NoData
+        return told
+    fields = getattr(value, "__dict__", None)
+    if not fields:
+        raise _NoData
+    return f"{type(value).__qualname__}{_plain(fields)}"

@@ -669,7 +669,7 @@ def test_words_of_the_ending_stay_whole_in_a_terminal_of_eighty_columns(
 ) -> None:
     monkeypatch.setattr("scraper.cli.options.caller", Caller)
     url = f"http://shop.test/{'list' * 30}"
-    reason = f"45 records, 150 in the five runs before: 3 pages bring nothing where there was something, e.g. {url}"
+    reason = f"45 records, 150 in the five runs before: 3 pages bring nothing any more, e.g. {url}"
     summary = summary_of(
         "DEGRADED", 1, reasons=[reason], records=5, errors={"KeyError in shop.py, line 3": 4}
     )

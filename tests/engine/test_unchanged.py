@@ -1,11 +1,13 @@
 """A page that is as it was stands for its records only where all else that went into them is so too."""
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from scraper import Page, Request, Spider
+from scraper.runs.events import Visited
 from scraper.testing import Asked, CrawlResult, FakeWeb, crawl
 
 A = "https://a.test/"
@@ -351,3 +353,32 @@ def test_a_304_with_another_value_of_a_header_field_is_asked_for_in_full_once(na
     else:
         assert "noindex, nofollow" in record["said"]
     assert crawl(Shop, web, store=first.store).summary["pages"] == 0
+
+
+def test_a_page_whose_callback_reads_what_nobody_compares_is_parsed_each_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+
+    class Converted(Spider):
+        start_urls = [A, A + "item"]
+        key = "url"
+        rate = ""
+
+        def parse(self, page: Page) -> Any:
+            if not Converted.rate:
+                Converted.rate = Path(f"rate-{2026}.txt").read_text()
+            yield {"url": page.url, "rate": Converted.rate}
+
+    web = FakeWeb({A: tagged, A + "item": tagged})
+    store = None
+    for rate in ("1.1", "1.2"):
+        Converted.rate = ""
+        Path("rate-2026.txt").write_text(rate)
+        result = crawl(Converted, web, store=store)
+        store = result.store
+        assert {record["rate"] for record in result.records} == {rate}
+        (told,) = {
+            note for event in result.events if isinstance(event, Visited) for note in event.visit.notes
+        }
+        assert "looks at" in told and "rate-2026.txt" in told

@@ -1,7 +1,17 @@
 """Files, variables and attributes that a spider's code names are inputs of its parses."""
 
 import ast
+import copy
+import logging
+import re
+import sqlite3
+import threading
+from collections import deque
 from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import date
+from decimal import Decimal
+from enum import Enum
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -61,7 +71,47 @@ def test_a_variable_counts_where_the_code_names_it_and_it_is_no_password(
     assert (found(folder) != before) == counts
 
 
-def test_what_stands_on_the_spider_counts_as_far_as_json_holds_it(folder: Path) -> None:
+class Area(Enum):
+    NORTH = 1
+    SOUTH = 2
+
+
+@dataclass
+class Rate:
+    of: Decimal
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        (Decimal("1.10"), Decimal("1.20")),
+        (date(2026, 1, 1), date(2026, 1, 2)),
+        ({("a", 1): 2}, {("a", 1): 3}),
+        ({1: "a", "b": 2}, {1: "a", "b": 3}),
+        ([Decimal(1), {"x": {Decimal(2)}}], [Decimal(1), {"x": {Decimal(3)}}]),
+        (Path("a"), Path("b")),
+        (re.compile("a"), re.compile("b")),
+        (Area.NORTH, Area.SOUTH),
+        (Rate(Decimal(1)), Rate(Decimal(2))),
+        (SimpleNamespace(rates=deque([1])), SimpleNamespace(rates=deque([2]))),
+        (float("nan"), 1.0),
+    ],
+    ids=lambda values: type(values[0]).__name__,
+)
+def test_data_of_any_kind_that_stands_on_the_spider_counts(folder: Path, values: tuple[Any, Any]) -> None:
+    one, other = values
+    assert found(folder, kept=one) == found(folder, kept=copy.deepcopy(one)) != found(folder, kept=other)
+    assert found(folder, kept=one) != found(folder)
+
+
+def test_what_is_no_data_says_nothing(folder: Path) -> None:
+    endless: list[Any] = []
+    endless.append(endless)
+    for value in (threading.Lock(), logging.getLogger("x"), sqlite3.connect(":memory:"), Area, len, endless):
+        assert found(folder, kept=value) == found(folder)
+
+
+def test_what_stands_on_the_spider_counts_as_far_as_it_is_data(folder: Path) -> None:
     hashes: Callable[..., str] = lambda **given: found(folder, **given)  # noqa: E731
     assert hashes(rate=1.5) != hashes(rate=1.6) != hashes()
     assert hashes(ids={"a", "b"}) == hashes(ids={"b", "a"}) != hashes(ids={"a"})
