@@ -13,6 +13,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
+from functools import lru_cache
 from itertools import islice
 from pathlib import Path
 from statistics import median
@@ -40,6 +41,10 @@ def _url(number: int) -> NewUrl:
     domain = f"site{number % _DOMAINS}.test"
     url = f"https://{domain}/articles/{number // _DOMAINS}/the-title-of-article-{number}"
     return NewUrl(domain, fingerprint("GET", url), url)
+
+
+_met_url = lru_cache(100_000)(_url)
+"""One that stands on many pages: making it up each time would cost more than settling it."""
 
 
 def _opened(where: str, name: str) -> Store:
@@ -104,7 +109,7 @@ class _Worker:
         # A page links to others of its site.
         home = int(entry.domain.removeprefix("site").partition(".")[0])
         rows = self._known // _DOMAINS
-        links = [_url(self._dice.randrange(rows) * _DOMAINS + home) for _ in range(_LINKS - _NEW)]
+        links = [_met_url(self._dice.randrange(rows) * _DOMAINS + home) for _ in range(_LINKS - _NEW)]
         for _ in range(_NEW):
             links.append(_url(self._next * _DOMAINS + home))
             self._next += self._step

@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 
+from tests.hosts import asked, forget_locks, gap, shorten, until
 from tests.project import Project, Started
 from tests.site import page
 
@@ -126,6 +127,28 @@ def test_workers_on_a_cluster_are_replaced_where_they_die(project: Project, shop
     assert "worker 1 is on" in told and "ended with signal 9" in told
     assert summary["command"][-2:] == ["--ray", cluster]
     assert len(project.records("shop")) == 2 * (PAGES + 1)
+
+
+@needs_ray
+def test_a_worker_on_a_cluster_that_lost_its_lease_is_replaced(
+    project: Project, shop: Any, cluster: str, store: str
+) -> None:
+    write(project, shop, 0.3)
+    project.run("doctor", "--store", store)
+    shorten(store)
+    more = ("--ray", cluster, "--workers", "2", "--store", store, "--json")
+    started = project.start("run", "shop", *more, env=KNOWING)
+    until(lambda: len(asked(store, "SELECT DISTINCT owner FROM domains WHERE owner IS NOT NULL")) == 2)
+    forget_locks(store)
+    frozen, _ = workers(project)
+    os.kill(frozen, signal.SIGSTOP)
+    until(lambda: len(asked(store, "SELECT 1 FROM workers")) == 2)  # the parent is one of them
+    os.kill(frozen, signal.SIGCONT)
+    ended = started.wait(120)
+    assert (ended.code, ended.summary["records"]) == (0, 2 * (PAGES + 1)), ended.text
+    told = " ".join(line.get("text", "") for line in project.log("shop"))
+    assert "ended with exit code 75 (worker" in told and "taken for dead" in told, told
+    assert min(gap(site) for site in shop) >= 0.3 - 0.001
 
 
 @needs_ray
