@@ -14,16 +14,10 @@ from requests.utils import select_proxy
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 
 from scraper.errors import Unsendable
-from scraper.http.connection import (
-    Cert,
-    LimitedConnection,
-    LimitedTlsConnection,
-    Limiter,
-    Verify,
-    current,
-    tls_context,
-)
+from scraper.http.connection import LimitedConnection, LimitedTlsConnection
+from scraper.http.exchange_limits import Limiter, current
 from scraper.http.idle_limit import MOST_QUIET, IdleLimit
+from scraper.http.tls import Cert, Verify, tls_context
 
 MOST_POOLS = 8  # origins of one domain that keep a connection: a hostile one has thousands of subdomains
 MOST_LEARNED = 64  # origins whose idle limits are remembered

@@ -1,49 +1,32 @@
-"""Connections of urllib3: one deadline for an exchange, and the domain's rate limiter before every send.
+"""Connections of urllib3: one deadline for an exchange, and the domain's rate limiter before every send."""
 
-urllib3 offers no way to hand an exchange's own limits down to its socket, so they travel in `current`, which
-is local to the thread that does the exchange.
-"""
-
-import fcntl
 import http.client
-import math
-import select
 import socket
-import ssl
-import struct
-import termios
-import threading
-import warnings
 from collections.abc import Iterable, Mapping
-from functools import cache, lru_cache
-from typing import Any, Protocol
+from functools import cache
+from typing import Any
 
-import certifi
 import urllib3
 from urllib3.connection import HTTPConnection, HTTPSConnection
-from urllib3.util.ssl_ import create_urllib3_context
 from urllib3.util.wait import wait_for_read
 
 from scraper.errors import BadAnswer, ConnectFailed, FetchError
+from scraper.http.exchange_limits import current
 from scraper.http.framing import LengthConflict
 from scraper.http.idle_limit import QUIET, IdleLimit
-from scraper.http.reach import Reach, resolve
+from scraper.http.reach import resolve
 from scraper.http.request_body import framed, lower
 from scraper.http.request_head import request_head
 from scraper.http.response_head import ResponseHead
-from scraper.http.response_stream import CHUNK, ResponseStream, response_of
+from scraper.http.response_stream import ResponseStream, response_of
+from scraper.http.timed_sockets import TimedSocket, TimedTlsSocket, unacknowledged
 from scraper.ops.clock import monotonic
 
-Verify = bool | str
-Cert = str | tuple[str, str] | None
-AUTHORITIES = certifi.where()
 STALE = "closed while idle (status 408)"
 PREMATURE = "an answer came before the request can have arrived: it belongs to no request of ours"
 _IDLE_TOO_LONG = 408
 CONNECT_AHEAD = 0.5  # seconds before its slot that a connection is opened; servers close what waits longer
-_START = 12  # bytes that tell whether an answer begins, and its status
 _MOMENT = 0.001  # seconds between the look whether a request must wait and the one before it is sent
-_OLD_RENEGOTIATION = 0x4  # SSL_OP_LEGACY_SERVER_CONNECT, which `ssl` names since Python 3.12
 
 
 @cache
@@ -51,158 +34,6 @@ def _urllib3() -> str:
     from importlib.metadata import version
 
     return version("urllib3")  # read from a file, for requests that bring no User-Agent of their own
-
-
-class Limiter(Protocol):
-    """Where every request waits for its slot, whoever sends it. `due`: the next one."""
-
-    @property
-    def due(self) -> float: ...
-
-    def wait(self, ahead: float = 0.0) -> bool:
-        """Sleep until `ahead` seconds before the next slot, without taking it; whether that took any time."""
-        ...
-
-    def enter(self) -> None:
-        """Return when the next request may be sent; its slot is taken then."""
-        ...
-
-    def answered(self) -> None:
-        """Note the first byte of an answer: the next slot counts from it."""
-        ...
-
-    def rest_until(self, moment: float) -> None:
-        """Let nothing through before a moment."""
-        ...
-
-    def failed(self) -> None:
-        """Note the end of an exchange that brought no answer: the next slot counts from it."""
-        ...
-
-
-class Meter:
-    """Counts the connections that a session opened, whichever thread did."""
-
-    def __init__(self) -> None:
-        self.connects = 0
-        self._lock = threading.Lock()
-
-    def add(self) -> None:
-        with self._lock:
-            self.connects += 1
-
-
-class Limits(threading.local):
-    """What holds for the exchange that this thread is doing."""
-
-    deadline = math.inf
-    max_body: float = math.inf
-    limiter: Limiter | None = None
-    meter: Meter | None = None
-    reach: Reach | None = None
-    connects = 0
-    is_reused = False
-    needs_tunnel = False
-    waited = 0.0
-
-
-current = Limits()
-
-
-def within(
-    seconds: float,
-    max_body: float,
-    limiter: Limiter | None = None,
-    meter: Meter | None = None,
-    reach: Reach | None = None,
-) -> None:
-    """Begin an exchange on this thread: its deadline counts from now. `reach`: which addresses are asked."""
-    current.reach = reach
-    current.deadline = monotonic() + seconds
-    current.max_body = max_body
-    current.limiter = limiter
-    current.meter = meter
-    current.is_reused = current.needs_tunnel = False
-    current.waited = 0.0
-
-
-class _Timed(socket.socket):
-    """A socket whose reads end at the exchange's deadline: a proxy's answer to CONNECT is read by others."""
-
-    _watch: Any = None
-
-    def recv_into(self, buffer: Any, nbytes: int = 0, flags: int = 0) -> int:
-        _shorten(self)
-        return super().recv_into(buffer, nbytes, flags)
-
-    def pull(self) -> bytes:
-        """What has come; empty at its end. BlockingIOError: nothing yet."""
-        if self.gettimeout() != 0.0:
-            self.setblocking(False)
-        return self.recv(CHUNK)
-
-    def push(self, data: bytes) -> bytes:
-        """Send what the system takes at once, nearly always all; what is left.
-
-        With a timeout each call to the system would be two: it is asked first whether it would wait.
-        """
-        if self.gettimeout() != 0.0:
-            self.setblocking(False)
-        try:
-            return data[self.send(data) :]
-        except BlockingIOError:
-            return data
-
-    def is_quiet(self) -> bool:
-        """Whether nothing has come, nor the end."""
-        if self._watch is None:
-            self._watch = select.poll()
-            self._watch.register(self, select.POLLIN)
-        return not self._watch.poll(0)
-
-    def left_over(self) -> bytes | None:
-        """What comes without a request: None for nothing, empty at the connection's end."""
-        try:
-            return self.recv(_START, socket.MSG_PEEK | socket.MSG_DONTWAIT)
-        except BlockingIOError:
-            return None
-        except OSError:
-            return b""
-
-
-class _TimedTls(ssl.SSLSocket):
-    """The same over TLS, where a socket that is ready may have only a part of a record."""
-
-    def recv_into(self, buffer: Any, nbytes: int | None = None, flags: int = 0) -> int:
-        _shorten(self)
-        return super().recv_into(buffer, nbytes, flags)
-
-    def pull(self) -> bytes:
-        """What has come, of a socket that is ready; empty at its end. SSLWantReadError: nothing yet."""
-        self.setblocking(False)
-        data = self.recv(CHUNK)
-        while self.pending():
-            data += self.recv(CHUNK)  # no selector tells of what is decrypted already
-        return data
-
-    def left_over(self) -> bytes | None:
-        """The same; what is of TLS alone, session tickets for example, is nothing."""
-        self.setblocking(False)
-        try:
-            return self.recv(_START)  # a byte would be one too many, and end the connection
-        except ssl.SSLWantReadError:
-            return None
-        except OSError:
-            return b""
-
-
-def _shorten(sock: socket.socket) -> None:
-    left = current.deadline - monotonic()
-    if left <= 0:
-        raise TimeoutError("the exchange's deadline has passed")
-    timeout = sock.gettimeout()
-    if timeout is None or left < timeout:
-        sock.settimeout(left)
 
 
 class LimitedConnection(HTTPConnection):
@@ -236,7 +67,7 @@ class LimitedConnection(HTTPConnection):
         is_judged = self.is_judged and current.reach is not None and self.proxy is None
         plain = self._reached() if is_judged else super()._new_conn()
         timeout = plain.gettimeout()
-        timed = _Timed(fileno=plain.detach())
+        timed = TimedSocket(fileno=plain.detach())
         timed.settimeout(timeout)
         return timed
 
@@ -267,9 +98,9 @@ class LimitedConnection(HTTPConnection):
     @property
     def is_connected(self) -> bool:
         """Whether it is open and nothing has come that was not asked for."""
-        if self.sock.is_quiet() if isinstance(self.sock, _Timed) else super().is_connected:
+        if self.sock.is_quiet() if isinstance(self.sock, TimedSocket) else super().is_connected:
             return True
-        left_over = self.sock.left_over() if isinstance(self.sock, _Timed | _TimedTls) else b""
+        left_over = self.sock.left_over() if isinstance(self.sock, TimedSocket | TimedTlsSocket) else b""
         if left_over is None:
             return True
         if self.sock is not None and self.serves and self.idle is not None:
@@ -414,7 +245,7 @@ class LimitedConnection(HTTPConnection):
             raise
 
     def _send_all(self, sock: Any, data: bytes) -> None:
-        left = sock.push(data) if isinstance(sock, _Timed) else data
+        left = sock.push(data) if isinstance(sock, TimedSocket) else data
         if left:
             sock.settimeout(self.timeout)
             sock.sendall(left)
@@ -480,14 +311,6 @@ class LimitedConnection(HTTPConnection):
             self.idle.told(keep_alive)
 
 
-def unacknowledged(sock: Any) -> int:
-    """Bytes sent over a socket that the other side's system has not acknowledged; 0 where nobody can tell."""
-    try:
-        return int(struct.unpack("i", fcntl.ioctl(sock.fileno(), termios.TIOCOUTQ, b"\0" * 4))[0])
-    except (OSError, ValueError, AttributeError):
-        return 0  # TLS within TLS has no socket of its own; other systems than Linux do not count
-
-
 class LimitedTlsConnection(LimitedConnection, HTTPSConnection):
     """The same over TLS."""
 
@@ -497,39 +320,3 @@ class LimitedTlsConnection(LimitedConnection, HTTPSConnection):
         except (http.client.HTTPException, ConnectionError) as error:
             # It is the proxy that gave no answer, or none that can be read.
             raise urllib3.exceptions.ProxyError(f"CONNECT: {error}", error) from error
-
-
-@lru_cache(maxsize=256)
-def tls_context(verify: Verify, cert: Cert, is_legacy: bool = False) -> ssl.SSLContext:
-    """One context for all connections with these certificates: loading the bundle costs 20 ms.
-
-    `is_legacy`: TLS 1.0 and 1.1 too, short keys, old hashes, and servers that renegotiate in the old way.
-    """
-    context = _legacy_context() if is_legacy else create_urllib3_context()
-    context.sslsocket_class = _TimedTls
-    if verify is False:
-        context.check_hostname = False
-        context.verify_mode = ssl.CERT_NONE
-    else:
-        context.verify_mode = ssl.CERT_REQUIRED
-        _load_authorities(context, AUTHORITIES if verify is True else verify)
-    if cert:
-        context.load_cert_chain(*((cert,) if isinstance(cert, str) else cert))
-    return context
-
-
-def _legacy_context() -> ssl.SSLContext:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)  # that is the point
-        context = create_urllib3_context(
-            ssl_minimum_version=ssl.TLSVersion.TLSv1, ciphers="DEFAULT:@SECLEVEL=0"
-        )
-    context.options |= _OLD_RENEGOTIATION
-    return context
-
-
-def _load_authorities(context: ssl.SSLContext, place: str) -> None:
-    try:
-        context.load_verify_locations(cafile=place)
-    except IsADirectoryError:
-        context.load_verify_locations(capath=place)

@@ -6,15 +6,17 @@ from typing import Any
 import requests
 
 from scraper.errors import FetchError, StoreError, UsageError
-from scraper.http import connection
 from scraper.http.body import Body, codings_of
+from scraper.http.connection import CONNECT_AHEAD
 from scraper.http.download import Download, FileBody
+from scraper.http.exchange_limits import Limiter, current, within
 from scraper.http.failures import translate
 from scraper.http.host_settings import lay_over, lines_of
 from scraper.http.http1 import Http1Exchange
 from scraper.http.origin_settings import OriginSettings
 from scraper.http.response_stream import CHUNK
 from scraper.http.session import DomainSession
+from scraper.http.tls import Cert, Verify
 from scraper.model import Exchange, Headers, Response
 from scraper.model.frozen import frozen, slotted
 from scraper.ops.clock import monotonic
@@ -46,7 +48,7 @@ class Asked:
 
     url: str
     begun: float
-    limiter: connection.Limiter | None
+    limiter: Limiter | None
     http1: Http1Exchange | None = None
     raw: Any = None
     failure: Exception | None = None
@@ -123,7 +125,7 @@ def hindrance(session: DomainSession, url: str, *, is_load: bool = False) -> Unt
         now = session.clock.now()
         if isinstance(limiter, _LIMITERS) and limiter.is_in_flight:
             return Until(now + LOOK_SOON)
-        ahead = min(max(0.0, limiter.due - now), connection.CONNECT_AHEAD) if limiter is not None else 0.0
+        ahead = min(max(0.0, limiter.due - now), CONNECT_AHEAD) if limiter is not None else 0.0
         if _is_ordinary(session, origin_settings, url):
             return BLOCKS
         route = _route(session, origin_settings, url)
@@ -161,26 +163,24 @@ def ask(
 
     `most`: bytes of the body that are wanted; `download`: what takes a body that is a file.
     """
-    connects = connection.current.connects
+    connects = current.connects
     asked = Asked(url, session.clock.now(), session.limiter, most=most, download=download)
     try:
         origin_settings = session.origin_settings(url)
         asked.limiter = _limiter(session, origin_settings, url, is_load=is_load)
-        connection.within(
-            4 * session.timeout[1], session.max_body, asked.limiter, session.meter, session.reach
-        )
+        within(4 * session.timeout[1], session.max_body, asked.limiter, session.meter, session.reach)
         if _is_ordinary(session, origin_settings, url):
             if download is not None:
-                connection.current.deadline += _LONGEST
+                current.deadline += _LONGEST
             asked.raw = _open_ordinarily(session, method, url, headers, body)
         else:
             asked.http1 = _send(session, origin_settings, method, url, headers, body, asked)
     except Exception as error:
         asked.failure = error
-    asked.is_reused = connection.current.is_reused
-    asked.is_connected = connection.current.connects > connects
-    asked.begun += connection.current.waited  # a wait for our slot is not the server's doing
-    asked.deadline = connection.current.deadline - (_LONGEST if download and asked.raw is not None else 0.0)
+    asked.is_reused = current.is_reused
+    asked.is_connected = current.connects > connects
+    asked.begun += current.waited  # a wait for our slot is not the server's doing
+    asked.deadline = current.deadline - (_LONGEST if download and asked.raw is not None else 0.0)
     return asked
 
 
@@ -218,7 +218,7 @@ def hear(session: DomainSession, asked: Asked) -> Answer:
 
 def _limiter(
     session: DomainSession, origin_settings: OriginSettings, url: str, *, is_load: bool
-) -> connection.Limiter | None:
+) -> Limiter | None:
     limiter = session.limiter if origin_settings.is_home else session.limiter_of(url)
     own = session.render_delay if is_load else None
     if own is None or not isinstance(limiter, RateLimiter):
@@ -237,9 +237,7 @@ def _is_ordinary(session: DomainSession, origin_settings: OriginSettings, url: s
     return False
 
 
-def _route(
-    session: DomainSession, origin_settings: OriginSettings, url: str
-) -> tuple[str, connection.Verify, connection.Cert]:
+def _route(session: DomainSession, origin_settings: OriginSettings, url: str) -> tuple[str, Verify, Cert]:
     """What tells one connection from another."""
     return url[: url.find("/", 8)], origin_settings.verify, session.cert if origin_settings.is_own else None
 
@@ -304,7 +302,7 @@ def _read(session: DomainSession, asked: Asked, http1: Http1Exchange) -> Respons
 
 def _read_ordinarily(session: DomainSession, asked: Asked) -> Response:
     raw = asked.raw
-    connection.within(asked.deadline - monotonic() if asked.download is None else _LONGEST, session.max_body)
+    within(asked.deadline - monotonic() if asked.download is None else _LONGEST, session.max_body)
     asked.answered(session.clock.now())
     headers = Headers(raw.headers.items())
     limit = session.max_body if asked.most is None else asked.most

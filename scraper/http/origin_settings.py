@@ -7,7 +7,7 @@ from typing import Any
 import requests
 from requests.auth import AuthBase, HTTPDigestAuth
 
-from scraper.http import connection
+from scraper.http.tls import Verify
 from scraper.model.frozen import frozen
 from scraper.ops.secrets import may_leave
 
@@ -22,7 +22,7 @@ class OriginSettings:
     """
 
     asked: Any
-    verify: connection.Verify
+    verify: Verify
     lines: Mapping[str, str]
     digest: HTTPDigestAuth | None
     is_home: bool

@@ -14,9 +14,10 @@ from requests.adapters import BaseAdapter, HTTPAdapter
 from requests.cookies import cookiejar_from_dict, merge_cookies
 
 from scraper.errors import LoginFailed, RequestDenied, SpiderError
-from scraper.http import connection, redirects
+from scraper.http import redirects
 from scraper.http.adapter import MOST_POOLS, Adapter, LimitedAdapter, put_behind_limiter
 from scraper.http.cookies import DomainCookieJar
+from scraper.http.exchange_limits import Limiter, Meter, within
 from scraper.http.host_settings import HostSettings, lay_over, lines_of
 from scraper.http.login_forms import (
     LoginProgress,
@@ -35,6 +36,7 @@ from scraper.http.origin_settings import (
     without_session_params,
 )
 from scraper.http.reach import Reach
+from scraper.http.tls import AUTHORITIES
 from scraper.http.web_storage import WebStorage
 from scraper.model import Headers, Loaded, Render, Response
 from scraper.ops.clock import Clock, SystemClock
@@ -84,11 +86,11 @@ class DomainSession(requests.Session):
         max_body: float = 32 * 2**20,
         connections: int = 1,
         most_origins: int = MOST_POOLS,
-        limiter: connection.Limiter | None = None,
+        limiter: Limiter | None = None,
         clock: Clock | None = None,
         check: Callable[[str], None] | None = None,
         host_settings: Callable[[str], HostSettings] | None = None,
-        limiters: Callable[[str], connection.Limiter] | None = None,
+        limiters: Callable[[str], Limiter] | None = None,
         origins: Collection[str] | None = None,
         reach: Reach | None = None,
     ) -> None:
@@ -116,7 +118,7 @@ class DomainSession(requests.Session):
         self.adapter = Adapter(connections, most_origins)
         self.mount("https://", self.adapter)
         self.mount("http://", self.adapter)
-        self.meter = connection.Meter()
+        self.meter = Meter()
         self.callers: set[int] = set()  # threads that wait for an answer here: logins, callbacks
         self.is_logged_in = False
         self.account: str | None = None  # whose login this is to be; None: anybody's
@@ -161,7 +163,7 @@ class DomainSession(requests.Session):
         if kwargs.get("timeout") is None:
             kwargs["timeout"] = self.timeout
         limiter = self.limiter_of(url)
-        connection.within(4 * self.timeout[1], self.max_body, limiter, self.meter, self.reach)
+        within(4 * self.timeout[1], self.max_body, limiter, self.meter, self.reach)
         if self._login is not None:
             self._login.note(request)
         self.callers.add(get_ident())
@@ -181,7 +183,7 @@ class DomainSession(requests.Session):
         """Whether hosts differ for this session; for one without a domain or settings they do not."""
         return bool(self.domain) or self.host_settings is not None
 
-    def limiter_of(self, url: str) -> connection.Limiter | None:
+    def limiter_of(self, url: str) -> Limiter | None:
         if self.limiters is None or self._is_home(url):
             return self.limiter
         return self.limiters(domain_of(url))
@@ -225,7 +227,7 @@ class DomainSession(requests.Session):
             self._redacted = belongings, found
         return self._redacted[1]
 
-    def _heed(self, response: requests.Response, limiter: connection.Limiter) -> None:
+    def _heed(self, response: requests.Response, limiter: Limiter) -> None:
         """A wait that the site asks for holds for its whole domain, whoever hears of it."""
         told = retry.told(response.status_code, Headers(response.headers.items()), self.clock.wall())
         if told.pause:
@@ -312,7 +314,7 @@ class DomainSession(requests.Session):
             verify = self.verify
         elif verify is None and host_settings.verify is not None:
             # A plain True would be overridden by REQUESTS_CA_BUNDLE.
-            verify = connection.AUTHORITIES if host_settings.verify is True else host_settings.verify
+            verify = AUTHORITIES if host_settings.verify is True else host_settings.verify
         if host_settings.proxy and not proxies:
             proxies = {"http": host_settings.proxy, "https": host_settings.proxy}
         if self.trust_env and not names_proxies(os.environ):

@@ -15,10 +15,11 @@ import pytest
 import requests
 
 from scraper.errors import ConnectFailed, TimedOut, TlsFailed
-from scraper.http import adapter, connection
+from scraper.http import adapter
 from scraper.http.exchange import exchange
 from scraper.http.host_settings import HostSettings
 from scraper.http.session import DomainSession
+from scraper.http.tls import tls_context
 from scraper.model import Failed, Retry
 from scraper.ops.clock import SystemClock
 from scraper.politeness.rate_limiter import RateLimiter
@@ -173,8 +174,8 @@ def test_the_environments_bundle_does_not_override_a_verify_that_was_set(
 
 
 def test_a_context_is_loaded_once_for_all_connections(certificate: Path) -> None:
-    assert connection.tls_context(str(certificate), None) is connection.tls_context(str(certificate), None)
-    assert connection.tls_context(True, None) is not connection.tls_context(False, None)
+    assert tls_context(str(certificate), None) is tls_context(str(certificate), None)
+    assert tls_context(True, None) is not tls_context(False, None)
 
 
 def test_a_missing_bundle_is_named() -> None:
@@ -355,7 +356,7 @@ def test_an_old_tls_is_named_and_allowed_for_its_host_alone(old_server: str, cer
     answer = exchange(session, "GET", old_server)
     assert answer.response is not None, answer.error
     assert b"s_server" in answer.response.content
-    assert connection.tls_context(True, None).minimum_version == ssl.TLSVersion.TLSv1_2
+    assert tls_context(True, None).minimum_version == ssl.TLSVersion.TLSv1_2
 
 
 def test_a_refused_connection_is_called_so() -> None:

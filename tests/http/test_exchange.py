@@ -17,10 +17,10 @@ from backports import zstd
 
 from scraper.errors import BadAnswer, FetchError, Unsendable
 from scraper.http import connection
-from scraper.http.connection import unacknowledged
 from scraper.http.exchange import exchange
 from scraper.http.idle_limit import PROOFS, IdleLimit
 from scraper.http.session import DomainSession
+from scraper.http.timed_sockets import unacknowledged
 from scraper.ops.clock import SystemClock
 from scraper.politeness.rate_limiter import RateLimiter
 from tests.site import Reply, Site, page
