@@ -243,6 +243,15 @@ def with_params(url: str, params: Mapping[str, Any]) -> str:
     return f"{head}{between}{added}{mark}{fragment}"
 
 
+def form(data: Mapping[str, Any]) -> str:
+    """The body of a form: a list repeats its name, None is left out, as `requests` does it."""
+    given: dict[str, Any] = {}
+    for name, value in data.items():
+        is_many = isinstance(value, list | tuple)
+        given[name] = [one for one in (value if is_many else (value,)) if one is not None]
+    return urlencode(given, doseq=True, errors="replace")
+
+
 def _pairs(params: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     for name, value in params.items():
         for one in value if isinstance(value, list | tuple) else (value,):

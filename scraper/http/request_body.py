@@ -3,12 +3,12 @@
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
-from urllib.parse import urlencode
 
 from urllib3.util.request import SKIP_HEADER, body_to_chunks
 
 from scraper.model import Request
 from scraper.parsing.encoding import bytes_of
+from scraper.urls import form
 
 _CHUNK = 65_536
 _JSON = "application/json"
@@ -22,7 +22,7 @@ def body_of(request: Request) -> tuple[bytes | None, dict[str, str]]:
     if request.json is not None:
         body, kind = json.dumps(request.json, separators=(",", ":")).encode(), _JSON
     elif isinstance(request.data, Mapping):
-        body, kind = urlencode(request.data, doseq=True, errors="replace").encode(), _FORM
+        body, kind = form(request.data).encode(), _FORM
     elif request.data is not None:
         body, kind = bytes_of(str(request.data)), _FORM
     else:

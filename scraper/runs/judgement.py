@@ -14,7 +14,7 @@ OK
 
 import math
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Sized
 from typing import Any
 
 from scraper.model import Verdict
@@ -132,7 +132,12 @@ def _incomplete(facts: Facts) -> Iterator[Finding]:
 def _empty(facts: Facts, health: Health) -> Iterator[Finding]:
     answered = _answered(facts)
     is_explained = not answered and (facts.down or facts.failures or facts.refused or facts.auth)
-    if facts.records or is_explained or (health.allow_empty and answered):
+    if is_explained or (health.allow_empty and answered):
+        return
+    if facts.records:
+        if facts.filled and not any(facts.filled.values()):
+            names = ", ".join([*facts.filled][:_SHOWN]) + _more(facts.filled)
+            yield Verdict.EMPTY, f"{facts.records} records with nothing in any field: {names}"
         return
     if answered:
         yield Verdict.EMPTY, f"no records in {'the one page' if answered == 1 else f'{answered} pages'}"
@@ -277,7 +282,7 @@ def _unreachable(reason: str) -> str:
     return f"the site answered {status[1]}{reason[status.end() :]}" if status else reason
 
 
-def _more(all_of: Sequence[object]) -> str:
+def _more(all_of: Sized) -> str:
     return f" and {len(all_of) - _SHOWN} more" if len(all_of) > _SHOWN else ""
 
 

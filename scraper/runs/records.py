@@ -51,6 +51,8 @@ def line_of(record: Any, key: Sequence[str] = (), schema: Schema | None = None) 
         record = schema(record)
     if type(record) is not dict or not _is_flat(record):
         record = _clean_fields(fields_of(record), "", 0)
+    if not record:
+        raise RecordError("a record without a field")
     try:
         line = _encode(record)
     except ValueError:  # NaN, infinity or a monstrous integer: the slow way knows the field
@@ -130,7 +132,8 @@ def _clean_many(value: Any, path: str, depth: int) -> Any:
         return _clean_fields(fields_of(value), path, depth)
     if isinstance(value, bytes | bytearray | memoryview):
         raise RecordError(f"field {path} is bytes: decode them to text", field=path)
-    advice = _ADVICE.get(type(value).__module__.partition(".")[0], "")
+    makers = (kind.__module__.partition(".")[0] for kind in type(value).__mro__)
+    advice = next((_ADVICE[maker] for maker in makers if maker in _ADVICE), "")
     raise RecordError(f"field {path} is {brief(value)}, which JSON cannot hold{advice}", field=path)
 
 

@@ -6,13 +6,12 @@ from collections.abc import Iterator, Mapping
 from dataclasses import fields
 from hashlib import blake2b
 from typing import Any
-from urllib.parse import urlencode
 
 from scraper.errors import SpiderError
 from scraper.model import Entry, Headers, Known, Render, Request, Response
 from scraper.model.frozen import frozen
 from scraper.parsing.encoding import bytes_of
-from scraper.urls import canonical, fingerprint, with_callback
+from scraper.urls import canonical, fingerprint, form, with_callback
 
 _DEFAULTS = {one.name: one.default for one in fields(Request) if one.name != "url"}
 # Header fields that say how a body is to be read, or what follows from it.
@@ -128,8 +127,7 @@ def _body(request: Request) -> bytes:
         except (TypeError, ValueError, RecursionError) as error:
             raise SpiderError(f"Request.json: {error}") from None
     if isinstance(request.data, Mapping):
-        pairs = sorted(request.data.items(), key=lambda pair: str(pair[0]))
-        return urlencode(pairs, doseq=True, errors="replace").encode()
+        return form(dict(sorted(request.data.items(), key=lambda pair: str(pair[0])))).encode()
     if request.data is not None and not isinstance(request.data, str):
         kind = type(request.data).__name__
         hint = 'a form is a dict, {"a": ["1", "2"]} for a field that repeats; anything else is text'

@@ -37,6 +37,14 @@ def spider_of(*requests: Request, **attributes: Any) -> type[Spider]:
     return type("Made", (Spider,), {"start_urls": [A], **methods, **attributes})
 
 
+def test_none_is_left_out_of_a_form_as_it_is_of_a_query() -> None:
+    forms: list[Any] = [{"q": "a", "page": None}, {"q": "a"}, {"q": ["a", None]}, {"q": "a", "page": "None"}]
+    requests = [Request(A + "find", "parse_item", method="POST", data=data) for data in forms]
+    result = crawl(spider_of(*requests), FakeWeb({A: "", A + "find": lambda asked: asked.body}))
+    assert [record["text"] for record in result.records] == ["q=a", "q=a&page=None"]
+    assert result.summary["filtered"] == 2
+
+
 def test_one_url_with_other_fields_and_callbacks_is_as_many_requests() -> None:
     requests = [
         Request(A + "x", callback, headers={"Accept-Language": language} if language else None)

@@ -30,6 +30,11 @@ def test_a_first_run_with_records_is_ok_and_has_no_reasons() -> None:
         (Facts(pages=8), Verdict.EMPTY, "no records in 8 pages"),
         (Facts(pages=1), Verdict.EMPTY, "no records in the one page"),
         (Facts(), Verdict.EMPTY, "no page was fetched and no record found"),
+        (
+            Facts(pages=8, records=8, filled={"name": 0, "price": 0}),
+            Verdict.EMPTY,
+            "8 records with nothing in any field: name, price",
+        ),
         (Facts(gone=1), Verdict.EMPTY, "no page was fetched and no record found, the one URL is gone"),
         (Facts(denied={"robots.txt: /": 1}), Verdict.EMPTY, "no URL may be fetched: robots.txt: /"),
         (
@@ -152,8 +157,9 @@ def test_a_field_that_is_no_more_is_filled_in_none() -> None:
 
 def test_a_field_that_is_seldom_filled_may_vary() -> None:
     history = [ok_run(100, note=0.02)] * 5
-    assert judge(Facts(pages=9, records=100, filled={"note": 0}), history).verdict is Verdict.OK
-    assert judge(Facts(pages=9, records=10_000, filled={"note": 0}), history).verdict is Verdict.DEGRADED
+    assert judge(Facts(pages=9, records=100, filled={"note": 0, "name": 100}), history).verdict is Verdict.OK
+    many = Facts(pages=9, records=10_000, filled={"note": 0, "name": 10_000})
+    assert judge(many, history).verdict is Verdict.DEGRADED
 
 
 def test_a_new_field_and_a_fuller_one_are_fine() -> None:

@@ -15,7 +15,9 @@ from bs4 import BeautifulSoup
 from parsel import Selector
 from pydantic import BaseModel
 
+from scraper import Page, Request
 from scraper.errors import RecordError, SpiderError
+from scraper.model import Headers, Response
 from scraper.runs.record_types import columns_of, schema_of
 from scraper.runs.records import is_record, key_fields, line_of
 from scraper.spider.record import Record
@@ -141,6 +143,18 @@ def test_a_long_key_is_hashed() -> None:
 
 def test_without_a_key_the_whole_record_is_its_identity() -> None:
     assert line_of({"a": 1}).key == line_of({"a": 1}).key != line_of({"a": 2}).key
+
+
+def test_a_record_without_a_field_is_none() -> None:
+    with pytest.raises(RecordError, match="without a field"):
+        line_of({})
+
+
+def test_what_to_write_for_a_selector_of_a_page_is_said() -> None:
+    page = Page(Request("https://a.test/"), Response("https://a.test/", 200, Headers(()), b"<h1>x</h1>", 0.0))
+    for wrong in (page.css("h1::text"), page.css("h1")[0], page.selector, page.soup.h1, page.tree):
+        with pytest.raises(RecordError, match=r": write \."):
+            line_of({"title": wrong})
 
 
 def test_a_missing_key_field_is_named() -> None:
