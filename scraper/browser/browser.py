@@ -265,6 +265,16 @@ class _Running:
             for tab in list(self.tabs):
                 with contextlib.suppress(Exception):
                     tab.frames |= await frames_of(tab)
+            with contextlib.suppress(Exception):
+                await self._adopt_popups()
+
+    async def _adopt_popups(self) -> None:
+        """Let the documents that pages open in tabs of their own be asked for by these pages."""
+        found = await asyncio.wait_for(self.cdp.send("Target.getTargets"), STEP)
+        for target in found["targetInfos"]:
+            for tab in self.tabs:
+                if target.get("openerId") == tab.frame:
+                    tab.adopt(target["targetId"])
 
     async def end(self) -> None:
         """End Chromium; in time, or by the guard."""

@@ -40,6 +40,8 @@ class Tab:
         self.requests = HeldRequests(browser_cdp)
         self.time = PageTime(page, cdp, self.requests)
         self._popups = self._left = 0
+        self._adopted: set[str] = set()
+        self._is_clicking = False
         self._is_given = False
         self._notes: list[str] = []
         self._listen()
@@ -71,6 +73,12 @@ class Tab:
             _later(self.page.evaluate("window.open = () => null"))
         await popup.close()
 
+    def adopt(self, frame: str) -> None:
+        """Hand out what a popup of a click shows, as it may be a file; nothing else of it."""
+        if self._is_clicking and frame not in self.frames and len(self._adopted) < MOST_POPUPS:
+            self._adopted.add(frame)
+            self.frames.add(frame)
+
     def _refuse(self, url: str, kind: str) -> None:
         """Have a request logged that the browser has no way to hand out; it fails by itself."""
         if self._drawing is not None:
@@ -97,6 +105,8 @@ class Tab:
         is_main = event["resourceType"] == "Document" and event.get("frameId") == self.frame
         if task is None or drawing is None or self.time.is_late or at < self.time.began:
             return await self.requests.fulfil(event, PageResponse(reason="the page is closed"))
+        if event.get("frameId") in self._adopted and event["resourceType"] != "Document":
+            return await self.requests.fulfil(event, PageResponse(reason="of a popup"))
         if is_main and not self._is_given:
             if is_led_on(event["request"]):
                 return await self.requests.fulfil(event, PageResponse(reason="of the page before"))
@@ -109,6 +119,8 @@ class Tab:
         """Render one page to its end; whatever happens there ends as an `error`."""
         self._task, self._drawing = task, drawing
         self.frames = {self.frame}
+        self._adopted = set()
+        self._is_clicking = False
         self.saved = self._popups = 0
         self._is_given = False
         self._notes = []
@@ -170,9 +182,11 @@ class Tab:
             await self.time.settle()
         for query, text in render.fill.items():
             await self.time.do(page.locator(query).first.fill(text, timeout=0), query, render.timeout)
+        self._is_clicking = bool(render.click)
         for query in render.click:
             await self.time.do(page.locator(query).first.click(timeout=0), query, render.timeout)
             await self.time.settle()
+        self._is_clicking = False
         for _ in range(render.scroll):
             down = page.evaluate("scrollTo(0, document.documentElement.scrollHeight)")
             await self.time.do(down, "the end of the page", render.timeout)

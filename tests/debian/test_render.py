@@ -367,6 +367,7 @@ def test_files_that_a_page_leads_to_or_makes_are_files_of_the_run(project: Proje
     site["/"] = """
         <a id=named download=mine.csv href=/named.csv>a</a><a id=sent href=/sent>b</a>
         <a id=big href=/big>c</a><a id=csv href=/inline.csv>d</a><a id=made download=made.txt>e</a>
+        <a id=blank target=_blank href=/blank>f</a><a id=ad target=_blank href=/ad>g</a>
         <p id=app>here</p>
         <form method=post action=/export target=hidden><input name=q value=1><button>x</button></form>
         <iframe name=hidden></iframe>
@@ -379,6 +380,8 @@ def test_files_that_a_page_leads_to_or_makes_are_files_of_the_run(project: Proje
     site["/sent"] = Reply(body=b"PK sent", headers=attachment)
     site["/big"] = Reply(body=b"x" * 300_000, headers=attachment)
     site["/inline.csv"] = Reply(body="i,2", headers={"Content-Type": "text/csv"})
+    site["/blank"] = Reply(body=b"PK in a tab of its own", headers={"Content-Type": "application/zip"})
+    site["/ad"] = "<img src=/pixel.png><script src=/ad.js></script>"
     site["/export"] = lambda arrival: Reply(body=arrival.body, headers={"Content-Disposition": "attachment"})
     project.spider(
         "files",
@@ -389,7 +392,7 @@ def test_files_that_a_page_leads_to_or_makes_are_files_of_the_run(project: Proje
             settings = {{"delay": 0, "max_file": "200KB", "archive": True}}
 
             def start(self):
-                names = ("#named", "#sent", "#big", "#csv", "button", "#made")
+                names = ("#named", "#sent", "#big", "#csv", "button", "#made", "#blank", "#ad")
                 yield Request("{site.url("/")}", render=Render(click=names, wait_for="#app"))
 
             def parse(self, page):
@@ -407,12 +410,14 @@ def test_files_that_a_page_leads_to_or_makes_are_files_of_the_run(project: Proje
         "inline.csv": b"i,2",
         "made.txt": b"made by a script",
         "export": b"q=1",
+        "blank": b"PK in a tab of its own",
     }
     lines = [line for line in project.log("files") if line["event"] == "load"]
     assert {line["file"] for line in lines if "file" in line} == {one["path"] for one in record["files"]}
     reasons = {line["url"]: line["reason"] for line in lines if "reason" in line}
     assert "file over max_file" in reasons[site.url("/big")]
-    assert ended.summary["downloads"] == 5 and seen(site) == sent(project, "files")
+    assert ended.summary["downloads"] == 6 and seen(site) == sent(project, "files")
+    assert "/ad" in site.paths() and not {"/ad.js", "/pixel.png"} & {*site.paths()}
 
 
 GRAPH_SPIDER = """
