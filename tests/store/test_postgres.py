@@ -89,8 +89,26 @@ class TestOpening:
         in_threads(8, lambda number: PostgresStore(url, locks=tmp_path).close())
         assert execute(url, "SELECT count(*) FROM meta") == [(1,)]
 
-    def test_a_run_goes_on_in_a_database_of_an_older_program(
+    def test_others_can_read_while_the_indexes_of_a_newer_schema_are_made(
         self, url: str, worker: Make, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        with monkeypatch.context() as older:
+            older.setattr(schema, "MIGRATIONS", schema.MIGRATIONS[:3])
+            begin(worker("old"), page_url("a.test", 1))
+        with psycopg.connect(url) as changing, psycopg.connect(url, autocommit=True) as reading:
+            reading.execute("SET lock_timeout = '50ms'")
+            read_after = []
+            for statement in schema.MIGRATIONS[3]:
+                changing.execute(statement)
+                try:
+                    reading.execute("SELECT count(*) FROM urls JOIN visits ON visits.url = urls.id")
+                    read_after.append(statement)
+                except psycopg.errors.LockNotAvailable:
+                    break
+        assert [each for each in schema.MIGRATIONS[3] if each.startswith("CREATE")] == read_after
+
+    def test_a_run_goes_on_in_a_database_of_an_older_program(
+        self, url: str, worker: Make, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
     ) -> None:
         with monkeypatch.context() as older:
             older.setattr(schema, "MIGRATIONS", schema.MIGRATIONS[:3])
@@ -98,7 +116,9 @@ class TestOpening:
             run, leases = begin(store, page_url("a.test", 1), page_url("a.test", 2))
             settle(store, run, leases["a.test"], page(page_url("a.test", 3), record="first"))
             store.leave()
+        assert not caplog.messages
         store = worker("new")
+        assert f"changing schema 3 to {len(schema.MIGRATIONS)}" in caplog.text
         run, leases = begin(store, page_url("a.test", 1), page_url("a.test", 4))
         assert execute(url, "SELECT v FROM meta WHERE k = 'schema'") == [(str(len(schema.MIGRATIONS)),)]
         assert len(store.take(run, leases["a.test"], 10)) == 3

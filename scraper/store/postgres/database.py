@@ -44,6 +44,7 @@ _GONE = {"57P01", "57P02", "57P03", "53300", "08000", "08003", "08006", "08P01"}
 _NO_ROOM = {"53100", "25006", "53200"}
 # A connection that breaks in the middle of a pipeline is noted there, though we go on.
 logging.getLogger("psycopg").addHandler(logging.NullHandler())
+_log = logging.getLogger(__name__)
 _MIGRATING = 0x5C7A9E12  # any number that other programs do not lock
 
 
@@ -230,7 +231,13 @@ class Database:
         # Read again under the lock: another process may have been first. Whether there is a table at all, a
         # server that was asked before the wait answers as it did then.
         connection.execute("CREATE TABLE IF NOT EXISTS meta(k text PRIMARY KEY, v text NOT NULL)")
-        for number in range(self._version(connection), len(schema.MIGRATIONS)):
+        found, known = self._version(connection), len(schema.MIGRATIONS)
+        if 0 < found < known:
+            _log.warning(
+                "%s: changing schema %d to %d: minutes for ten million URLs, in which others can only read",
+                *(self.name, found, known),
+            )
+        for number in range(found, known):
             for statement in schema.MIGRATIONS[number]:
                 connection.execute(statement)
             connection.execute(
