@@ -3,10 +3,12 @@
 from base64 import b64encode
 from collections.abc import Mapping
 from dataclasses import field
+from hashlib import blake2b
 from typing import Any
 from urllib.parse import urlsplit
 
 from scraper.model.frozen import frozen
+from scraper.ops.secrets import is_secret_name
 from scraper.settings.http_values import Auth
 
 
@@ -43,6 +45,18 @@ def lines_of(headers: Mapping[str, Any]) -> list[tuple[str, Any]]:
     """The fields of a session; those of `requests` look each up again where they are asked for `items`."""
     store = getattr(headers, "_store", None) if hasattr(headers, "lower_items") else None
     return list(headers.items() if store is None else store.values())
+
+
+def digest_of_own(lines: list[tuple[str, Any]], first: Mapping[str, Any], params: Any) -> str:
+    """A digest of fields and parameters that a session has beside its `first` fields, but for secrets."""
+    named = [(name, value) for name, value in lines if first.get(name) != value]
+    added = params.items() if isinstance(params, Mapping) else ()
+    own = [
+        pair
+        for pairs in (named, added)
+        for pair in sorted((name, str(value)) for name, value in pairs if not is_secret_name(name))
+    ]
+    return blake2b(repr(own).encode(), digest_size=8).hexdigest() if own else ""
 
 
 def lay_over(lines: dict[str, Any], more: Mapping[str, Any]) -> None:

@@ -1,12 +1,14 @@
 """Forms and logins of a session: what a login has done, and whether its form came back."""
 
+from collections.abc import Iterable
 from dataclasses import field
 from urllib.parse import parse_qsl
 
 import requests
 
-from scraper.errors import ScraperError
-from scraper.model import Headers, Request, Response
+from scraper.errors import LoginFailed, RequestDenied, ScraperError
+from scraper.http.origin_settings import bare
+from scraper.model import Headers, Loaded, Request, Response
 from scraper.model.frozen import slotted
 from scraper.parsing.forms import Form
 from scraper.parsing.page import Page
@@ -27,6 +29,29 @@ class LoginProgress:
         self.sends += 1
         if request.method == "POST":
             self.pages.add(page_key(request.url or ""))
+
+    def note_rendered(self, url: str, loads: Iterable[Loaded]) -> None:
+        """Remember what a rendered page has posted: its scripts or its form may have logged in."""
+        posted = [one for one in loads if one.method != "GET" and one.status]
+        if posted:
+            self.status = posted[-1].status
+            self.pages |= {page_key(url), *(page_key(one.url) for one in posted)}
+
+    def check(self) -> None:
+        """Raise LoginFailed where the last answer shows that it failed."""
+        if self.came_back and self.status not in (401, 403):
+            raise LoginFailed("the login page came back: wrong password?")
+        if self.status in (400, 401, 403, 422) or self.status >= 500:
+            raise LoginFailed(f"the login was answered with status {self.status}")
+
+
+def check_target(page: str, url: str, *, is_meant: bool) -> None:
+    """A password goes over plain http only to what the spider itself wrote as http (`is_meant`)."""
+    if url.startswith("http:") and not is_meant:
+        raise RequestDenied(
+            f"the form at {bare(page)} would send the password over plain http to {bare(url)}",
+            "if that is right, write that address with http:// in login() or start_urls",
+        )
 
 
 def has_form_again(answer: requests.Response, sent: Form) -> bool:

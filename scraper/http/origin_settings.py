@@ -1,7 +1,9 @@
 """The settings of a session for one origin, and what changes when a redirect leads to another."""
 
+import os
 import urllib.request
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, MutableMapping
+from types import SimpleNamespace
 from typing import Any
 
 import requests
@@ -34,6 +36,32 @@ def names_proxies(environment: Mapping[str, str]) -> bool:
     """Whether the environment, or on some systems a setting outside it, may name a proxy."""
     is_elsewhere = urllib.request.getproxies is not urllib.request.getproxies_environment
     return is_elsewhere or any(name.lower().endswith("_proxy") for name in environment)
+
+
+def merged_without_proxies(
+    session: requests.Session,
+    url: Any,
+    proxies: MutableMapping[str, str] | None,
+    stream: bool | None,
+    verify: Any,
+    cert: Any,
+) -> Any:
+    """What `merge_environment_settings` of `requests` says where the environment names no proxy."""
+    if verify is None or verify is True:
+        verify = os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("CURL_CA_BUNDLE") or verify
+    own: Any = SimpleNamespace(
+        trust_env=False,
+        proxies=session.proxies,
+        stream=session.stream,
+        verify=session.verify,
+        cert=session.cert,
+    )
+    return requests.Session.merge_environment_settings(own, url, proxies, stream, verify, cert)
+
+
+def bare(url: str) -> str:
+    """A URL without its query, for messages."""
+    return url.partition("?")[0][:200]
 
 
 def take_off_secrets(prepared: requests.PreparedRequest, identity: Collection[str]) -> None:

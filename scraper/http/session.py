@@ -4,23 +4,22 @@ import json
 import os
 from collections.abc import Callable, Collection, Mapping, MutableMapping
 from copy import copy
-from hashlib import blake2b
 from threading import get_ident
-from types import SimpleNamespace
 from typing import Any, Protocol
 
 import requests
 from requests.adapters import BaseAdapter, HTTPAdapter
 from requests.cookies import cookiejar_from_dict, merge_cookies
 
-from scraper.errors import LoginFailed, RequestDenied, SpiderError
+from scraper.errors import RequestDenied, SpiderError
 from scraper.http import redirects
 from scraper.http.adapter import MOST_POOLS, Adapter, LimitedAdapter, put_behind_limiter
 from scraper.http.cookies import DomainCookieJar
 from scraper.http.exchange_limits import Limiter, Meter, within
-from scraper.http.host_settings import HostSettings, lay_over, lines_of
+from scraper.http.host_settings import HostSettings, digest_of_own, lay_over, lines_of
 from scraper.http.login_forms import (
     LoginProgress,
+    check_target,
     has_form_again,
     is_refused_login,
     page_key,
@@ -29,6 +28,8 @@ from scraper.http.login_forms import (
 )
 from scraper.http.origin_settings import (
     OriginSettings,
+    bare,
+    merged_without_proxies,
     names_proxies,
     no_auth,
     readdress,
@@ -77,6 +78,19 @@ class DomainSession(requests.Session):
     Everything that people know of a `requests.Session` works on it; the engine's own way is `exchange`.
     """
 
+    usage: Callable[[str], str | None] | None = None
+    load_rules: LoadRules | None = None
+    renderer: PageRenderer | None = None
+    render_delay: tuple[float, float] | None = None  # of what pages ask for, and of all else (s)
+    is_logged_in = False
+    has_login = False
+    account: str | None = None  # whose login this is to be; None: anybody's
+    _is_portable = True
+    _login: LoginProgress | None = None
+    _login_pages: frozenset[str] = frozenset()
+    _redacted: tuple[Any, Redaction] | None = None
+    _dumped: tuple[Any, ...] = (0, 0, False, frozenset(), (), ())
+
     def __init__(
         self,
         domain: str = "",
@@ -102,11 +116,7 @@ class DomainSession(requests.Session):
         self.limiters = limiters
         self.clock = clock or SystemClock()
         self.check = check
-        self.usage: Callable[[str], str | None] | None = None
-        self.load_rules: LoadRules | None = None
         self.storage = WebStorage()
-        self.renderer: PageRenderer | None = None
-        self.render_delay: tuple[float, float] | None = None  # of what pages ask for, and of all else (s)
         self.loads: list[Loaded] = []  # what pages rendered here asked for, until it is logged
         self.host_settings = host_settings
         self.origins = origins
@@ -120,17 +130,9 @@ class DomainSession(requests.Session):
         self.mount("http://", self.adapter)
         self.meter = Meter()
         self.callers: set[int] = set()  # threads that wait for an answer here: logins, callbacks
-        self.is_logged_in = False
-        self.account: str | None = None  # whose login this is to be; None: anybody's
-        self.has_login = False
         self.secrets: set[str] = set()
-        self._redacted: tuple[Any, Redaction] | None = None
-        self._is_portable = True
-        self._login: LoginProgress | None = None
-        self._login_pages: frozenset[str] = frozenset()
         self._host_settings: dict[str, HostSettings] = {}
         self._origin_settings: dict[str, OriginSettings] = {}
-        self._dumped: tuple[Any, ...] = (0, 0, False, frozenset(), (), ())
         if headers:
             self.headers.update(headers)
         # What says who we are goes wherever a login leads; all that is added later stays with the domain.
@@ -158,7 +160,7 @@ class DomainSession(requests.Session):
             self.check(url)
         if self._is_particular:
             if getattr(request, "is_loop", False):
-                raise requests.TooManyRedirects(f"{_bare(url)} redirects to itself", request=request)
+                raise requests.TooManyRedirects(f"{bare(url)} redirects to itself", request=request)
             self._adjust(request, kwargs)
         if kwargs.get("timeout") is None:
             kwargs["timeout"] = self.timeout
@@ -296,7 +298,7 @@ class DomainSession(requests.Session):
         text = body.decode("utf-8", "replace") if isinstance(body, bytes) else str(body)
         if self._login is not None or names_secret(text) or self.redaction.has(text):
             raise RequestDenied(
-                f"{_bare(old)} redirects to {_bare(url)}, and what was sent would go along to another origin",
+                f"{bare(old)} redirects to {bare(url)}, and what was sent would go along to another origin",
                 "if that is right, send it there by name",
             )
 
@@ -319,19 +321,8 @@ class DomainSession(requests.Session):
             proxies = {"http": host_settings.proxy, "https": host_settings.proxy}
         if self.trust_env and not names_proxies(os.environ):
             # `requests` takes half a millisecond to find that out, for each of many domains.
-            return self._merged_without_proxies(url, proxies, stream, verify, cert)
+            return merged_without_proxies(self, url, proxies, stream, verify, cert)
         return super().merge_environment_settings(url, proxies, stream, verify, cert)
-
-    def _merged_without_proxies(
-        self, url: Any, proxies: MutableMapping[str, str] | None, stream: bool | None, verify: Any, cert: Any
-    ) -> Any:
-        if verify is None or verify is True:
-            environ = os.environ
-            verify = environ.get("REQUESTS_CA_BUNDLE") or environ.get("CURL_CA_BUNDLE") or verify
-        own: Any = SimpleNamespace(
-            trust_env=False, proxies=self.proxies, stream=self.stream, verify=self.verify, cert=self.cert
-        )
-        return requests.Session.merge_environment_settings(own, url, proxies, stream, verify, cert)
 
     def get_adapter(self, url: str) -> BaseAdapter:
         """The adapter for a URL, always behind the rate limiter; without one `requests` refuses."""
@@ -368,7 +359,10 @@ class DomainSession(requests.Session):
             self._login.pages.add(page_key(page.url))
         sent = found.submission(given, button)
         if any(given.get(name) for name in found.secrets):
-            self._check_target(page.url, sent.url)
+            is_same = origin_of(page.url) == origin_of(sent.url)
+            check_target(
+                page.url, sent.url, is_meant=is_same if self.origins is None else self.is_own(sent.url)
+            )
         headers = referer(page.url, sent.url)
         if sent.content_type:
             headers["Content-Type"] = sent.content_type
@@ -389,21 +383,8 @@ class DomainSession(requests.Session):
         self.secrets.update(text for query, text in given.fill.items() if is_secret_name(query))
         page = self.renderer(self, self._page(url).response, given)
         if self._login is not None and page.response.rendered is not None:
-            posted = [one for one in page.response.rendered.loads if one.method != "GET" and one.status]
-            self._login.status = posted[-1].status if posted else self._login.status
-            self._login.pages |= {page_key(one.url) for one in posted} | (
-                {page_key(url)} if posted else set()
-            )
+            self._login.note_rendered(url, page.response.rendered.loads)
         return page
-
-    def _check_target(self, page: str, url: str) -> None:
-        """A password goes over plain http only to what the spider itself wrote as http."""
-        is_meant = origin_of(page) == origin_of(url) if self.origins is None else self.is_own(url)
-        if url.startswith("http:") and not is_meant:
-            raise RequestDenied(
-                f"the form at {_bare(page)} would send the password over plain http to {_bare(url)}",
-                "if that is right, write that address with http:// in login() or start_urls",
-            )
 
     def _page(self, page: Page | requests.Response | str) -> Page:
         if isinstance(page, Page):
@@ -424,12 +405,7 @@ class DomainSession(requests.Session):
             login(self)
         finally:
             self._login = None
-        if done.status in (401, 403):
-            raise LoginFailed(f"the login was answered with status {done.status}")
-        if done.came_back:
-            raise LoginFailed("the login page came back: wrong password?")
-        if done.status in (400, 422) or done.status >= 500:
-            raise LoginFailed(f"the login was answered with status {done.status}")
+        done.check()
         self._is_portable = before == self._belongings()
         self.has_login = bool(done.sends) or not self._is_portable
         self._login_pages = frozenset(page for page in done.pages if not page.endswith("/"))
@@ -442,14 +418,7 @@ class DomainSession(requests.Session):
         """A digest of what somebody has the session send each time, but for secrets; empty: nothing."""
         if (lines := lines_of(self.headers)) == self._first_lines and not self.params:
             return ""  # as nearly always
-        first = dict(self._first_lines)
-        named = [(name, value) for name, value in lines if first.get(name) != value]
-        own = sorted((name, str(value)) for name, value in named if not is_secret_name(name))
-        if isinstance(self.params, Mapping) and self.params:
-            own += sorted(
-                (name, str(value)) for name, value in self.params.items() if not is_secret_name(name)
-            )
-        return blake2b(repr(own).encode(), digest_size=8).hexdigest() if own else ""
+        return digest_of_own(lines, dict(self._first_lines), self.params)
 
     def is_login_page(self, url: str) -> bool:
         """Whether a form was submitted from this address, or something posted to it, to log in."""
@@ -564,7 +533,3 @@ def _merged(jar: DomainCookieJar, cookies: Any) -> Any:
     merge: Callable[..., Any] = merge_cookies
     read: Callable[..., Any] = cookiejar_from_dict
     return merge(jar, read(cookies) if isinstance(cookies, dict) else cookies or {})
-
-
-def _bare(url: str) -> str:
-    return url.partition("?")[0][:200]
