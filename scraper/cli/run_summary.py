@@ -42,7 +42,7 @@ def full(
     yield ""
     for name, told in [*_locations(summary, location), *_next(summary, location)]:
         if not (is_shown and told == command_line("show", summary["run_id"], data=location.data)):
-            yield f"  {name:<9} {told}"
+            yield from text.with_remark(f"  {name:<9} {told}", 12, width)
 
 
 def quiet(summary: Summary, location: DataLocation) -> list[str]:
@@ -108,11 +108,12 @@ def _figures(summary: Summary) -> Iterator[tuple[str, str]]:
         ("failed", "failed"),
         ("denied", "denied"),
         ("dropped", "dropped"),
-        ("filtered", "duplicate requests filtered"),
         ("pending", "pending"),
     ):
         if summary.get(name):
             told.append(f"{summary[name]:,} {word}")
+    if filtered := summary.get("filtered"):
+        told.append(f"{text.count(filtered, 'duplicate request')} filtered")
     yield "pages", ", ".join(told)
     if summary.get("other_meta"):
         example = text.cut(summary.get("examples", {}).get(OTHER_META, ""), 160)

@@ -105,6 +105,14 @@ def folded(line: str, indent: int, width: int | None) -> list[str]:
     return wrap(line, width, subsequent_indent=further, break_long_words=False, break_on_hyphens=False)
 
 
+def with_remark(line: str, indent: int, width: int | None) -> list[str]:
+    """A path or command in a line, what is said of it in parentheses in the next where both are too long."""
+    told, bracket, remark = line.rpartition(" (")
+    if width is None or len(line) <= width or not (bracket and line.endswith(")")):
+        return [line]
+    return [told.rstrip(), f"{' ' * indent}({remark}"]
+
+
 def table(heads: Sequence[str], rows: Sequence[Sequence[Any]], *, right: Sequence[int] = ()) -> list[str]:
     """A plain table; the last column is cut where the line is full, all others are as wide as they need."""
     cells = [[cut(str(cell), 500) for cell in row] for row in (heads, *rows)]

@@ -30,7 +30,7 @@ from scraper.parsing.page import Page
 from scraper.parsing.queries import watching
 from scraper.politeness import retry
 from scraper.spider import Spider
-from scraper.spider.identity import depends_on
+from scraper.spider.identity import and_more, may_compare
 from scraper.spider.parse_result import ParseResult, parse_page
 from scraper.spider.rules import Rules
 
@@ -179,12 +179,13 @@ class Judging:
             found = parse_page(self._spider, page, self._rules, entry.fp)
         if looked_at:
             self._note_looks(page, looked_at)
-        is_comparable = before is not None and depends_on(before.inputs) == depends_on(known.inputs)
+        is_comparable = before is not None and may_compare(before.inputs, known.inputs)
         is_emptied = is_comparable and before is not None and _is_emptied(before, found)
         if is_emptied and self._may_ask_again(entry, page.request):
             return Retry("brings nothing where it did"), ()
         if page.has_asked or self._has_looked or looked_at:
-            known = replace(known, inputs="")  # what else went into it may change while the page does not
+            # What else went into it may change while the page does not.
+            known = replace(known, inputs=and_more(known.inputs))
         if page.saved:
             known = replace(known, files=json.dumps(page.saved))
         facts = page.facts(_robots_usage(page))

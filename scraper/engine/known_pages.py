@@ -43,9 +43,14 @@ class KnownPages:
         return self.is_same(entry) and not self._is_uncopied(entry)
 
     def to_ask(self, entry: Entry, own_fields: str) -> Entry:
-        """The entry to request: without `known` if neither the last result nor a copy can be used."""
-        is_lost = entry.known is not None and not self.is_same(entry, own_fields) and self.copy(entry) is None
-        return replace(entry, known=None) if is_lost else entry
+        """The entry to request: without conditions if neither the last result nor a copy can be used.
+
+        What is known is then how much the page brought, and no more.
+        """
+        known = entry.known
+        if known is None or self.is_same(entry, own_fields) or self.copy(entry) is not None:
+            return entry
+        return replace(entry, known=replace(known, etag=None, last_modified=None, body_hash=b""))
 
     def conditions(self, entry: Entry, method: str) -> dict[str, str]:
         """The header fields that make the request conditional, as far as it may be."""

@@ -147,9 +147,23 @@ def _header_lines(request: Request) -> bytes:
 
 
 # a parse and what it depends on -----------------------------------------------------------------------------
+AND_MORE = "!"  # before inputs that are not all
+
+
 def depends_on(inputs: str) -> str:
     """What a parse depended on beside its answer, without what the answer's header said."""
     return inputs.partition("|")[0]
+
+
+def and_more(inputs: str) -> str:
+    """The inputs of a parse that looked at more than can be compared: it stands for no other page."""
+    return f"{AND_MORE}{inputs}"
+
+
+def may_compare(before: str, now: str) -> bool:
+    """Whether what two parses of a page brought can be compared: nothing else that is known was different."""
+    one, other = (depends_on(inputs).removeprefix(AND_MORE) for inputs in (before, now))
+    return one == other
 
 
 @frozen

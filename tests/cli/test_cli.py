@@ -679,6 +679,7 @@ def test_words_of_the_ending_stay_whole_in_a_terminal_of_eighty_columns(
     whole = list(run_summary.full(summary, DataLocation(Path("d" * 90)), {}))
     lines = list(run_summary.full(summary, DataLocation(Path("d" * 90)), {}, width=80))
     assert " ".join(" ".join(lines).split()) == " ".join(" ".join(whole).split()) and len(lines) > len(whole)
+    assert "            (there are no accepted records yet)" in lines
     wide = [line for line in lines if len(line) > 80]
     assert all(line.strip().startswith(url) or "d" * 90 in line for line in wide)
 

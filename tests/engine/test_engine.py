@@ -558,11 +558,13 @@ class TestSelectors:
 
 
 class TestPagesThatBringNothing:
-    def site(self, second: Any) -> FakeWeb:
+    def site(self, second: Any, spider: type[Walk] | None = None) -> FakeWeb:
+        spider = spider or Rows
         web = FakeWeb({A: links("1"), A + "1": links("2", *[f"a{n}" for n in range(5)])})
         web.pages[A + "2"] = links(*[f"b{n}" for n in range(6)])
         web.pages |= {A + f"{kind}{n}": f"book {kind}{n}" for kind in "ab" for n in range(6)}
-        self.first = crawl(Rows, web)
+        web.pages[A + "rate"] = "1"
+        self.first = crawl(spider, web)
         web.pages[A + "1"] = second
         return web
 
@@ -577,6 +579,18 @@ class TestPagesThatBringNothing:
         result = crawl(Rows, web, store=self.first.store)
         assert paths(result).count("1") == 3 and result.verdict is not Verdict.OK
         assert result.summary["emptied"] == 1
+
+    def test_so_it_is_where_callbacks_ask_for_more_than_the_page(self) -> None:
+        class Asking(Rows):
+            name = "rows"
+
+            def parse(self, page: Page) -> Any:
+                page.session.get(A + "rate")
+                yield from super().parse(page)
+
+        web = self.site("<p>nothing</p>", Asking)
+        result = crawl(Asking, web, store=self.first.store)
+        assert paths(result).count("1") == 3 and result.summary["emptied"] == 1
 
     def test_a_site_that_has_changed_as_a_whole_is_not_asked_thrice_for_every_page(self) -> None:
         web = FakeWeb({A: links(*[f"a{n}" for n in range(60)]), **{A + f"a{n}": "book" for n in range(60)}})

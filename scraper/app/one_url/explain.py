@@ -20,6 +20,7 @@ from scraper.ops.printable import printable
 from scraper.politeness import learned, scope, throttle
 from scraper.politeness.throttle import State
 from scraper.settings import Settings
+from scraper.spider.identity import AND_MORE
 from scraper.spider.rules import Rules
 from scraper.store import GROUP, Store
 from scraper.urls import canonical, domain_of, fingerprint, host_of, origin_of, with_callback
@@ -132,6 +133,8 @@ def _freshness(known: Mapping[str, Any], asker: ExplainContext) -> Check:
     now = SystemClock(0.0).wall()
     age = max(0.0, now - known["fetched_at"])
     told = f"fetched {age:.0f} s ago"
+    if known["inputs"].startswith(AND_MORE):
+        return Check("copy", f"{told}, its callback looks at more than the page: asked for and parsed again")
     if asker.code and not re.fullmatch(rf"{asker.code}(?:[:+|].*)?", known["inputs"]):
         other = "parsed by other code or with other params or settings"
         return Check("copy", f"{told}, {other}: asked for and parsed again")
