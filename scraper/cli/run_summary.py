@@ -95,8 +95,9 @@ def _rendered(summary: Summary) -> Iterator[tuple[str, str]]:
 def _figures(summary: Summary) -> Iterator[tuple[str, str]]:
     rejected = f"; {summary['rejected']:,} not kept" if summary.get("rejected") else ""
     yield "records", f"{summary['records']:,}: {_changes(summary)}{rejected}"
-    if summary.get("standing"):
-        yield "", f"{summary['standing']:,} more stand as they were: their pages could not be read this time"
+    if standing := summary.get("standing"):
+        are = "stands as it was: its page was" if standing == 1 else "stand as they were: their pages were"
+        yield "", f"{standing:,} more {are} not read this time"
     if summary.get("duplicates"):
         example = f", e.g. {text.cut(summary['duplicate'], 160)}" if summary.get("duplicate") else ""
         yield "", f"{summary['duplicates']:,} dropped: same key as an earlier record{example}"

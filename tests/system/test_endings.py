@@ -175,7 +175,7 @@ def test_records_of_pages_that_could_not_be_read_stand_behind_what_was_read_and_
     site["/5"] = books(range(30, 34)) + books(range(22, 24), title="Moved and renamed")
     ended = project.run("run", "shop", "--json")
     assert (ended.code, ended.summary["records"], ended.summary["standing"]) == (0, 80, 4), ended.text
-    assert "4 more stand as they were: their pages could not be read this time" in ended.err
+    assert "4 more stand as they were: their pages were not read this time" in ended.err
     titles = {record["number"]: record["title"] for record in project.records("shop")}
     assert len(titles) == 82 and [titles[n] for n in ("22", "23", "24", "25")] == [
         *("Moved and renamed 22", "Moved and renamed 23", "Title 24", "Title 25")

@@ -113,8 +113,8 @@ def _notices(report: Report) -> Iterator[tuple[Child, ...]]:
         who, when = clean(accepted.get("by", "somebody"), 60), moment(accepted.get("at"))
         yield element("b", "Accepted"), f" by {who}, {when}."
     if standing := number(report.summary, "standing"):
-        told = f" stand as they were, of pages that this run could not read ({count(standing)})."
-        yield element("b", "More records"), told
+        told = f" of pages that this run did not read, as they were: {count(standing)}."
+        yield element("b", "Records that stand"), told
     if report.summary.get("resumed"):
         yield element("b", "Resumed. "), "An earlier process had begun this run; nothing was fetched twice."
     for note in report.notes[:MOST_NOTES]:
