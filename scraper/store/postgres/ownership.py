@@ -112,24 +112,26 @@ def owned(connection: Connection, worker: str) -> list[int]:
     return [domain for (domain,) in rows]
 
 
-def wanted(connection: Connection, seeker: LeaseRequest, n: int) -> list[int]:
+def wanted(connection: Connection, seeker: LeaseRequest, n: int) -> tuple[list[int], bool]:
     """Up to `n` domains to ask others for: any that another run holds, the surplus inside our own run.
+
+    And whether we have less than our share.
 
     Inside a run a worker asks only up to its fair share, rounded down, and only those above theirs: so one
     domain never wanders among ten workers.
     """
     workers, others = connection.execute(_COUNT_WORKERS, (seeker.run,)).fetchone() or (0, 0)
     if workers < 2:
-        return []
+        return [], False
     # Looking at what is held takes the longer the more domains there are, and each worker looks all the time.
     asked: list[int] = []
     if others:
         old = seeker.now + _BELIEVED / 2
         rows = connection.execute(_HELD_BY_OTHER_RUNS, (seeker.run, seeker.run, old, n)).fetchall()
         asked = [domain for (domain,) in rows]
-    if room(connection, seeker, is_rounded_down=True):
+    if is_short := bool(room(connection, seeker, is_rounded_down=True)):
         asked += _surplus(connection, seeker, n - len(asked))
-    return asked
+    return asked, is_short
 
 
 def want(connection: Connection, seeker: LeaseRequest, asked: Sequence[int]) -> None:

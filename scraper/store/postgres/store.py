@@ -420,10 +420,11 @@ class PostgresStore:
         return {name: known[run.spider, name] for name in domains}
 
     def _ask(self, seeker: ownership.LeaseRequest, n: int) -> None:
-        asked = self._database.write(lambda connection: ownership.wanted(connection, seeker, n))
+        asked, is_short = self._database.write(lambda connection: ownership.wanted(connection, seeker, n))
         if asked:
             self._workers.write(lambda connection: ownership.want(connection, seeker, asked))
-        self._ask_again = _ASK_AGAIN if asked else min(2 * self._ask_again, _ASK_AT_LEAST)
+        is_worth_it = asked or is_short
+        self._ask_again = _ASK_AGAIN if is_worth_it else min(2 * self._ask_again, _ASK_AT_LEAST)
         self._ask_at = seeker.now + self._ask_again
 
     def _owned(self, connection: Connection, updates: Sequence[DomainUpdate]) -> Rows:
