@@ -1,5 +1,7 @@
 """Fixtures of the system tests: a scriptable site (or several) and a project with the real command line."""
 
+import os
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -11,6 +13,9 @@ from tests.site import Scripted, Site
 
 # More than there are cores: the system tests mostly wait.
 PROCESSES = 4
+# Without compiled modules each start of the program takes twice as much CPU, and there are hundreds of them.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
 # Files that take long: none of them shall begin when all others are at their end.
 LONG = ("tests/test_tutorial", "tests/engine/test_limiters", "tests/system/", "tests/service/", "tests/app/")
 
