@@ -6,7 +6,9 @@ from typing import Any
 import pytest
 
 from scraper import Drop, Page, Retry, Spider
+from scraper.model import Failed, Verdict
 from scraper.ops.tracebacks import told
+from scraper.runs.events import Visited
 from scraper.testing import CrawlResult, FakeWeb, crawl
 
 A = "https://a.test/"
@@ -96,7 +98,8 @@ def test_failed_may_raise_whatever_there_is_too() -> None:
         def failed(self, request: Any, why: str) -> Any:
             raise SystemExit
 
-    assert crawl(Gone, FakeWeb({A: "one"})).failed == {A + "1": "status 404"}
+    (reason,) = crawl(Gone, FakeWeb({A: "one"})).failed.values()
+    assert reason.startswith("status 404; failed() raised SystemExit")
 
 
 def test_a_logged_out_that_raises_is_told() -> None:
@@ -117,3 +120,25 @@ def test_a_logged_out_that_raises_is_told() -> None:
 
     crawl(Members, FakeWeb({A: "one", A + "login": "welcome"}))
     assert notes[0].startswith("logged_out() raised AttributeError: no such thing (test_raising.py, line")
+
+
+def test_an_error_of_failed_is_one_of_the_spiders_code_and_no_lesser_one() -> None:
+    class Mirror(Spider):
+        start_urls = [A + str(n) for n in range(4)]
+
+        def parse(self, page: Page) -> Any:
+            yield {"url": page.url}
+
+        def failed(self, request: Any, why: str) -> Any:
+            yield {"url": request.mirror}
+
+    result = crawl(Mirror, FakeWeb({A + "1": "one", A + "2": "two", A + "3": "three"}))
+    assert result.verdict is Verdict.BROKEN and "AttributeError in test_raising.py, line" in result.reasons[0]
+    (reason,) = result.failed.values()
+    assert reason.startswith("status 404; failed() raised AttributeError: 'Request' object has no attribute")
+    (failure,) = [
+        event
+        for event in result.events
+        if isinstance(event, Visited) and event.visit.outcome.__class__ is Failed
+    ]
+    assert "request.mirror" in failure.visit.outcome.traceback
