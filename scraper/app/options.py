@@ -156,7 +156,8 @@ def inputs_of(prepared: Prepared, code: str | None = None) -> ParseInputs:
     is_deep = prepared.settings.max_depth is not None
     code = code_for(prepared) if code is None else code
     outside = own.outside
-    return ParseInputs(code, own.words, is_deep, outside.hash(prepared.spider), frozenset(outside.files()))
+    named = frozenset(outside.files()) | outside.code
+    return ParseInputs(code, own.words, is_deep, outside.hash(prepared.spider), named)
 
 
 def code_for(prepared: Prepared) -> str:

@@ -8,7 +8,9 @@ import sys
 import sysconfig
 import threading
 from collections.abc import Collection, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from functools import cache
+from importlib.util import source_from_cache
 from types import FrameType
 
 _FOLDERS = ("os.listdir", "os.scandir")
@@ -18,16 +20,6 @@ _OF_OTHERS = {
     "os.system": "the program",
     "socket.connect": "a connection to",
 }
-# What Python and its packages are made of, and what the system has for all programs.
-_FOREIGN = tuple(
-    {
-        os.path.realpath(place) + os.sep
-        for place in (
-            *(sys.prefix, sys.base_prefix, *sysconfig.get_paths().values()),
-            *("/usr", "/etc", "/proc", "/sys", "/dev", os.path.dirname(os.path.dirname(__file__))),
-        )
-    }
-)
 
 
 class _OfThread(threading.local):
@@ -58,6 +50,19 @@ def _hear(event: str, args: tuple[object, ...]) -> None:
         _own.found = found
 
 
+def is_foreign(path: str) -> bool:
+    """Whether what is there is a part of Python, its packages or the system."""
+    return f"{os.path.realpath(path)}{os.sep}".startswith(_foreign())
+
+
+@cache
+def _foreign() -> tuple[str, ...]:
+    own = os.path.dirname(os.path.dirname(__file__))
+    places = (sys.prefix, sys.base_prefix, *sysconfig.get_paths().values(), own)
+    system = ("/usr", "/etc", "/proc", "/sys", "/dev")
+    return tuple({os.path.realpath(place) + os.sep for place in (*places, *system)})
+
+
 def _is_read(flags: object) -> bool:
     return isinstance(flags, int) and flags & os.O_ACCMODE == os.O_RDONLY
 
@@ -70,8 +75,10 @@ def _imports(frame: FrameType) -> bool:
 def _own_path(path: object) -> Iterator[str]:
     """The real path of what is there and may be the user's."""
     real = os.path.realpath(os.fsdecode(path or ".")) if isinstance(path, str | bytes | None) else ""
-    is_code = real.endswith((".py", ".pyc", ".so"))
-    if not is_code and not f"{real}{os.sep}".startswith(_FOREIGN) and os.path.exists(real):
+    if real.endswith(".pyc"):
+        with suppress(ValueError):  # a file of that name which is no cache
+            real = source_from_cache(real)
+    if real and not is_foreign(real) and os.path.exists(real):
         yield real
 
 

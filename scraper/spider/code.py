@@ -38,22 +38,23 @@ class _Import:
     parts: tuple[str, ...] = ()
 
 
-def code_of(tree: ast.Module, module: str = "", package: str = "", folder: str = ".") -> Code:
+def code_of(tree: ast.Module, module: str = "", package: str = "", folder: str = ".", file: str = "") -> Code:
     """The code behind a spider's module. `package`: the one whose installed modules count as the project's.
 
-    `folder`: where it is. Comments, blank lines and layout do not count.
+    `folder`, `file`: where it is. Comments, blank lines and layout do not count.
     """
-    folders, imported = [folder], _imported(tree, module, package)
+    folders, files, imported = [folder], [file], _imported(tree, module, package)
     trees = {"": tree}
     for name, (one, place) in imported.items():
         trees[name] = one
-        folders.append(place)
+        folders.append(str(Path(place).parent))
+        files.append(place)
     dumps = {name: ast.dump(one) for name, one in trees.items()}
     text = dumps.pop("") + "".join(f"\n{name}\n{dumps[name]}" for name in sorted(dumps))
     digest = blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
     words = frozenset(word for one in trees.values() for word in _words(one))
     texts = (text for one in trees.values() for text in _texts(one))
-    return Code(digest, words, outside_of(texts, folders, words))
+    return Code(digest, words, outside_of(texts, folders, words, files))
 
 
 def code_of_class(spider: type) -> Code:
@@ -121,7 +122,7 @@ def _names_in(code: CodeType) -> Iterator[str]:
 def _imported(tree: ast.Module, module: str, package: str) -> dict[str, tuple[ast.Module, str]]:
     """The project's modules that a module imports, and those that they import, by their full names.
 
-    Each with the folder that it is in.
+    Each with the file that it is in.
     """
     found: dict[str, tuple[ast.Module, str]] = {}
     # A spider's module is no package, so what is relative in it starts at the package that holds it.
@@ -132,7 +133,7 @@ def _imported(tree: ast.Module, module: str, package: str) -> dict[str, tuple[as
             if name in found or (spec := _spec(name)) is None or not _is_of_project(spec, package):
                 continue
             read = _read(spec)
-            found[name] = read, str(Path(spec.origin or ".").parent)
+            found[name] = read, spec.origin or "."
             home = name if spec.submodule_search_locations is not None else name.rpartition(".")[0]
             to_read += [(further, home) for further in _imports(read)]
     return found

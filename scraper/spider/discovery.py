@@ -81,7 +81,9 @@ def of_class(spider: type[Spider]) -> LoadedSpider:
         code = code_of_class(spider)
         return LoadedSpider(spider, spider.name, file or Path(spider.__module__), code)
     name = spider.__module__
-    code = code_of(_parsed(file.read_bytes(), file), name, name.partition(".")[0], str(file.parent))
+    code = code_of(
+        _parsed(file.read_bytes(), file), name, name.partition(".")[0], str(file.parent), str(file)
+    )
     return LoadedSpider(spider, spider.name, file, code)
 
 
@@ -113,7 +115,7 @@ def load(file: Path) -> LoadedSpider:
     tree = _parsed(source, file)
     module = _module(file, tree)
     spider = _only_spider(module, str(file))
-    code = code_of(tree, folder=str(file.parent))
+    code = code_of(tree, folder=str(file.parent), file=str(file))
     return LoadedSpider(spider, spider.name, file, code)
 
 
@@ -263,5 +265,5 @@ def _load_entry(point: "EntryPoint") -> LoadedSpider:
     file = Path(getattr(sys.modules[spider.__module__], "__file__", None) or point.value)
     source = file.read_bytes() if file.is_file() else repr(spider).encode()
     name = spider.__module__
-    code = code_of(_parsed(source, file), name, name.partition(".")[0], str(file.parent))
+    code = code_of(_parsed(source, file), name, name.partition(".")[0], str(file.parent), str(file))
     return LoadedSpider(spider, point.name, file, code)

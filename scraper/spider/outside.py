@@ -1,6 +1,7 @@
 """What a spider's code names that is no code: files, variables of the environment, what `opened` has set."""
 
 import os
+import sys
 from collections import deque
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
@@ -10,8 +11,10 @@ from pathlib import Path
 from types import ModuleType
 
 from scraper.model.frozen import frozen
+from scraper.ops.looks import is_foreign
 
 _WHOLE = 64 * 1024 * 1024  # bytes; of a larger file size and time are taken for its content
+_LOADS = frozenset(("import_module", "__import__", "exec_module", "load_module"))
 _ASKS = frozenset(("environ", "getenv", "environb"))
 
 
@@ -20,12 +23,15 @@ class Outside:
     """Where the inputs of a spider may be that are no code.
 
     `texts`: the short texts in its code; what is not among them, such as a name that is put together, is not
-    seen. `folders`: those of its modules. `asks`: whether it looks at the environment.
+    seen. `folders`, `code`: those of its modules, and their files. `asks`: whether it looks at the
+    environment; `loads`: whether it may load modules that it does not name.
     """
 
     texts: frozenset[str] = frozenset()
     folders: tuple[str, ...] = ()
     asks: bool = False
+    code: frozenset[str] = frozenset()
+    loads: bool = False
 
     def hash(self, spider: object) -> str:
         """What they hold now, for `spider` after its `opened`; empty where there is nothing."""
@@ -39,13 +45,15 @@ class Outside:
 
     def files(self) -> Iterator[str]:
         """The real paths of the files that the code names."""
-        texts = sorted(text for text in self.texts if text.strip("./") and not text.endswith(".py"))
+        texts = sorted(text for text in self.texts if text.strip("./"))
         places = dict.fromkeys((os.getcwd(), *self.folders))
         for _ in range(2):  # Path("tables") / "2026" / "rates.csv"
             found = (os.path.join(place, text) for place in places for text in texts if text[0] != "/")
             places |= dict.fromkeys([path for path in found if os.path.isdir(path)])
         named = (os.path.join(place, text) for place in places for text in texts)
-        yield from dict.fromkeys(os.path.realpath(path) for path in named if os.path.isfile(path))
+        loaded = _loaded() if self.loads else ()
+        found = (os.path.realpath(path) for path in (*named, *loaded) if os.path.isfile(path))
+        yield from (path for path in dict.fromkeys(found) if path not in self.code)
 
     def _variables(self) -> Iterator[str]:
         for name in sorted(self.texts) if self.asks else ():
@@ -54,10 +62,23 @@ class Outside:
                 yield f"{name}={os.environ[name]}"
 
 
-def outside_of(texts: Iterable[str], folders: Iterable[str], words: frozenset[str]) -> Outside:
-    """What a code with these texts and names, in these folders, may look at."""
+def outside_of(
+    texts: Iterable[str], folders: Iterable[str], words: frozenset[str], files: Iterable[str] = ()
+) -> Outside:
+    """What a code with these texts and names, in these folders and files, may look at."""
     is_name = (text for text in texts if text and "\n" not in text and "\0" not in text)
-    return Outside(frozenset(is_name), tuple(dict.fromkeys(folders)), bool(words & _ASKS))
+    code = frozenset(os.path.realpath(file) for file in files if file)
+    asks, loads = bool(words & _ASKS), bool(words & _LOADS)
+    return Outside(frozenset(is_name), tuple(dict.fromkeys(folders)), asks, code, loads)
+
+
+def _loaded() -> Iterator[str]:
+    """The files of modules that are loaded and are the project's, but for its spiders."""
+    for name, module in [*sys.modules.items()]:
+        file = getattr(module, "__file__", None)
+        is_spider = name.startswith("scraper_spiders.") or name == "__main__"
+        if isinstance(file, str) and not is_spider and not is_foreign(file):
+            yield file
 
 
 def _content(path: str) -> str:

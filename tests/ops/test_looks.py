@@ -54,9 +54,10 @@ def test_what_is_read_is_told(folder: Path, look: Callable[[], object], told: st
 
 
 def import_late() -> None:
-    importlib.invalidate_caches()
-    sys.modules.pop("late_import", None)
-    importlib.import_module("late_import")
+    for name in ("late_import", "tabnanny"):
+        sys.modules.pop(name, None)
+        importlib.invalidate_caches()
+        importlib.import_module(name)
 
 
 def write() -> None:
@@ -89,9 +90,16 @@ def ours() -> None:
     ],
 )
 def test_what_is_no_look_at_anything_is_not(folder: Path, work: Callable[[], object]) -> None:
-    with looking() as found:
+    with looking({os.path.realpath("late_import.py")}) as found:
         work()
     assert found == []
+
+
+def test_a_module_of_the_project_that_nobody_knew_of_is_a_file_like_others(folder: Path) -> None:
+    for _ in range(2):  # the second time out of its cache
+        with looking() as found:
+            import_late()
+        assert found == [os.path.realpath("late_import.py")]
 
 
 def test_files_that_are_known_are_left_out(folder: Path) -> None:

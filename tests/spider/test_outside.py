@@ -2,9 +2,11 @@
 
 import ast
 import copy
+import importlib
 import logging
 import re
 import sqlite3
+import sys
 import threading
 from collections import deque
 from collections.abc import Callable
@@ -116,6 +118,24 @@ def test_what_stands_on_the_spider_counts_as_far_as_it_is_data(folder: Path) -> 
     assert hashes(rate=1.5) != hashes(rate=1.6) != hashes()
     assert hashes(ids={"a", "b"}) == hashes(ids={"b", "a"}) != hashes(ids={"a"})
     assert hashes(connection=object()) == hashes()
+
+
+def test_a_module_counts_that_is_loaded_by_a_name_that_is_put_together_or_run_as_a_file(folder: Path) -> None:
+    (folder / "plugin_a.py").write_text("WORD = 1")
+    (folder / "run_me.py").write_text("WORD = 1")
+    sys.modules.pop("plugin_a", None)
+    loads = "from importlib import import_module\nimport lib\nPLUGIN = import_module(f'plugin_{KIND}')\n"
+    code = code_of(ast.parse(loads + "exec(open('run_me.py').read())"), folder=str(folder))
+    spider = SimpleNamespace(params={})
+    hashes = [code.outside.hash(spider)]
+    importlib.invalidate_caches()
+    importlib.import_module("plugin_a")
+    hashes.append(code.outside.hash(spider))
+    for name in ("plugin_a.py", "run_me.py"):
+        (folder / name).write_text("WORD = 2")
+        hashes.append(code.outside.hash(spider))
+    (folder / "lib" / "__init__.py").write_text("WORDS = 'x'\n")
+    assert len({*hashes}) == 4 and code.outside.hash(spider) == hashes[-1], "lib is part of the code"
 
 
 def test_a_spider_that_names_nothing_has_nothing() -> None:
