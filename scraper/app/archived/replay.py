@@ -97,7 +97,10 @@ class Replayed:
         self._archives = Archives([folder], max_body)
         self._answers = self._matched()
         if not self._answers:
-            raise UsageError(f"{', '.join(map(str, files))}: there is no answer of a site in it")
+            told = "; ".join(
+                (", ".join(map(str, files)) + ": there is no answer of a site in it", *self.notes())
+            )
+            raise UsageError(told)
 
     def __len__(self) -> int:
         return len(self._answers)

@@ -12,6 +12,7 @@ from scraper.ops.patterns import pattern
 from scraper.runs.archive import gzip_members, rendered_pages, warc
 
 IDENTITY = "Scraper-Fingerprint"
+_KINDS = frozenset({"warcinfo", "request", "revisit", "resource", "metadata"})
 _COOKIES = frozenset({"set-cookie", "set-cookie2"})
 _CODINGS = frozenset({"content-encoding", "transfer-encoding", "content-length", "trailer"})
 _ORIGINAL = "Scraper-Original-"
@@ -99,6 +100,14 @@ def fp_of(fields: Mapping[str, str]) -> bytes:
     """The fingerprint of the request behind a response; empty for other records."""
     is_answer = fields.get("warc-type") in ("response", "conversion")
     return _hex(fields.get(IDENTITY.lower(), "")) if is_answer else b""
+
+
+def is_known(fields: Mapping[str, str]) -> bool:
+    """Whether the head of a record says all that one of ours says."""
+    kind = fields.get("warc-type")
+    if kind not in ("response", "conversion"):
+        return kind in _KINDS
+    return bool(fp_of(fields)) or rendered_pages.PART.lower() in fields
 
 
 def read_page(descriptor: int, offset: int, size: int, most: int) -> ArchivedPage | None:

@@ -16,6 +16,7 @@ LEVEL = 6
 
 _MEMBER = struct.Struct("<4sIBBH2sHII")  # gzip's header with one extra field: sl, member and content length
 _MAGIC = b"\x1f\x8b\x08\x04"
+_OTHERS = (b"WARC/", b"\x28\xb5\x2f\xfd", b"\x5d\x2a\x4d\x18", b"PK\x03\x04")  # plain, zstd, WACZ
 _SCAN = 2**20  # bytes read at once in search of a member
 _MOST = 2**30  # bytes of a record of our own file that is only looked at
 _HEAD_END = b"\r\n\r\n"
@@ -47,8 +48,8 @@ def listed(descriptor: int, file: Path, damaged: list[int] | None = None) -> Ite
     What is damaged, or torn at the end, is passed over: where it begins is added to `damaged`.
     """
     end = os.fstat(descriptor).st_size
-    if end and size_at(descriptor, 0) is None and end >= _MEMBER.size and _next(descriptor, 0, end) is None:
-        raise StoreError(f"{file} was not written by this program", "move it elsewhere")
+    if _is_of_others(os.pread(descriptor, _MEMBER.size, 0)):
+        _check(descriptor, file)
     offset = 0
     while offset < end:
         size = size_at(descriptor, offset)
@@ -59,6 +60,19 @@ def listed(descriptor: int, file: Path, damaged: list[int] | None = None) -> Ite
             if damaged is not None:
                 damaged.append(offset)
             offset = _next(descriptor, offset, end) or end
+
+
+def _is_of_others(start: bytes) -> bool:
+    """Whether a file begins as those of other programs; one that begins with neither is damaged."""
+    is_other_gzip = start[:3] == _MAGIC[:3] and start[:4] != _MAGIC and start[12:14] != b"sl"
+    return is_other_gzip or start.startswith(_OTHERS)
+
+
+def _check(descriptor: int, file: Path) -> None:
+    """Raise StoreError for a file in which there is no member of ours."""
+    end = os.fstat(descriptor).st_size
+    if size_at(descriptor, 0) is None and end >= _MEMBER.size and _next(descriptor, 0, end) is None:
+        raise StoreError(f"{file} was not written by this program", "move it elsewhere")
 
 
 def _is_followed(descriptor: int, offset: int, size: int, end: int) -> bool:
@@ -89,6 +103,7 @@ def _is_torn(descriptor: int, offset: int, size: int) -> bool:
 
 def whole(descriptor: int, file: Path) -> int:
     """The length of a file without what is torn at its end."""
+    _check(descriptor, file)  # it is about to be cut
     start = end = 0
     for start, size in listed(descriptor, file):
         end = start + size

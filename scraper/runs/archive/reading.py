@@ -15,7 +15,7 @@ from scraper.errors import UsageError
 from scraper.model import Entry, Response
 from scraper.ops.disk import PRIVATE
 from scraper.runs.archive import gzip_members, rendered_pages
-from scraper.runs.archive.answers import ArchivedPage, Damage, RecordLocation, fp_of, read_page
+from scraper.runs.archive.answers import ArchivedPage, Damage, RecordLocation, fp_of, is_known, read_page
 from scraper.runs.archive.writing import writing
 from scraper.urls import canonical, fingerprint
 
@@ -225,7 +225,7 @@ class Archives:
             while damaged:
                 self.note(Damage(file, damaged.pop(0)))
             fields = gzip_members.head(descriptor.fileno(), offset)
-            if not fields:
+            if not is_known(fields):
                 self.note(Damage(file, offset))
             if fp := fp_of(fields):
                 yield fields.get("warc-date", ""), _key(fp), number | offset

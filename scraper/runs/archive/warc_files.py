@@ -18,6 +18,8 @@ from scraper.runs.archive.warc import Record
 
 _CHUNK = 2**16
 _LONGEST_HEAD = 2**20
+_FARTHEST = 2**26  # bytes in which a first record is looked for
+_LOOK = 1024  # bytes of a member that tell whether a record is in it
 _GZIP = b"\x1f\x8b\x08"
 _ZSTD = b"\x28\xb5\x2f\xfd"
 _DICTIONARY = b"\x5d\x2a\x4d\x18"  # the skippable frame in which WARC's zstd profile keeps its dictionary
@@ -102,14 +104,18 @@ class _Records:
         self._drop_line_ends()
         if self._buffer.startswith(_BEGINS) or not self._buffer:
             return bool(self._buffer)
-        if not self._has_begun and _BEGINS not in self._buffer:
+        begin, at, passed = self._place(), -1, 0
+        while (at := self._buffer.find(b"\n" + _BEGINS)) < 0:
+            passed += len(self._buffer)
+            del self._buffer[: max(0, len(self._buffer) - len(_BEGINS))]
+            if (not self._has_begun and passed > _FARTHEST) or not self._more():
+                break
+        if at < 0 and not self._has_begun:
             raise UsageError(f"{self._reading.file} is no WARC file")
         if not self._is_lost:
-            self._note_damage(self._place())
-        while (at := self._buffer.find(b"\n" + _BEGINS)) < 0:
-            del self._buffer[: max(0, len(self._buffer) - len(_BEGINS))]
-            if not self._more():
-                return False
+            self._note_damage(begin)
+        if at < 0:
+            return False
         del self._buffer[: at + 1]
         return True
 
@@ -193,13 +199,35 @@ class _Source:
         self.is_plain = False
 
     def __iter__(self) -> Iterator[bytes]:
-        start = self._file.read(4)
+        start = self._file.read(_CHUNK)
         self._file.seek(0)
         if start[:3] == _GZIP:
             return self._gzip()
-        if start in (_ZSTD, _DICTIONARY):
-            return self._zstd(start == _DICTIONARY)
+        if start[:4] in (_ZSTD, _DICTIONARY):
+            return self._zstd(start[:4] == _DICTIONARY)
+        if _BEGINS not in start and (at := self._first_member()):
+            self._reading.damaged.append(0)
+            self._file.seek(at)
+            self.place = at
+            return self._gzip()
         return self._plain()
+
+    def _first_member(self) -> int:
+        """Where the first record begins that is packed by itself, behind what is damaged; 0 without one."""
+        at = 0
+        while at < _FARTHEST:
+            self._file.seek(at)
+            piece = self._file.read(_CHUNK)
+            found = piece.find(_GZIP)
+            while found >= 0:
+                if _unpacks_to_record(piece[found : found + _LOOK]):
+                    return at + found
+                found = piece.find(_GZIP, found + 1)
+            if len(piece) < _CHUNK:
+                break
+            at += len(piece) - _LOOK
+        self._file.seek(0)
+        return 0
 
     def _plain(self) -> Iterator[bytes]:
         self.is_plain = True
@@ -263,6 +291,13 @@ class _Source:
         if content.startswith(_ZSTD):
             content = zstandard.ZstdDecompressor().decompress(content, max_output_size=2**24)
         return zstandard.ZstdCompressionDict(content)
+
+
+def _unpacks_to_record(start: bytes) -> bool:
+    try:
+        return zlib.decompressobj(31).decompress(start, len(_BEGINS)) == _BEGINS
+    except zlib.error:
+        return False
 
 
 def _zstandard(file: Path) -> Any:

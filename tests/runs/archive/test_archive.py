@@ -313,6 +313,24 @@ def test_an_archive_that_another_tool_has_packed_anew_is_refused(tmp_path: Path)
         Archives([tmp_path]).find(URL)
 
 
+@pytest.mark.parametrize("at", [0, 3, 12, 16, 150, 300])
+def test_the_only_record_is_passed_over_where_it_is_damaged_and_told_with_its_place(
+    tmp_path: Path, at: int
+) -> None:
+    path = write(tmp_path, response_of())
+    content = bytearray(path.read_bytes())
+    with path.open("rb") as file:
+        start = gzip_members.size_at(file.fileno(), 0) or 0
+    content = content[start:]  # the record about the file is gone
+    content[at] ^= 0xFF
+    path.write_bytes(content)
+    archives = Archives([tmp_path])
+    assert archives.find(URL) is None
+    assert [damage.offset for damage in archives.damaged] == [0]
+    assert "1 records cannot be read, the first at byte 0" in archives.notes()[0]
+    archives.close()
+
+
 def test_the_runs_of_a_spider_are_taken_in_their_order(tmp_path: Path) -> None:
     for name in ("20260101-000000-9", "20260101-000000-10", "20251231-235959-2"):
         folder = tmp_path / "runs" / name

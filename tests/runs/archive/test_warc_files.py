@@ -4,6 +4,7 @@ import gzip
 import io
 import zipfile
 import zlib
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -89,6 +90,18 @@ def test_a_damaged_member_costs_its_record_and_is_told_with_its_place(tmp_path: 
     found, reading = urls(path)
     assert found == [f"http://a.example/{n}" for n in range(4) if n != number]
     assert reading.damaged == [sum(map(len, members[:number]))]
+
+
+@pytest.mark.parametrize("pack", [gzip.compress, bytes])
+@pytest.mark.parametrize("begin", [bytes(4), b"junk" * 50_000])
+def test_a_first_record_whose_beginning_is_damaged_costs_no_other(
+    tmp_path: Path, pack: Callable[[bytes], bytes], begin: bytes
+) -> None:
+    packed = [pack(one) for one in RECORDS]
+    path = tmp_path / "x.warc.gz"
+    path.write_bytes(begin + packed[0][4:] + b"".join(packed[1:]))
+    found, reading = urls(path)
+    assert found == [f"http://a.example/{n}" for n in range(1, 4)] and reading.damaged == [0]
 
 
 def test_a_wrong_checksum_is_damage_too(tmp_path: Path) -> None:
