@@ -22,8 +22,8 @@ _PLAIN = re.compile(rf"(https?)://({_HOST})({_PORT})(?=[/?#]|\Z)")
 _NORMAL = re.compile(rf"(https?://({_HOST}){_PORT}(?:{_SEGMENT})++){_QUERY}")
 plain_target = re.compile(rf"(?!//)(?:{_SEGMENT})++{_QUERY}").fullmatch
 """Whether a link is a path (and query) that stands behind its origin as it is."""
-_PLAIN_QUERY = re.compile(r"[\w.~-]++=[\w.~-]*+(?:&[\w.~-]++=[\w.~-]*+)*+", re.ASCII)
-_ESCAPE = re.compile(r"%[0-9A-Fa-f]{2}")
+_PLAIN_QUERY = pattern(r"[\w.~-]++=[\w.~-]*+(?:&[\w.~-]++=[\w.~-]*+)*+", re.ASCII)
+_ESCAPE = pattern(r"%[0-9A-Fa-f]{2}")
 # Characters whose escape means the same as themselves in a path: all that may stand there bare but / ; ? %.
 _SAME_IN_PATH = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~!$&'()*+,=:@[]|")
 # Session ids that stand in URLs until a cookie comes back: the servers' own names with any value, general

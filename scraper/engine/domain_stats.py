@@ -1,7 +1,6 @@
 """A run's counts on one domain, and their sum over all."""
 
 import json
-import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import field, fields, replace
@@ -21,10 +20,11 @@ from scraper.model import (
     Visit,
 )
 from scraper.model.frozen import slotted
+from scraper.ops.patterns import pattern
 
 MOST_EXAMPLES = 20
 MOST_QUERIES = 100
-_FIGURES = re.compile(r" (?:line )?[0-9]+(?![0-9]| characters)")
+_FIGURES = pattern(r" (?:line )?[0-9]+(?![0-9]| characters)")
 REJECTED = "rejected record"
 EMPTIED = "brings nothing where it did"
 OTHER_META = "linked again with another meta"

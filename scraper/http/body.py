@@ -1,12 +1,12 @@
 """The body of an answer, decoded by its codings within a bound (RFC 9110 8.4, RFC 9112 7)."""
 
-import re
 import struct
 import zlib
 from collections.abc import Callable
 from typing import Any, Protocol
 
 from scraper.errors import BadAnswer, TooLarge, Unreadable
+from scraper.ops.patterns import pattern
 
 try:
     import brotli
@@ -27,7 +27,7 @@ _SLICE = 32 * 1024
 _MOST_MEMBERS = 1000  # of one gzip or zstd body, beside one for each KiB that comes out of it
 _START = 16  # bytes that tell whether a label lies
 _MOST_CODINGS = 5  # curl stops there too
-_FRAME = re.compile(rb"\x28\xb5\x2f\xfd|[\x50-\x5f]\x2a\x4d\x18")
+_FRAME = pattern(rb"\x28\xb5\x2f\xfd|[\x50-\x5f]\x2a\x4d\x18")
 _ZSTD_WINDOW = 23  # 8 MiB: more is no content coding (RFC 9659)
 _KNOWN = frozenset("br zstd compress x-compress exi pack200-gzip aes128gcm dcb dcz".split())
 

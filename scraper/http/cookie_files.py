@@ -6,7 +6,6 @@ and Cookie-Editor, Playwright (`storage_state`), Puppeteer, Selenium, the DevToo
 
 import json
 import math
-import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from http import cookiejar
@@ -15,12 +14,13 @@ from typing import Any
 from scraper.errors import UsageError
 from scraper.http.set_cookie import MAX_AGE, SAME_SITE, bare, parse_date, parse_set_cookie
 from scraper.model.frozen import frozen
+from scraper.ops.patterns import pattern
 from scraper.urls import domain_of, host_of
 
 _EXPORTED_SAME_SITE = {**SAME_SITE, "no_restriction": "None"}
 _HTTP_ONLY = "#HttpOnly_"
 _LWP = "Set-Cookie3:"
-_PORT = re.compile(r"(?<=[^:]):\d{1,5}$")
+_PORT = pattern(r"(?<=[^:]):\d{1,5}$")
 # From here on a number counts no seconds: files have moments up to the year 9999, which is 2.5e11.
 _MILLISECONDS, _MICROSECONDS, _WEBKIT = 1e12, 1e15, 1e16
 _SINCE_1601 = 11_644_473_600

@@ -14,6 +14,8 @@ import requests
 from requests.auth import HTTPDigestAuth
 from requests.cookies import extract_cookies_to_jar
 
+from scraper.ops.patterns import pattern
+
 Hash = Callable[[bytes], str]
 
 _ALGORITHMS = {
@@ -25,13 +27,11 @@ _ALGORITHMS = {
 }
 _WEAK = frozenset({"md5", "sha1"})
 _TOKEN = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
-_PIECE = re.compile(
+_PIECE = pattern(
     rf'\s*(?:({_TOKEN})\s*=\s*(?:"((?:[^"\\]|\\.)*)"|({_TOKEN}|[^\s,"]+))|({_TOKEN}))\s*(,|(?=\s)|$)?',
     re.DOTALL,
 )
-_NO_PIECE = re.compile(
-    r"\s*+.?", re.DOTALL
-)  # blanks with what follows: not looked at again from each of them
+_NO_PIECE = pattern(r"\s*+.?", re.DOTALL)  # blanks with what follows: not looked at again from each of them
 
 
 def challenges(values: Sequence[str]) -> list[dict[str, str]]:

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from scraper.errors import BadAnswer, TooLarge, Unreadable
 from scraper.http.response_head import ResponseHead, parse_head
 from scraper.model.frozen import frozen
+from scraper.ops.patterns import pattern
 
 MOST_HEAD = 256 * 1024  # bytes of all heads of an answer, the interim ones too; as much as Chromium takes
 MOST_FIELDS = 5000  # as in curl
@@ -18,9 +19,9 @@ MOST_OVERHEAD = 8  # bytes of framing to one byte of body; chunks of one byte ha
 LINES_A_TURN = 512
 
 _HEAD_END = re.compile(rb"\n\r?\n")
-_CHUNK_SIZE = re.compile(rb"0*([0-9A-Fa-f]{0,15})[ \t]*(?:;[^\r\n]*)?\r?\n")
-_CHUNK_END = re.compile(rb"\r?\n")
-_LENGTH = re.compile(r"[0-9]{1,18}")
+_CHUNK_SIZE = pattern(rb"0*([0-9A-Fa-f]{0,15})[ \t]*(?:;[^\r\n]*)?\r?\n")
+_CHUNK_END = pattern(rb"\r?\n")
+_LENGTH = pattern(r"[0-9]{1,18}")
 _CODINGS = frozenset(("gzip", "x-gzip", "deflate", "compress", "x-compress"))
 
 

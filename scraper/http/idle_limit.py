@@ -3,13 +3,15 @@
 import math
 import re
 
+from scraper.ops.patterns import pattern
+
 IDLE_MARGIN = 1.0  # seconds before a server's idle limit that its connection is not used any more
 LEAST_IDLE = 0.5  # seconds
 QUIET = 0.05  # seconds after an answer in which a server that answers twice does so
 PROOFS = 3  # answers of an origin that are given this time; a crawl without a delay pays it once
 MOST_QUIET = 1.0  # seconds at the end of a crawl in which a slow one may do so
 _ANSWER = b"HTTP/"
-_KEEP_ALIVE = re.compile(r"timeout\s*=\s*([0-9]{1,6})\b", re.IGNORECASE)
+_KEEP_ALIVE = pattern(r"timeout\s*=\s*([0-9]{1,6})\b", re.IGNORECASE)
 
 
 class IdleLimit:

@@ -8,6 +8,7 @@ import re
 from scraper.errors import BadAnswer
 from scraper.model import Headers
 from scraper.model.frozen import frozen
+from scraper.ops.patterns import pattern
 
 # Chromium looks for the protocol in the first bytes of an answer; RFC 9112 2.2 speaks of an empty line there.
 _STATUS = re.compile(
@@ -15,8 +16,8 @@ _STATUS = re.compile(
 )
 # One field line: name, blanks before the colon, value. Without a name it is no field.
 _LINE = re.compile(r"(?:([!#$%&'*+\-.^_`|~0-9A-Za-z]+)([ \t]*):)?[ \t]*([^\n]*)\n")
-_FOLD = re.compile(r"(?:(?<![ \t])[ \t]++)?\r?\n[ \t]++")
-_BARE_CR = re.compile(r"\r(?!\n)")
+_FOLD = pattern(r"(?:(?<![ \t])[ \t]++)?\r?\n[ \t]++")
+_BARE_CR = pattern(r"\r(?!\n)")
 
 
 @frozen

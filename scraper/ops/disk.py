@@ -2,7 +2,6 @@
 
 import errno
 import os
-import re
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -10,12 +9,13 @@ from pathlib import Path
 from typing import BinaryIO
 
 from scraper.errors import ScraperError, StoreFull, UsageError
+from scraper.ops.patterns import pattern
 
 PRIVATE, SHARED = 0o600, 0o660  # files that may hold secrets: for their owner alone, or for a group too
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 _CLOSED = frozenset({errno.EACCES, errno.EPERM, errno.EROFS})
 # Python's splitlines, JavaScript and some editors end a line at these; JSON itself does not.
-_LINE_ENDS = re.compile("[\x85\u2028\u2029]")
+_LINE_ENDS = pattern("[\x85\u2028\u2029]")
 
 
 def explain(error: OSError, path: Path) -> ScraperError:

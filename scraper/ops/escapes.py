@@ -7,17 +7,19 @@ from collections.abc import Iterable, Iterator
 from functools import lru_cache
 from html import unescape
 
-_ESCAPE = re.compile(
+from scraper.ops.patterns import pattern
+
+_ESCAPE = pattern(
     r"(?i)(?:%(?:25)*[0-9a-f]{2})+"
     r"|&(?:amp;)*(?:#[0-9]{1,7}|#x[0-9a-f]{1,6}|[a-z]{2,8});"
     r"|(?:\\+x[0-9a-f]{2})+"
     r"|(?:\\+u[0-9a-f]{4})+"
     r"|\\+[nrtbf\"'/]|\\{2,}"
 )
-_OCTET = re.compile(r"(?i)[%\\]+(?:25)*x?([0-9a-f]{2})")
-_UNIT = re.compile(r"(?i)\\+u([0-9a-f]{4})")
+_OCTET = pattern(r"(?i)[%\\]+(?:25)*x?([0-9a-f]{2})")
+_UNIT = pattern(r"(?i)\\+u([0-9a-f]{4})")
 _CONTROLS = {"n": "\n", "r": "\r", "t": "\t", "b": "\b", "f": "\f"}
-_OTHER = re.compile(r"[^\x00-\x7f]")
+_OTHER = pattern(r"[^\x00-\x7f]")
 
 Piece = tuple[str, int, int]
 """A character, and where in a text it is written."""

@@ -10,6 +10,7 @@ from parsel import Selector, SelectorList
 
 from scraper.errors import PageTooLarge, SpiderError
 from scraper.model import Headers, Loaded, Request, Response
+from scraper.ops.patterns import pattern
 from scraper.parsing import extraction, hrefs, refresh
 from scraper.parsing.encoding import decode, encoding_of
 from scraper.parsing.file_facts import Keeper, facts_of_content, name_of, safe_name, type_of
@@ -23,7 +24,7 @@ from scraper.politeness.page_directives import content_usage, is_nofollow, robot
 from scraper.urls import join, origin_of
 
 _XML_TYPE = re.compile(r"(?:text|application)/xml|.+\+xml")
-_XML_ENCODING = re.compile(rb"""<\?xml[^>]{0,200}?encoding\s*=\s*["']([\w.:-]{1,40})["']""")
+_XML_ENCODING = pattern(rb"""<\?xml[^>]{0,200}?encoding\s*=\s*["']([\w.:-]{1,40})["']""")
 # What an XPath gives depends on its text, so these are not typed.
 _HREFS: Any = etree.XPath("//a/@href|//area/@href", smart_strings=False)
 _FEED_HREFS: Any = etree.XPath(

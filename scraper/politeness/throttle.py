@@ -11,7 +11,6 @@ Moments are those of `Clock.now()`. How the engine calls the functions for one r
 
 import json
 import math
-import re
 from collections.abc import Sequence
 from dataclasses import asdict
 from operator import attrgetter
@@ -19,6 +18,7 @@ from typing import Any
 
 from scraper.model import Deferred, Exchange
 from scraper.model.frozen import frozen, replace
+from scraper.ops.patterns import pattern
 from scraper.politeness import learned
 from scraper.politeness.learned import Limit
 
@@ -31,7 +31,7 @@ REFUSAL_REST, LEAST_REFUSAL_REST = 10, 2.0
 MAX_REST = 3600.0
 
 _DAY = 86400
-_HOURS = re.compile(r"([0-9]{2}):?([0-9]{2})\s*-\s*([0-9]{2}):?([0-9]{2})")
+_HOURS = pattern(r"([0-9]{2}):?([0-9]{2})\s*-\s*([0-9]{2}):?([0-9]{2})")
 
 
 @frozen

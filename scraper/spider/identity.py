@@ -1,7 +1,6 @@
 """What tells one request from another, and what its page's parse depends on."""
 
 import json
-import re
 from collections.abc import Iterator, Mapping
 from dataclasses import fields
 from hashlib import blake2b
@@ -10,6 +9,7 @@ from typing import Any
 from scraper.errors import SpiderError
 from scraper.model import Entry, Headers, Known, Render, Request, Response
 from scraper.model.frozen import frozen
+from scraper.ops.patterns import pattern
 from scraper.parsing.encoding import bytes_of
 from scraper.urls import canonical, fingerprint, form, with_callback
 
@@ -21,7 +21,7 @@ _SPEAKING = frozenset(
 # What nearly all pages have, and a 304 need not repeat: its validators are compared as such.
 _OF_BODIES = frozenset(("content-type", "etag", "last-modified"))
 # Those that are another with every answer, or speak of its way here.
-_PASSING = re.compile(
+_PASSING = pattern(
     r"date|age|expires|server|via|vary|connection|keep-alive|cache-control|pragma|set-cookie2?"
     r"|content-(?:encoding|length|security-policy.*)|transfer-encoding|trailer|accept-ranges|retry-after"
     r"|alt-svc|x-cache.*|x-request-id|cf-.*"

@@ -1,19 +1,19 @@
 """What a spider and its settings say about links and records, and where a run starts."""
 
-import re
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from scraper.errors import SpiderError
 from scraper.model import NewUrl, Refusal, Request
+from scraper.ops.patterns import pattern
 from scraper.runs.record_types import schema_of
 from scraper.runs.records import Schema, key_fields
 from scraper.spider import Spider, callbacks, each
 from scraper.urls import domain_of, host_of, join, origin_of
 
 WEB = ("https://", "http://")
-_SCHEME = re.compile(r"[a-zA-Z][a-zA-Z0-9+.-]*:(?![0-9])")  # a digit: host and port
+_SCHEME = pattern(r"[a-zA-Z][a-zA-Z0-9+.-]*:(?![0-9])")  # a digit: host and port
 MOST_LINKS = 50_000  # what a sitemap may hold
 
 

@@ -7,7 +7,6 @@ that ends or begins here; until then it is found where it is.
 
 import fcntl
 import os
-import re
 import shutil
 import threading
 from collections.abc import Callable, Collection, Iterator
@@ -17,6 +16,7 @@ from pathlib import Path
 from scraper.app.options import Prepared
 from scraper.errors import ScraperError
 from scraper.ops.disk import make_folder
+from scraper.ops.patterns import pattern
 from scraper.runs.archive import gzip_members
 from scraper.runs.archive.reading import Archives, oldest_first, run_folders
 from scraper.runs.archive.writing import Archive, writing
@@ -25,7 +25,7 @@ from scraper.runs.files import RunFiles
 from scraper.store import Store
 
 _FETCHED = "fetched"
-_SEGMENT = re.compile(r"[\w-][\w.-]*/pages[\w.-]*\.warc\.gz")
+_SEGMENT = pattern(r"[\w-][\w.-]*/pages[\w.-]*\.warc\.gz")
 
 
 class ArchiveHome:

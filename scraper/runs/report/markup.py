@@ -5,15 +5,16 @@ import re
 from collections.abc import Iterable
 
 from scraper.model.frozen import frozen
+from scraper.ops.patterns import pattern
 from scraper.ops.printable import HIDDEN, printable
 
 LONGEST = 300
 
 _VOID = frozenset({"br", "rect", "line", "polyline", "circle"})
 _MARKS = "\u0300-\u036f\u0483-\u0489\u1ab0-\u1aff\u1dc0-\u1dff\u20d0-\u20ff\ufe20-\ufe2f"
-_STACKED = re.compile(f"([{_MARKS}]{{3}})[{_MARKS}]+")
+_STACKED = pattern(f"([{_MARKS}]{{3}})[{_MARKS}]+")
 # No credentials, no backslash: what is linked is read the same way by everybody.
-_WEB = re.compile(r"https?://[^\s/?#@\\]{1,255}([/?#][^\s\\]{0,2000})?", re.IGNORECASE)
+_WEB = pattern(r"https?://[^\s/?#@\\]{1,255}([/?#][^\s\\]{0,2000})?", re.IGNORECASE)
 
 
 @frozen
