@@ -44,7 +44,7 @@ _TAKE = """SELECT u.id, u.fp, u.url, u.request, u.depth, u.hops, u.attempts, u.p
     JOIN urls u ON u.queue = q.id AND u.run = ?1 AND u.state = 0
     LEFT JOIN pages p ON p.url = u.id
         AND (p.run = u.run OR coalesce((SELECT r.accepted FROM runs r WHERE r.number = p.run), 1))
-    WHERE d.name = ?2 AND d.owner = ?4 AND d.epoch = ?5
+    WHERE d.name = ?2 AND d.owner = ?4 AND d.epoch = ?5 AND u.id NOT IN (SELECT value FROM json_each(?7))
     ORDER BY u.prio DESC, u.seq LIMIT ?6"""
 _KNOWN_PENDING = """SELECT count(*) FROM queues q JOIN urls u ON u.queue = q.id AND u.run = ?2 AND u.state = 0
     WHERE q.spider = ?1 AND u.seq < 0"""
@@ -233,13 +233,10 @@ class SqliteStore:
 
     def take(self, run: Run, lease: Lease, n: int, held: Sequence[int] = ()) -> list[Entry]:
         place = (lease.domain, run.spider, self._workers.me, lease.epoch)
-        skipped, taken = frozenset(held), self._taken.setdefault(lease.domain, {})
-        entries: list[Entry] = []
-        for row in self._database.rows(_TAKE, run.number, *place, n + len(held)):
-            if row[0] not in skipped and len(entries) < n:
-                entries.append(_entry(lease.domain, row))
-                taken[row[0]] = row[8]
-        return entries
+        # Passed over in SQL: of each row of what is held its page and its records would be looked up too.
+        rows = self._database.rows(_TAKE, run.number, *place, n, json.dumps(list(held)))
+        self._taken.setdefault(lease.domain, {}).update((row[0], row[8]) for row in rows)
+        return [_entry(lease.domain, row) for row in rows]
 
     def in_hand(self, url: int) -> AbstractContextManager[object]:
         return self._workers.in_hand(url)
