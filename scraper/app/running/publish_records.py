@@ -47,7 +47,13 @@ def publish(
     """
     changes = changes_of(store, run, is_whole=is_whole)
     files.publish_changes(change.line() for change in changes)
-    current = files.publish(kept.line for kept in coming(store, run, spider, is_whole=is_whole))
+    # The comparison has found out whether any key repeats, which would have to be looked for first.
+    now = (
+        coming(store, run, spider, is_whole=is_whole)
+        if changes.duplicates
+        else store.current(run.spider, run, whole=is_whole)
+    )
+    current = files.publish(kept.line for kept in now)
     duplicates = changes.duplicates if spider.key else 0
     standing = max(0, current + duplicates - records)
     return {**_counts(changes), "duplicates": duplicates, "standing": standing}
