@@ -2,14 +2,18 @@
 
 `dataclass(frozen=True, slots=True)` compiles six methods for each class, and its constructor sets each field
 through `object.__setattr__`. Here all classes share their methods but the constructor, which is compiled when
-the first instance is made and sets the slots themselves.
+the first instance is made and sets the slots themselves. What the standard library knows of a dataclass, it
+finds out when somebody asks for it, by `fields` say: few are ever asked.
 """
 
-from collections.abc import Callable
-from dataclasses import MISSING, Field, FrozenInstanceError, dataclass, field, fields
+from collections.abc import Callable, Mapping
+from dataclasses import MISSING, Field, FrozenInstanceError, dataclass, field
 from operator import attrgetter
+from threading import RLock
 from typing import Any, TypeVar, dataclass_transform
 
+_ASKED_FOR = ("__dataclass_fields__", "__dataclass_params__")
+_making = RLock()  # a base is made within its subclass
 T = TypeVar("T")
 
 
@@ -17,42 +21,71 @@ T = TypeVar("T")
 def frozen(cls: type[T]) -> type[T]:
     """Make a class as `dataclass(frozen=True, slots=True)` does.
 
-    Fields of its own and of its bases go by position; `__post_init__`, `InitVar` and `kw_only` are not known.
+    Fields of its own and of its bases go by position; `__post_init__`, `ClassVar`, `InitVar` and `kw_only`
+    are not known.
     """
-    made: Any = slotted(cls)
-    if "__eq__" not in cls.__dict__:
-        values = _values_of(made)
-        made.__hash__ = lambda self: hash(values(self))
-    made.__setattr__, made.__delattr__ = _refuse, _refuse
-    made.__getstate__, made.__setstate__ = _state, _set_state
-    made.__replace__ = _first_replace
-    return made  # type: ignore[no-any-return]
+    return _made(cls, is_frozen=True)  # type: ignore[no-any-return]
 
 
 @dataclass_transform(field_specifiers=(field,))
 def slotted(cls: type[T]) -> type[T]:
     """Make a class as `dataclass(slots=True)` does, with the same bounds: its values can be changed."""
-    made: Any = dataclass(init=False, repr=False, eq=False, slots=True)(cls)
+    return _made(cls, is_frozen=False)  # type: ignore[no-any-return]
+
+
+def _made(cls: Any, *, is_frozen: bool) -> Any:
+    """The class with a slot for each field; `__given__`: the default of each or MISSING, its bases first."""
+    own = {name: cls.__dict__.get(name, MISSING) for name in cls.__annotations__}
+    inherited: dict[str, Any] = {}
+    for base in reversed(cls.__mro__[1:-1]):
+        inherited |= base.__dict__.get("__given__", {})
+    given = inherited | own
+    values = _values_of(given)
 
     def first(self: Any, *args: Any, **named: Any) -> None:
         made.__init__ = _constructor(made)
         made.__init__(self, *args, **named)
 
-    made.__init__ = first
-    if "__eq__" not in cls.__dict__:
-        values = _values_of(made)
-        made.__eq__ = lambda self, other: (
+    body: dict[str, Any] = {
+        "__repr__": _repr,
+        "__eq__": lambda self, other: (
             values(self) == values(other) if other.__class__ is self.__class__ else NotImplemented
-        )
-        made.__hash__ = None
-    if "__repr__" not in cls.__dict__:
-        made.__repr__ = _repr
-    return made  # type: ignore[no-any-return]
+        ),
+        "__hash__": (lambda self: hash(values(self))) if is_frozen else None,
+        **(_FROZEN if is_frozen else {}),
+        **cls.__dict__,
+        **{name: _OfDataclass(cls, name) for name in _ASKED_FOR},
+        "__init__": first,
+        "__given__": given,
+        "__match_args__": tuple(given),
+        "__slots__": tuple(name for name in own if name not in inherited),
+        "__qualname__": cls.__qualname__,
+    }
+    for name in (*own, "__dict__", "__weakref__"):
+        body.pop(name, None)
+    made = type(cls)(cls.__name__, cls.__bases__, body)
+    return made
 
 
-def _values_of(cls: Any) -> Callable[[Any], Any]:
+class _OfDataclass:
+    """What `dataclass` makes of a `plain` class, for the one with slots: when somebody asks for it."""
+
+    def __init__(self, plain: type[Any], name: str) -> None:
+        self._plain = plain
+        self._name = name
+
+    def __get__(self, instance: object, owner: type[Any]) -> Any:
+        known = self._plain.__dict__
+        if self._name not in known:
+            with _making:
+                if self._name not in known:
+                    dataclass(init=False, repr=False, eq=False)(self._plain)
+        return known[self._name]
+
+
+def _values_of(given: Mapping[str, Any]) -> Callable[[Any], Any]:
     """What is compared of the values of a class."""
-    compared = [one.name for one in fields(cls) if one.compare]
+    compared = [name for name, one in given.items() if not isinstance(one, Field) or one.compare]
     return attrgetter(*compared) if compared else _no_values
 
 
@@ -61,15 +94,19 @@ def _constructor(cls: Any) -> Callable[..., None]:
     known: dict[str, Any] = {"_MISSING": MISSING}
     arguments, lines = ["self"], ["pass"]
     is_frozen = cls.__setattr__ is _refuse
-    for one in fields(cls):
-        known[f"_set_{one.name}"] = getattr(cls, one.name).__set__
-        known[f"_default_{one.name}"] = one.default
-        known[f"_factory_{one.name}"] = one.default_factory
-        arguments.append(one.name + _default(one))
-        value = one.name
-        if one.default_factory is not MISSING:
-            value = f"_factory_{one.name}() if {one.name} is _MISSING else {one.name}"
-        lines.append(f"_set_{one.name}(self, {value})" if is_frozen else f"self.{one.name} = {value}")
+    for name, given in cls.__given__.items():
+        factory = given.default_factory if isinstance(given, Field) else MISSING
+        default = given.default if isinstance(given, Field) else given
+        known[f"_set_{name}"] = getattr(cls, name).__set__
+        known[f"_default_{name}"] = default
+        known[f"_factory_{name}"] = factory
+        value = name
+        if factory is not MISSING:
+            arguments.append(f"{name}=_MISSING")
+            value = f"_factory_{name}() if {name} is _MISSING else {name}"
+        else:
+            arguments.append(name if default is MISSING else f"{name}=_default_{name}")
+        lines.append(f"_set_{name}(self, {value})" if is_frozen else f"self.{name} = {value}")
     exec(f"def __init__({', '.join(arguments)}):\n " + "\n ".join(lines), known)
     made: Any = known["__init__"]
     made.__qualname__ = f"{cls.__qualname__}.__init__"
@@ -84,7 +121,7 @@ def replace(value: T, **changes: Any) -> T:
 def _first_replace(self: Any, **changes: Any) -> Any:
     """Compile the `__replace__` of a class, and use it."""
     cls = self.__class__
-    names = [one.name for one in fields(cls)]
+    names = list(cls.__given__)
     kept = ", ".join(f"self.{name} if {name} is _MISSING else {name}" for name in names)
     arguments = ", ".join(["self", *(["*"] if names else []), *(f"{name}=_MISSING" for name in names)])
     known = {"_MISSING": MISSING, "_cls": cls}
@@ -93,19 +130,14 @@ def _first_replace(self: Any, **changes: Any) -> Any:
     return cls.__replace__(self, **changes)
 
 
-def _default(one: "Field[Any]") -> str:
-    if one.default_factory is not MISSING:
-        return "=_MISSING"
-    return "" if one.default is MISSING else f"=_default_{one.name}"
-
-
 def _no_values(self: object) -> tuple[()]:
     return ()
 
 
 def _repr(self: Any) -> str:
-    shown = ", ".join(f"{one.name}={getattr(self, one.name)!r}" for one in fields(self) if one.repr)
-    return f"{self.__class__.__qualname__}({shown})"
+    given: Mapping[str, Any] = self.__given__
+    shown = (name for name, one in given.items() if not isinstance(one, Field) or one.repr)
+    return f"{self.__class__.__qualname__}({', '.join(f'{name}={getattr(self, name)!r}' for name in shown)})"
 
 
 def _refuse(self: object, name: str, value: object = None) -> None:
@@ -113,9 +145,18 @@ def _refuse(self: object, name: str, value: object = None) -> None:
 
 
 def _state(self: Any) -> list[Any]:
-    return [getattr(self, one.name) for one in fields(self)]
+    return [getattr(self, name) for name in self.__given__]
 
 
 def _set_state(self: Any, state: list[Any]) -> None:
-    for one, value in zip(fields(self), state, strict=True):
-        object.__setattr__(self, one.name, value)
+    for name, value in zip(self.__given__, state, strict=True):
+        object.__setattr__(self, name, value)
+
+
+_FROZEN = {
+    "__setattr__": _refuse,
+    "__delattr__": _refuse,
+    "__getstate__": _state,
+    "__setstate__": _set_state,
+    "__replace__": _first_replace,
+}

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from scraper.model import frozen as module
 from scraper.model.frozen import frozen, slotted
 from scraper.model.frozen import replace as replaced
 
@@ -93,6 +94,33 @@ def test_a_copy_with_other_values_is_that_of_dataclasses() -> None:
         assert replaced(one) == one and replaced(one).names is one.names
     with pytest.raises(TypeError, match="no"):
         replaced(Bare(), no=1)
+
+
+def test_the_standard_library_makes_a_dataclass_of_it_once_somebody_asks_for_its_fields(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    made: list[type[Any]] = []
+
+    def making(**said: bool) -> Any:
+        return lambda cls: made.append(cls) or dataclass(**said)(cls)  # type: ignore[func-returns-value]
+
+    monkeypatch.setattr(module, "dataclass", making)
+
+    @frozen
+    class Later(Ours):
+        """Not asked for yet."""
+
+        depth: int = field(default=0, repr=False)
+
+    class Plain(Later):
+        """One of another kind, with the same fields."""
+
+    one = Later("u", depth=2)
+    assert one == replaced(one, wait=1.5) == copy.copy(one) and "depth" not in repr(one)
+    assert not made
+    names = ["url", "wait", "names", "secret", "seen", "depth"]
+    assert [field.name for field in fields(Plain)] == [field.name for field in fields(one)] == names
+    assert len(made) == 1 and asdict(one)["depth"] == 2
 
 
 @slotted
