@@ -9,19 +9,17 @@ import uuid
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from scraper import settings as settings_of
 from scraper.app.archived.archive_home import archive_home_of
 from scraper.app.options import Prepared, account_of, inputs_of, may_render
-from scraper.app.rendered_shapes import ShapeNotes
 from scraper.app.session_opener import check_proxies, reach_of, robots_via, session_opener, threads_of
-from scraper.browser.tasks import Renderer
 from scraper.engine.downloader import ThreadedDownloader
 from scraper.engine.engine import Engine
 from scraper.engine.fetcher import Fetcher, FetchOptions
 from scraper.engine.parsing_elsewhere import ParsingElsewhere
 from scraper.engine.plan import Plan
-from scraper.engine.rendering import AUTO, RenderOptions
 from scraper.engine.robots_cache import RobotsCache
 from scraper.http.adapter import budget, most_sockets
 from scraper.http.saved_files import SavedFiles
@@ -33,6 +31,11 @@ from scraper.settings import Settings
 from scraper.spider import Spider
 from scraper.spider.rules import Rules
 from scraper.store import Run, Store
+
+if TYPE_CHECKING:  # few runs render
+    from scraper.app.rendered_shapes import ShapeNotes
+    from scraper.browser.tasks import Renderer
+    from scraper.engine.rendering import RenderOptions
 
 
 def compose(
@@ -99,9 +102,18 @@ def _fetcher(
         prepared.redaction,
         saved_files_of(prepared, found.spider),
         rendering_of(prepared, rules),
-        ShapeNotes(store, found.spider) if settings.render == AUTO else None,
+        _shapes_of(settings, store, found),
         _parsing_elsewhere(prepared, rules, found, parsers) if parsers else None,
     )
+
+
+def _shapes_of(settings: Settings, store: Store, found: Run) -> "ShapeNotes | None":
+    if settings.render != "auto":
+        return None
+    # Imported on first use, as is all that has to do with a browser.
+    from scraper.app.rendered_shapes import ShapeNotes
+
+    return ShapeNotes(store, found.spider)
 
 
 def _parsing_elsewhere(prepared: Prepared, rules: Rules, found: Run, parsers: int) -> ParsingElsewhere:
@@ -123,7 +135,7 @@ def _tune_interpreter() -> None:
     gc.set_threshold(50_000, 20, 50)
 
 
-def rendering_of(prepared: Prepared, rules: Rules) -> tuple[Renderer, RenderOptions] | None:
+def rendering_of(prepared: Prepared, rules: Rules) -> "tuple[Renderer, RenderOptions] | None":
     """The browser of a run and what it may ask for; None where nothing is rendered."""
     found = prepared.settings
     if not may_render(found, prepared.loaded):
@@ -131,6 +143,7 @@ def rendering_of(prepared: Prepared, rules: Rules) -> tuple[Renderer, RenderOpti
     # Imported on first use: few runs render.
     from scraper.browser import chromium
     from scraper.browser.browser import Browser, BrowserOptions
+    from scraper.engine.rendering import RenderOptions
 
     options = RenderOptions(
         found.render,

@@ -11,9 +11,7 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from scraper.browser.tasks import Renderer
 from scraper.engine.archiving import to_archive
-from scraper.engine.auto_rendering import AutoRendering, ShapeMemory
 from scraper.engine.batch import DomainWanted, ends_batch
 from scraper.engine.failed_hook import FailedHook
 from scraper.engine.file_requests import FileRequests, with_file
@@ -30,8 +28,6 @@ from scraper.engine.parsing_elsewhere import (
     ParsingElsewhere,
 )
 from scraper.engine.reactions import Reactions
-from scraper.engine.rendered_visits import RenderedVisits
-from scraper.engine.rendering import Rendering, RenderOptions
 from scraper.engine.sent import Sent
 from scraper.engine.visit_redaction import VisitRedaction
 from scraper.http import redirects
@@ -61,8 +57,12 @@ from scraper.spider import Spider
 from scraper.spider.identity import ParseInputs, request_of
 from scraper.spider.rules import Rules
 
-if TYPE_CHECKING:  # few runs have parse processes
+if TYPE_CHECKING:  # few runs have parse processes, or a browser
+    from scraper.browser.tasks import Renderer
+    from scraper.engine.auto_rendering import ShapeMemory
     from scraper.engine.parse_pool import Task
+    from scraper.engine.rendered_visits import RenderedVisits
+    from scraper.engine.rendering import RenderOptions
 
 
 @frozen
@@ -93,8 +93,8 @@ class Fetcher:
         in_hand: Callable[[int], AbstractContextManager[object]] = nullcontext,
         redaction: Redaction | None = None,
         files: SavedFiles | None = None,
-        rendering: tuple[Renderer, RenderOptions] | None = None,
-        shapes: ShapeMemory | None = None,
+        rendering: "tuple[Renderer, RenderOptions] | None" = None,
+        shapes: "ShapeMemory | None" = None,
         elsewhere: ParsingElsewhere | None = None,
     ) -> None:
         self._options = options
@@ -107,17 +107,9 @@ class Fetcher:
         self._judging = Judging(spider, rules, self._known_pages, self._saved, options.max_attempts)
         self._reactions = Reactions(clock, options.max_attempts)
         self._redaction = VisitRedaction(redaction)
-        self._rendered: RenderedVisits | None = None
-        if rendering is not None:
-            self._rendered = RenderedVisits(
-                Rendering(rendering[0], self._reactions, rendering[1], files=files),
-                AutoRendering(spider, shapes),
-                self._judging,
-                self._reactions,
-                self._saved,
-                options.token,
-                self._parsed,
-            )
+        self._rendered = (
+            self._rendered_visits(spider, *rendering, shapes, files) if rendering is not None else None
+        )
         self._logins = LoginSteps(spider, self._redaction)
         self._failed = FailedHook(spider, rules, options.parse_timeout)
         self.bounded = Bounded(options.parse_timeout)
@@ -127,6 +119,29 @@ class Fetcher:
         self.may_reuse = self._known_pages.may_reuse
         self.saved = self._known_pages.saved
         self.give_up = self._failed.give_up
+
+    def _rendered_visits(
+        self,
+        spider: Spider,
+        renderer: "Renderer",
+        options: "RenderOptions",
+        shapes: "ShapeMemory | None",
+        files: SavedFiles | None,
+    ) -> "RenderedVisits":
+        # Imported on first use: few runs render.
+        from scraper.engine.auto_rendering import AutoRendering
+        from scraper.engine.rendered_visits import RenderedVisits
+        from scraper.engine.rendering import Rendering
+
+        return RenderedVisits(
+            Rendering(renderer, self._reactions, options, files=files),
+            AutoRendering(spider, shapes),
+            self._judging,
+            self._reactions,
+            self._saved,
+            self._options.token,
+            self._parsed,
+        )
 
     def visits(
         self,

@@ -17,6 +17,8 @@ NOT_NEEDED = (
     *"asyncio bs4 difflib multiprocessing psycopg pyarrow pydantic rich selectolax smtplib".split(),
     *"subprocess tldextract unittest warcio xml.sax".split(),
     *"scraper.app.archived.crawl_archive scraper.engine.parse_pool scraper.parsing.script_json".split(),
+    *"scraper.browser.tasks scraper.engine.auto_rendering scraper.engine.rendered_visits".split(),
+    *"scraper.engine.rendering scraper.app.rendered_shapes".split(),
     *"scraper.app.running.worker_pool scraper.cli.live scraper.http.digest scraper.ops.notify".split(),
     *"scraper.parsing.feed scraper.parsing.form_controls scraper.parsing.lexbor scraper.parsing.soup".split(),
     *"scraper.runs.archive.warc_files scraper.store.postgres".split(),
