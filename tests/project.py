@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
+PATIENCE = 180.0  # seconds after which a command hangs; a machine with much else to do takes a minute for ten
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +56,7 @@ class Started:
         pid = self.process.pid
         return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
-    def wait(self, timeout: float = 60.0) -> Ended:
+    def wait(self, timeout: float = PATIENCE) -> Ended:
         """Its end; after `timeout` seconds it is killed and the test fails."""
         try:
             out, err = self.process.communicate(timeout=timeout)
@@ -80,7 +81,7 @@ class Project:
         path.write_text(textwrap.dedent(source), encoding="utf-8")
         return path
 
-    def run(self, *arguments: object, timeout: float = 60.0, env: Mapping[str, str] | None = None) -> Ended:
+    def run(self, *arguments: object, timeout: float = PATIENCE, env: Mapping[str, str] | None = None) -> Ended:
         """Run a command to its end."""
         return self.start(*arguments, env=env).wait(timeout)
 

@@ -129,7 +129,7 @@ def sent(tmp_path: Path) -> Iterator[dict[str, list[str]]]:
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )  # fmt: skip
-    recorder.is_done.wait(120)
+    recorder.is_done.wait(300)
     browser.terminate()
     browser.wait()
     server.shutdown()
