@@ -81,7 +81,9 @@ class Project:
         path.write_text(textwrap.dedent(source), encoding="utf-8")
         return path
 
-    def run(self, *arguments: object, timeout: float = PATIENCE, env: Mapping[str, str] | None = None) -> Ended:
+    def run(
+        self, *arguments: object, timeout: float = PATIENCE, env: Mapping[str, str] | None = None
+    ) -> Ended:
         """Run a command to its end."""
         return self.start(*arguments, env=env).wait(timeout)
 

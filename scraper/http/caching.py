@@ -17,6 +17,8 @@ _MAX_VALIDATOR = 2048
 _OUR_CENTURY = 2e9  # of years with two digits, where both dates are read alike
 _TAG = pattern(r'(?:W/)?"[^"]*"')
 _DIRECTIVE = pattern(r"""([!#$%&'*+.^_`|~0-9A-Za-z-]+)(?:=("(?:[^"\\]|\\.)*"|[^\s"]+))?""", re.DOTALL)
+# Its StaticFileHandler names the tag that a file had when it was asked for first, until the process ends.
+_OF_TORNADO = pattern(r'"[0-9a-f]{128}"')
 # What servers that compress on the fly add to the tag of the file: Apache, lighttpd, Caddy, Jetty, caches.
 _CODING = pattern(r'(?<![-;:.+])[-;:.+]++(?:x-)?(?:gzip|gz|br|brotli|zstd|deflate|df)"$', re.IGNORECASE)
 
@@ -80,7 +82,9 @@ def confirms(etag: str | None, headers: Headers, last_modified: str | None = Non
     "not modified since" to many servers.
     """
     if etag and (told := _first(headers, "etag")):
-        return _opaque(told) in map(_opaque, _TAG.findall(etag) or [etag])
+        is_named = _opaque(told) in map(_opaque, _TAG.findall(etag) or [etag])
+        if not (is_named and _OF_TORNADO.fullmatch(told)):
+            return is_named
     named = (last_modified, _first(headers, "last-modified"))
     ours, theirs = (http_date(date or "", _OUR_CENTURY) for date in named)
     return ours is None or theirs is None or ours == theirs

@@ -138,6 +138,8 @@ def test_a_304_without_a_tag_that_names_another_date_confirms_nothing(
 ) -> None:
     assert confirms(None, headers(*lines), ours) is same
     assert confirms('"a"', headers('ETag: "a"', *lines), ours)
+    of_tornado = '"%s"' % ("0f" * 64)  # 6.6.1: a file that has changed keeps its tag until the process ends
+    assert confirms(of_tornado, headers(f"ETag: {of_tornado}", *lines), ours) is same
 
 
 @pytest.mark.parametrize(
