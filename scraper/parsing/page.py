@@ -8,13 +8,14 @@ from typing import Any
 from lxml import etree
 from parsel import Selector, SelectorList
 
-from scraper.errors import PageTooLarge, SpiderError
+from scraper.errors import SpiderError
 from scraper.model import Headers, Loaded, Request, Response
 from scraper.ops.patterns import pattern
 from scraper.parsing import extraction, hrefs, refresh
 from scraper.parsing.encoding import decode, encoding_of
 from scraper.parsing.file_facts import Keeper, facts_of_content, name_of, safe_name, type_of
 from scraper.parsing.forms import Form
+from scraper.parsing.markup_size import SOUP, check_size
 from scraper.parsing.queries import WatchedSelector
 from scraper.parsing.refresh import Refresh
 from scraper.parsing.sitemap import Sitemap, is_listing, is_url_list
@@ -38,9 +39,6 @@ _TEXT_TYPES = frozenset(
     {"", "text/plain", "application/octet-stream", "binary/octet-stream", "unknown/unknown"}
 )
 _GZIP = b"\x1f\x8b"
-_MOST_FORMS = 50  # looked at for the one that has the fields
-_MOST_MEMORY = 256 * 2**20  # bytes that the tree of a page may take, as far as its text tells
-_ELEMENT, _ATTRIBUTE, _SOUP = 130, 250, 4  # bytes a tag and an attribute, as measured; the soup's are larger
 
 
 class Page:
@@ -237,7 +235,7 @@ class Page:
 
             from scraper.parsing.soup import soup_of
 
-            _check_size(self._markup(), _SOUP)
+            check_size(self._markup(), SOUP)
 
             self._soup = BeautifulSoup(self.text, "xml") if self._is_xml() else soup_of(self.tree)
         return self._soup
@@ -272,7 +270,7 @@ class Page:
         return self._tree
 
     def _parsed(self) -> tuple[Any, str]:
-        _check_size(self._markup())
+        check_size(self._markup())
         if self._is_xml():
             return parse_xml(self._markup())
         if "xml" in self._content_type() and (root := parse_xhtml(self._markup())) is not None:
@@ -454,31 +452,11 @@ class Page:
 
         SpiderError where there is none.
         """
-        found = [one for one in self.css(query) if getattr(one.root, "tag", "") == "form"]
-        if not found:
-            there = ", ".join(dict.fromkeys(_form_name(form) for form in self.tree.iter("form"))) or "none"
-            place = self.url.partition("?")[0][:200]
-            raise SpiderError(f"{place} has no form {query!r} (status {self.status})", f"it has {there}")
         # Imported on first use, as few spiders send forms.
-        from scraper.parsing.form_controls import read
+        from scraper.parsing.page_forms import first_form
 
-        elements, is_marked = self._as_parsed([one.root for one in found[:_MOST_FORMS]])
-        forms = (read(one, self.base, self.url, self.encoding, is_marked=is_marked) for one in elements)
-        first = next(forms)
-        if set(names) <= set(first.names):
-            return first
-        return next((form for form in forms if set(names) <= set(form.names)), first)
-
-    def _as_parsed(self, forms: list[Any]) -> tuple[list[Any], bool]:
-        """The same forms, where that matters of a tree that tells where their end tags stood."""
-        from scraper.parsing.form_controls import marked, needs_marks
-
-        if not needs_marks(self.tree):
-            return forms, False
-        places = {form: at for at, form in enumerate(self.tree.iter("form"))}
-        again = list(parse_html(marked(self.text))[0].iter("form"))
-        is_marked = len(again) == len(places)
-        return ([again[places[form]] for form in forms] if is_marked else forms), is_marked
+        found = [one.root for one in self.css(query)]
+        return first_form(self, query, [one for one in found if getattr(one, "tag", "") == "form"], names)
 
     @property
     def has_session(self) -> bool:
@@ -570,18 +548,3 @@ class Page:
             said = [(meta.get("name"), meta.get("content")) for meta in self.tree.iter("meta")]
             self._said = [(name, text) for name, text in said if name is not None and text is not None]
         return self._said if any(name.strip().lower() in names for name, _ in self._said) else []
-
-
-def _form_name(form: Any) -> str:
-    name = form.get("id") or form.get("name")
-    return f"form#{name[:40]}" if form.get("id") else f"form[name={name[:40]}]" if name else "form"
-
-
-def _check_size(text: str, times: int = 1) -> None:
-    """Raise PageTooLarge for markup whose tree would fill the memory: a few letters make an element."""
-    if times * len(text) * _ATTRIBUTE <= _MOST_MEMORY:
-        return
-    size = times * (text.count("<") * _ELEMENT + text.count("=") * _ATTRIBUTE)
-    if size > _MOST_MEMORY:
-        most = _MOST_MEMORY // 2**20
-        raise PageTooLarge(f"its markup would take {size // 2**20:,} MiB of memory, more than {most} MiB")
