@@ -112,7 +112,9 @@ def _nginx(zone: str, rule: str) -> Callable[[str, Path], Sequence[str]]:
     return command
 
 
-def _haproxy(count: int, seconds: int) -> Callable[[str, Path], Sequence[str]]:
+def _haproxy(
+    count: int, seconds: int, action: str = "deny deny_status 429"
+) -> Callable[[str, Path], Sequence[str]]:
     def command(host: str, folder: Path) -> Sequence[str]:
         config = folder / "haproxy.cfg"
         _site(folder)
@@ -126,7 +128,7 @@ frontend site
     bind {host}:{PORT}
     stick-table type ip size 1k expire 5m store http_req_rate({seconds}s)
     http-request track-sc0 src
-    http-request deny deny_status 429 if {{ sc_http_req_rate(0) gt {count} }}
+    http-request {action} if {{ sc_http_req_rate(0) gt {count} }}
     http-request return status 404 if {{ path /robots.txt }}
     http-request return status 200 content-type text/html file {folder}/site/index.html if {{ path / }}
     http-request return status 200 content-type text/html string "page"
@@ -211,6 +213,13 @@ LIMITERS = (
     Limiter("nginx 1.22.1 limit_req (503)", "10 per minute, burst 9", _nginx("10r/m", "burst=9 nodelay")),
     Limiter("HAProxy 2.6.12 stick-table", "10 per 30 s", _haproxy(10, 30)),
     Limiter("HAProxy 2.6.12 stick-table", "3 per 5 s", _haproxy(3, 5)),
+    Limiter(
+        "nginx 1.22.1 limit_req (444)",
+        "30 per minute, burst 5",
+        _nginx("30r/m", "burst=5 nodelay; limit_req_status 444"),
+    ),
+    Limiter("HAProxy 2.6.12 reject", "10 per 30 s", _haproxy(10, 30, "reject")),
+    Limiter("HAProxy 2.6.12 silent-drop", "10 per 30 s", _haproxy(10, 30, "silent-drop")),
     Limiter(
         "Apache mod_evasive 1.10.1 (403)",
         "8 per 10 s, blocks for 10 s",

@@ -10,8 +10,8 @@ from scraper.engine.robots_cache import RobotsRules
 from scraper.http.session import DomainSession
 from scraper.model import Entry, Failed, Visit
 from scraper.model.frozen import frozen, slotted
-from scraper.politeness import learned, throttle
-from scraper.politeness.learned import Limit
+from scraper.politeness import throttle
+from scraper.politeness.limit import Limit, told_of
 from scraper.politeness.rate_limiter import RateLimiter
 from scraper.politeness.throttle import Pace, State
 from scraper.spider.identity import request_of
@@ -42,31 +42,28 @@ class RefusalsSeen:
     """What a run remembers of refusals on a domain, see `refusals`; URLs by their ids.
 
     `passes`: answers that were none. `limited`: URLs refused by rate, with what was known of the limit
-    before, and `passes` then. `doubt`: the experiment under way; `doubts`: those about errors so far. `own`:
+    before, and `passes` then. `doubt`: the experiment under way. `own`:
     URLs that were shown to be refused for their own sake; `retried`: forbidden ones that get another try,
     `vain` of which were in vain. `in_row`: refusals since something passed; at `look_at` of them the
-    control is asked for. `last`: what passed last, by callback. `is_soon`: the run
-    before was here within the last hour. `unlucky`: how often a site that refuses at random refused them.
+    control is asked for. `last`: what passed last, by callback.
+    `unlucky`: how often a site that refuses at random refused them.
     """
 
     passes: int = 0
     limited: dict[int, tuple[Limit, int, int]] = field(default_factory=dict)
     doubt: Doubt | None = None
-    doubts: int = 0
     own: set[int] = field(default_factory=set)
     retried: set[int] = field(default_factory=set)
-    erred: int = 0
     vain: int = 0
     in_row: int = 0
     look_at: int = LOOK_AT
-    is_soon: bool = False
     unlucky: Counter[int] = field(default_factory=Counter)
     last: dict[str, Entry] = field(default_factory=dict)
 
     @property
     def is_worth_keeping(self) -> bool:
         """Whether anything was refused; of most domains there is nothing to know."""
-        return bool(self.limited or self.retried or self.doubt or self.doubts or self.own or self.vain)
+        return bool(self.limited or self.retried or self.doubt or self.own or self.vain)
 
     def control_url(self, entry: Entry) -> str:
         """A URL like that of an entry that has passed and can be asked for as it stands; empty without one.
@@ -145,7 +142,7 @@ class Domain:
 
     def set_pace(self, pace: Pace) -> bool:
         """Change the delay; whether that is news."""
-        told = learned.told_of(self.state.limit)
+        told = told_of(self.state.limit)
         if self._shown == (pace, told) and self.limiter.delay == self.state.delay == pace.delay:
             return False
         self._shown = pace, told

@@ -15,6 +15,7 @@ from scraper.http.idle_limit import MOST_QUIET, QUIET
 from scraper.http.session import DomainSession
 from scraper.ops.clock import Clock
 from scraper.politeness import learned, throttle
+from scraper.politeness.limit_search import settled
 from scraper.politeness.rate_limiter import RateLimiter, RateLimiters
 from scraper.runs.events import DomainLeft, Listener, Noted, Postponed
 from scraper.store import DomainUpdate, Lease, Run, Store
@@ -103,7 +104,7 @@ class Leases:
         state = throttle.recovered(throttle.from_json(lease.state), now)
         limit = learned.eased(state.limit, now)
         if lease.domain not in self._refusals:
-            limit = learned.settled(limit)  # the limit is looked for in one run only
+            limit = settled(limit)  # the limit is looked for in one run only
         state = replace(state, limit=limit)
         pace = throttle.pace(plan.delay, limit=state.limit)
         # A rest is no slot: the delay is not added to it.
@@ -126,8 +127,7 @@ class Leases:
         limiter.rest_until(max(due, state.rest_until))
         self._limiters.hold(lease.domain, limiter)
         domain = Domain(lease, self._open_session(lease, limiter), limiter, state, pace)
-        is_soon = state.limit.accepted > 0 and now - state.limit.last < learned.LONGEST
-        domain.refusals = self._refusals.pop(lease.domain, RefusalsSeen(is_soon=is_soon))
+        domain.refusals = self._refusals.pop(lease.domain, RefusalsSeen())
         self._let_out(domain)
         domain.leased_at = now
         domain.needs_login = plan.has_login and not domain.session.is_logged_in

@@ -1,4 +1,4 @@
-"""Refusals that may mean the page or the pace: 403, 500 and 503 without a word.
+"""Refusals that may mean the page or the pace: 403, 500 and 503 without a word, connections that are dropped.
 
 Which it was is found out by an experiment, see `Doubt`: the domain rests, then a page that has passed before,
 the control, is asked for. If it is refused too, our pace is meant, and no page. If it passes, the domain
@@ -10,28 +10,24 @@ from dataclasses import replace
 
 from scraper.engine.domain import LOOK_AT, Domain, Doubt, callback_of
 from scraper.engine.plan import Plan
+from scraper.http.failures import CLOSED, RESET, TIMED_OUT
 from scraper.model import Entry, Failed, Fetched, Outcome, Reaction, Retry, Unchanged, Visit
 from scraper.politeness import learned, throttle
 from scraper.politeness.blocks import AUTH_REFUSED, PROXY_REFUSED
 from scraper.politeness.learned import BURST, GUESS
+from scraper.politeness.limit import Limit
 from scraper.politeness.retry import is_safe
 from scraper.spider.identity import request_of
 
 FORBIDDEN = "403 Forbidden"
 ERROR = "status 500"
+DROPPED = frozenset({RESET, CLOSED, TIMED_OUT})
 _CREDENTIALS = frozenset({AUTH_REFUSED, PROXY_REFUSED})
-MOST_DOUBTS = (
-    2  # long ones, of errors, in a run: a site whose pages fail now and then is not to rest for each
-)
 MOST_VAIN = 10  # forbidden pages that are asked for twice: if it is in vain for them, it is for all
 MOST_RUNS = 3  # refusals in a row, each after a long rest, until it is no longer our pace
 ALL = 5  # refusals in a row, where hardly more have passed: the site refuses us, or is down
-SLOWER = 3.0
-MOST_UNLUCKY = 4  # tries of a URL on a site that refuses at random, before the URL itself is meant
 FAST = 0.1  # seconds of delay below which a site is one's own, or has room
 SHORT = 1.0  # seconds of a first rest there
-SOON = 10  # pages within which errors that pass when asked again are no accident
-SELDOM = 2  # lessons that a site may give by being in trouble
 MOST_LESSONS = 2  # refusals that a limit costs, as a rule
 
 
@@ -51,6 +47,7 @@ class Refusals:
     def __init__(self, plan: Plan) -> None:
         self._plan = plan
         self._spared: set[int] = set()
+        self._longest = min(GUESS, plan.max_wait)
 
     def judge(self, domain: Domain, visit: Visit, now: float, max_delay: float) -> tuple[Visit, bool]:
         seen = domain.refusals
@@ -59,7 +56,7 @@ class Refusals:
         if kind := _unclear(visit):
             if domain.state.limit.is_random and seen.doubt is None:
                 seen.unlucky[visit.entry.id] += 1
-                if seen.unlucky[visit.entry.id] <= MOST_UNLUCKY:
+                if seen.unlucky[visit.entry.id] <= learned.tries(domain.state.limit):
                     return self._at_random(domain, visit, kind, now, max_delay)
             return self._unclear(domain, visit, kind, now, max_delay)
         if visit.reaction.limited:
@@ -78,19 +75,10 @@ class Refusals:
         told = f"{doubt.reason} for all that is asked"
         if is_refused and not doubt.url and domain.state.limit != doubt.limit:
             domain.state = throttle.rest(replace(domain.state, limit=doubt.limit), now + doubt.rest, told)
-        elif is_refused and doubt.rest < GUESS and domain.pace.delay < FAST:
-            # As if a minute had been asked for: now it is worth one.
-            limit, rest = learned.refused(doubt.limit, now, GUESS, domain.pace.delay, max_delay)
-            seen.doubt = replace(doubt, limit=limit, rest=rest)
-            domain.state = throttle.rest(domain.state, now + rest, told)
         elif is_refused:
-            is_sure = doubt.reason == FORBIDDEN or doubt.limit.lessons > SELDOM
             # It passed before, so that this speaks of our pace, or of a site in trouble.
-            limit, rest = learned.refused(
-                doubt.limit, now, None, domain.pace.delay, max_delay, is_sure=is_sure
-            )
-            domain.state = throttle.rest(replace(domain.state, limit=limit), now + rest, told)
-            seen.doubt = replace(doubt, limit=limit, rest=max(doubt.rest, min(rest, GUESS)))
+            limit = self._rest_on(domain, doubt, now, max_delay)
+            domain.state = replace(domain.state, limit=limit)
         elif doubt.url:
             passed = learned.passed(doubt.limit, 1, domain.limiter.last_sent)
             seen.doubt = replace(doubt, limit=passed, is_passed=True)
@@ -157,27 +145,22 @@ class Refusals:
             return _once_more(visit, reason), False  # it was on its way when the doubt began
         seen.in_row += 1
         if seen.doubt is not None:
-            seen.doubt = None
+            if not seen.passes and seen.doubt.rest < self._longest:
+                self._rest_on(domain, seen.doubt, now, max_delay)
+                domain.again.append(visit.entry)
+                return _once_more(visit, reason), True
+            limit = replace(limit, forbids=True) if seen.passes else seen.doubt.limit
+            domain.state, seen.doubt = replace(domain.state, limit=limit), None
             seen.own.add(url)
-            domain.state = replace(domain.state, limit=replace(limit, forbids=bool(seen.passes)))
-        if not seen.passes and reason == ERROR and not limit.in_row and domain.pace.delay >= FAST:
-            # A bucket may have had no token for us; a page that is broken fails as well a minute later.
-            rest = min(learned.GUESS, self._plan.max_wait)
-            state = replace(domain.state, limit=learned.suspected(limit, now))
-            domain.state = throttle.rest(state, now + rest, f"{reason}, which may mean our pace")
-            return visit, False
-        if not seen.passes and not _may_be_pace(domain, reason):
+        if not seen.passes and not _may_be_pace(domain):
             return self._at_first(domain, visit, reason), False
         if url in seen.own and reason != FORBIDDEN:
             return self._as_its_own(visit, reason, is_all=seen.in_row > ALL >= seen.passes), False
-        is_known = limit.forbids or bool(seen.own) or (reason != FORBIDDEN and seen.doubts >= MOST_DOUBTS)
-        if is_known and seen.passes:
+        if (limit.forbids or seen.own) and seen.passes:
             return self._suspected(domain, visit, reason, now, max_delay)
-        if reason == ERROR and seen.passes and not limit.lessons and domain.pace.delay >= FAST:
-            domain.state = replace(domain.state, limit=learned.suspected(limit, now))
-            seen.erred = url  # most errors are accidents, and gone at once
-        else:
-            self._doubt(domain, reason, visit.entry, now, max_delay)
+        self._doubt(domain, reason, visit.entry, now, max_delay)
+        if not seen.passes and isinstance(visit.outcome, Retry) and visit.outcome.counts:
+            return replace(visit, reaction=Reaction(is_doubted=True)), False  # one of its tries all the same
         domain.again.append(visit.entry)
         return _once_more(visit, reason), True
 
@@ -218,39 +201,44 @@ class Refusals:
     ) -> None:
         """Begin the experiment, or ask for the control alone, at once."""
         seen, limit = domain.refusals, domain.state.limit
-        # The first of some errors may be an accident, and those that come seldom say nothing of our pace.
-        is_sure = reason in (FORBIDDEN, ERROR) or limit.lessons == 1 or 0 < limit.accepted <= SOON
-        if reason == ERROR and seen.erred == entry.id and limit.in_row:
-            limit = replace(limit, in_row=0)  # it was asked for again at once, not after a rest
-        taught, rest = learned.refused(
-            limit,
-            now,
-            None,
-            domain.pace.delay,
-            max_delay,
-            is_sure=is_sure,
-            longest=min(SHORT if domain.pace.delay < FAST else GUESS, self._plan.max_wait),
-        )
+        if entry.id in self._spared:
+            limit = learned.spared(limit, now)  # on a kept connection it was refused as well
+        longest = min(SHORT if domain.pace.delay < FAST else GUESS, self._longest)
+        taught, rest = self._taught(limit, domain, now, max_delay, reason, longest)
+        if taught.is_random and not limit.is_random:
+            domain.state = throttle.rest(replace(domain.state, limit=taught), now + rest, reason)
+            return
         if (limit.in_row and not seen.passes) or rest >= learned.LONGEST:
             # Refused after a long rest, as the first of a run, or before one: there is no time for a control.
             domain.state = replace(domain.state, limit=taught)
-        if (reason != FORBIDDEN and not seen.passes) or (reason == ERROR and not limit.lessons):
-            taught = learned.suspected(limit, now)
-        seen.doubts += is_about_url and rest > SHORT
         control = seen.control_url(entry)
         url = entry.id if is_about_url else 0
         seen.doubt = Doubt(taught, reason, url, rest, control, is_passed=not control)
         if is_about_url:
             domain.state = throttle.rest(domain.state, now + rest, f"{reason}, which may mean our pace")
 
+    def _rest_on(self, domain: Domain, doubt: Doubt, now: float, max_delay: float) -> Limit:
+        """Go on with an experiment for which the rest was too short; what that teaches."""
+        limit, rest = self._taught(doubt.limit, domain, now, max_delay, doubt.reason, self._longest)
+        domain.refusals.doubt = replace(doubt, limit=limit, rest=max(doubt.rest, min(rest, GUESS)))
+        told = f"{doubt.reason} for all that is asked"
+        domain.state = throttle.rest(domain.state, now + rest, told)
+        return limit
+
+    def _taught(
+        self, limit: Limit, domain: Domain, now: float, max_delay: float, reason: str, longest: float
+    ) -> tuple[Limit, float]:
+        is_sure, delay = reason == FORBIDDEN, domain.pace.delay
+        return learned.refused(limit, now, None, delay, max_delay, is_sure=is_sure, longest=longest)
+
     def _passed(self, domain: Domain, visit: Visit, now: float, max_delay: float) -> None:
         seen, url, limit = domain.refusals, visit.entry.id, domain.state.limit
         if seen.doubt is not None and seen.doubt.url == url:
             limit, seen.doubt = seen.doubt.limit, None
         elif url in seen.retried:
-            # It was the pace after all, of a limit that a mere distance between two requests keeps.
-            slower = min(max_delay, SLOWER * max(limit.interval, domain.pace.delay))
-            limit, seen.vain = replace(limit, interval=slower, refused_at=now, forbids=False), 0
+            # No page is forbidden after all; the next that is refused is a matter of pace, or of chance.
+            limit, seen.vain = replace(limit, forbids=False), 0
+            seen.own.clear()
         seen.retried.discard(url)
         if not seen.passes:
             seen.own.clear()  # without a control it was not known
@@ -274,15 +262,15 @@ def _unclear(visit: Visit) -> str:
         reason = ERROR
     elif reaction.limited.startswith("status 5"):
         reason = reaction.limited
+    elif getattr(outcome, "counts", True) and visit.exchange.first_byte_at == visit.exchange.ended_at:
+        # Nothing came; what breaks off in the middle is no refusal.
+        reason = next((drop for drop in DROPPED if outcome.reason.startswith(drop)), "")
     return reason if reason and is_safe(request_of(visit.entry).method) else ""
 
 
-def _may_be_pace(domain: Domain, reason: str) -> bool:
+def _may_be_pace(domain: Domain) -> bool:
     """Whether a refusal before any page has passed in this run may be our pace all the same."""
-    seen, limit = domain.refusals, domain.state.limit
-    if seen.own:
-        return False
-    return limit.in_row < MOST_RUNS and (reason != ERROR or seen.is_soon)
+    return not domain.refusals.own and domain.state.limit.in_row < MOST_RUNS
 
 
 def may_be_pace(domain: Domain, status: int | None) -> bool:

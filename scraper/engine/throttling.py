@@ -13,8 +13,7 @@ from scraper.http.exchange import Answer
 from scraper.model import Deferred, Reaction, Visit
 from scraper.ops.clock import Clock, second_of_day
 from scraper.politeness import retry, robots, throttle
-from scraper.politeness.learned import GUESS, LONG_GUESS, SHORTLY, Limit
-from scraper.politeness.retry import ROUNDED
+from scraper.politeness.learned import LONG_GUESS
 from scraper.runs.events import Listener, PaceSet, RestBegan
 
 LEAST_BASE = 0.25
@@ -101,7 +100,7 @@ class Throttling:
 
     def judge_refusal(self, domain: Domain, visit: Visit) -> tuple[Visit, bool]:
         """The visit to settle, see `Refusals.judge`, and whether its URL is tried again next."""
-        return self._refusals.judge(domain, visit, self._clock.now(), self.max_delay)
+        return self._refusals.judge(domain, visit, self._answered_at(visit), self.max_delay)
 
     def account_for_control(self, domain: Domain, answer: Answer) -> None:
         """Account for a control, see `refusals`: whether it was refused as a page before it was."""
@@ -126,11 +125,15 @@ class Throttling:
             domain.sends_since()  # neither passed nor refused, as long as that is not known
             self._tell_rest(domain, 0.0)
         else:
-            self.apply(domain, visit.reaction)
+            self.apply(domain, visit.reaction, self._answered_at(visit))
 
-    def apply(self, domain: Domain, reaction: Reaction) -> None:
+    def _answered_at(self, visit: Visit) -> float:
+        """When the site answered, which may be some time ago on a machine that has much to do."""
+        return visit.exchange.first_byte_at if visit.exchange is not None else self._clock.now()
+
+    def apply(self, domain: Domain, reaction: Reaction, now: float | None = None) -> None:
         """Change the domain's state by a reaction: rest, back off, slow down, or forget its failures."""
-        now = self._clock.now()
+        now = self._clock.now() if now is None else now
         before = domain.state.rest_until
         is_answer = not (reaction.limited or reaction.is_failure or reaction.refusal)
         sends = domain.sends_since() - (not is_answer)
@@ -162,7 +165,7 @@ class Throttling:
             domain.pace.delay,
             self.max_delay,
             retry.refused_by_rate(reaction.limited, reaction.rest),
-            is_sure=_is_sure(reaction, domain.state.limit),
+            is_sure=not reaction.limited.startswith("status 5"),
             longest=min(LONG_GUESS, self._plan.max_wait),
         )
 
@@ -191,13 +194,3 @@ class Throttling:
             domain.state = throttle.rest(state, until, f"backoff after attempt {reaction.failed_attempt}")
         elif reaction.rest is None:
             domain.state = throttle.succeeded(state)
-
-
-def _is_sure(reaction: Reaction, limit: Limit) -> bool:
-    """Whether a refusal by rate speaks of our pace: a site in trouble says 503 too, but seldom twice.
-
-    It does so however long we rest: three times in a row is trouble again.
-    """
-    is_wait_of_limit = reaction.rest is not None and SHORTLY + ROUNDED < reaction.rest <= GUESS
-    is_limit = limit.in_row <= 1 and (limit.lessons > 0 or is_wait_of_limit)
-    return is_limit or not reaction.limited.startswith("status 5")

@@ -15,6 +15,8 @@ from urllib3.exceptions import HTTPError as WireError
 from scraper.errors import BadAnswer, ConnectFailed, FetchError, OutOfFiles, TimedOut, TlsFailed
 from scraper.ops.patterns import pattern
 
+# What a site does that drops a connection instead of an answer.
+RESET, CLOSED, TIMED_OUT = "connection reset", "closed without an answer", "timed out"
 # What this machine lacks, whatever site was asked for: open files, buffers, ports.
 _LACKS = frozenset((errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM, errno.EADDRNOTAVAIL))
 
@@ -105,9 +107,9 @@ _KINDS: list[tuple[type | tuple[type, ...], Callable[[Any], FetchError]]] = [
     (ConnectionRefusedError, lambda cause: ConnectFailed("connection refused")),
     # urllib3 counts it among its timeouts, whatever it was that failed.
     (urllib3.exceptions.NewConnectionError, lambda cause: ConnectFailed(_short(cause).rpartition(": ")[2])),
-    ((TimeoutError, urllib3.exceptions.TimeoutError), lambda cause: TimedOut("timed out")),
-    (http.client.RemoteDisconnected, lambda cause: ConnectFailed("closed without an answer")),
-    (ConnectionError, lambda cause: ConnectFailed("connection reset")),
+    ((TimeoutError, urllib3.exceptions.TimeoutError), lambda cause: TimedOut(TIMED_OUT)),
+    (http.client.RemoteDisconnected, lambda cause: ConnectFailed(CLOSED)),
+    (ConnectionError, lambda cause: ConnectFailed(RESET)),
     (ssl.SSLError, _tls),
     (http.client.HTTPException, lambda cause: BadAnswer(f"not HTTP: {_short(cause)}")),
     (zlib.error, lambda cause: BadAnswer("the compressed body is damaged")),

@@ -20,7 +20,7 @@ from scraper.model import Deferred, Exchange
 from scraper.model.frozen import frozen, replace
 from scraper.ops.patterns import pattern
 from scraper.politeness import learned
-from scraper.politeness.learned import Limit
+from scraper.politeness.limit import Limit, told_of
 
 MAX_FAILURES = 5
 MAX_REFUSALS = 3
@@ -100,7 +100,7 @@ def pace(
     if quota_interval is not None and quota_interval > longest:
         longest, source = quota_interval, f"RateLimit, one request per {quota_interval:.3g} s"
     if limit is not None and limit.interval > longest:
-        longest, source = limit.interval, learned.told_of(limit)
+        longest, source = limit.interval, told_of(limit)
     return Pace(longest, source)
 
 
@@ -200,7 +200,7 @@ def passed(state: State, count: int, sent_at: float) -> State:
         return state
     limit = learned.passed(state.limit, count, sent_at)
     noted, until = replace(state, limit=limit), learned.rested_until(limit)
-    return rest(noted, until, learned.told_of(limit)) if until else noted
+    return rest(noted, until, told_of(limit)) if until else noted
 
 
 def recovered(state: State, now: float) -> State:

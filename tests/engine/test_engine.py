@@ -61,7 +61,7 @@ class TestDelay:
         )
         result = crawl(Walk, web)
         assert sorted(result.pages) == [A + "flaky", A + "reset", A + "start"]
-        assert len(web.requests) == 10, "with the control of a 503"
+        assert len(web.requests) == 11, "with the controls of a 503 and of a reset"
         assert min(web.gaps("a.test")) == 1.0
         assert result.summary["min_gap_s"] == 1.0
 

@@ -56,9 +56,9 @@ def test_a_limiter_refuses_twice_at_most_until_all_is_here(
         assert result.summary["exit_code"] == 75
         site.web.clock.sleep(DAY)
     assert got == pages + 1
-    # It may be in trouble, so that it is tried once more a later night; an error is asked for again at once.
-    most = {503: 3, 500: 4} if form == "silent" else {}
-    assert site.refusals <= most.get(status, 2)
+    # Errors that are not over after our first rest are a site in trouble, until they come again.
+    is_like_trouble = form == "silent" and status >= 500 and seconds > 75
+    assert site.refusals <= (3 if is_like_trouble else 2)
 
 
 @pytest.mark.parametrize("status", [429, 503, 403, 500])
@@ -73,7 +73,7 @@ def test_a_limit_by_the_day_that_says_nothing_loses_no_page(status: int) -> None
             break
         site.web.clock.sleep(DAY)
     assert (got, result and result.failed) == (61, {})
-    assert refusals[1] == site.refusals <= (3 if status == 500 else 2), "in the first run only"
+    assert refusals[1] == site.refusals <= 2, "in the first run only"
 
 
 class Counting(Log):
@@ -117,7 +117,7 @@ CELLS = [
             MORE_KINDS, [(2, 10), (5, 10), (10, 60), (40, 60)], (429, 503, 403, 500), (0.0, 0.05, 0.3, 1.0)
         )
     )
-    if number % 7 == 0 and not (kind == "empty at first" and delay < 0.1)
+    if number % 7 == 0
 ]
 
 
@@ -133,7 +133,9 @@ def test_a_limit_that_says_nothing_is_met_twice_at_most_and_never_later(
         assert (result.summary["exit_code"], len(result.pages), result.failed) == (0, len(names) + 1, {})
         refusals.append(site.refusals)
         site.web.clock.sleep(DAY)
-    assert refusals[1] <= 2 and refusals[3] - refusals[1] <= (0 if refusals[1] > 1 else 1), refusals
+    # A bucket of two that was empty when we came looks as if it were one of one.
+    most = 2 if refusals[1] > 1 and kind != "empty at first" else refusals[1] + 1
+    assert refusals[1] <= 2 and refusals[3] <= most, refusals
 
 
 @pytest.mark.parametrize("status", [429, 503, 403])
@@ -178,7 +180,7 @@ def test_a_fast_site_with_a_limit_that_says_nothing_loses_no_page(status: int) -
     site = Gate(KINDS["fixed window"](10, 30), without_a_word(status), NAMES[:25])
     result = site.crawl(None, delay=0.02)
     assert (result.summary["exit_code"], len(result.pages), result.failed) == (0, 26, {})
-    assert site.refusals <= 4
+    assert site.refusals <= 2
 
 
 @pytest.mark.parametrize("status", [403, 500, 503])
@@ -193,9 +195,45 @@ def test_an_error_that_passes_when_asked_again_loses_nothing(status: int) -> Non
     assert (len(result.pages), result.failed) == (31, {})
 
 
-def test_an_accident_among_errors_teaches_nothing() -> None:
-    result = crawl(Walk, _site(**{"15": [500, links()]}))
-    assert result.summary["by_domain"]["a.test"]["learned"] == ""
+@pytest.mark.parametrize("drop", [ConnectionResetError("reset"), TimeoutError("timed out")], ids=repr)
+@pytest.mark.parametrize(
+    ("kind", "count", "seconds", "delay"),
+    [(Window, 10, 30, 1.0), (Window, 10, 30, 0.05), (Log, 5, 10, 0.2), (Bucket, 30, 60, 0.2)],
+)
+def test_a_limit_that_drops_connections_loses_no_page_and_is_met_twice(
+    kind: Any, count: int, seconds: int, delay: float, drop: Exception
+) -> None:
+    site = Gate(kind(count, seconds), lambda wait: drop, [str(number) for number in range(60)])
+    first = site.crawl(delay=delay)
+    assert (first.summary["exit_code"], len(first.pages), first.failed) == (0, 61, {})
+    assert site.refusals <= 2
+    site.crawl(first, delay=delay)
+    assert site.refusals <= 2
+
+
+@pytest.mark.parametrize("status", [503, 500, 403])
+def test_a_limit_that_bears_no_burst_is_looked_for_whatever_it_answers(status: int) -> None:
+    site = Gate(Bucket(30, 60, 1), without_a_word(status), [str(number) for number in range(100)])
+    result = site.crawl()
+    assert (result.summary["exit_code"], len(result.pages), site.refusals) == (0, 101, 2)
+    assert 2.0 < site.web.gaps("a.test")[-1] < 3.0
+
+
+@pytest.mark.parametrize("status", [429, 503, 403, 500])
+def test_a_fast_first_page_that_a_bucket_has_no_token_for_is_waited_for(status: int) -> None:
+    site = Gate(Bucket(10, 60, 1), without_a_word(status), NAMES[:10])
+    result = site.crawl(delay=0.02)
+    assert (result.verdict, len(result.pages), result.failed) == (Verdict.OK, 11, {})
+    assert site.refusals <= 3
+
+
+def test_an_accident_among_errors_is_forgotten_in_its_run() -> None:
+    names = [str(number) for number in range(300)]
+    web = FakeWeb({A: links(*names)} | {A + name: links() for name in names})
+    web[A + "15"] = [500, links()]
+    result = crawl(Walk, web)
+    assert (len(result.pages), result.summary["by_domain"]["a.test"]["learned"]) == (301, "")
+    assert web.gaps("a.test")[-1] == 1.0
 
 
 def _out(answer: Scripted, seconds: float) -> FakeWeb:
@@ -234,11 +272,18 @@ def test_a_long_window_that_tells_a_short_wait_is_told_from_a_site_in_trouble_wh
         got += len(result.pages)
         refusals.append(site.refusals)
         site.web.clock.sleep(HOUR + 80)
-    assert (got, result.failed, refusals[:2]) == (121, {}, [3, 4])
-    assert site.refusals == 4
+    assert (got, result.failed, refusals[:2]) == (121, {}, [5, 6])
+    assert site.refusals == 6
 
 
-@pytest.mark.parametrize("answer", [503, OUT], ids=str)
+def test_a_site_that_is_down_for_minutes_and_tells_a_wait_holds_a_run_up_for_no_longer() -> None:
+    web = _out(OUT, 150)
+    result = crawl(Walk, web)
+    assert (result.verdict, len(result.pages)) == (Verdict.OK, 31)
+    assert web.clock.now() - MORNING < 10 + 10 + 75 + 150 + 30 * 1.25 + 5
+
+
+@pytest.mark.parametrize("answer", [503, OUT, (429, {"Retry-After": "10"})], ids=str)
 def test_a_site_in_trouble_is_asked_at_its_old_pace_the_next_night(answer: Scripted) -> None:
     web = _out(answer, 590)
     first = crawl(Walk, web)

@@ -60,8 +60,7 @@ def test_no_page_is_lost_and_the_next_run_meets_no_refusal(
     site = Gate(limiter(), refuse(status))
     first = site.crawl()
     assert (first.summary["exit_code"], len(first.records), first.failed) == (0, 31, {})
-    # Of an error without a word it takes a third to tell a limit from a broken page.
-    assert site.refusals <= (3 if (status, refuse) == (500, without_a_word) else 2)
+    assert site.refusals <= 2
     refusals = site.refusals
     second = site.crawl(first)
     assert (second.summary["exit_code"], site.refusals) == (0, refusals)
@@ -99,7 +98,38 @@ def test_a_busy_site_that_refuses_one_request_in_twenty_at_any_pace_slows_no_run
     began = web.clock.now()
     result = crawl(Walk, web)
     assert (result.summary["exit_code"], len(result.pages), result.failed) == (0, 151, {})
-    assert web.clock.now() - began < 151 * 6
+    assert web.clock.now() - began < 151 * 8
+
+
+@pytest.mark.parametrize("refusal", [429, 403, 503, 500, ConnectionResetError("reset")], ids=repr)
+@pytest.mark.parametrize("share", [0.01, 0.05, 0.2])
+def test_a_site_that_refuses_at_random_without_a_word_is_crawled_to_its_end(
+    refusal: Scripted, share: float
+) -> None:
+    chance, names = random.Random(1), [str(number) for number in range(150)]
+
+    def moody(page: Scripted) -> Callable[[Asked], Scripted]:
+        return lambda asked: refusal if chance.random() < share else page
+
+    web = FakeWeb({A: moody(links(*names))} | {A + name: moody(links()) for name in names})
+    began = web.clock.now()
+    result = crawl(Walk, web)
+    assert (result.verdict, len(result.pages), result.failed) == (Verdict.OK, 151, {})
+    assert web.clock.now() - began < 151 * 10
+    assert web.gaps("a.test")[-1] < 5
+
+
+@pytest.mark.parametrize("status", [403, 503])
+def test_a_page_that_fails_by_itself_on_a_site_that_refuses_at_random_fails_at_last(status: int) -> None:
+    chance, names = random.Random(2), [str(number) for number in range(150)]
+
+    def moody(page: Scripted) -> Callable[[Asked], Scripted]:
+        return lambda asked: status if chance.random() < 0.1 else page
+
+    web = FakeWeb({A: moody(links(*names))} | {A + name: moody(links()) for name in names})
+    web[A + "140"] = status
+    result = crawl(Walk, web)
+    assert (result.stop, len(result.pages), set(result.failed)) == (Stop.DONE, 150, {A + "140"})
 
 
 def test_a_page_that_alone_is_refused_fails_and_slows_nothing_down() -> None:

@@ -1,13 +1,15 @@
 """A site's limit as its refusals teach it, against simulated limiters of every kind, window and frankness."""
 
 import math
+import random
 from collections.abc import Callable
 from itertools import product
 
 import pytest
 
 from scraper.politeness import learned
-from scraper.politeness.learned import Limit
+from scraper.politeness.limit import Limit, told_of
+from scraper.politeness.limit_search import settled
 
 DAY = 86400.0
 MAX_DELAY, MAX_WAIT = 120.0, 300.0
@@ -96,7 +98,7 @@ class Crawl:
 
     def run(self, pages: int) -> int:
         """How many pages are left when the run ends: with none, or because it does not wait so long."""
-        self.limit = learned.settled(self.limit)
+        self.limit = settled(self.limit)
         while pages:
             if wait := self.limiter.wait(self.now):
                 self.refused += 1
@@ -193,14 +195,49 @@ def test_it_is_tried_faster_only_after_a_week_and_slowly() -> None:
     assert learned.eased(limit, 1000.0 + 17 * DAY).interval == pytest.approx(10 * 0.9**10)
 
 
-def test_a_site_that_never_relents_is_asked_three_times_at_most_before_an_hour_of_rest() -> None:
-    for told in (None, 1.0):
-        limit, now, rests = learned.passed(Limit(), 5, 1000.0), 1005.0, []
-        for _ in range(3):
-            limit, rest = learned.refused(limit, now, told, 1.0, MAX_DELAY)
+@pytest.mark.parametrize(
+    ("count", "told", "rests"),
+    [
+        (40, None, [120, 3675, 82575]),
+        (5, None, [75, 300, 3675]),
+        (40, 1.0, [1, 75, 150, 300, 4241]),
+    ],
+)
+def test_a_site_that_never_relents_is_left_alone_longer_each_time(
+    count: int, told: float | None, rests: list[float]
+) -> None:
+    limit = learned.passed(Limit(), 1, 1000.0)
+    limit, now = learned.passed(limit, count - 1, 1000.0 + count), 1000.0 + count
+    for expected in rests:
+        limit, rest = learned.refused(limit, now, told, 1.0, MAX_DELAY)
+        now += rest
+        assert rest == pytest.approx(expected, abs=5)
+
+
+def test_who_was_let_in_after_a_short_rest_is_not_left_alone_for_an_hour() -> None:
+    limit, now = learned.passed(Limit(), 20, 1000.0), 1020.0
+    limit, rest = learned.refused(limit, now, None, 1.0, MAX_DELAY)
+    limit, now = learned.passed(limit, 30, now + rest + 60), now + rest + 61
+    rests = []
+    for _ in range(3):
+        taught = limit
+        limit, rest = learned.refused(limit, now, None, 1.0, MAX_DELAY)
+        now += rest
+        rests.append(rest)
+    assert rests == pytest.approx([99.0, 300.0, 3675.0])
+    assert limit.interval == taught.interval, "the second and third teach nothing"
+
+
+def test_what_refuses_at_a_far_slower_pace_refuses_at_any() -> None:
+    limit, now, chance = Limit(), 1000.0, random.Random(3)
+    for _ in range(400):
+        now += max(1.0, limit.interval)
+        if chance.random() < 0.1:
+            limit, rest = learned.refused(limit, now, None, max(1.0, limit.interval), MAX_DELAY)
             now += rest
-            rests.append(rest)
-        assert rests == sorted(rests) and rests[-1] >= learned.LONGEST
+        else:
+            limit = learned.passed(limit, 1, now)
+    assert limit.is_random and not limit.is_learned and learned.tries(limit) > 3
 
 
 @pytest.mark.parametrize("told", [None, 1.0, 3 * DAY])
@@ -237,6 +274,6 @@ def test_a_server_that_is_busy_twice_for_a_moment_is_no_slow_limit() -> None:
 
 
 def test_what_was_learned_is_told_in_words() -> None:
-    assert learned.told_of(Limit()) == ""
-    assert learned.told_of(Limit(interval=6.6)) == "learned from refusals, one request per 6.6 s"
-    assert learned.told_of(Limit(allowance=15, window=3600)) == "learned from refusals, 15 requests in 3600 s"
+    assert told_of(Limit()) == ""
+    assert told_of(Limit(interval=6.6)) == "learned from refusals, one request per 6.6 s"
+    assert told_of(Limit(allowance=15, window=3600)) == "learned from refusals, 15 requests in 3600 s"

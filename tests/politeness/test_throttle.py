@@ -1,7 +1,7 @@
 import pytest
 
 from scraper.model import Deferred, Exchange
-from scraper.politeness.learned import Limit
+from scraper.politeness.limit import Limit
 from scraper.politeness.throttle import (
     Pace,
     State,

@@ -18,6 +18,7 @@ from scraper.model.frozen import frozen
 from scraper.ops.clock import SystemClock, second_of_day
 from scraper.ops.printable import printable
 from scraper.politeness import learned, scope, throttle
+from scraper.politeness.limit import told_of
 from scraper.politeness.throttle import State
 from scraper.settings import Settings
 from scraper.spider.identity import AND_MORE
@@ -163,7 +164,7 @@ def _clock(
     if group:
         yield Check("group", f"shares its pace with the domains of {group} (politeness_group)")
     if state.limit.is_learned:
-        yield Check("learned", learned.told_of(state.limit))
+        yield Check("learned", told_of(state.limit))
     if row is None or store is None:
         yield Check("next", "now: nothing was asked of the domain yet", True)
         return

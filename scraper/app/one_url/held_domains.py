@@ -15,6 +15,7 @@ from scraper.model import Deferred, Denied, Entry, NewUrl, Visit
 from scraper.ops.clock import Clock, second_of_day
 from scraper.politeness import learned, retry, throttle
 from scraper.politeness.blocks import refusal
+from scraper.politeness.limit_search import settled
 from scraper.politeness.rate_limiter import RateLimiter
 from scraper.politeness.retry import RetryAdvice
 from scraper.politeness.throttle import Pace, State
@@ -123,7 +124,7 @@ class HeldDomains:
     def _open(self, lease: Lease) -> HeldDomain:
         now = self._clock.now()
         state = throttle.recovered(throttle.from_json(lease.state), now)
-        state = replace(state, limit=learned.settled(learned.eased(state.limit, now)))
+        state = replace(state, limit=settled(learned.eased(state.limit, now)))
         pace = throttle.pace(self._settings.delay, limit=state.limit)
         delay = max(pace.delay, state.delay)
         due = state.due if lease.due <= state.rest_until else max(lease.due, state.due)
