@@ -17,7 +17,7 @@ from scraper.cli import text
 from scraper.cli.options import command_line, data_options, json_option
 from scraper.errors import ScraperError, UsageError
 from scraper.ops.clock import SystemClock
-from scraper.ops.printable import json_text, printable
+from scraper.ops.printable import escaped, json_text, printable
 from scraper.runs.sinks import STDOUT, Layout, shown, sink_for
 from scraper.spider import discovery
 from scraper.store import Run
@@ -29,7 +29,7 @@ _SIGNS = {"added": "+", "changed": "~", "removed": "-"}
 @click.argument("spider")
 @click.option("--since", metavar="RUN", help="Against the records of this run, instead of the run before.")
 @data_options
-@json_option("The lines of changes.jsonl as they are.")
+@json_option("The lines of changes.jsonl.")
 def changes_command(spider: str, since: str | None, data: Path, store: str | None, as_json: bool) -> None:
     """What the last run added, changed and removed.
 
@@ -51,7 +51,7 @@ def _show_changes(lines: Iterable[str], as_json: bool) -> None:
     counts: Counter[str] = Counter()
     for line in lines:
         if as_json:
-            click.echo(line)
+            click.echo(escaped(line))
             continue
         change = json.loads(line)
         counts[change["change"]] += 1

@@ -41,8 +41,12 @@ def printable_value(found: Any) -> Any:
 
 
 def json_text(value: object, indent: int | None = None) -> str:
-    """JSON in which what is hidden stands as its escape: the value is the same, and no terminal obeys it."""
-    text = json.dumps(value, ensure_ascii=False, default=str, indent=indent)
+    """JSON in which what is hidden stands as its escape."""
+    return escaped(json.dumps(value, ensure_ascii=False, default=str, indent=indent))
+
+
+def escaped(text: str) -> str:
+    """JSON, on any number of lines, that means the same and that no terminal obeys."""
     if text.isascii() and "\x7f" not in text:
         return text  # what else is hidden and ASCII stands as its escape already
     return HIDDEN.sub(lambda found: found[0] if found[0] == "\n" else json.dumps(found[0])[1:-1], text)

@@ -88,6 +88,30 @@ def test_a_killed_run_is_called_so_and_the_same_command_goes_on(project: Project
     assert len(project.records("shop")) == 31
 
 
+def test_records_on_standard_output_mean_the_same_and_move_no_cursor(project: Project, site: Site) -> None:
+    title = "\x9b31m \u202eliame \x1b[2J \u4e2d\u6587"
+    site["/"] = page(title=title)
+    project.spider(
+        "titles",
+        f"""
+        from scraper import Spider
+
+        class Titles(Spider):
+            start_urls = [{site.url()!r}]
+            settings = {{"delay": 0}}
+
+            def parse(self, page):
+                yield {{"title": page.css("title::text").get()}}
+        """,
+    )
+    for command in ("run titles -o -", "export titles -o -", "changes titles --json"):
+        out = project.run(*command.split()).out
+        assert out.rstrip("\n").isprintable() and "\u4e2d\u6587" in out, command
+        found = json.loads(out)
+        assert found.get("after", found) == {"title": title}, command
+    assert project.records("titles") == [{"title": title}]
+
+
 def test_a_reader_that_leaves_is_no_accident(project: Project, site: Site) -> None:
     shop(project, site)
     command = f"{sys.executable} -m scraper run shop -o - --quiet | head -n 1"

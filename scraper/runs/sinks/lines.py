@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from scraper.ops.disk import Replacement, encode, explain, explained
+from scraper.ops.printable import escaped
 
 
 class LineSink:
@@ -79,7 +80,10 @@ class LineSink:
 
 
 class StdoutSink:
-    """JSON Lines on standard output, in UTF-8 whatever the locale. A reader that leaves ends it quietly."""
+    """JSON Lines on standard output, in UTF-8 whatever the locale; what a terminal would obey stands escaped.
+
+    A reader that leaves ends it quietly.
+    """
 
     def __init__(self) -> None:
         self.notes: list[str] = []
@@ -92,7 +96,7 @@ class StdoutSink:
 
     def write(self, lines: Sequence[str]) -> None:
         if lines and not self._is_closed:
-            self._pass_on(encode("\n".join(lines) + "\n"))
+            self._pass_on(encode(escaped("\n".join(lines)) + "\n"))
             self.count += len(lines)
 
     def close(self) -> None:
