@@ -248,6 +248,10 @@ class TestKnown:
         assert found.write(lambda connection: connection.execute("SELECT 7").fetchone()) == (7,)
         assert refusals
         found.close()
+        refusals.clear()
+        monkeypatch.setattr(database, "PATIENCE", 0.0)
+        with pytest.raises(StoreAway, match="server login has been failing"):
+            found.write(lambda connection: connection.execute("SELECT 7").fetchone())
 
     def test_a_url_that_is_none_is_a_mistake_of_the_user(self, tmp_path: Path) -> None:
         with pytest.raises(UsageError, match="postgresql://user@host"):

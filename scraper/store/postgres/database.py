@@ -287,6 +287,8 @@ def _translate(name: str, error: psycopg.Error) -> StoreError:
     if isinstance(error, psycopg.OperationalError) and error.sqlstate is None:
         told = [line for line in lines if not line.startswith("\t")]  # the others guess at the reason
         return StoreAway(f"cannot reach {name}: {told[-1]}", "check the address, the password and the server")
+    if error.sqlstate in _GONE:
+        return StoreAway(f"cannot reach {name}: {lines[0]}", "look at the server's log, and the pooler's")
     return StoreError(f"{name}: {lines[0]}")
 
 
