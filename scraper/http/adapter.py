@@ -183,7 +183,8 @@ class Adapter(HTTPAdapter):
         for key in self.poolmanager.pools.keys():  # noqa: SIM118 - no iterator of its own
             found: Any = self.poolmanager.pools.get(key)
             for connection in list(found.pool.queue) if found is not None and found.pool is not None else ():
-                connection.look(most)
+                if connection is not None:  # a place that no connection has taken
+                    connection.look(most)
 
     def take_mixed_up(self) -> int:
         """How many answers more may be those to other requests.

@@ -29,10 +29,9 @@ CLOCK = SystemClock()
 WAYS = ("exchange", "get")
 
 
-def session_of(delay: float = 0.0, timeout: float = 5.0) -> DomainSession:
-    return DomainSession(
-        "127.0.0.1", limiter=RateLimiter(CLOCK, delay), clock=CLOCK, timeout=(timeout, timeout)
-    )
+def session_of(delay: float = 0.0, timeout: float = 5.0, connections: int = 1) -> DomainSession:
+    limiter, patience = RateLimiter(CLOCK, delay), (timeout, timeout)
+    return DomainSession("127.0.0.1", limiter=limiter, clock=CLOCK, timeout=patience, connections=connections)
 
 
 def ask(session: DomainSession, way: str, url: str, **request: Any) -> str:
@@ -163,6 +162,15 @@ def test_one_that_begins_to_answer_twice_later_on_is_found_out_at_the_end_and_re
     server.seen.clear()
     assert [ask(later, way, server.url(path)) for path in asked] == asked
     assert len({number for number, _ in server.seen}) == len(asked)
+
+
+def test_a_session_that_may_have_four_connections_and_has_one_is_looked_at_too(
+    raw_server: Callable[..., RawServer],
+) -> None:
+    server, session = raw_server(lambda path: [(0.0, ok(path))]), session_of(connections=4)
+    assert ask(session, "exchange", server.url("/1")) == "/1"
+    session.adapter.look(0.0)
+    assert session.adapter.open_connections == 1 and not session.adapter.take_mixed_up()
 
 
 @pytest.mark.parametrize("more", [b"\r\n", b"HTTP/1.1 408 Request Timeout\r\n\r\n"])
