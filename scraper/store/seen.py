@@ -45,6 +45,12 @@ class Seen:
         self.refused.clear()
         self.named = -1
 
+    def learn(self, met: dict[bytes, int]) -> None:
+        """Know what the database says that the run has met."""
+        self.lately |= met
+        self.urls |= met
+        self.ids.update(met.values())
+
     def trim(self) -> None:
         """Stay bounded. Starting anew is cheaper than keeping an order of use."""
         for some in (self.ids, self.refused, self.queues):

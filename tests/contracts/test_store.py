@@ -152,6 +152,9 @@ class TestFrontier:
         run = store.start_run("news", "code")
         twin = replace(url("1", "b.example"), fp=url("1").fp)
         assert store.add(run, [url("1"), twin]) == 2
+        other = world.worker("w2")
+        other.join_run(run.id)
+        assert other.add(run, [url("1"), replace(twin, domain="c.example")]) == 1
 
     def test_higher_priority_goes_first_and_equals_go_in_order(self, world: World) -> None:
         store = world.worker("w1")

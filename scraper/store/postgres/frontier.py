@@ -128,6 +128,7 @@ class Change:
     def load(self, ids: Iterable[int] = ()) -> None:
         """Read what was asked for; `ids`: what `meet_again` needs."""
         self._found = {self._asked[place]: (found, run) for place, found, run in self._finding}
+        self._learn()
         if hops := [self._found[key][0] for key in self._hops if key in self._found]:
             rows = self.connection.execute(_STATES, (hops,))
             self._were_redirected = {found for found, state in rows if state == REDIRECTED}
@@ -141,6 +142,13 @@ class Change:
             good = runs.base(self.connection, self._spider)
             self._known = {url for (url,) in self.connection.execute(KNOWN, (perhaps, good, good))}
         self._note_drawn(drawing)
+
+    def _learn(self) -> None:
+        """Remember at once what the run has met: that was committed, whatever becomes of this transaction."""
+        met = {fp: found for (_, fp), (found, run) in self._found.items() if run == self.run}
+        # What is remembered tells no queue: of a fingerprint in two of them each is met by itself.
+        if met and len({fp for _, fp in self._asked}) == len(self._asked):
+            self._seen.learn(met)
 
     def meet_all(self, urls: Iterable[NewUrl]) -> list[int]:
         """`meet` for the links of a page, of which the run has met most: their ids."""
