@@ -153,6 +153,7 @@ class DomainSession(requests.Session):
 
     # the way of people ---------------------------------------------------------------------------------
 
+    @unseen()
     def send(self, request: requests.PreparedRequest, **kwargs: Any) -> requests.Response:
         """As `requests.Session.send`; each redirect hop passes here again."""
         url = request.url or ""
@@ -170,8 +171,7 @@ class DomainSession(requests.Session):
             self._login.note(request)
         self.callers.add(get_ident())
         try:
-            with unseen():
-                response = super().send(request, **kwargs)
+            response = super().send(request, **kwargs)
         finally:
             self.callers.discard(get_ident())
         if self._login is not None:
@@ -371,6 +371,7 @@ class DomainSession(requests.Session):
             self._login.came_back = has_form_again(answer, found)
         return answer
 
+    @unseen()
     def render(self, url: str, **how: Any) -> Page:
         """Have a browser render the page at a URL; the keywords are those of `Render`.
 

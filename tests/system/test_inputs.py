@@ -179,3 +179,12 @@ def test_a_file_that_the_spider_names_is_an_input_and_no_reason_to_begin_anew(
     project.run("run", "shop")
     assert seen(project) == {"2"}
     assert project.run("run", "shop", "--json").summary["unchanged"] == 10
+
+
+def test_a_request_of_one_callback_is_no_look_at_anything_by_the_others(project: Project, shop: Site) -> None:
+    shop["/rate"] = "1.1"
+    write(project, shop, "page.session.get(page.urljoin('/rate')).text if page.url.endswith('/3') else 1")
+    assert project.run("run", "shop").code == 0
+    again = project.run("run", "shop", "--json")
+    assert (again.summary["pages"], again.summary["unchanged"]) == (1, 9), again.text
+    assert not [line for line in project.log("shop") if "looks at" in line.get("text", "")]
