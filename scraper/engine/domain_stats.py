@@ -222,10 +222,12 @@ def _instead(visit: Visit) -> str:
     failed without being gone, stands as it was.
     """
     outcome, known = visit.outcome, visit.entry.known
-    if isinstance(outcome, Fetched):
+    if isinstance(outcome, Fetched) and not outcome.dropped:
         return "empty, also when asked again" if outcome.is_emptied else ""
     if known is None or not (known.records > 1 or known.links):
         return ""
+    if isinstance(outcome, Fetched):
+        return f"dropped, {outcome.dropped}"
     if isinstance(outcome, Redirected):
         return f"redirects to {outcome.to.url}"
     return outcome.reason if isinstance(outcome, Failed) and outcome.is_gone else ""

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from scraper import Page, Request, Spider
+from scraper import Drop, Page, Request, Spider
 from scraper.engine.plan import Stop
 from scraper.errors import LoginFailed
 from scraper.model import Fetched, Verdict
@@ -591,6 +591,20 @@ class TestPagesThatBringNothing:
         web = self.site("<p>nothing</p>", Asking)
         result = crawl(Asking, web, store=self.first.store)
         assert paths(result).count("1") == 3 and result.summary["emptied"] == 1
+
+    def test_a_list_that_is_dropped_is_none_that_the_site_took_away(self) -> None:
+        class Strict(Rows):
+            name = "rows"
+
+            def parse(self, page: Page) -> Any:
+                if "moment" in page.text:
+                    raise Drop("no list today")
+                yield from super().parse(page)
+
+        web = self.site("a moment please", Strict)
+        result = crawl(Strict, web, store=self.first.store)
+        assert paths(result).count("1") == 1 and result.verdict is not Verdict.OK
+        assert result.summary["examples"]["brings nothing where it did"] == f"{A}1: dropped, no list today"
 
     def test_a_site_that_has_changed_as_a_whole_is_not_asked_thrice_for_every_page(self) -> None:
         web = FakeWeb({A: links(*[f"a{n}" for n in range(60)]), **{A + f"a{n}": "book" for n in range(60)}})

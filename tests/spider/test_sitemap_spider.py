@@ -5,6 +5,7 @@ import pytest
 
 from scraper import SitemapSpider
 from scraper.errors import SpiderError
+from scraper.model import Verdict
 from scraper.store.memory import MemoryStore
 from scraper.testing import FakeWeb, crawl
 
@@ -238,3 +239,17 @@ def test_what_is_no_sitemap_is_dropped_with_its_reason() -> None:
     web = FakeWeb({HOME + "sitemap.xml": (200, {"Content-Type": "text/html"}, "<p>Not here</p>")})
     result = crawl(Pages, web)
     assert (result.summary["dropped"], result.verdict) == (1, "EMPTY")
+
+
+def test_a_sitemap_that_is_a_page_for_once_takes_no_records_away() -> None:
+    index = "".join(f"<sitemap><loc>{HOME}{name}.xml</loc></sitemap>" for name in ("one", "two"))
+    web = FakeWeb(
+        {HOME + "robots.txt": 404, HOME + "sitemap.xml": (200, XML, f"<sitemapindex>{index}</sitemapindex>")}
+    )
+    web.pages |= {HOME + str(n): f"page {n}" for n in range(4)}
+    web[HOME + "one.xml"], web[HOME + "two.xml"] = urlset(*[HOME + n for n in "012"]), urlset(HOME + "3")
+    first = crawl(Pages, web)
+    assert len(first.records) == 4
+    web[HOME + "two.xml"] = "<h1>Back in a moment</h1>"
+    result = crawl(Pages, web, store=first.store)
+    assert result.verdict is Verdict.DEGRADED and "two.xml: dropped, it is no sitemap" in result.reasons[0]
