@@ -36,6 +36,8 @@ _ROOT = pattern(
     re.IGNORECASE | re.DOTALL,
 )
 _HEAD = 20_000  # bytes within which the root begins
+_END = pattern(r"</(?:[\w.-]{1,40}:)?(?:urlset|sitemapindex|rss|feed|rdf)\s*>", re.IGNORECASE)
+_TAIL = 20_000  # characters within which it ends: what comes behind is no matter of ours
 _XML_BASE = "{http://www.w3.org/XML/1998/namespace}base"
 _EXTENSIONS = frozenset(("image", "video", "news"))
 _URL_LINE = pattern(r"https?://[^\s<>]+", re.IGNORECASE)
@@ -63,11 +65,15 @@ class Listed:
 
 @frozen
 class Sitemap:
-    """What a sitemap lists: pages, or further sitemaps. `is_cut`: it has more URLs or bytes than may be."""
+    """What a sitemap lists: pages, or further sitemaps. `is_cut`: it has more URLs or bytes than may be.
+
+    `is_torn`: its XML ends before its root does, as of a file that is just being written.
+    """
 
     pages: tuple[Listed, ...] = ()
     indexed: tuple[Listed, ...] = ()
     is_cut: bool = False
+    is_torn: bool = False
 
     @property
     def urls(self) -> tuple[str, ...]:
@@ -111,7 +117,8 @@ def parse(body: bytes, url: str, content_type: str | None = None) -> Sitemap:
             kept.append(listed)
     except Cut:
         is_cut = True
-    return Sitemap(tuple(pages), tuple(indexed), is_cut)
+    is_whole_xml = is_cut or not text.startswith("<") or _END.search(text, max(0, len(text) - _TAIL))
+    return Sitemap(tuple(pages), tuple(indexed), is_cut, bool(pages or indexed) and not is_whole_xml)
 
 
 def unpacked(body: bytes) -> tuple[bytes, bool]:

@@ -6,7 +6,7 @@ from datetime import UTC, date, datetime
 from typing import Any
 from urllib.parse import urlsplit
 
-from scraper.errors import Drop, SpiderError
+from scraper.errors import Drop, Retry, SpiderError
 from scraper.model import Request
 from scraper.parsing.hrefs import compiled
 from scraper.parsing.page import Page
@@ -75,6 +75,8 @@ class SitemapSpider(Spider):
         listed = page.sitemap
         if listed is None:
             raise Drop("it is no sitemap")
+        if listed.is_torn:
+            raise Retry("the sitemap ends in the middle")
         earliest = self._earliest()
         for entry in filter(lambda entry: _is_since(entry, earliest), listed.indexed):
             yield Request(entry.url, self.parse_sitemap, priority=1)

@@ -253,3 +253,16 @@ def test_a_sitemap_that_is_a_page_for_once_takes_no_records_away() -> None:
     web[HOME + "two.xml"] = "<h1>Back in a moment</h1>"
     result = crawl(Pages, web, store=first.store)
     assert result.verdict is Verdict.DEGRADED and "two.xml: dropped, it is no sitemap" in result.reasons[0]
+
+
+def test_a_sitemap_that_ends_in_the_middle_is_asked_for_again() -> None:
+    whole = urlset(*[HOME + n for n in "012"])
+    torn = 200, XML, whole[2][: whole[2].index(HOME + "2")]
+    web = FakeWeb({HOME + "robots.txt": 404, HOME + "sitemap.xml": [torn, whole]})
+    web.pages |= {HOME + str(n): f"page {n}" for n in range(3)}
+    first = crawl(Pages, web)
+    assert sorted(urls(first)) == ["0", "1", "2"]
+    web[HOME + "sitemap.xml"] = torn
+    result = crawl(Pages, web, store=first.store)
+    (reason,) = result.failed.values()
+    assert "the sitemap ends in the middle" in reason and result.verdict is not Verdict.OK
