@@ -46,7 +46,8 @@ class RefusalsSeen:
     URLs that were shown to be refused for their own sake; `retried`: forbidden ones that get another try,
     `vain` of which were in vain. `in_row`: refusals since something passed; at `look_at` of them the
     control is asked for. `last`: what passed last, by callback.
-    `unlucky`: how often a site that refuses at random refused them.
+    `unlucky`: how often a site that refuses at random refused them. `is_spared`: a kept connection
+    broke since something passed.
     """
 
     passes: int = 0
@@ -58,6 +59,7 @@ class RefusalsSeen:
     in_row: int = 0
     look_at: int = LOOK_AT
     unlucky: Counter[int] = field(default_factory=Counter)
+    is_spared: bool = False
     last: dict[str, Entry] = field(default_factory=dict)
 
     @property

@@ -62,7 +62,7 @@ class Refusals:
         if visit.reaction.limited:
             return self._limited(domain, visit), False
         if isinstance(visit.outcome, Retry):
-            return self._spare(visit), False
+            return self._spare(domain, visit), False
         if visit.exchange is not None and visit.exchange.status and not visit.reaction.refusal:
             self._passed(domain, visit, now, max_delay)
         return visit, False
@@ -97,13 +97,15 @@ class Refusals:
         domain.again.append(visit.entry)
         return _once_more(visit, reason), True
 
-    def _spare(self, visit: Visit) -> Visit:
+    def _spare(self, domain: Domain, visit: Visit) -> Visit:
         """A kept connection that broke costs no attempt, but only once for each URL."""
         if isinstance(visit.outcome, Retry) and not visit.outcome.counts:
             if visit.entry.id in self._spared:
                 reaction = Reaction(failed_attempt=visit.entry.attempts + 1)
                 return replace(visit, outcome=Retry(visit.outcome.reason), reaction=reaction)
             self._spared.add(visit.entry.id)
+            domain.refusals.is_spared = True
+            return replace(visit, reaction=Reaction(is_doubted=True))
         return visit
 
     def _limited(self, domain: Domain, visit: Visit) -> Visit:
@@ -201,7 +203,7 @@ class Refusals:
     ) -> None:
         """Begin the experiment, or ask for the control alone, at once."""
         seen, limit = domain.refusals, domain.state.limit
-        if entry.id in self._spared:
+        if seen.is_spared:
             limit = learned.spared(limit, now)  # on a kept connection it was refused as well
         longest = min(SHORT if domain.pace.delay < FAST else GUESS, self._longest)
         taught, rest = self._taught(limit, domain, now, max_delay, reason, longest)
@@ -229,7 +231,8 @@ class Refusals:
         self, limit: Limit, domain: Domain, now: float, max_delay: float, reason: str, longest: float
     ) -> tuple[Limit, float]:
         is_sure, delay = reason == FORBIDDEN, domain.pace.delay
-        return learned.refused(limit, now, None, delay, max_delay, is_sure=is_sure, longest=longest)
+        asked_at = min(now, domain.limiter.last_sent)
+        return learned.refused(limit, asked_at, None, delay, max_delay, is_sure=is_sure, longest=longest)
 
     def _passed(self, domain: Domain, visit: Visit, now: float, max_delay: float) -> None:
         seen, url, limit = domain.refusals, visit.entry.id, domain.state.limit
@@ -243,7 +246,7 @@ class Refusals:
         if not seen.passes:
             seen.own.clear()  # without a control it was not known
         seen.passes += 1
-        seen.in_row, seen.look_at = 0, LOOK_AT
+        seen.in_row, seen.look_at, seen.is_spared = 0, LOOK_AT, False
         if isinstance(visit.outcome, Fetched | Unchanged):
             seen.last[callback_of(visit.entry)] = visit.entry
         if limit is not domain.state.limit:

@@ -25,10 +25,11 @@ ENOUGH = 2  # refusals that show a limit; more of them show that the pace is not
 MANY = 5  # refusals that tell something of their share
 OFTEN = 3.0  # times their share at a slower pace, and it is not chance
 BY_CHANCE = 1e-5  # what is as rare is not believed
+RARE = 0.01  # nor is this, where little is lost by it
 OF_AN_HOUR = 10  # requests: hardly a limit by the hour has fewer
 BURST = 4  # from so many requests on, what passed before a refusal is a budget
 SLOWER = 1.5
-FAR = 2.0  # times the interval that was refused first, and what is refused still has nothing to do with it
+FAR = 10.0  # times the interval that was refused first: what is refused still has nothing to do with it
 WARY = 1.25  # times a pace that was refused, by a site that may only have been in trouble
 # Seconds of the windows that limits have.
 USUAL = (1, 2, 5, 10, 15, 20, 30, 45, 60, 90, 120, 180, 240, 300, 600, 900, 1800, 3600, 86400)
@@ -173,7 +174,8 @@ def tries(limit: Limit) -> int:
 
 def _at_any_pace(limit: Limit, noted: Limit, told: float | None) -> tuple[Limit, float]:
     """A refusal of a site that refuses at any pace: as seldom as when we were slow, or our pace was meant."""
-    if noted.lessons >= MANY and OFTEN * noted.slower < limit.burst * noted.lessons:
+    is_often = noted.lessons >= MANY and OFTEN * noted.slower < limit.burst * noted.lessons
+    if is_often or (limit.in_row > 1 and limit.burst**limit.in_row > 1 / RARE):
         noted = replace(noted, is_random=False, interval=SLOWER * limit.most, most=0.0, lessons=ENOUGH)
     return noted, max(told or 0.0, SHORTLY * 2.0**limit.in_row)
 

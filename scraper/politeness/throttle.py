@@ -189,7 +189,11 @@ def limited(
 
     `longest`: seconds that a first rest may be guessed to last.
     """
-    limit, wait = learned.refused(state.limit, now, told, delay, max_delay, is_sure=is_sure, longest=longest)
+    # What it teaches counts from when it was asked for, which may be some time ago.
+    asked_at = state.sent_at or now
+    limit, wait = learned.refused(
+        state.limit, asked_at, told, delay, max_delay, is_sure=is_sure, longest=longest
+    )
     # It speaks of our pace; whether the site is in trouble is for other answers to tell.
     return rest(replace(state, limit=limit), now + wait, reason)
 
