@@ -58,7 +58,7 @@ class Reader:
             capture_output=True,
             text=True,
             encoding="utf-8",
-            timeout=120,
+            timeout=300,  # its one 429 teaches a busy machine a slow pace
         )
         self.said = done.stdout + done.stderr
         assert done.returncode == code, f"{commands}\n{self.said}"
