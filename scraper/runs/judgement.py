@@ -208,7 +208,8 @@ def _few(facts: Facts, past: Sequence[Mapping[str, Any]], health: Health) -> Ite
     usual = _median([each["records"] for each in past])
     if usual and facts.records < usual * (1 - health.max_drop):
         yield f"{facts.records} records, {usual:g} in {_runs(past)}"
-    elif usual and facts.emptied and facts.records < usual * (1 - health.max_failed):
+    # What is gone with its own record alone is how sites change, small ones too.
+    elif facts.emptied and facts.records < min(usual * (1 - health.max_failed), usual - facts.emptied):
         are = "page brings" if facts.emptied == 1 else "pages bring"
         empty = f"{facts.emptied} {are} nothing where there was something"
         yield f"{facts.records} records, {usual:g} in {_runs(past)}: {empty}, e.g. {facts.emptied_example}"

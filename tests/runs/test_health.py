@@ -98,6 +98,12 @@ def test_a_fall_below_max_drop_counts_where_pages_bring_nothing_any_more() -> No
     assert judge(Facts(pages=40, records=460, emptied=1), history).verdict is Verdict.OK
 
 
+def test_a_small_site_from_which_a_page_with_its_one_record_is_gone_is_ok() -> None:
+    history = [{"records": 6}] * 5
+    assert judge(Facts(pages=6, records=5, emptied=1), history).verdict is Verdict.OK
+    assert judge(Facts(pages=6, records=4, emptied=1), history).verdict is Verdict.DEGRADED
+
+
 @pytest.mark.parametrize(
     "facts",
     [
