@@ -118,7 +118,7 @@ class Domain:
         self.again: list[Entry] = []
         self.leased_at = 0.0
         self.ticket = 0
-        self.promised = 0.0
+        self.promised, self.sends_before = 0.0, 0
         self._counted = (0, 0)
         self._shown: tuple[Pace, str] | None = None
         self._sends = limiter.sends

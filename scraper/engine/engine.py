@@ -250,6 +250,7 @@ class Engine:
         self._downloader.submit(batch)
         # The batch has yet to take the slot; another would only wait for the one after it.
         domain.promised = max(domain.due, self._clock.now()) + domain.pace.delay
+        domain.sends_before = domain.limiter.sends
         self._leases.schedule(domain)
 
     def _run_dry(self, domain: Domain) -> None:
@@ -281,6 +282,8 @@ class Engine:
 
     def _end_batch(self, domain: Domain, result: BatchResult) -> None:
         domain.batches.discard(result.batch)
+        if not domain.batches and domain.limiter.sends == domain.sends_before:
+            domain.promised = 0.0  # it has not taken its slot
         domain.buffer.extendleft(reversed(result.batch.entries))
         domain.buffer.extendleft(domain.again)
         domain.again.clear()

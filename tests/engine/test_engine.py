@@ -5,12 +5,13 @@ from typing import Any
 import pytest
 
 from scraper import Drop, Page, Request, Spider
+from scraper.engine.batch import Batch
 from scraper.engine.plan import Stop
 from scraper.errors import LoginFailed
 from scraper.model import Fetched, Verdict
 from scraper.runs.events import Event, Settled, Visited
 from scraper.store.memory import MemoryStore
-from scraper.testing import Asked, CrawlResult, FakeWeb, crawl
+from scraper.testing import Asked, CrawlResult, FakeWeb, InlineDownloader, crawl
 from scraper.testing.web import Scripted
 
 A, B = "https://a.test/", "https://b.test/"
@@ -89,6 +90,24 @@ class TestDelay:
         web = FakeWeb({A: links("b", "c"), A + "b": links("c"), A + "c": links()}, latency=4)
         crawl(Walk, web, delay=1, store=Wanted(web.clock))
         assert web.gaps("a.test")[1:] == [8.0, 8.0]
+
+    def test_a_batch_that_ends_before_its_slot_leaves_it_to_the_next_one(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        class Ending(InlineDownloader):
+            """Ends the first batch of a page before it sends, as where others wait for the domain."""
+
+            has_ended = False
+
+            def submit(self, batch: Batch) -> None:
+                if not self.has_ended and any(entry.url == A + "b" for entry in batch.entries):
+                    self.has_ended = batch.is_over = True
+                super().submit(batch)
+
+        monkeypatch.setattr("scraper.testing.crawling.InlineDownloader", Ending)
+        web = FakeWeb({A: links("b"), A + "b": links()})
+        crawl(Walk, web, delay=10)
+        assert web.gaps("a.test") == [10.0, 10.0]
 
     def test_starts_are_spaced_where_several_may_be_in_the_air(self) -> None:
         web = FakeWeb({A: links("b", "c"), A + "b": links(), A + "c": links()})
