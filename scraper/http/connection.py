@@ -122,11 +122,18 @@ class LimitedConnection(HTTPConnection):
             # What it still owes takes as long as any answer of its.
             wait = min(max(QUIET, 1.5 * self.idle.slowest), most) - (monotonic() - self.used_at)
             if wait <= 0 or wait_for_read(self.sock, wait):
-                self.close()  # which looks
+                self._look_behind((TimedSocket, TimedTlsSocket))
+
+    def _look_behind(self, kinds: tuple[type[socket.socket], ...]) -> None:
+        sock: Any = self.sock if isinstance(self.sock, kinds) else None
+        if sock is not None and (data := sock.left_over()):
+            self.found_unasked(data)
 
     def close(self) -> None:
-        if self.unproven and self.sock is not None and not self._asked_at:
-            _ = self.is_connected
+        # It may be another thread that closes, or the interpreter on its way out: nothing here may raise, and
+        # TLS is for one thread.
+        if self.unproven and not self._asked_at:
+            self._look_behind((TimedSocket,))
         super().close()
 
     def can_serve(self, ahead: float = 0.0) -> bool:

@@ -52,6 +52,8 @@ class TimedSocket(socket.socket):
     def left_over(self) -> bytes | None:
         """What comes without a request: None for nothing, empty at the connection's end."""
         try:
+            if self.gettimeout() != 0.0:
+                self.setblocking(False)  # else Python waits for it, whatever the flags say
             return self.recv(_START, socket.MSG_PEEK | socket.MSG_DONTWAIT)
         except BlockingIOError:
             return None

@@ -20,7 +20,7 @@ from scraper.http import connection
 from scraper.http.exchange import exchange
 from scraper.http.idle_limit import PROOFS, IdleLimit
 from scraper.http.session import DomainSession
-from scraper.http.timed_sockets import unacknowledged
+from scraper.http.timed_sockets import TimedSocket, unacknowledged
 from scraper.ops.clock import SystemClock
 from scraper.politeness.rate_limiter import RateLimiter
 from tests.site import Reply, Site, page
@@ -159,9 +159,8 @@ def test_one_that_begins_to_answer_twice_later_on_is_found_out_at_the_end_and_re
 
     later = session_of()
     later.load(session.dump_changes() or "")
-    server.seen.clear()
     assert [ask(later, way, server.url(path)) for path in asked] == asked
-    assert len({number for number, _ in server.seen}) == len(asked)
+    assert later.meter.connects == len(asked)
 
 
 def test_a_session_that_may_have_four_connections_and_has_one_is_looked_at_too(
@@ -171,6 +170,24 @@ def test_a_session_that_may_have_four_connections_and_has_one_is_looked_at_too(
     assert ask(session, "exchange", server.url("/1")) == "/1"
     session.adapter.look(0.0)
     assert session.adapter.open_connections == 1 and not session.adapter.take_mixed_up()
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_a_connection_is_closed_at_once_by_whichever_thread(
+    raw_server: Callable[..., RawServer], way: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server, session = raw_server(lambda path: [(0.0, ok(path))]), session_of(timeout=3600.0)
+    for n in range(PROOFS + 2):
+        assert ask(session, way, server.url(f"/{n}")) == f"/{n}"
+
+    def raises(sock: object) -> bool:
+        raise RuntimeError("concurrent poll() invocation")  # as where the other thread looks too
+
+    monkeypatch.setattr(TimedSocket, "is_quiet", raises)
+    pools: Any = session.adapter.poolmanager.pools
+    (idle,) = [one for key in pools.keys() for one in pools[key].pool.queue if one]  # noqa: SIM118
+    session.disconnect()
+    assert idle.sock is None and not session.adapter.take_mixed_up()
 
 
 @pytest.mark.parametrize("more", [b"\r\n", b"HTTP/1.1 408 Request Timeout\r\n\r\n"])
