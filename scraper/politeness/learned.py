@@ -149,7 +149,7 @@ def _refused_again(
     """A refusal after a rest: of a window longer than that, or of a site in trouble."""
     if not _is_first_row(limit):
         return noted, rest  # what lets us pass after a rest once would always: it is no limit
-    if not is_sure:
+    if not is_sure and (told is None or limit.in_row > 1):
         return _in_trouble(limit, noted, rest), rest
     if told is None and limit.accepted < BURST:
         return noted, rest  # of a few that passed nothing is known, and the site may have been down
@@ -158,7 +158,7 @@ def _refused_again(
     else:
         interval = _told_interval(limit, noted.refused_at, told, rest, pace)
     # A limit that says how long hardly says far too little twice.
-    noted = replace(noted, is_doubted=told is not None and limit.in_row > 1)
+    noted = replace(noted, is_doubted=told is not None and (limit.in_row > 1 or not is_sure))
     return _paced(limit, replace(noted, interval=interval, most=0.0), max_delay, told, rest)
 
 

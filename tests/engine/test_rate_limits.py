@@ -119,31 +119,6 @@ def test_a_site_that_refuses_at_random_without_a_word_is_crawled_to_its_end(
     assert web.gaps("a.test")[-1] < 5
 
 
-class Unbroken:
-    """As of mod_evasive: requests that are less than so many seconds apart add up, refused ones renew it."""
-
-    def __init__(self, count: int, seconds: float) -> None:
-        self.count, self.seconds, self.last, self.number, self.closed_until = count, seconds, 0.0, 0, 0.0
-
-    def wait(self, now: float) -> float:
-        if now < self.closed_until:
-            self.closed_until = now + self.seconds
-            return self.seconds
-        self.number = self.number + 1 if now - self.last < self.seconds else 1
-        self.last = now
-        if self.number <= self.count:
-            return 0.0
-        self.number, self.closed_until = 0, now + self.seconds
-        return self.seconds
-
-
-def test_a_limit_that_counts_until_there_is_a_pause_is_not_taken_for_chance() -> None:
-    site = Gate(Unbroken(8, 10), without_a_word(403), [str(number) for number in range(200)])
-    result = site.crawl()
-    assert (result.summary["exit_code"], len(result.pages), result.failed) == (0, 201, {})
-    assert site.refusals <= 4
-
-
 @pytest.mark.parametrize("status", [403, 503])
 def test_a_page_that_fails_by_itself_on_a_site_that_refuses_at_random_fails_at_last(status: int) -> None:
     chance, names = random.Random(2), [str(number) for number in range(150)]

@@ -228,6 +228,30 @@ def test_who_was_let_in_after_a_short_rest_is_not_left_alone_for_an_hour() -> No
     assert limit.interval == taught.interval, "the second and third teach nothing"
 
 
+def test_a_third_refusal_at_a_somewhat_slower_pace_is_a_limits() -> None:
+    # As mod_evasive, which counts until there is a pause.
+    limit = Limit(interval=7.33, burst=9, took=9.0, lessons=2, slower=28, since=1000, last=1170, accepted=17)
+    limit, _ = learned.refused(limit, 1177.0, None, 7.33, MAX_DELAY)
+    assert not limit.is_random and limit.interval > 10
+
+
+def test_what_refuses_thrice_in_a_row_does_not_do_so_by_chance() -> None:
+    limit = Limit(is_random=True, burst=13, most=7.3, since=1000, last=1020, accepted=13)
+    found = []
+    for now in (1021.0, 1023.0, 1027.0):
+        limit, _ = learned.refused(limit, now, None, 1.0, MAX_DELAY)
+        found.append(limit.is_random)
+    assert found == [True, True, False] and limit.interval > 7.3
+
+
+def test_after_a_refusal_that_was_asked_again_at_once_no_limit_is_looked_for() -> None:
+    passed = learned.passed(learned.passed(Limit(), 1, 1000.0), 9, 1009.0)
+    first, _ = learned.refused(passed, 1010.0, None, 1.0, MAX_DELAY)
+    second, rest = learned.refused(learned.spared(passed, 1010.0), 1011.0, None, 1.0, MAX_DELAY)
+    assert first.start and not second.start and rest == 75.0
+    assert second.interval > 1.5 * first.interval
+
+
 def test_what_refuses_at_a_far_slower_pace_refuses_at_any() -> None:
     limit, now, chance = Limit(), 1000.0, random.Random(3)
     for _ in range(400):
