@@ -96,7 +96,7 @@ def refused(
         is_doubted=limit.is_doubted and limit.in_row > 0,
     )
     if limit.is_random and limit.in_row < tries(limit):
-        return _at_any_pace(limit, noted, told)
+        return _at_any_pace(limit, noted, told, max_delay)
     rest = _rest(limit, now, told, longest, is_sure=is_sure)
     if not limit.accepted:
         return noted, rest  # who was refused at once knows nothing of what would have passed
@@ -172,11 +172,12 @@ def tries(limit: Limit) -> int:
     return math.ceil(-math.log(BY_CHANCE) / math.log(limit.burst + 1)) if limit.is_random else 0
 
 
-def _at_any_pace(limit: Limit, noted: Limit, told: float | None) -> tuple[Limit, float]:
+def _at_any_pace(limit: Limit, noted: Limit, told: float | None, max_delay: float) -> tuple[Limit, float]:
     """A refusal of a site that refuses at any pace: as seldom as when we were slow, or our pace was meant."""
     is_often = noted.lessons >= MANY and OFTEN * noted.slower < limit.burst * noted.lessons
     if is_often or (limit.in_row > 1 and limit.burst**limit.in_row > 1 / RARE):
-        noted = replace(noted, is_random=False, interval=SLOWER * limit.most, most=0.0, lessons=ENOUGH)
+        interval = min(max_delay, SLOWER * limit.most if is_often else limit.most)
+        noted = replace(noted, is_random=False, interval=interval, most=0.0, lessons=ENOUGH, slower=0)
     return noted, max(told or 0.0, SHORTLY * 2.0**limit.in_row)
 
 

@@ -241,7 +241,16 @@ def test_what_refuses_thrice_in_a_row_does_not_do_so_by_chance() -> None:
     for now in (1021.0, 1023.0, 1027.0):
         limit, _ = learned.refused(limit, now, None, 1.0, MAX_DELAY)
         found.append(limit.is_random)
-    assert found == [True, True, False] and limit.interval > 7.3
+    assert found == [True, True, False] and limit.interval == 7.3
+
+
+def test_what_refuses_ever_more_often_is_asked_at_no_longer_delay_than_the_longest() -> None:
+    limit, now = Limit(is_random=True, burst=5, most=100.0, since=1000, last=1000, accepted=1), 1000.0
+    for _ in range(200):
+        now += max(1.0, limit.interval)
+        limit, rest = learned.refused(limit, now, None, max(1.0, limit.interval), MAX_DELAY)
+        limit, now = learned.passed(limit, 1, now + rest), now + rest
+        assert limit.interval <= MAX_DELAY
 
 
 def test_after_a_refusal_that_was_asked_again_at_once_no_limit_is_looked_for() -> None:
