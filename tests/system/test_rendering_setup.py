@@ -38,4 +38,4 @@ def test_a_run_that_renders_nothing_loads_no_browser(project: Project, site: Sit
     project.spider("plain", SPIDER.format(url=site.url("/"), more="", how="yield {'url': page.url}"))
     ended = project.run("run", "plain", "--set", "browser=/nowhere/chromium")
     assert ended.code == 0, ended.text
-    assert ended.out.splitlines()[0] == "['scraper.browser.tasks']"
+    assert ended.out.splitlines()[0] == "[]"
