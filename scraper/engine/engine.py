@@ -180,7 +180,10 @@ class Engine:
 
     def _hand_over(self, name: str, now: float) -> None:
         domain = self._leases.get(name)
-        if domain is not None and now - domain.leased_at >= HOLD:
+        if domain is None or now - domain.leased_at < HOLD:
+            return
+        # Who follows a dead owner begins with a whole delay; so would the next if this one never got to it.
+        if domain.limiter.sends or not domain.lease.crashes:
             domain.is_wanted = True
             # A page that is being rendered is not asked for anew: all its requests would be sent again.
             domain.end_batches(cuts=False)

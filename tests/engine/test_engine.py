@@ -1,5 +1,6 @@
 """The crawl loop as a site and a spider author see it: the real engine on a fake web and clock."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ from scraper.engine.plan import Stop
 from scraper.errors import LoginFailed
 from scraper.model import Fetched, Verdict
 from scraper.runs.events import Event, Settled, Visited
+from scraper.store import Lease, Run
 from scraper.store.memory import MemoryStore
 from scraper.testing import Asked, CrawlResult, FakeWeb, InlineDownloader, crawl
 from scraper.testing.web import Scripted
@@ -90,6 +92,18 @@ class TestDelay:
         web = FakeWeb({A: links("b", "c"), A + "b": links("c"), A + "c": links()}, latency=4)
         crawl(Walk, web, delay=1, store=Wanted(web.clock))
         assert web.gaps("a.test")[1:] == [8.0, 8.0]
+
+    def test_who_follows_a_dead_owner_gives_the_domain_back_after_a_request_not_before(self) -> None:
+        class Dying(MemoryStore):
+            def heartbeat(self) -> frozenset[str]:
+                return super().heartbeat() | {"a.test"}
+
+            def lease(self, run: Run, n: int, before: float) -> list[Lease]:
+                return [replace(lease, crashes=1) for lease in super().lease(run, n, before)]
+
+        web = FakeWeb({A: links("b"), A + "b": links()})
+        result = crawl(Walk, web, delay=10, max_time=300, store=Dying(web.clock))
+        assert len(result.pages) == 2 and min(web.gaps("a.test")) >= 10.0
 
     def test_a_batch_that_ends_before_its_slot_leaves_it_to_the_next_one(
         self, monkeypatch: pytest.MonkeyPatch
