@@ -246,10 +246,11 @@ def test_a_sitemap_that_is_a_page_for_once_takes_no_records_away() -> None:
     web = FakeWeb(
         {HOME + "robots.txt": 404, HOME + "sitemap.xml": (200, XML, f"<sitemapindex>{index}</sitemapindex>")}
     )
-    web.pages |= {HOME + str(n): f"page {n}" for n in range(4)}
-    web[HOME + "one.xml"], web[HOME + "two.xml"] = urlset(*[HOME + n for n in "012"]), urlset(HOME + "3")
+    web.pages |= {HOME + str(n): f"page {n}" for n in range(5)}
+    for name, some in (("one.xml", "012"), ("two.xml", "34")):
+        web[HOME + name] = urlset(*[HOME + n for n in some])
     first = crawl(Pages, web)
-    assert len(first.records) == 4
+    assert len(first.records) == 5
     web[HOME + "two.xml"] = "<h1>Back in a moment</h1>"
     result = crawl(Pages, web, store=first.store)
     assert result.verdict is Verdict.DEGRADED and "two.xml: dropped, it is no sitemap" in result.reasons[0]
