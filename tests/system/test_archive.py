@@ -309,7 +309,8 @@ def test_a_reparse_that_was_killed_goes_on_and_by_other_code_is_begun_anew(
     write_spider(project, shop)
     ended = project.run("reparse", "shop", "--json")
     assert (ended.code, ended.summary["resumed"]) == (0, False), ended.text
-    assert project.records("shop") == before
+    # What stands of a page that is not in the archive comes last.
+    assert sorted(map(str, project.records("shop"))) == sorted(map(str, before))
 
 
 def tagged(text: str, **fields: str) -> Any:
@@ -430,7 +431,8 @@ def test_a_run_is_replayed_from_its_own_file_without_a_request(project: Project,
     asked = len(shop.arrivals)
     ended = project.run("run", "shop", "--replay", copy)
     assert ended.code in (0, 1) and "bug" not in ended.err
-    assert project.records("shop") == before
+    # What stands of a page that is not in the archive comes last.
+    assert sorted(map(str, project.records("shop"))) == sorted(map(str, before))
     assert len(shop.arrivals) == asked
     ended = project.run("run", "shop", "--replay", project.spider("nothing", "x = 1"))
     assert ended.code == 2 and "is no WARC file" in ended.err
