@@ -184,7 +184,13 @@ class Refusals:
             return self._as_its_own(visit, reason, is_all=seen.in_row > ALL >= seen.passes), False
         if seen.in_row > ALL >= seen.passes:
             return visit, False  # counts as a refusal of the domain: three of them close it
-        if url in seen.retried or seen.vain + len(seen.retried) >= MOST_VAIN:
+        is_much = seen.vain + len(seen.retried) >= MOST_VAIN
+        if is_much and not seen.vain and url not in seen.retried:
+            # Before any is given up: one page may have been refused twice by chance.
+            seen.retried.add(url)
+            domain.again.append(visit.entry)
+            return _once_more(visit, reason), True
+        if is_much or url in seen.retried:
             seen.vain += url in seen.retried
             seen.retried.discard(url)
             return self._as_its_own(visit, reason), False

@@ -167,6 +167,12 @@ def test_pages_that_fail_by_themselves_slow_nothing_down(status: int, bad: list[
     assert len(web.requests) < 35 + (2 if status == 403 else 6) * len(bad)
 
 
+def test_no_page_is_given_up_because_one_was_forbidden_twice_by_chance() -> None:
+    web = _site(**{"5": [403, 403, links()]}, **{name: [403, links()] for name in NAMES[6::2]})
+    result = crawl(Walk, web)
+    assert (result.stop, len(result.pages), result.failed) == (Stop.DONE, 31, {})
+
+
 @pytest.mark.parametrize("status", [403, 500, 503])
 def test_a_fast_site_of_which_a_page_fails_rests_for_seconds(status: int) -> None:
     web = _site(**{"15": status})
