@@ -17,6 +17,7 @@ _HARMLESS = frozenset(
     {
         "user-agent", "from", "dnt", "te", "cache-control", "pragma", "upgrade-insecure-requests", "priority",
         "save-data", "prefer", "transfer-encoding", "if-none-match", "if-modified-since", "range",
+        "connection",
     }
 )  # fmt: skip
 # Parts of names, without what stands between their words, and whole names.

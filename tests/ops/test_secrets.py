@@ -30,7 +30,12 @@ def test_what_is_not(name: str) -> None:
 
 
 def test_fields_that_any_host_may_hear() -> None:
-    assert all(map(may_leave, ("Accept", "accept-language", "User-Agent", "Content-Type", "DNT", "Sec-GPC")))
+    assert all(
+        map(
+            may_leave,
+            ("Accept", "accept-language", "User-Agent", "Content-Type", "DNT", "Sec-GPC", "Connection"),
+        )
+    )
     assert not any(map(may_leave, ("Authorization", "Cookie", "X-Api-Key", "X-Anything", "Host", "Referer")))
 
 
