@@ -121,9 +121,7 @@ def _refused_first(
         return _allow(noted, noted.burst, now - limit.since + rest), rest
     counts = _is_as_many(limit) and limit.lessons < MANY
     distance = noted.slower // limit.lessons if limit.is_learned and not counts else 0
-    is_far = limit.burst >= BURST and (limit.interval or math.inf) > FAR * floor_of(limit)
-    if distance >= FEW and limit.lessons > (1 if is_far else ENOUGH):
-        # Slower did not help, so that no pace does.
+    if _is_at_any_pace(limit, distance):
         most = limit.interval or limit.window / limit.allowance
         noted = Limit(last=limit.last, refused_at=now, in_row=1, burst=distance, forbids=limit.forbids)
         return replace(noted, most=most, is_random=True), told or SHORTLY
@@ -134,6 +132,13 @@ def _refused_first(
     if told is None and not limit.is_learned:
         noted = looking(noted, pace, max_delay)
     return _paced(limit, noted, max_delay, told, rest)
+
+
+def _is_at_any_pace(limit: Limit, distance: int) -> bool:
+    """Whether slower does not help, where `distance` pass between two refusals, so that no pace does."""
+    is_far = limit.burst >= BURST and (limit.interval or math.inf) > FAR * floor_of(limit)
+    is_shown = distance >= FEW and limit.lessons > (1 if is_far else ENOUGH)
+    return is_shown and _chance(limit.burst, distance) > BY_CHANCE
 
 
 def _refused_again(
@@ -202,7 +207,11 @@ def _interval(limit: Limit, noted: Limit, told: float | None, rest: float, pace:
     if limit.start:
         return settled(limit, noted.refused_at).interval
     if limit.interval:
-        return max(limit.most, SLOWER * limit.interval)
+        slower = max(limit.most, SLOWER * limit.interval)
+        if _chance(limit.burst, limit.accepted) > RARE:
+            return slower
+        # Far fewer than at first: what has filled up since the last refusal.
+        return max(slower, MARGIN * (noted.refused_at - limit.refused_at) / limit.accepted)
     if not limit.lessons:
         return MARGIN * _usual(took, rest) / limit.accepted
     # Another refusal would be one too many.
@@ -232,6 +241,11 @@ def _is_again(limit: Limit) -> bool:
 def _is_as_many(limit: Limit) -> bool:
     """Whether about as many passed as before the first refusal: limits count, chance does not."""
     return 0.8 * limit.burst < limit.accepted < 1.25 * limit.burst
+
+
+def _chance(burst: int, distance: int) -> float:
+    """How likely as many as `burst` pass where `distance` do as a rule: a bucket is full but once."""
+    return float((distance / (distance + 1)) ** burst)
 
 
 def spared(limit: Limit, now: float) -> Limit:

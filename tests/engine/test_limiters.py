@@ -76,6 +76,18 @@ def test_a_limit_by_the_day_that_says_nothing_loses_no_page(status: int) -> None
     assert refusals[1] == site.refusals <= 2, "in the first run only"
 
 
+@pytest.mark.parametrize("kind", ["token bucket", "leaky bucket"])
+@pytest.mark.parametrize("status", [503, 500])
+def test_a_large_bucket_that_fills_up_slowly_is_not_taken_for_a_site_that_refuses_at_random(
+    kind: str, status: int
+) -> None:
+    """It was refused 32 to 40 times: a second of rest is none for it, and errors look like trouble."""
+    site = Gate(KINDS[kind](100, 3600), without_a_word(status), [str(n) for n in range(160)])
+    result = site.crawl(delay=0.05)
+    assert (result.summary["exit_code"], len(result.pages), result.failed) == (0, 161, {})
+    assert site.refusals <= 3
+
+
 class Counting(Log):
     """Refused requests count as well, as in HAProxy."""
 
