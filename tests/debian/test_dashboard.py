@@ -32,7 +32,7 @@ def sites() -> Iterator[tuple[Site, Site]]:
     with (
         Site({"/": page(*many), **many}, host="127.0.0.5") as shop,
         Site(
-            {"/": page(*[f"/{n}" for n in range(90)]), "/5": (b"", 500), "*": page()}, host="127.0.0.6"
+            {"/": page(*[f"/{n}" for n in range(90)]), "/20": (b"", 500), "*": page()}, host="127.0.0.6"
         ) as slow,
     ):
         yield shop, slow

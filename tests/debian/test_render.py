@@ -392,7 +392,7 @@ def test_files_that_a_page_leads_to_or_makes_are_files_of_the_run(project: Proje
             settings = {{"delay": 0, "max_file": "200KB", "archive": True}}
 
             def start(self):
-                names = ("#named", "#sent", "#big", "#csv", "button", "#made", "#blank", "#ad")
+                names = ("#named", "#sent", "#big", "#csv", "button", "#made", "#ad", "#blank")
                 yield Request("{site.url("/")}", render=Render(click=names, wait_for="#app"))
 
             def parse(self, page):

@@ -21,6 +21,7 @@ SPIDER = """
     from scraper import Drop, Retry, Spider
 
     is_parser = "parse_process" in sys.argv[0]
+    kinds = ("owner", "parser")
 
     class Shop(Spider):
         start_urls = ["{url}"]
@@ -28,8 +29,9 @@ SPIDER = """
         settings = {{"delay": 0, "concurrency": 1}}
 
         def parse(self, page):
-            Path(f"{{'parser' if is_parser else 'owner'}}-{{os.getpid()}}").touch()
-            if not list(Path().glob("parser-*")):
+            Path(f"{{kinds[is_parser]}}-{{os.getpid()}}").touch()
+            Path(f"is-{{kinds[is_parser]}}").touch()
+            if not os.path.exists(f"is-{{kinds[1]}}"):  # who lists a folder has its pages parsed every time
                 time.sleep(0.05)  # until a parse process is there
             {extra}
             yield {{"url": page.url, "meta": page.meta.get("from"), "parser": is_parser}}
