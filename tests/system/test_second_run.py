@@ -56,7 +56,8 @@ def daily(project: Project, site: Site) -> Site:
 
 
 def run(project: Project, *arguments: str) -> Ended:
-    return project.run("run", "daily", "--set", "delay=0", "--set", "max_attempts=1", *arguments)
+    given = ("--set", "delay=0", "--set", "max_attempts=1", "--set", "max_wait=1")
+    return project.run("run", "daily", *given, *arguments)
 
 
 def titles(project: Project) -> dict[str, str]:
