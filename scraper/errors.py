@@ -9,7 +9,7 @@ ScraperError
 ├── StoreError          the database
 │   ├── StoreTooNew         written by a newer program
 │   ├── StoreFull           no space, or read-only
-│   ├── StoreAway           a server that cannot be reached, or has no connection left
+│   ├── StoreAway           out of reach for now: its server, its disk, a lock (exit 75 once it was used)
 │   ├── StoreBusy           another run of this spider holds it (exit 75)
 │   └── LeaseLost           this worker was taken for dead
 ├── Unhealthy           a run from Python whose exit code would not be 0; it has the result
@@ -87,7 +87,7 @@ class StoreFull(StoreError):
 
 
 class StoreAway(StoreError):
-    """The store's server cannot be reached now, for longer than it was waited for."""
+    """The store cannot be used now, for longer than it was waited for; what was committed is safe."""
 
 
 class StoreBusy(StoreError):

@@ -13,7 +13,7 @@ from typing import Any
 
 import click
 
-from scraper.errors import LeaseLost, LoginFailed, ScraperError, StoreBusy, StoreError, UsageError
+from scraper.errors import LeaseLost, LoginFailed, ScraperError, StoreAway, StoreBusy, StoreError, UsageError
 from scraper.model.frozen import slotted
 from scraper.ops.interpreter import without
 from scraper.ops.printable import printable_lines
@@ -132,8 +132,8 @@ def code_of(error: ScraperError, *, has_fetched: bool) -> int:
     if isinstance(error, LoginFailed):
         return NO_LOGIN
     if isinstance(error, UsageError | StoreError) and not has_fetched:
-        return NOT_STARTED
-    return UNHEALTHY
+        return NOT_STARTED  # a store that cannot be reached as well: its address may be wrong
+    return LATER if isinstance(error, StoreAway) else UNHEALTHY
 
 
 def _lack(error: BaseException) -> str | None:

@@ -62,7 +62,10 @@ def work_command(
     )
     caller().redaction.add(options.params[one] for one in options.hidden)
     helper = Helper(HelperOptions(options, url, name, stay), lambda line: click.echo(line, err=True))
-    helped = helper.run()
+    try:
+        helped = helper.run()
+    finally:
+        caller().has_fetched = helper.has_helped
     if helper.signal:
         return 128 + helper.signal
     if not helped:

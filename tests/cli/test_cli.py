@@ -15,7 +15,7 @@ import pytest
 from scraper.cli import COMMANDS, commands, invoke, run_summary, text
 from scraper.cli.failures import Caller, code_of, guarded
 from scraper.cli.options import DataLocation
-from scraper.errors import LeaseLost, LoginFailed, ScraperError, SpiderError, StoreBusy, StoreFull
+from scraper.errors import LeaseLost, LoginFailed, ScraperError, SpiderError, StoreAway, StoreBusy, StoreFull
 from scraper.urls import join
 from tests.site import Site, page
 
@@ -144,6 +144,7 @@ def test_all_mistakes_are_told_at_once(call: Call) -> None:
         (SpiderError("x"), 2, 1),
         (StoreFull("x"), 2, 1),
         (StoreBusy("x"), 75, 75),
+        (StoreAway("x"), 2, 75),
         (LeaseLost("x"), 75, 75),
         (LoginFailed("x"), 77, 77),
     ],

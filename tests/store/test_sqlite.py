@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from scraper.errors import LeaseLost, StoreError, StoreFull, StoreTooNew
+from scraper.errors import LeaseLost, StoreAway, StoreError, StoreFull, StoreTooNew
 from scraper.model import Fetched, Known, NewUrl, RecordLine, Unchanged, Visit
 from scraper.ops.clock import SystemClock
 from scraper.store import DomainUpdate, Run, met_urls, seen
@@ -327,6 +327,20 @@ except StoreFull:
         path.rename(path.with_name("elsewhere.db"))
         with pytest.raises(StoreError, match="removed or replaced"):
             store.heartbeat()
+
+    def test_a_disk_that_does_not_answer_or_is_gone_is_away_for_now(
+        self, path: Path, store: SqliteStore
+    ) -> None:
+        path.parent.rename(path.parent.with_name("unmounted"))
+        with pytest.raises(StoreAway, match="is gone"):
+            store.heartbeat()
+        database = Database(path.parent.with_name("other") / "scraper.db")
+        for code in (sqlite3.SQLITE_IOERR_READ, sqlite3.SQLITE_IOERR_LOCK, sqlite3.SQLITE_BUSY):
+            error = sqlite3.OperationalError("disk I/O error")
+            error.sqlite_errorcode = code
+            with pytest.raises(StoreAway), database.read():
+                raise error
+        database.close()
 
     def test_many_processes_may_open_a_new_file_at_once(self, path: Path) -> None:
         script = """

@@ -170,3 +170,17 @@ def test_cookies_and_redirects_survive_a_kill(project: Project, site: Site) -> N
     assert project.run("run", "walk", "--set", "delay=0").code == 0
     rooms = [record["name"] for record in project.records("walk") if "/room" in record["name"]]
     assert len(rooms) == len(set(rooms)) == 40
+
+
+def test_a_disk_that_is_gone_is_waited_for_by_the_next_run(project: Project, walk: Site) -> None:
+    running = project.start("run", "walk", "--set", "delay=0.02")
+    wait_for(walk, 20)
+    away = project.data().with_name("unmounted")
+    project.data().rename(away)
+    ended = running.wait()
+    assert (ended.code, ended.err.count("error:")) == (75, 1), ended.text
+    assert "is gone" in ended.err and "the same command resumes the run" in ended.err
+    assert not project.data().exists()
+    away.rename(project.data())
+    assert project.run("run", "walk", "--set", "delay=0").code == 0
+    assert_whole(project, walk)

@@ -11,13 +11,22 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from scraper.errors import StoreError, StoreFull, StoreTooNew, UsageError
+from scraper.errors import StoreAway, StoreError, StoreFull, StoreTooNew, UsageError
 from scraper.ops.clock import SystemClock, monotonic
 from scraper.ops.disk import PRIVATE, SHARED, open_regular, share_folder
 from scraper.store.sqlite import schema
 from scraper.urls import with_callback
 
-_NO_ROOM = {sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_READONLY}
+_NO_ROOM = {sqlite3.SQLITE_FULL, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN}
+# What a quota or a limit on the size of files forbids comes as an error of writing. All other errors of the
+# disk say that it does not answer.
+_NO_MORE = {
+    sqlite3.SQLITE_IOERR_WRITE,
+    sqlite3.SQLITE_IOERR_TRUNCATE,
+    sqlite3.SQLITE_IOERR_FSYNC,
+    sqlite3.SQLITE_IOERR_SHMSIZE,
+    sqlite3.SQLITE_IOERR_NOMEM,
+}
 _BROKEN = {sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT}
 
 LOCKED = 30.0  # seconds that a lock is waited for
@@ -138,7 +147,12 @@ class Database:
                 connection.close()
 
     def check_file(self) -> None:
-        """Raise StoreError if the file was removed or replaced: what is written now would be lost."""
+        """Raise StoreError if the file was removed or replaced: what is written now would be lost.
+
+        StoreAway where its whole folder is out of reach, as on a disk that is gone.
+        """
+        if not self._file.parent.is_dir():
+            raise StoreAway(f"the folder of {self.path} is gone", "is its disk mounted?")
         if _inode_of(self._file) != self._inode:
             raise StoreError(
                 f"{self.path} was removed or replaced while in use", "stop, put it back, and run again"
@@ -211,15 +225,18 @@ def _open(path: Path, cache: int = CACHE) -> sqlite3.Connection:
 
 
 def _translate(path: Path, error: sqlite3.Error) -> StoreError:
-    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
-    if code in _NO_ROOM or code == sqlite3.SQLITE_CANTOPEN:
+    extended = getattr(error, "sqlite_errorcode", 0)
+    code = extended & 0xFF
+    if code in _NO_ROOM or extended in _NO_MORE:
         return StoreFull(f"cannot write {path}: {error}", "free some space or check the folder's permissions")
     if code in _BROKEN:
         return StoreError(f"{path} is no usable database: {error}", "move it away or restore a copy")
     if code == sqlite3.SQLITE_BUSY:
-        return StoreError(
+        return StoreAway(
             f"{path} stayed locked for {LOCKED:.0f} s: {error}", "find the program that holds it open"
         )
+    if code == sqlite3.SQLITE_IOERR:
+        return StoreAway(f"the disk of {path} does not answer: {error}", "is it mounted, and healthy?")
     return StoreError(f"{path}: {error}")
 
 
