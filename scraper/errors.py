@@ -9,7 +9,7 @@ ScraperError
 ├── StoreError          the database
 │   ├── StoreTooNew         written by a newer program
 │   ├── StoreFull           no space, or read-only
-│   ├── StoreAway           out of reach for now: its server, its disk, a lock (exit 75 once it was used)
+│   ├── StoreAway           out of reach for now: its server, its disk, a lock (exit 75 if it was there)
 │   ├── StoreBusy           another run of this spider holds it (exit 75)
 │   └── LeaseLost           this worker was taken for dead
 ├── Unhealthy           a run from Python whose exit code would not be 0; it has the result
@@ -87,7 +87,12 @@ class StoreFull(StoreError):
 
 
 class StoreAway(StoreError):
-    """The store cannot be used now, for longer than it was waited for; what was committed is safe."""
+    """The store cannot be used now, for longer than it was waited for; what was committed is safe.
+
+    `was_there`: it had answered before. Else its address may be wrong.
+    """
+
+    was_there = True
 
 
 class StoreBusy(StoreError):

@@ -127,13 +127,13 @@ def _tell_fault(error: ScraperError, caller: Caller) -> int:
 
 def code_of(error: ScraperError, *, has_fetched: bool) -> int:
     """The exit code of an error."""
-    if isinstance(error, StoreBusy | LeaseLost):
+    if isinstance(error, StoreBusy | LeaseLost) or (isinstance(error, StoreAway) and error.was_there):
         return LATER
     if isinstance(error, LoginFailed):
         return NO_LOGIN
     if isinstance(error, UsageError | StoreError) and not has_fetched:
-        return NOT_STARTED  # a store that cannot be reached as well: its address may be wrong
-    return LATER if isinstance(error, StoreAway) else UNHEALTHY
+        return NOT_STARTED
+    return UNHEALTHY
 
 
 def _lack(error: BaseException) -> str | None:

@@ -62,10 +62,7 @@ def work_command(
     )
     caller().redaction.add(options.params[one] for one in options.hidden)
     helper = Helper(HelperOptions(options, url, name, stay), lambda line: click.echo(line, err=True))
-    try:
-        helped = helper.run()
-    finally:
-        caller().has_fetched = helper.has_helped
+    helped = helper.run()
     if helper.signal:
         return 128 + helper.signal
     if not helped:

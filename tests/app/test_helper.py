@@ -51,5 +51,6 @@ def test_one_that_stays_looks_again_until_its_store_is_back_and_says_so_once(
 def test_a_store_that_was_never_there_is_an_error(
     stays: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with pytest.raises(StoreAway):
+    with pytest.raises(StoreAway) as told:
         helping([AWAY, EMPTY], [], tmp_path, monkeypatch, stays=stays)()
+    assert not told.value.was_there

@@ -144,7 +144,7 @@ def test_all_mistakes_are_told_at_once(call: Call) -> None:
         (SpiderError("x"), 2, 1),
         (StoreFull("x"), 2, 1),
         (StoreBusy("x"), 75, 75),
-        (StoreAway("x"), 2, 75),
+        (StoreAway("x"), 75, 75),
         (LeaseLost("x"), 75, 75),
         (LoginFailed("x"), 77, 77),
     ],

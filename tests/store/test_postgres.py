@@ -217,8 +217,9 @@ class TestKnown:
         monkeypatch.setattr(psycopg, "connect", refuse_first)
         monkeypatch.setattr(database, "sleep", lambda seconds: None)
         monkeypatch.setattr(database, "_AT_FIRST", 0.0)
-        with pytest.raises(StoreAway, match="Connection refused"):
+        with pytest.raises(StoreAway, match="Connection refused") as told:
             PostgresStore(url, locks=tmp_path)
+        assert not told.value.was_there
         PostgresStore(url, locks=tmp_path, is_awaited=True).close()
         assert len(refused) == 5
 
@@ -249,9 +250,16 @@ class TestKnown:
         assert refusals
         found.close()
         refusals.clear()
-        monkeypatch.setattr(database, "PATIENCE", 0.0)
-        with pytest.raises(StoreAway, match="server login has been failing"):
+        with (
+            monkeypatch.context() as impatient,
+            pytest.raises(StoreAway, match="server login has been failing") as told,
+        ):
+            impatient.setattr(database, "PATIENCE", 0.0)
             found.write(lambda connection: connection.execute("SELECT 7").fetchone())
+        refusals.clear()
+        with pytest.raises(StoreAway):  # who tidies up then does not wait once more
+            found.rows("SELECT 7")
+        assert told.value.was_there and len(refusals) == 1
 
     def test_a_url_that_is_none_is_a_mistake_of_the_user(self, tmp_path: Path) -> None:
         with pytest.raises(UsageError, match="postgresql://user@host"):

@@ -47,7 +47,6 @@ class Helper:
         self._crawler: Crawler | None = None
         self._has_looked = self._is_away = False
         self.signal = 0
-        self.has_helped = False
 
     def run(self) -> int:
         """Help until nothing is left to help with; the number of runs that were helped."""
@@ -86,6 +85,7 @@ class Helper:
         try:
             found = self._find()
         except StoreAway as error:
+            error.was_there = self._has_looked
             if not (self._options.stays and self._has_looked):
                 raise
             if not self._is_away:
@@ -152,7 +152,6 @@ class Helper:
                 self._crawler = _crawler_of(prepared, store, run, clock, listeners)
                 if self.signal:
                     self._crawler.stop()
-                self.has_helped = True
                 self._tell(f"helps run {run.id} of {run.spider}")
                 stop = self._crawler.run()
                 self._tell(f"leaves run {run.id} of {run.spider}: {_TOLD.get(stop, 'it has ended')}")

@@ -65,9 +65,14 @@ class Database:
         self.name = f"postgresql://{host}:{port}/{self._parameters.get('dbname', '')}"
         self._connection: Connection | None = None
         self._pid = os.getpid()
-        with self._translated():
-            self._connect(monotonic() + (PATIENCE if is_awaited else _AT_FIRST))
-            self._migrate()
+        self._is_away = False  # what was waited for once in vain is not waited for again to tidy up
+        try:
+            with self._translated():
+                self._connect(monotonic() + (PATIENCE if is_awaited else _AT_FIRST))
+                self._migrate()
+        except StoreAway as error:
+            error.was_there = False
+            raise
 
     # transactions ---------------------------------------------------------------------------------------
     def write(self, work: Callable[[Connection], T], stands: Callable[[], bool] = lambda: False) -> T:
@@ -168,16 +173,20 @@ class Database:
         return self._connection
 
     def _patient(self, until: float) -> Connection:
-        """A new connection, with growing patience until a monotonic moment."""
+        """A new connection, with growing patience until a monotonic moment; once given up, one try each."""
         wait = 0.05
         while True:
             try:
-                return self.another()
+                connection = self.another()
             except psycopg.OperationalError:
-                if monotonic() + wait > until:
+                if self._is_away or monotonic() + wait > until:
+                    self._is_away = True
                     raise
                 sleep(wait)
                 wait = min(2.0, wait * 2)
+            else:
+                self._is_away = False
+                return connection
 
     def another(self) -> Connection:
         """A new connection: psycopg.Error where there is none. For any thread, which closes it."""

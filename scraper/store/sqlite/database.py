@@ -58,6 +58,7 @@ class Database:
         self.path, self._file = path, path.absolute()
         self._pid = os.getpid()
         self._is_closed = False
+        self._is_away = False  # what was waited for once in vain is not waited for again to tidy up
         with self._translated():
             if self._file.is_symlink():
                 raise UsageError(f"{path} is a link", "name the file itself: --store sqlite:///FILE")
@@ -100,11 +101,13 @@ class Database:
 
         SQLite's own wait asks more and more seldom: of two busy processes one waited a tenth of a second.
         """
-        until = monotonic() + LOCKED
+        until = monotonic() + (0.0 if self._is_away else LOCKED)
+        self._is_away = True
         self._connection.execute("PRAGMA busy_timeout = 0")
         try:
             while not self._is_ours(until):
                 SystemClock(0.0).sleep(ASK_EVERY)
+            self._is_away = False
         finally:
             self._connection.execute(_WAIT)
 
