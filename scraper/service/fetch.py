@@ -11,6 +11,7 @@ from starlette.responses import Response
 
 from scraper.app.one_url.fetch_one import SingleUrlFetcher
 from scraper.app.one_url.step import SessionState, Step
+from scraper.engine.parse_limit import Bounded
 from scraper.errors import OutOfReach, TimedOut
 from scraper.http import redirects
 from scraper.model.frozen import frozen
@@ -29,6 +30,7 @@ from scraper.service.rendering import MODES, NEVER, Renderings, is_wanted
 from scraper.urls import domain_of
 
 TIMEOUT, MOST_TIMEOUT = 30.0, 300.0
+PARSED_AT_ONCE = 2
 _STATUSES = range(200, 600)  # of final answers (RFC 9110 15)
 
 T = TypeVar("T")
@@ -59,13 +61,16 @@ class FetchApi:
         copies: Copies,
         quotas: Quotas,
         wall: Callable[[], float],
+        parse_timeout: float,
     ) -> None:
         self._fetches = fetches
         self._quotas = quotas
         self._wall = wall
         self._copies = copies
         self._renderings = renderings
-        self._parsing = asyncio.Semaphore(2)
+        self._parsing = asyncio.Semaphore(PARSED_AT_ONCE)
+        self._parse_timeout = parse_timeout
+        self._parsers = [Bounded(parse_timeout) for _ in range(PARSED_AT_ONCE)]
         self._served = {"fetched": 0, "cached": 0, "refused": 0}
         self._waited = 0.0
 
@@ -138,9 +143,21 @@ class FetchApi:
                 raise
 
     async def formatted(self, got: Got, wanted: str) -> Response:
-        """A page as text, markdown or json."""
+        """A page as text, markdown or json; a Problem where that takes longer than `parse_timeout`."""
+
+        def make() -> Response:
+            return FORMATTED[wanted](got)
+
         async with self._parsing:
-            return await asyncio.to_thread(FORMATTED[wanted], got)
+            parser = self._parsers.pop()
+            try:
+                made = await asyncio.to_thread(parser.call, make)
+            finally:
+                self._parsers.append(parser)
+        if made is None:
+            told = f"to make {wanted} of the page takes longer than {self._parse_timeout:g} s"
+            raise Problem(502, told, "take format=html")
+        return made
 
     def metrics(self) -> Iterator[str]:
         """What was fetched since the service began, for Prometheus."""

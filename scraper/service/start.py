@@ -61,7 +61,8 @@ class Service:
         self.fetches = Fetches(self.open_store, options.settings)
         renderings = Renderings(self.fetches, options.settings)
         copies = Copies(files=CopyFiles(options.data / SERVICE / "copies"))
-        self.fetch = FetchApi(self.fetches, renderings, copies, Quotas(self.reader, wall), wall)
+        quotas, parse_timeout = Quotas(self.reader, wall), options.settings.parse_timeout
+        self.fetch = FetchApi(self.fetches, renderings, copies, quotas, wall, parse_timeout)
         self.gate = Gate(self.reader, access)
         self._api = Api(
             self.reader, self.project, self.runs, self.events, options.settings, self.fetch.metrics

@@ -1,5 +1,6 @@
 """`GET /fetch`: the page of a URL with one call, as politely as a run."""
 
+import asyncio
 import os
 import socket
 import threading
@@ -19,8 +20,10 @@ from scraper import settings as settings_of
 from scraper.app.one_url.step import Step
 from scraper.model import Headers
 from scraper.model import Response as SiteResponse
+from scraper.service import fetch as fetch_module
 from scraper.service.copies import Copies
 from scraper.service.copy_files import CopyFiles
+from scraper.service.fetch import FetchApi
 from scraper.service.fetching import MOST_QUEUED
 from scraper.service.markdown import markdown_of
 from scraper.service.problems import Problem
@@ -111,6 +114,29 @@ def test_hostile_pages_come_in_every_format_or_are_problems(served: Served, shop
     for wanted in ("text", "markdown", "json"):
         got = fetch(served, shop.url("/"), format=wanted, max_age=60)
         assert got.status_code in (200, 502) and "\x1b" not in got.text and "\x9b" not in got.text[:50]
+
+
+def test_what_takes_too_long_to_make_is_given_up_and_the_next_page_is_made(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def endless(got: Any) -> Any:
+        while True:
+            pass
+
+    def at_once(got: Any) -> Any:
+        return "made"
+
+    monkeypatch.setattr(fetch_module, "FORMATTED", {"markdown": endless, "text": at_once})
+    nobody: Any = None
+
+    async def ask() -> Any:
+        api = FetchApi(nobody, nobody, nobody, nobody, time.time, parse_timeout=0.05)
+        for _ in range(2 * fetch_module.PARSED_AT_ONCE):
+            with pytest.raises(Problem, match="markdown of the page takes longer"):
+                await api.formatted(nobody, "markdown")
+        return await api.formatted(nobody, "text")
+
+    assert asyncio.run(ask()) == "made"
 
 
 def test_no_caller_can_stop_the_service_as_a_run_of_its_own(served: Served, shop: Site) -> None:
