@@ -1,6 +1,5 @@
 """Connections of urllib3: one deadline for an exchange, and the domain's rate limiter before every send."""
 
-import http.client
 import socket
 from collections.abc import Iterable, Mapping
 from functools import cache
@@ -20,6 +19,7 @@ from scraper.http.request_head import request_head
 from scraper.http.response_head import ResponseHead
 from scraper.http.response_stream import ResponseStream, response_of
 from scraper.http.timed_sockets import TimedSocket, TimedTlsSocket, unacknowledged
+from scraper.http.tunnel import open_tunnel
 from scraper.ops.clock import monotonic
 
 STALE = "closed while idle (status 408)"
@@ -322,8 +322,11 @@ class LimitedTlsConnection(LimitedConnection, HTTPSConnection):
     """The same over TLS."""
 
     def _tunnel(self) -> None:
+        proxied: Any = self
+        host, port, headers = proxied._tunnel_host, proxied._tunnel_port, proxied._tunnel_headers
+        timeout = self.timeout if isinstance(self.timeout, int | float) else None
         try:
-            super()._tunnel()
-        except (http.client.HTTPException, ConnectionError) as error:
-            # It is the proxy that gave no answer, or none that can be read.
+            open_tunnel(self.sock, host, port, headers, timeout, current.deadline)
+        except (FetchError, OSError) as error:
+            self.close()
             raise urllib3.exceptions.ProxyError(f"CONNECT: {error}", error) from error

@@ -55,6 +55,8 @@ def framing_of(head: ResponseHead, method: str) -> Framing:
         words = [word.strip() for word in connection.lower().split(",")]
         is_reusable = head.is_clean and "close" not in words and (is_reusable or "keep-alive" in words)
     transfer, length = headers.get("transfer-encoding"), headers.get("content-length")
+    if method == "CONNECT" and 200 <= head.status < 300:
+        return Framing(0)  # a tunnel begins, whatever its fields say (RFC 9110 9.3.6)
     if method == "HEAD" or head.status in (204, 304):
         return Framing(0, is_reusable=is_reusable and transfer is None)
     if transfer is not None:

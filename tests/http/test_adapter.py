@@ -1,13 +1,14 @@
 """TLS and the bounds of the adapter, against a real server with certificates of its own."""
 
 import contextlib
+import itertools
 import shutil
 import socket
 import ssl
 import subprocess
 import threading
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -387,7 +388,8 @@ def tunnel() -> Iterator[tuple[str, list[int]]]:
                 head += client.recv(65536)
             host, _, port = head.split(b" ")[1].decode().rpartition(":")
             server = socket.create_connection((host, int(port)))
-            client.sendall(b"HTTP/1.1 200 Connection established\r\n\r\n")
+            # Any 2xx opens a tunnel, behind 1xx answers and without a body (RFC 9110 9.3.6, 15.2).
+            client.sendall(b"HTTP/1.1 103 Early Hints\r\n\r\nHTTP/1.1 201 Made\r\nContent-Length: 5\r\n\r\n")
             threading.Thread(target=_relay, args=(server, client), daemon=True).start()
             _relay(client, server)
 
@@ -424,6 +426,33 @@ def test_a_refused_connect_is_the_proxys_and_has_its_status(site: Site, line: st
         error = exchange(session, "GET", "https://127.0.0.1:9/").error
     assert isinstance(error, ConnectFailed) and "proxy" in str(error), error
     assert (line in str(error)) == bool(head)
+
+
+@pytest.mark.parametrize(
+    ("answer", "told"),
+    [
+        (itertools.chain([b"HTTP/1.1 200 OK\r\n"], itertools.repeat(b"a: b\r\n" * 4000)), "header fields"),
+        (itertools.repeat(b"HTTP/1.1 103 Early Hints\r\n\r\n" * 1000), "header fields"),
+        (
+            [b"HTTP/1.1 200 OK\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\npage"],
+            "answers for the site",
+        ),
+    ],
+)
+def test_an_answer_to_connect_is_bounded_and_no_page(answer: Iterable[bytes], told: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def serve() -> None:
+            client, _ = listener.accept()
+            with client, contextlib.suppress(OSError):
+                client.recv(65536)
+                for piece in answer:
+                    client.sendall(piece)
+
+        threading.Thread(target=serve, daemon=True).start()
+        session = session_of(home=HostSettings(proxy=f"http://127.0.0.1:{listener.getsockname()[1]}"))
+        error = exchange(session, "GET", "https://127.0.0.1:9/").error
+    assert isinstance(error, ConnectFailed) and "the proxy" in str(error) and told in str(error), error
 
 
 @pytest.mark.parametrize("way", ["exchange", "get"])
