@@ -3,9 +3,9 @@
 from collections.abc import Iterator, Mapping
 from types import CodeType
 from typing import Any
-from urllib.parse import unquote, urlsplit
+from urllib.parse import urlsplit
 
-from scraper.ops.secrets import Redaction, is_secret_name, may_leave
+from scraper.ops.secrets import Redaction, is_secret_name, may_leave, secrets_of_url
 from scraper.settings import Settings
 from scraper.spider import Spider
 
@@ -27,15 +27,14 @@ def redaction_of(
 
 def _of_settings(settings: Settings) -> Iterator[str]:
     for auth in settings.auth.values():
-        yield from (auth.password, f"{auth.user}:{auth.password}")
+        yield from (auth.password or auth.user, f"{auth.user}:{auth.password}")
     for fields in settings.headers.values():
         yield from (value for name, value in fields.items() if not may_leave(name))
-    urls = [*(url for urls in settings.proxies.values() for url in urls), settings.store or ""]
+    urls = [url for urls in settings.proxies.values() for url in urls]
+    if settings.store and urlsplit(settings.store).password:  # its user alone is no key
+        urls.append(settings.store)
     for url in urls:
-        parts = urlsplit(url)
-        if parts.password:
-            yield from (parts.password, unquote(parts.password))
-            yield unquote(f"{parts.username}:{parts.password}")
+        yield from secrets_of_url(url)
     if settings.notify and not settings.notify.startswith("mailto:"):
         yield settings.notify.partition("://")[2].partition("/")[2]
 

@@ -187,7 +187,7 @@ def ask(
 def hear(session: DomainSession, asked: Asked) -> Answer:
     """Read the answer to what was asked; waits for what has not come yet."""
     response = lack = None
-    error = translate(asked.failure) if asked.failure is not None else None
+    error = _told(session, asked.failure) if asked.failure is not None else None
     try:
         if error is None:
             if asked.http1 is None:
@@ -197,7 +197,7 @@ def hear(session: DomainSession, asked: Asked) -> Answer:
     except (StoreError, UsageError) as failure:
         lack = failure  # a file that cannot be written here is nothing that a site did
     except Exception as raised:
-        error = translate(raised)
+        error = _told(session, raised)
     if response is None and asked.limiter is not None:
         asked.limiter.failed()
     asked.end()
@@ -214,6 +214,14 @@ def hear(session: DomainSession, asked: Asked) -> Answer:
     )
     is_unanswered = not asked.first_byte_at or (asked.http1 is not None and asked.http1.is_stale)
     return Answer(exchange, response, error, was_idle=asked.is_reused and is_unanswered)
+
+
+def _told(session: DomainSession, error: Exception) -> FetchError:
+    """An error in our words, without what a site or a proxy echoes of our secrets: it is kept and shown."""
+    found = translate(error)
+    if (text := session.redaction(found.message)) != found.message:
+        found = type(found)(text, found.hint)
+    return found
 
 
 def _limiter(

@@ -5,10 +5,9 @@ from collections.abc import Mapping
 from dataclasses import field
 from hashlib import blake2b
 from typing import Any
-from urllib.parse import urlsplit
 
 from scraper.model.frozen import frozen
-from scraper.ops.secrets import is_secret_name
+from scraper.ops.secrets import is_secret_name, secrets_of_url
 from scraper.settings.http_values import Auth
 
 
@@ -31,8 +30,8 @@ class HostSettings:
     @property
     def secrets(self) -> frozenset[str]:
         """What must stand in no message."""
-        password = self.auth.password if self.auth else ""
-        return frozenset(filter(None, (password, urlsplit(self.proxy).password if self.proxy else "")))
+        own = {self.auth.password or self.auth.user} if self.auth else set[str]()
+        return frozenset(filter(None, own.union(secrets_of_url(self.proxy))))
 
 
 def _credentials(auth: Auth) -> str:

@@ -5,13 +5,14 @@ from base64 import b32encode, b64decode, b64encode
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import cache
 from typing import Any
-from urllib.parse import unquote_plus
+from urllib.parse import unquote, unquote_plus, urlsplit
 
 from scraper.ops.escapes import Sought, folded, unescaped
 
 HIDDEN = "***"
 LEAST_SECRET = 8  # characters from which on the value of any cookie or header field is taken for one
 SHORTEST = 4  # characters; what is shorter would take half of every message along
+LEAST_CUT = 6  # characters at the end of a message that may be the beginning of a secret
 
 _HARMLESS = frozenset(
     {
@@ -45,6 +46,7 @@ _FIELD = re.compile(
 _SCHEME = re.compile(r"(?i)\b(bearer)(\s+)([\w.~+/=-]{8,})")
 _BASIC = re.compile(r"(?i)\b(basic)(\s+)([A-Za-z0-9+/]{6,}={0,2})")
 _PATH = re.compile(r"https?://[^\s?#]*/$")
+_AFTER_CUT = "\u2026.'\")"  # what stands behind a text that was cut: marks of that, and quotes
 _USERINFO = re.compile(r"(?<=://)[^\s/?#@\"'<>]+@")
 
 
@@ -59,6 +61,16 @@ def is_secret_name(name: str) -> bool:
     return _SECRET_NAME.fullmatch(_BETWEEN.sub("", unquote_plus(name[:200]).lower())) is not None
 
 
+def secrets_of_url(url: str) -> Iterator[str]:
+    """What a URL with credentials holds that is secret; a user without a password is a key of an API."""
+    parts = urlsplit(url)
+    user, password = parts.username or "", parts.password or ""
+    secret = password or user
+    yield from (each for each in (secret, unquote(secret)) if each)
+    if password:
+        yield unquote(f"{user}:{password}")
+
+
 def names_secret(text: str) -> bool:
     """Whether a body (form or JSON) has a field named like a secret."""
     names = re.findall(r"(?:^|&)([^=&]{1,200})=", text) + re.findall(r'"([^"]{1,200})"\s*:', text)
@@ -71,6 +83,7 @@ class Redaction:
     def __init__(self, secrets: Iterable[str] = ()) -> None:
         self._sought = Sought()
         self._known: set[str] = set()
+        self._cut: set[tuple[str, str]] = set()  # how a secret begins, and what it is, in lower case
         self.add(secrets)
 
     def add(self, secrets: Iterable[str]) -> None:
@@ -79,6 +92,8 @@ class Redaction:
             if len(secret) >= SHORTEST and secret not in self._known:
                 self._known.add(secret)
                 self._sought.add(spellings(secret))
+                if len(secret) > LEAST_CUT:
+                    self._cut.add((secret[:LEAST_CUT].lower(), secret.lower()))
 
     def has(self, text: str) -> bool:
         """Whether a known secret stands in a text."""
@@ -115,7 +130,16 @@ class Redaction:
         for start, end in self._sought.spans(text):
             kept += [text[last:start], HIDDEN]
             last = end
-        return "".join((*kept, text[last:])) if last else text
+        return self._without_cut("".join((*kept, text[last:])) if last else text)
+
+    def _without_cut(self, text: str) -> str:
+        """A text without a secret at its end of which a part was cut off, as messages are."""
+        whole = text.rstrip(_AFTER_CUT).lower()
+        for head, secret in self._cut:
+            at = whole.rfind(head)
+            if at >= 0 and secret.startswith(whole[at:]):
+                return f"{text[:at]}{HIDDEN}{text[len(whole) :]}"
+        return text
 
 
 def _each(found: Any, clean: Callable[[str], str]) -> Any:

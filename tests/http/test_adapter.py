@@ -428,6 +428,23 @@ def test_a_refused_connect_is_the_proxys_and_has_its_status(site: Site, line: st
     assert (line in str(error)) == bool(head)
 
 
+def test_what_a_proxy_echoes_of_its_credentials_stands_in_no_error() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def serve() -> None:
+            client, _ = listener.accept()
+            with client:
+                client.recv(65536)
+                told = b"ada:opensesame7 " * 9
+                client.sendall(b"HTTP/1.1 407 " + told + b"\r\nContent-Length: 0\r\n\r\n")
+
+        threading.Thread(target=serve, daemon=True).start()
+        proxy = f"http://ada:opensesame7@127.0.0.1:{listener.getsockname()[1]}"
+        session = session_of(home=HostSettings(proxy=proxy))
+        error = exchange(session, "GET", "https://127.0.0.1:9/").error
+    assert "refused to connect: 407 ***" in str(error) and "opens" not in str(error), error
+
+
 @pytest.mark.parametrize(
     ("answer", "told"),
     [

@@ -70,7 +70,9 @@ def test_credentials_become_a_field_and_stand_in_no_text() -> None:
     assert HostSettings(auth=Auth("digest", "u", "pw")).lines() == {}
     secret = HostSettings({"X-Key": "kkkk"}, Auth("basic", "u", "pppp"), "http://u:qqqq@p.example:1")
     assert not [word for word in ("kkkk", "pppp", "qqqq") if word in repr(secret)]
-    assert secret.secrets == {"pppp", "qqqq"}
+    assert secret.secrets == {"pppp", "qqqq", "u:qqqq"}
+    keys = HostSettings(auth=Auth("basic", "k3y-alone", ""), proxy="http://pr0xy%2Bkey:@p.example:1")
+    assert keys.secrets == {"k3y-alone", "pr0xy%2Bkey", "pr0xy+key"}
 
 
 def test_a_field_is_the_same_in_any_case() -> None:

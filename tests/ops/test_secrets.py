@@ -44,6 +44,15 @@ def test_a_body_that_names_a_secret() -> None:
     assert not names_secret("q=password&page=2") and not names_secret("")
 
 
+@pytest.mark.parametrize("end", ["", "...", "\u2026", "'", '")'])
+def test_a_secret_of_which_the_end_was_cut_off_is_hidden_at_the_end_of_a_message(end: str) -> None:
+    redaction = Redaction(["Opensesame77"])
+    assert redaction(f"refused: ada:opensesam{end}") == f"refused: ada:***{end}"
+    assert redaction(f"refused: ada:Opensesame77 ada:Opense{end}") == f"refused: ada:*** ada:***{end}"
+    assert redaction(f"it is open{end}") == f"it is open{end}"
+    assert redaction("opensesam is no word of ours") == "opensesam is no word of ours"
+
+
 @pytest.mark.parametrize(
     "spelling",
     [
