@@ -2,7 +2,7 @@
 
 Ownership, order and settlement stay where they are: a parse process is given tasks (a page each) and gives
 back what became of them, no more. One that dies costs nothing but time: its tasks are given to another one,
-each alone, so that a page which kills its process is found.
+each alone, so that a page which kills its process is found. One that is silent for too long is ended.
 """
 
 import fcntl
@@ -14,10 +14,11 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import IO, Any, Protocol
 
-from scraper.engine.parse_limit import MOST_CRASHES
+from scraper.engine.parse_limit import LONGEST_INTERVAL, MOST_CRASHES
 from scraper.engine.parse_messages import Receiver, Sender
 from scraper.errors import StoreError
 from scraper.model.frozen import frozen
+from scraper.ops.clock import monotonic
 
 MOST_DEATHS = 5  # in a row, without a result between them
 _AHEAD = 120  # small tasks that a process has, so that it goes on while the owner settles a hundred pages
@@ -81,6 +82,7 @@ class _Process:
         self.process = process
         self.tasks: deque[Task] = deque()
         self.has_answered = False  # first that it is ready
+        self.silent = 0.0  # seconds since the last result of those that it owes
         self.results = process.stdout.fileno()
         self._sender = Sender(process.stdin)
         self._receiver = Receiver(process.stdout)
@@ -108,12 +110,15 @@ class _Process:
 class ParsePool:
     """So many parse processes; `start` starts one. For any thread; whoever waits for a task has to `look`.
 
-    A process that ends with an error before it has answered is no crash: StoreError.
+    A process that ends with an error before it has answered is no crash: StoreError. One that owes a result
+    for `patience` seconds is stopped, or lost with its host: it is ended, and others go on.
     """
 
-    def __init__(self, start: Callable[[], ParseProcess], size: int) -> None:
+    def __init__(self, start: Callable[[], ParseProcess], size: int, patience: float = float("inf")) -> None:
         self._start = start
         self._size = size
+        self._patience = patience
+        self._looked_at = monotonic()
         self._lock = threading.RLock()
         self._processes: list[_Process] = []
         self._backlog: deque[Task] = deque()
@@ -166,10 +171,16 @@ class ParsePool:
     def look(self) -> None:
         """Take in what the processes have done."""
         with self._lock:
+            now = monotonic()
+            # A look that comes late counts no more: we may have been stopped ourselves.
+            passed, self._looked_at = min(now - self._looked_at, LONGEST_INTERVAL), now
             for process in list(self._processes):
                 try:
-                    self._take(process, process.receive())
+                    self._take(process, process.receive(), passed)
                 except EOFError:
+                    self._bury(process)
+                if process.silent > self._patience:
+                    process.process.kill()
                     self._bury(process)
             self._feed()
 
@@ -223,7 +234,7 @@ class ParsePool:
             tasks.append(self._backlog.popleft())
         return tasks
 
-    def _take(self, process: _Process, results: Sequence[Any]) -> None:
+    def _take(self, process: _Process, results: Sequence[Any], passed: float) -> None:
         for result in results:
             if isinstance(result, Broken):
                 raise StoreError(result.message, result.hint)
@@ -231,6 +242,7 @@ class ParsePool:
             task.result, task.is_done = result, True
         if results:
             self._deaths = 0
+        process.silent = process.silent + passed if process.tasks and not results else 0.0
 
     def _bury(self, process: _Process) -> None:
         """Have another process go on where one has died."""

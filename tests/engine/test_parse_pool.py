@@ -156,3 +156,22 @@ def test_a_session_that_is_elsewhere_gives_a_callback_up_whatever_it_asks() -> N
     for ask in (lambda: session.get, lambda: setattr(session, "verify", False)):
         with pytest.raises(NeedsSession):
             ask()
+
+
+def test_a_process_that_was_stopped_for_good_is_ended_and_another_does_what_it_had() -> None:
+    begun: list[subprocess.Popen[bytes]] = []
+
+    def start() -> "subprocess.Popen[bytes]":
+        begun.append(started(CHILD))
+        return begun[-1]
+
+    pool = ParsePool(start, 2, patience=0.5)
+    try:
+        while not pool.has_room_for(0, 1):
+            pool.wait(1.0)
+        begun[0].send_signal(signal.SIGSTOP)
+        found = [item for item, result in filter(None, in_order(pool, once(list(range(40)))))]
+    finally:
+        pool.close()
+    assert found == list(range(40))
+    assert begun[0].returncode == -signal.SIGKILL

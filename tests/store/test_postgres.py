@@ -223,6 +223,27 @@ class TestKnown:
         PostgresStore(url, locks=tmp_path, is_awaited=True).close()
         assert len(refused) == 5
 
+    def test_a_server_that_is_about_to_start_is_waited_for_by_every_command(
+        self, url: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    ) -> None:
+        connect, refused = psycopg.connect, list[str]()
+
+        def refuse_first(given: str, **options: Any) -> Any:
+            if len(refused) < 5:
+                refused.append("FATAL:  the database system is starting up\nDETAIL:  Not yet.")
+                raise psycopg.OperationalError(refused[-1])
+            return connect(given, **options)
+
+        monkeypatch.setattr(psycopg, "connect", refuse_first)
+        monkeypatch.setattr(database, "sleep", lambda seconds: None)
+        monkeypatch.setattr(database, "_AT_FIRST", 0.0)
+        PostgresStore(url, locks=tmp_path).close()
+        refused.clear()
+        monkeypatch.setattr(database, "PATIENCE", 0.0)
+        with pytest.raises(StoreAway, match="starting up") as told:
+            PostgresStore(url, locks=tmp_path)
+        assert told.value.was_there
+
     def test_a_pooler_that_lets_us_in_while_the_server_is_away_is_asked_until_it_is_back(
         self, url: str, monkeypatch: pytest.MonkeyPatch
     ) -> None:

@@ -205,7 +205,7 @@ class TestServer:
             )
             until(lambda: _took(store, taken))
             refused = two.run("work", "shop", "--store", store)
-            assert refused.code == 2 and "has no connection left" in refused.err, refused.text
+            assert refused.code == 75 and "has no connection left" in refused.err, refused.text
         ended = run.wait()
         assert ended.code == 0, ended.text
         check_whole(one, sites, 15, 0.2)

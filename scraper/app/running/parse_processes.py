@@ -13,10 +13,13 @@ from typing import IO, Any, NoReturn
 
 from scraper.app.options import Prepared
 from scraper.app.running.page_source import archive_digest
+from scraper.app.running.watchdog import TIMES
 from scraper.engine.parse_pool import ParsePool, ParseProcess
 from scraper.spider.rules import Rules
 
 _MODULE = "scraper.app.running.parse_process"
+SILENT = 30.0
+"""Seconds that a process may be silent beyond what its own watchdog allows a page: it is stopped or lost."""
 
 
 def parse_pool(
@@ -49,7 +52,7 @@ def parse_pool(
             process.stdin.flush()
         return process
 
-    return ParsePool(start, size)
+    return ParsePool(start, size, SILENT + TIMES * prepared.settings.parse_timeout)
 
 
 def archive_pool(

@@ -6,7 +6,7 @@ import os
 import selectors
 import subprocess
 import sys
-from collections import Counter, deque
+from collections import Counter, defaultdict, deque
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from typing import IO, Any, Protocol
@@ -27,6 +27,11 @@ from scraper.urls import domain_of, host_of, is_public_suffix
 MOST_DEATHS = 5
 TRY_AGAIN = 75
 """Exit code of a worker that lost its lease or could not reach the store: another can begin."""
+MOST_SILENT = 300.0
+"""Seconds without a word of a worker, which speaks once a second: it is stopped for good, or lost.
+
+Longer than it waits for its store, and than its own watchdog lets a page be parsed."""
+_BEAT_COUNTS = 5.0  # seconds at most, of the time between two beats of ours: we may have been stopped too
 # The strongest reason first; the first two end the run for all, which the others get as a signal.
 _STRENGTH = (Stop.ERRORS, Stop.RECORDS, Stop.SIGNAL, Stop.TIME, Stop.PAGES, Stop.DEFERRED, Stop.DONE)
 
@@ -46,6 +51,10 @@ class Worker(Protocol):
 
     def terminate(self) -> None:
         """Ask it to end."""
+        ...
+
+    def kill(self) -> None:
+        """End it."""
         ...
 
     def wait(self) -> int:
@@ -106,11 +115,12 @@ class Workers:
         self._selector = selectors.DefaultSelector()
         self._living: dict[int, Worker] = {}
         self._waiting: set[int] = set()
+        self._silent: defaultdict[int, float] = defaultdict(float)
         self._ticks: dict[int, Ticked] = {}
         self._stops: list[Stop] = []
         self._deaths: Counter[int] = Counter()
         self._failures: dict[int, str] = {}
-        self._beat_at = 0.0
+        self._beat_at = self._beaten = 0.0
         self._stopping = False
 
     def run(self) -> Stop:
@@ -169,6 +179,7 @@ class Workers:
 
     def _read(self, number: int, pipe: IO[bytes]) -> None:
         line = pipe.readline()
+        self._silent[number] = 0
         if not line:
             return self._bury(number, pipe)
         report = json.loads(line)
@@ -225,6 +236,7 @@ class Workers:
         if now < self._beat_at:
             return
         self._beat_at = now + BEAT_EVERY
+        self._end_silent(now)
         self._store.heartbeat()
         ticks = list(self._ticks.values())
         states = sorted((state for tick in ticks for state in tick.domains), key=lambda state: -state.wait)
@@ -239,6 +251,14 @@ class Workers:
                 sum(tick.of for tick in ticks),
             )
         )
+
+    def _end_silent(self, now: float) -> None:
+        """End workers that have said nothing for long: only once they are dead their domains are free."""
+        passed, self._beaten = min(now - self._beaten, _BEAT_COUNTS), now
+        for number, worker in self._living.items():
+            self._silent[number] += passed
+            if self._silent[number] > MOST_SILENT:
+                worker.kill()
 
     def _tell(self, event: Ticked | Settled | Noted) -> None:
         for listener in self._listeners:

@@ -42,6 +42,8 @@ _ASK_AGAIN = (errors.DeadlockDetected, errors.SerializationFailure)
 _MOST_TRIES = 20
 _GONE = {"57P01", "57P02", "57P03", "53300", "08000", "08003", "08006", "08P01"}
 _NO_ROOM = {"53100", "25006", "53200"}
+# What a server says that is there; a failure to connect has no code of its own.
+_STARTS, _IS_FULL = "the database system is", ("too many clients", "connection slots are reserved")
 # A connection that breaks in the middle of a pipeline is noted there, though we go on.
 logging.getLogger("psycopg").addHandler(logging.NullHandler())
 _log = logging.getLogger(__name__)
@@ -71,7 +73,7 @@ class Database:
                 self._connect(monotonic() + (PATIENCE if is_awaited else _AT_FIRST))
                 self._migrate()
         except StoreAway as error:
-            error.was_there = False
+            error.was_there = any(words in str(error.__cause__) for words in (_STARTS, *_IS_FULL))
             raise
 
     # transactions ---------------------------------------------------------------------------------------
@@ -174,11 +176,12 @@ class Database:
 
     def _patient(self, until: float) -> Connection:
         """A new connection, with growing patience until a monotonic moment; once given up, one try each."""
-        wait = 0.05
+        wait, patient_until = 0.05, monotonic() + PATIENCE
         while True:
             try:
                 connection = self.another()
-            except psycopg.OperationalError:
+            except psycopg.OperationalError as error:
+                until = patient_until if _STARTS in str(error) else until  # or it ends, to start again
                 if self._is_away or monotonic() + wait > until:
                     self._is_away = True
                     raise
@@ -294,7 +297,8 @@ def _translate(name: str, error: psycopg.Error) -> StoreError:
     if error.sqlstate == "42501":
         return StoreError(f"{name}: {lines[0]}", "GRANT CREATE ON SCHEMA public TO this user")
     if isinstance(error, psycopg.OperationalError) and error.sqlstate is None:
-        told = [line for line in lines if not line.startswith("\t")]  # the others guess at the reason
+        # Some lines guess at the reason, others tell more of it.
+        told = [line for line in lines if not line.startswith(("\t", "DETAIL:", "HINT:"))] or lines
         return StoreAway(f"cannot reach {name}: {told[-1]}", "check the address, the password and the server")
     if error.sqlstate in _GONE:
         return StoreAway(f"cannot reach {name}: {lines[0]}", "look at the server's log, and the pooler's")
