@@ -91,7 +91,7 @@ def _fetcher(
         FetchOptions(
             found.number,
             settings_of.token(settings),
-            inputs_of(prepared, found.code),
+            inputs_of(prepared, rules, found.code),
             settings.max_attempts,
             settings.archive,
             settings.parse_timeout,
@@ -187,7 +187,7 @@ def offline_fetcher(
         FetchOptions(
             version,
             settings_of.token(settings),
-            inputs_of(prepared, code),
+            inputs_of(prepared, rules, code),
             settings.max_attempts,
             parse_timeout=settings.parse_timeout,
             is_own=not prepared.options.replay,

@@ -25,7 +25,7 @@ from scraper.settings import Settings
 from scraper.spider import Spider, discovery
 from scraper.spider.discovery import LoadedSpider
 from scraper.spider.identity import ParseInputs
-from scraper.spider.rules import Rules, rules_of
+from scraper.spider.rules import Rules, found_domains, rules_of
 from scraper.store import Run, Store
 
 if TYPE_CHECKING:  # few runs have parse processes
@@ -150,14 +150,19 @@ def files_for(prepared: Prepared, run: Run) -> RunFiles:
     return RunFiles(data, run.spider, run.id, prepared.redaction, is_shared=is_shared)
 
 
-def inputs_of(prepared: Prepared, code: str | None = None) -> ParseInputs:
+def inputs_of(prepared: Prepared, rules: Rules, code: str | None = None) -> ParseInputs:
     """What the parse of every page of a run depends on; `code`: where the run has it from the store."""
     own = prepared.loaded.code
     is_deep = prepared.settings.max_depth is not None
     code = code_for(prepared) if code is None else code
-    outside = own.outside
-    named = frozenset(outside.files()) | outside.code
-    return ParseInputs(code, own.words, is_deep, outside.hash(prepared.spider), named)
+    named = frozenset(own.outside.files()) | own.outside.code
+    inputs = ParseInputs(code, own.words, is_deep, outside_now(prepared), named)
+    return inputs.within(found_domains(prepared.spider, rules, prepared.settings.allowed_domains))
+
+
+def outside_now(prepared: Prepared) -> str:
+    """A hash of the files, variables and attributes that the spider's code names, as they are now."""
+    return prepared.loaded.code.outside.hash(prepared.spider)
 
 
 def code_for(prepared: Prepared) -> str:

@@ -25,8 +25,9 @@ from scraper.parsing.encoding import decode, encoding_of
 from scraper.parsing.page import Page
 from scraper.settings import Settings
 from scraper.spider import discovery
+from scraper.spider.identity import ParseInputs
 from scraper.spider.links import seeds
-from scraper.spider.rules import rules_of, starting_from
+from scraper.spider.rules import found_domains, rules_of, starting_from
 from scraper.store import Store
 
 SHOWN = 1500  # characters of a body
@@ -250,7 +251,8 @@ def _asker(
     settings = settings_for(sets, store, dict(loaded.spider.settings))
     rules = rules_of(made, allowed_domains=settings.allowed_domains, max_depth=settings.max_depth)
     rules = starting_from(rules, seeds(made, rules))
-    code = parse_code(loaded.code.hash, made.params, settings)
+    inputs = ParseInputs(parse_code(loaded.code.hash, made.params, settings))
+    code = inputs.within(found_domains(made, rules, settings.allowed_domains)).code
     return ExplainContext(settings, loaded.name, rules, code, reach_of(settings, made, rules))
 
 

@@ -141,7 +141,8 @@ class DomainStats:
             self.rendered += 1
             self.rendered_for[visit.rendered] = self.rendered_for.get(visit.rendered, 0) + 1
         self.loads += len(sent)
-        self.downloads += sum(loaded.file is not None for loaded in visit.loads)
+        if isinstance(visit.outcome, Fetched | Unchanged | Failed):  # what is tried again brings them again
+            self.downloads += sum(loaded.file is not None for loaded in visit.loads)
         self.bytes += sum(loaded.size for loaded in sent)
 
     def _count_queries(self, queries: Mapping[str, bool]) -> None:

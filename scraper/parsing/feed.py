@@ -22,7 +22,7 @@ from scraper.parsing.feed_entries import (
     with_authors,
 )
 from scraper.parsing.json_feed import parse_json
-from scraper.parsing.sitemap import Cut, absolute, name_of, text_of, units, unpacked
+from scraper.parsing.sitemap import Cut, absolute, is_ended, is_listing, name_of, text_of, units, unpacked
 from scraper.parsing.tree import parse_html
 from scraper.urls import join
 
@@ -48,6 +48,7 @@ _TYPES = frozenset(
     f"application/{kind}" for kind in ("rss+xml", "atom+xml", "feed+json", "rdf+xml")
 )  # by which pages name feeds
 _ATOM = frozenset(("http://www.w3.org/2005/Atom", "http://purl.org/atom/ns#"))
+_HEAD = 20_000  # characters within which the root begins
 _XHTML = "{http://www.w3.org/1999/xhtml}div"
 _XML_BASE = "{http://www.w3.org/XML/1998/namespace}base"
 
@@ -93,7 +94,14 @@ def _of_xml(text: str, url: str, is_cut: bool) -> Feed | None:
                 entries.append(entry)
     except Cut:
         is_cut = True
-    return Feed(with_authors(entries, authors), next_url, is_cut) if is_feed else None
+    is_torn = not is_cut and _is_torn(text, is_empty=not entries)
+    return Feed(with_authors(entries, authors), next_url, is_cut, is_torn) if is_feed or is_torn else None
+
+
+def _is_torn(text: str, *, is_empty: bool) -> bool:
+    if is_ended(text) or (is_empty and text.rstrip().endswith("/>")):  # one without entries may be <rss/>
+        return False
+    return is_listing(text[:_HEAD].encode("utf-8", "replace"))
 
 
 def _next(link: etree._Element, base: str) -> str | None:

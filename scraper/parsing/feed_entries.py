@@ -41,11 +41,15 @@ class Entry:
 
 @frozen
 class Feed:
-    """What a feed has. `next_url`: its older entries (RFC 5005, JSON Feed); `is_cut`: there is more of it."""
+    """What a feed has. `next_url`: its older entries (RFC 5005, JSON Feed); `is_cut`: there is more of it.
+
+    `is_torn`: it ends in the middle, as a file that is just being written.
+    """
 
     entries: tuple[Entry, ...] = ()
     next_url: str | None = None
     is_cut: bool = False
+    is_torn: bool = False
 
 
 def with_authors(entries: Iterable[Entry], authors: Iterable[str | None]) -> tuple[Entry, ...]:

@@ -15,13 +15,19 @@ from scraper.parsing.feed_entries import (
     whole,
     with_authors,
 )
-from scraper.parsing.sitemap import absolute
+from scraper.parsing.sitemap import absolute, is_listing
+
+_HEAD = 20_000  # characters within which a feed says what it is
+_LONGEST_WORD = 5  # "false", in the middle of which it may end
 
 
 def parse_json(text: str, url: str) -> Feed | None:
     """Read a JSON Feed that came from `url`; None for what is none."""
     try:
         feed = json.loads(text)
+    except json.JSONDecodeError as error:
+        is_torn = error.msg.startswith("Unterminated") or error.pos > len(text.rstrip()) - _LONGEST_WORD
+        return Feed(is_torn=True) if is_torn and is_listing(text[:_HEAD].encode("utf-8", "replace")) else None
     except (ValueError, RecursionError):
         return None
     if not isinstance(feed, dict) or "jsonfeed.org/version/" not in str(feed.get("version"))[:100]:

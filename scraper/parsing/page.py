@@ -359,6 +359,8 @@ class Page:
         if listed.is_cut:
             count = len(listed.pages) + len(listed.indexed)
             self.note(f"the sitemap is cut after {count:,} URLs: no more than 500,000 and 50 MB are read")
+        if listed.is_torn:
+            self.note("the sitemap or feed ends in the middle: it is read as far as it goes")
         return listed if is_known or listed.pages or listed.indexed else None
 
     def _is_text(self) -> bool:

@@ -117,8 +117,13 @@ def parse(body: bytes, url: str, content_type: str | None = None) -> Sitemap:
             kept.append(listed)
     except Cut:
         is_cut = True
-    is_whole_xml = is_cut or not text.startswith("<") or _END.search(text, max(0, len(text) - _TAIL))
+    is_whole_xml = is_cut or not text.startswith("<") or is_ended(text)
     return Sitemap(tuple(pages), tuple(indexed), is_cut, bool(pages or indexed) and not is_whole_xml)
+
+
+def is_ended(text: str) -> bool:
+    """Whether the root of a sitemap or feed in XML ends: a file that is just being written has no end yet."""
+    return _END.search(text, max(0, len(text) - _TAIL)) is not None
 
 
 def unpacked(body: bytes) -> tuple[bytes, bool]:

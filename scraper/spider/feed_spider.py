@@ -3,7 +3,7 @@
 from dataclasses import asdict
 from typing import Any
 
-from scraper.errors import Drop
+from scraper.errors import Drop, Retry
 from scraper.model import Request
 from scraper.parsing import feed
 from scraper.parsing.feed_entries import Entry
@@ -33,6 +33,8 @@ class FeedSpider(Spider):
                 raise Drop("it is no feed, and names none")
             yield Request(named[0], self.parse_feed)
             return
+        if found.is_torn:
+            raise Retry("the feed ends in the middle")
         for entry in found.entries:
             yield from each(self.parse_entry(entry), "parse_entry")
         if self.older and found.next_url:

@@ -1,8 +1,8 @@
 """What tells one request from another, and what its page's parse depends on."""
 
 import json
-from collections.abc import Iterator, Mapping
-from dataclasses import fields
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import fields, replace
 from hashlib import blake2b
 from typing import Any
 
@@ -181,6 +181,13 @@ class ParseInputs:
     has_depth: bool = False
     outside: str = ""
     files: frozenset[str] = frozenset()
+
+    def within(self, domains: Collection[str]) -> "ParseInputs":
+        """The same for a run that follows links to `domains`, which only what `start` yields has named."""
+        if not domains:
+            return self
+        text = "\n".join((self.code, *sorted(domains)))
+        return replace(self, code=blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest())
 
     def of(self, entry: Entry) -> str:
         """What the parse of one page depends on; `code` alone where the request brings nothing of its own."""

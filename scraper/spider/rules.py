@@ -86,6 +86,18 @@ def starting_from(rules: Rules, first: Iterable[NewUrl]) -> Rules:
     return replace(rules, origins=frozenset(origin_of(link.url) for link in first))
 
 
+def found_domains(spider: Spider, rules: Rules, chosen: Collection[str]) -> frozenset[str]:
+    """The domains of links that are followed, where neither code nor settings name them but `start` alone.
+
+    Empty where they do: these count as what a parse depends on already. `chosen`: those of the settings.
+    """
+    if chosen or spider.allowed_domains:
+        return frozenset()
+    named = (one.url if isinstance(one, Request) else one for one in spider.start_urls)
+    declared = frozenset(domain_of(join(None, url) or "") for url in named if isinstance(url, str))
+    return frozenset() if rules.allowed_domains == declared else rules.allowed_domains
+
+
 def start_requests(spider: Spider) -> Iterator[Request]:
     """What a run starts from; SpiderError where it is no web address, or nothing."""
     started = spider.start()

@@ -35,7 +35,7 @@ from scraper.spider import Spider
 from scraper.spider.code import code_of_class
 from scraper.spider.identity import ParseInputs
 from scraper.spider.links import seeds
-from scraper.spider.rules import Rules, rules_of, starting_from
+from scraper.spider.rules import Rules, found_domains, rules_of, starting_from
 from scraper.store import START, Lease, Run, Store
 from scraper.store.memory import MemoryStore
 from scraper.testing.clock import FakeClock
@@ -162,6 +162,7 @@ class _Crawl:
         token = settings_of.token(self._settings)
         words = code_of_class(type(self._spider)).words
         inputs = ParseInputs(self._run.code, words, self._settings.max_depth is not None)
+        inputs = inputs.within(found_domains(self._spider, rules, self._settings.allowed_domains))
         limits = self._settings.max_attempts, self._settings.archive
         options = FetchOptions(self._run.number, token, inputs, *limits)
         fetcher = Fetcher(

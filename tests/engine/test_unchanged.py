@@ -382,3 +382,27 @@ def test_a_page_whose_callback_reads_what_nobody_compares_is_parsed_each_time(
             note for event in result.events if isinstance(event, Visited) for note in event.visit.notes
         }
         assert "looks at" in told and "rate-2026.txt" in told
+
+
+def test_a_domain_that_start_adds_is_followed_from_pages_that_are_as_they_were() -> None:
+    class Listed(Spider):
+        key = "url"
+        given = ("a.test",)
+
+        def start(self) -> Any:
+            return [f"https://{host}/" for host in self.given]
+
+        def parse(self, page: Page) -> Any:
+            yield {"url": page.url}
+            yield from page.follow_all("a")
+
+    both = 200, {"ETag": '"1"', "Content-Type": "text/html"}, "<a href=https://b.test/x>x</a>"
+    pages = {A: lambda asked: 304 if asked.headers.get("if-none-match") else both}
+    web = FakeWeb({**pages, "https://b.test/": "b", "https://b.test/x": "x"})
+    result = crawl(Listed, web)
+    assert [one["url"] for one in result.records] == [A] and result.summary["denied"] == 1
+    Listed.given = ("a.test", "b.test")
+    result = crawl(Listed, web, store=result.store)
+    assert {one["url"] for one in result.records} == {A, "https://b.test/", "https://b.test/x"}
+    result = crawl(Listed, web, store=result.store)
+    assert result.summary["unchanged"] == 3

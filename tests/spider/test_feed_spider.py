@@ -1,6 +1,9 @@
 from typing import Any
 
+import pytest
+
 from scraper import FeedSpider
+from scraper.model import Verdict
 from scraper.testing import FakeWeb, crawl
 
 HOME = "https://a.example/"
@@ -69,3 +72,21 @@ def test_older_entries_are_read_where_the_feed_tells_where_they_are() -> None:
 def test_what_is_no_feed_is_dropped_with_its_reason() -> None:
     result = crawl(News, FakeWeb({HOME + "feed.xml": "<p>gone</p>"}))
     assert result.summary["dropped"] == 1
+
+
+JSON_FEED = """{"version": "https://jsonfeed.org/version/1.1", "items": [{"id": "one"}, {"id": "two"}]}"""
+
+
+@pytest.mark.parametrize("whole", [rss("one", "two")[2], JSON_FEED], ids=["rss", "json"])
+@pytest.mark.parametrize("share", [0.6, 0.8, 0.95])
+def test_a_feed_that_ends_in_the_middle_is_asked_for_again_and_takes_nothing_away(
+    whole: str, share: float
+) -> None:
+    torn = whole[: int(len(whole) * share)]
+    web = FakeWeb({HOME + "feed.xml": [(200, RSS, torn), (200, RSS, whole)]})
+    first = crawl(News, web)
+    assert len(first.records) == 2
+    web[HOME + "feed.xml"] = 200, RSS, torn
+    result = crawl(News, web, store=first.store)
+    assert "the feed ends in the middle" in result.failed[HOME + "feed.xml"]
+    assert result.verdict is not Verdict.OK

@@ -9,7 +9,7 @@ from typing import Any
 
 from scraper.app.archived.archive_home import archive_home_of, send_archive
 from scraper.app.compose import compose, worker_name
-from scraper.app.options import Prepared, files_for, inputs_of, rules_for
+from scraper.app.options import Prepared, files_for, outside_now, rules_for
 from scraper.app.running.active_run import ActiveRun
 from scraper.app.running.end_run import conclude
 from scraper.app.running.outputs import Streaming
@@ -121,7 +121,7 @@ def _tell_spider(active: ActiveRun, summary: dict[str, Any]) -> None:
 def _other_inputs(active: ActiveRun) -> list[Noted]:
     """What to say where a run goes on with other files, variables or values than it was begun with."""
     store, found = active.store, active.run
-    now = f"{found.id} {inputs_of(active.prepared).outside}"
+    now = f"{found.id} {outside_now(active.prepared)}"
     begun = store.notes(_INPUTS).get(found.spider, "")
     if begun == now:
         return []
