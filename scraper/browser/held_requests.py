@@ -47,7 +47,7 @@ class HeldRequests:
 
     async def hand_out(
         self, event: Mapping[str, Any], drawing: RenderTask, frame_url: str, *, is_main: bool
-    ) -> None:
+    ) -> PageResponse:
         """Have a request answered by the drawing. `is_main`: it is for the page's own document."""
         request, kind = event["request"], kind_of(event)
         wanted = PageRequest(
@@ -63,11 +63,12 @@ class HeldRequests:
         self.quiet.clear()
         drawing.put(wanted)
         try:
-            given = await future
+            given: PageResponse = await future
             self.answered += bool(given.status)  # what is refused at once is no sign of life
             if given.reason and is_main:
                 given = PageResponse(204)  # it stays as it is; an error would be a page of the browser's
             await self.fulfil(event, given)
+            return given
         finally:
             self._futures.pop(wanted.id, None)
             if not self._futures:

@@ -8,11 +8,11 @@ from typing import Any
 
 from scraper.browser.held_requests import HeldRequests
 from scraper.browser.page_time import SLICE, STEP, BrowserFailed, PageFailed, PageTime
+from scraper.browser.popups import Popups
 from scraper.browser.requests import is_led_on
 from scraper.browser.tasks import Downloaded, Event, PageRequest, PageResponse, RenderResult, RenderTask, Task
 from scraper.model import Headers, Render
 
-MOST_POPUPS = 5  # windows that a page opens; they are closed, and then not opened any more
 CLEAN_EVERY = 25  # pages after which the memory of those before is freed
 LEAVINGS = 3  # tries to leave a page that navigates by itself at the same time
 MOST_NOTES = 20
@@ -39,9 +39,8 @@ class Tab:
         self._drawing: RenderTask | None = None
         self.requests = HeldRequests(browser_cdp)
         self.time = PageTime(page, cdp, self.requests)
-        self._popups = self._left = 0
-        self._adopted: set[str] = set()
-        self._is_clicking = False
+        self.popups = Popups(frame, page, browser_cdp, self.time, self.requests, self._note)
+        self._left = 0
         self._is_given = False
         self._notes: list[str] = []
         self._listen()
@@ -52,7 +51,7 @@ class Tab:
         page.on("crash", lambda _: self.time.end(BrowserFailed("the page's process crashed")))
         page.on("pageerror", lambda error: self._note(f"script error: {str(error)[:300]}"))
         page.on("dialog", lambda dialog: _later(self._dismiss(dialog)))
-        page.on("popup", lambda popup: _later(self._close_popup(popup)))
+        page.on("popup", lambda popup: _later(self.popups.appeared(popup)))
         page.on("websocket", lambda socket: self._refuse(socket.url, "socket"))
 
     def _note(self, text: str) -> None:
@@ -66,17 +65,9 @@ class Tab:
             self._note(f"{dialog.type} dismissed: {dialog.message[:200]}")
             await dialog.dismiss()
 
-    async def _close_popup(self, popup: Any) -> None:
-        self._note(f"popup closed: {popup.url[:200]}")
-        self._popups += 1
-        if self._popups > MOST_POPUPS:  # each takes a process; some pages open them without end
-            _later(self.page.evaluate("window.open = () => null"))
-        await popup.close()
-
     def adopt(self, frame: str) -> None:
         """Hand out what a popup of a click shows, as it may be a file; nothing else of it."""
-        if self._is_clicking and frame not in self.frames and len(self._adopted) < MOST_POPUPS:
-            self._adopted.add(frame)
+        if self.popups.adopt(frame):
             self.frames.add(frame)
 
     def _refuse(self, url: str, kind: str) -> None:
@@ -105,23 +96,25 @@ class Tab:
         is_main = event["resourceType"] == "Document" and event.get("frameId") == self.frame
         if task is None or drawing is None or self.time.is_late or at < self.time.began:
             return await self.requests.fulfil(event, PageResponse(reason="the page is closed"))
-        if event.get("frameId") in self._adopted and event["resourceType"] != "Document":
+        is_popup = event.get("frameId") in self.popups.frames
+        if is_popup and event["resourceType"] != "Document":
             return await self.requests.fulfil(event, PageResponse(reason="of a popup"))
         if is_main and not self._is_given:
             if is_led_on(event["request"]):
                 return await self.requests.fulfil(event, PageResponse(reason="of the page before"))
             self._is_given = True
             return await self.requests.fulfil(event, PageResponse(task.status, task.headers, task.content))
-        await self.requests.hand_out(event, drawing, self.page.url, is_main=is_main)
+        given = await self.requests.hand_out(event, drawing, self.page.url, is_main=is_main)
+        if is_popup:
+            self.popups.answered(event["frameId"], given)
 
     # one page --------------------------------------------------------------------------------------------
     async def draw(self, task: Task, drawing: RenderTask) -> RenderResult:
         """Render one page to its end; whatever happens there ends as an `error`."""
         self._task, self._drawing = task, drawing
         self.frames = {self.frame}
-        self._adopted = set()
-        self._is_clicking = False
-        self.saved = self._popups = 0
+        self.popups.begin()
+        self.saved = 0
         self._is_given = False
         self._notes = []
         self.time.begin(task.within)
@@ -182,11 +175,12 @@ class Tab:
             await self.time.settle()
         for query, text in render.fill.items():
             await self.time.do(page.locator(query).first.fill(text, timeout=0), query, render.timeout)
-        self._is_clicking = bool(render.click)
+        self.popups.is_clicking = bool(render.click)
         for query in render.click:
             await self.time.do(page.locator(query).first.click(timeout=0), query, render.timeout)
             await self.time.settle()
-        self._is_clicking = False
+            await self.popups.finish(self._save)
+        self.popups.is_clicking = False
         for _ in range(render.scroll):
             down = page.evaluate("scrollTo(0, document.documentElement.scrollHeight)")
             await self.time.do(down, "the end of the page", render.timeout)

@@ -1,12 +1,14 @@
 """A page in Debian's Chromium by itself: it ends in time, whatever it does."""
 
+import asyncio
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 import pytest
 
 from scraper.browser import chromium
-from scraper.browser.browser import Browser, BrowserOptions
+from scraper.browser.browser import Browser, BrowserOptions, _Running
 from scraper.browser.tasks import PageRequest, PageResponse, RenderResult, Task
 from scraper.model import Headers, Render
 
@@ -77,3 +79,32 @@ def test_a_list_that_grows_where_its_end_is_seen_is_scrolled_to_its_end_each_tim
     for _ in range(5):  # its frames come by our clock, its timers by its own
         assert drawn(browser, SCROLLS, Render(scroll=4)).html.count("row</li>") == 40
     assert drawn(browser, SCROLLS, Render()).html.count("row</li>") == 10
+
+
+TABS = """
+    <a id=link target=_blank href=/link>a</a>
+    <button id=script onclick="window.open('/script')">b</button>
+    <button id=later onclick="t = window.open(); setTimeout(() => t.location = '/later', 300)">c</button>
+    <form target=_blank action=/form><button id=form>d</button></form>"""
+
+
+def test_a_tab_that_the_last_click_opens_asks_for_its_page_before_the_rendering_ends(
+    browser: Browser, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    routed = _Running._route
+
+    async def late(running: _Running, event: Mapping[str, Any], at: float) -> None:
+        if event["request"]["url"] != "http://a.test/":  # as where its process takes long to start
+            await asyncio.sleep(0.3)
+        await routed(running, event, at)
+
+    monkeypatch.setattr(_Running, "_route", late)
+    for name in ("link", "script", "later", "form", "link"):
+        render = Render(click=["#" + name])
+        task = Task("http://a.test/", 200, HTML, TABS.encode(), render, "a.test", within=60.0)
+        drawing, asked = browser.draw(task), list[str]()
+        while not isinstance(event := drawing.next(60.0), RenderResult):
+            assert isinstance(event, PageRequest)
+            asked.append(event.url)
+            drawing.answer(event, PageResponse(204))  # as for a file: the tab shows nothing, and is closed
+        assert not event.error and f"http://a.test/{name}" in [url.rstrip("?") for url in asked]
