@@ -1,6 +1,7 @@
 """Twenty good sites beside one hostile site of each kind: what part of their polite rate the good ones get.
 
-`python -m benchmarks.hostile [--turns N]` runs pairs, without and with the hostile sites, and prints medians.
+`python -m benchmarks.hostile [--turns N] [--dear]` runs pairs, without and with the hostile sites, and prints
+medians. `--dear`: beside those whose pages take long to parse; all of these at once need more than a core.
 """
 
 import argparse
@@ -16,6 +17,7 @@ from benchmarks.contestants import ROOT
 from tests.site import Site, page
 
 DELAY, PAGES, GOOD = 0.25, 24, 20
+VISITS = 12  # of each hostile site
 _SPIDER = """
 from scraper import Spider
 
@@ -37,7 +39,7 @@ def rate_of(site: Site) -> float:
 def measure(good: list[Site], hostile: list[str]) -> float:
     """The mean rate of the good sites in one run."""
     urls = [site.url(f"/{number}") for number in range(PAGES) for site in good]
-    urls += [f"{url}{number}" for url in hostile for number in range(3)]
+    urls += [f"{url}{number}" for url in hostile for number in range(VISITS)]
     for site in good:
         site.arrivals.clear()
     with TemporaryDirectory() as folder:
@@ -51,13 +53,15 @@ def measure(good: list[Site], hostile: list[str]) -> float:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--turns", type=int, default=3)
-    turns = parser.parse_args().turns
+    parser.add_argument("--dear", action="store_true")
+    arguments = parser.parse_args()
+    turns = arguments.turns
     with ExitStack() as stack:
         body = page(title="good", text="word " * 1000)
         good = [Site({"*": body, "/robots.txt": 404}, f"127.0.2.{number}") for number in range(1, GOOD + 1)]
         for site in good:
             stack.callback(site.stop)
-        served = [sys.executable, "-m", "tests.hostile"]
+        served = [sys.executable, "-m", "tests.hostile", *(["dear"] if arguments.dear else [])]
         process = subprocess.Popen(served, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         stack.callback(process.kill)
         assert process.stdout is not None

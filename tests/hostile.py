@@ -1,7 +1,8 @@
 """Sites that answer without end or out of all proportion, for tests of who else is slowed down by them.
 
 `python -m tests.hostile` serves one of each kind, each on an address of its own, and prints their URLs as
-JSON. Their robots.txt is a plain 404, and nothing they send does harm to a reader that has bounds.
+JSON; `dear` as an argument: those whose pages are sound and take long to parse. Their robots.txt is a plain
+404, and nothing they send does harm to a reader that has bounds.
 """
 
 import contextlib
@@ -57,6 +58,32 @@ KINDS: dict[str, Callable[[], Iterable[bytes]]] = {
 }
 
 
+def _page(body: str) -> Callable[[], list[bytes]]:
+    html = f"<!DOCTYPE html><html><head><title>dear</title></head><body>{body}</body></html>".encode()
+    return lambda: [OK + b"Content-Length: %d\r\n\r\n" % len(html) + html]
+
+
+DEAR: dict[str, Callable[[], Iterable[bytes]]] = {
+    "fifty thousand links": _page("".join(f'<a href="/{n}?n={n}">{n}</a> ' for n in range(50_000))),
+    "a hundred thousand elements": _page("<p>x</p>" * 100_000),
+    "a table that is none": _page("<table>" + "<tr><div>x</div><td>y" * 10_000 + "</table>"),
+    "lists within headings": _page("<li><h1><h2>x</li>" * 20_000),
+    "formats crosswise": _page("<b><i><p>x</b></i></p>" * 3_000),
+    "five megabytes of text": _page("word &amp; word " * 350_000),
+    "a thousand elements deep, often": _page(("<div>" * 1000 + "x" + "</div>" * 1000) * 20),
+    "many attributes": _page("<div " + " ".join(f'a{n}="{n}"' for n in range(10_000)) + ">x</div>"),
+    "little text, many comments": _page("<!-- x --><br>" * 60_000),
+    "drawings and templates": _page("<svg><p>x</p></svg><template><div>y</div></template>" * 5_000),
+    "small, all left open": _page("<div><p>text<span>" * 1_500),
+    "few letters for much": lambda: [_packed("<p>word</p>" * 100_000)],
+}
+
+
+def _packed(body: str) -> bytes:
+    packed = gzip.compress(f"<title>dear</title>{body}".encode())
+    return GZIPPED + b"Content-Length: %d\r\n\r\n" % len(packed) + packed
+
+
 def _serve(client: socket.socket, pieces: Callable[[], Iterable[bytes]]) -> None:
     client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     data = b""
@@ -79,10 +106,10 @@ def _accept(server: socket.socket, pieces: Callable[[], Iterable[bytes]]) -> Non
             threading.Thread(target=_serve, args=(client, pieces), daemon=True).start()
 
 
-def serve_all() -> dict[str, str]:
+def serve_all(kinds: dict[str, Callable[[], Iterable[bytes]]]) -> dict[str, str]:
     """Serve every kind in threads of this process: their URLs by kind."""
     urls = {}
-    for number, (kind, pieces) in enumerate(KINDS.items(), 1):
+    for number, (kind, pieces) in enumerate(kinds.items(), 1):
         server = socket.create_server((f"127.0.3.{number}", 0))
         threading.Thread(target=_accept, args=(server, pieces), daemon=True).start()
         urls[kind] = f"http://127.0.3.{number}:{server.getsockname()[1]}/"
@@ -90,5 +117,5 @@ def serve_all() -> dict[str, str]:
 
 
 if __name__ == "__main__":
-    print(json.dumps(serve_all()), flush=True)
+    print(json.dumps(serve_all(DEAR if sys.argv[1:] == ["dear"] else KINDS)), flush=True)
     sys.stdin.read()

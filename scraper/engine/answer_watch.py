@@ -6,6 +6,7 @@ from itertools import count
 from math import inf
 
 from scraper.engine.batch import BatchSteps
+from scraper.http.body import LARGE
 from scraper.http.exchange import Asked
 from scraper.http.http1 import Http1Exchange
 from scraper.ops.clock import Clock, monotonic
@@ -53,6 +54,17 @@ class AnswerWatch:
         if not self._asked:
             return None
         return min(self._look_at, self._pauses[0][0]) if self._pauses else self._look_at
+
+    def in_turn(self, ready: list[BatchSteps | None]) -> list[BatchSteps | None]:
+        """Whose answers to read of those that have more: of large ones only that which has least.
+
+        Reading is short, but twenty of them are what each step of all others would wait for.
+        """
+        large = [one for one in ready if one is not None and self._asked[one][1].share.size >= LARGE]
+        if len(large) < 2:
+            return ready
+        least = min(large, key=lambda one: self._asked[one][1].share.size)
+        return [one for one in ready if one is least or one not in large]
 
     def pull(self, steps: BatchSteps) -> Http1Exchange | None:
         """Read what has come of an answer, once; its exchange where it is over."""

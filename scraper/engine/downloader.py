@@ -15,9 +15,10 @@ from queue import Empty, SimpleQueue
 from scraper.engine.answer_watch import AnswerWatch
 from scraper.engine.batch import Batch, BatchResult, BatchSteps, DomainWanted, Work
 from scraper.engine.parse_limit import LONGEST_INTERVAL, GivenUp
+from scraper.engine.slow_lane import DEAR, SlowLane
 from scraper.http.exchange import Asked, Later, Until, Wait
 from scraper.http.http1 import Http1Exchange
-from scraper.ops.clock import Clock, monotonic
+from scraper.ops.clock import Clock, monotonic, thread_time
 from scraper.politeness.rate_limiter import RateLimiter
 
 EARLY = 0.2  # seconds; longer than the owner takes to settle a group, and may have to wait for the store
@@ -100,9 +101,9 @@ class IOLoop:
         self._results = results
         self._inbox: deque[tuple[BatchSteps, DomainWanted | Wait | None]] = deque()
         self._selector = selectors.DefaultSelector()
-        self._wakeup, wakeup_reader = socket.socketpair()
+        self._wakeup, self._wakeup_reader = socket.socketpair()
         self._wakeup.setblocking(False)
-        self._selector.register(wakeup_reader, selectors.EVENT_READ)
+        self._selector.register(self._wakeup_reader, selectors.EVENT_READ)
         self._is_asleep = False
         self._is_closed = False
         self._slots: list[tuple[float, int, BatchSteps]] = []
@@ -117,6 +118,7 @@ class IOLoop:
         self._jobs: SimpleQueue[BatchSteps | None] = SimpleQueue()
         self._blocking: set[BatchSteps] = set()
         self._blocking_threads = 0
+        self._slow_lane = SlowLane(self.put, self._start)
         # Which thread runs the loop (the latest generation), and the step in which it may be stuck.
         self._lock = threading.Lock()
         self._generation = 0
@@ -145,6 +147,7 @@ class IOLoop:
 
     def replace_stuck_thread(self) -> None:
         """Start an I/O thread if there is none, or if it has been in one step for too long."""
+        self._slow_lane.look()
         with self._lock:
             if self._generation and not (self._current and monotonic() - self._since > STUCK_AFTER):
                 return
@@ -163,7 +166,7 @@ class IOLoop:
         `passed`: seconds since the last look.
         """
         results: list[BatchResult] = []
-        for steps in {*self._blocking, *filter(None, [self._current])}:
+        for steps in {*self._blocking, *self._slow_lane.at_work, *filter(None, [self._current])}:
             if steps.parsed_for(passed) < limit or not steps.give_up(is_interrupted=is_end):
                 continue
             with self._lock:
@@ -171,7 +174,7 @@ class IOLoop:
                     self._current = None
                     self._generation += 1
                     self._start(self._loop_forever, self._generation)
-                else:
+                elif not self._slow_lane.lose(steps):
                     self._blocking_threads -= 1
             if is_end:
                 results += steps.results
@@ -183,6 +186,7 @@ class IOLoop:
         """End the threads that are idle; those that are stuck end with the process."""
         self._is_closed = True
         self._wake()
+        self._slow_lane.close()
         for _ in range(self._blocking_threads):
             self._jobs.put(None)
 
@@ -220,7 +224,10 @@ class IOLoop:
         """Take a batch one step further; False where another thread has taken over the loop meanwhile."""
         with self._lock:
             self._current, self._since = steps, monotonic()
+        began = thread_time()
         wait = steps.advance()
+        if (cost := thread_time() - began) >= DEAR:
+            self._slow_lane.note(steps.batch.domain, cost)
         with self._lock:
             is_ours = self._generation == generation
             if is_ours:
@@ -311,11 +318,11 @@ class IOLoop:
             self._is_asleep = True
             events = self._selector.select(0 if self._inbox or self._is_closed else self._patience())
             self._is_asleep = False
-        for key, _ in events:
-            if key.data is None:
-                key.fileobj.recv(4096)  # type: ignore[union-attr]  # the wakeup socket
-            elif (over := self._answers.pull(key.data)) is not None:
-                self._go_on_with(key.data, over)
+        for steps in self._answers.in_turn([key.data for key, _ in events]):
+            if steps is None:
+                self._wakeup_reader.recv(4096)
+            elif (over := self._answers.pull(steps)) is not None:
+                self._go_on_with(steps, over)
         for steps, over in self._answers.end_pauses():
             self._go_on_with(steps, over)
         self._ready.extend(self._answers.overdue())
@@ -331,8 +338,10 @@ class IOLoop:
         return max(0.0, min(waits)) if waits else None
 
     def _go_on_with(self, steps: BatchSteps, over: Http1Exchange) -> None:
-        """Let a batch go on whose answer is over: here, or in the blocking pool if that takes long."""
-        if over.is_heavy:
+        """Let a batch go on whose answer is over: here, or where it holds up nobody if that takes long."""
+        if over.is_saved:
             self._to_blocking_pool(steps)
+        elif over.is_heavy or self._slow_lane.is_for(steps.batch.domain):
+            self._slow_lane.put(steps)
         else:
             self._ready.append(steps)

@@ -22,6 +22,7 @@ except ImportError:
 
 GZIP = b"\x1f\x8b"
 EAGER = 2**20  # bytes that are decoded as they come; the rest of a larger body is left to whoever wants it
+LARGE = 2**17  # bytes; who parses more than that takes long
 _PIECE = 256 * 1024
 _SLICE = 32 * 1024
 _MOST_MEMBERS = 1000  # of one gzip or zstd body, beside one for each KiB that comes out of it
@@ -87,8 +88,8 @@ class Body:
 
     @property
     def is_heavy(self) -> bool:
-        """Whether finishing it takes long."""
-        return len(self._out) >= EAGER or (self._received > _START and bool(self._waiting))
+        """Whether finishing and parsing it takes long, by its size."""
+        return len(self._out) >= LARGE or (self._received > _START and bool(self._waiting))
 
     def write(self, data: bytes) -> None:
         """Take what has come."""

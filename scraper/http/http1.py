@@ -87,8 +87,13 @@ class Http1Exchange:
 
     @property
     def is_heavy(self) -> bool:
-        """Whether finishing the body takes long."""
+        """Whether finishing and parsing the body takes long, by its size."""
         return self._body is not None and self._body.is_heavy
+
+    @property
+    def is_saved(self) -> bool:
+        """Whether the body goes to disk."""
+        return self._download is not None
 
     @property
     def head(self) -> ResponseHead | None:
