@@ -126,7 +126,8 @@ class _Plain(dict[str, Request]):
     """Requests that say their URL alone: most links stand on many pages, and frozen values can be shared."""
 
     def __missing__(self, url: str) -> Request:
-        made = _said_at(url, {})
+        made = object.__new__(Request)
+        made.__dict__["url"] = url
         if len(url) <= _LONGEST_CACHED:
             if len(self) >= _CACHED:
                 self.clear()

@@ -30,7 +30,7 @@ def refusal(
         return f"scheme {url.partition(':')[0][:20]}: only http and https are fetched"
     if len(url) > LONGEST_URL:
         return f"longer than {LONGEST_URL} characters"
-    if has_credentials(url):
+    if "@" in url and has_credentials(url):
         return CREDENTIALS
     host = host_of(url) if host is None else host
     if not (host in allowed_domains or is_inside(host, allowed_domains)):

@@ -7,9 +7,9 @@ from scraper.errors import SpiderError
 from scraper.model import NewUrl, Refusal, Request
 from scraper.politeness.scope import LONGEST_URL, refusal
 from scraper.spider import Spider, no_callback
-from scraper.spider.identity import identity_of, request_text
+from scraper.spider.identity import identity_of, is_plain, request_text
 from scraper.spider.rules import Rules, start_requests
-from scraper.urls import domain_of_host, read, variant, with_params
+from scraper.urls import domain_of_host, fingerprint, read, variant, with_params
 
 _METHODS = frozenset(("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"))
 
@@ -47,6 +47,9 @@ def link_of(rules: Rules, url: str, depth: int, request: Request) -> NewUrl | Re
     reason = refusal(url, rules.allowed_domains, depth, rules.max_depth, host)
     if reason is not None:
         return Refusal(url[:LONGEST_URL], reason)
+    if request.callback == "parse" and is_plain(request):
+        # So are most links: `identity_of` and `request_text` would find the same.
+        return NewUrl(domain_of_host(host), fingerprint("GET", identity), url, depth=depth)
     return NewUrl(
         domain=domain_of_host(host),
         fp=identity_of(request, identity),

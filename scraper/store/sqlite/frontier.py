@@ -72,6 +72,22 @@ def queue_of(connection: sqlite3.Connection, spider: str, domain: str) -> int:
     return int(row[0])
 
 
+class _Queues(dict[str, int]):
+    """The queues of a spider that a transaction touches, by domain."""
+
+    def __init__(self, connection: sqlite3.Connection, spider: str, seen: FilteredSeen) -> None:
+        super().__init__()
+        self._connection, self._spider, self._seen = connection, spider, seen
+
+    def __missing__(self, domain: str) -> int:
+        place = (self._spider, domain)
+        queue = self._seen.queues.get(place)
+        if queue is None:
+            queue = self._seen.queues[place] = queue_of(self._connection, *place)
+        self[domain] = queue
+        return queue
+
+
 class Change:
     """One transaction's changes to the URLs of a run. Call `write` once, last."""
 
@@ -88,7 +104,7 @@ class Change:
         self._tick = int(connection.execute("SELECT v FROM meta WHERE k = 'tick'").fetchone()[0])
         seen.bloom.catch_up(connection, self._tick)
         self._reopened = 0
-        self._queues: dict[str, int] = {}
+        self._queues = _Queues(connection, spider, seen)
         self._fresh: dict[Key, int] = {}
         self._looked_up: dict[Key, tuple[int, int] | None] = {}
         self._inserts: list[tuple[object, ...]] = []
@@ -104,7 +120,7 @@ class Change:
     def meet_all(self, urls: Iterable[NewUrl]) -> list[int]:
         """`meet` for the links of a page, after `look_up`: their ids."""
         ids: list[int] = []
-        lately = self._seen.lately
+        lately, queues = self._seen.lately, self._queues
         for url in urls:
             found = lately.get(url.fp)
             if found and url.request is None:
@@ -113,7 +129,7 @@ class Change:
             elif found:
                 ids.append(self._repeat(found, url))
             else:
-                ids.append(self._meet_first(self._queue(url.domain), url))
+                ids.append(self._meet_first(queues[url.domain], url))
         return ids
 
     def meet(self, url: NewUrl, *, is_hop: bool = False) -> int:
@@ -121,7 +137,7 @@ class Change:
 
         A redirect hop reopens what ended as a redirect itself.
         """
-        queue = self._queue(url.domain)
+        queue = self._queues[url.domain]
         found = self._seen.lately.get(url.fp) or self._seen.urls.get(url.fp)
         if found and not is_hop and self._is_in(queue, found, url.fp):
             return self._repeat(found, url)
@@ -162,8 +178,8 @@ class Change:
                 lately[url.fp] = found
             else:
                 wanted[url.fp] = url.domain
-        unmet = self._seen.met.find(wanted, lately)
-        keys = {(self._queue(wanted[fp]), fp[:STEM]) for fp in unmet}
+        queues = self._queues
+        keys = {(queues[wanted[fp]], fp[:STEM]) for fp in self._seen.met.find(wanted, lately)}
         if keys:
             self._looked_up.update(dict.fromkeys(keys))
             self._looked_up.update(fingerprint_index.find(self.connection, self._seen.bloom.sift(keys)))
@@ -200,16 +216,6 @@ class Change:
             (self.new - self.finished, self.finished - self._reopened, self.run),
         )
         self._seen.trim()
-
-    def _queue(self, domain: str) -> int:
-        queue = self._queues.get(domain)
-        if queue is None:
-            place = (self._spider, domain)
-            queue = self._seen.queues.get(place)
-            if queue is None:
-                queue = self._seen.queues[place] = queue_of(self.connection, *place)
-            self._queues[domain] = queue
-        return queue
 
     def _open_unless_met(self, key: Key, found: int, met: int, url: NewUrl, *, is_hop: bool) -> int:
         is_ended = met == self.run and is_hop and self._is_redirected(found)
