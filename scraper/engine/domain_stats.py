@@ -21,6 +21,7 @@ from scraper.model import (
 )
 from scraper.model.frozen import slotted
 from scraper.ops.patterns import pattern
+from scraper.politeness.page_directives import bars_links
 
 MOST_EXAMPLES = 20
 MOST_QUERIES = 100
@@ -41,6 +42,7 @@ class DomainStats:
     requests: int = 0
     pages: int = 0
     unchanged: int = 0
+    reached: int = 0  # of both, those that a link led to
     redirected: int = 0
     records: int = 0
     kept_records: int = 0  # of pages that are as they were
@@ -106,6 +108,7 @@ class DomainStats:
         if instead := _instead(visit):
             self.emptied += 1
             self.examples.setdefault(EMPTIED, f"{visit.entry.url}: {instead}"[:500])
+        self.reached += visit.entry.depth > 0 and isinstance(visit.outcome, Fetched | Unchanged)
         if isinstance(visit.outcome, Fetched | Failed):
             self._count_queries(visit.outcome.queries)
         if isinstance(visit.outcome, Unchanged) and visit.entry.known is not None:
@@ -224,7 +227,8 @@ def _instead(visit: Visit) -> str:
     """
     outcome, known = visit.outcome, visit.entry.known
     if isinstance(outcome, Fetched) and not outcome.dropped:
-        return "empty, also when asked again" if outcome.is_emptied else ""
+        barred = [refusal.reason for refusal in outcome.refused if bars_links(refusal.reason)]
+        return (barred or ["empty, also when asked again"])[0] if outcome.is_emptied else ""
     if known is None or not (known.records > 1 or known.links):
         return ""
     if isinstance(outcome, Fetched):

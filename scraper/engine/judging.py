@@ -29,6 +29,7 @@ from scraper.ops.tracebacks import files_of, origin_of, told, traceback_of
 from scraper.parsing.page import Page
 from scraper.parsing.queries import watching
 from scraper.politeness import retry
+from scraper.politeness.page_directives import bars_links
 from scraper.spider import Spider
 from scraper.spider.identity import and_more, may_compare
 from scraper.spider.parse_result import ParseResult, parse_page
@@ -181,7 +182,8 @@ class Judging:
             self._note_looks(page, looked_at)
         is_comparable = before is not None and may_compare(before.inputs, known.inputs)
         is_emptied = is_comparable and before is not None and _is_emptied(before, found)
-        if is_emptied and self._may_ask_again(entry, page.request):
+        is_barred = before is not None and is_comparable and _is_barred(before, found)
+        if is_emptied and not is_barred and self._may_ask_again(entry, page.request):
             return Retry("brings nothing where it did"), ()
         if page.has_asked or self._has_looked or looked_at:
             # What else went into it may change while the page does not.
@@ -196,7 +198,7 @@ class Judging:
             found.refused,
             facts,
             found.filtered,
-            is_emptied,
+            is_emptied or is_barred,
             dropped=found.dropped,
             queries=queries,
             other_meta=found.other_meta,
@@ -229,6 +231,15 @@ def _is_emptied(before: Known, found: ParseResult) -> bool:
     if found.records or found.rejected or found.dropped:
         return False
     return bool(before.records or (before.links and not found.links))
+
+
+def _is_barred(before: Known, found: ParseResult) -> bool:
+    """Whether none of a page's links may be followed any more, since the site says nofollow now.
+
+    Pages that only it leads to are not asked for, so their records would be taken for removed.
+    """
+    is_cut = bool(before.links) and not found.links
+    return is_cut and any(bars_links(refusal.reason) for refusal in found.refused)
 
 
 def _refused(reaction: Reaction) -> Outcome:

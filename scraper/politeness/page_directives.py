@@ -11,6 +11,10 @@ from urllib.parse import urlsplit
 from scraper.model.frozen import frozen
 from scraper.ops.patterns import pattern
 
+# Why a link is not followed, the kind before a colon.
+OF_PAGE = "nofollow"
+OF_LINK = "rel=nofollow"
+
 # Spelling on the page: what it means. What is not here is not known and says nothing.
 _DIRECTIVES = {
     "noindex": ("noindex",),
@@ -99,6 +103,11 @@ def _is_past(text: str, now: float) -> bool:
         return parts is not None and mktime_tz(parts) < now
     except (ValueError, OverflowError, IndexError, TypeError):
         return False
+
+
+def bars_links(reason: str) -> bool:
+    """Whether a link was refused for the reason that its page says nofollow, or the link does."""
+    return reason.startswith((OF_PAGE, OF_LINK))
 
 
 def is_nofollow(rel: str | None) -> bool:

@@ -19,6 +19,7 @@ from typing import Any
 
 from scraper.model import Verdict
 from scraper.model.frozen import frozen
+from scraper.politeness.page_directives import OF_LINK, OF_PAGE
 from scraper.runs.health import Facts, Health
 
 _ORDER = (
@@ -33,6 +34,7 @@ _ORDER = (
 _RUNS = 5
 _SHOWN = 3
 _DEAD_LINKS = 2  # so many are on every site and say nothing
+_BY_SITE = (OF_PAGE, OF_LINK, "robots.txt")  # denials that are the site's own wish
 _NUMBERS = ("no", "one", "two", "three", "four", "five")
 
 Finding = tuple[Verdict, str]
@@ -140,7 +142,8 @@ def _empty(facts: Facts, health: Health) -> Iterator[Finding]:
             yield Verdict.EMPTY, f"{facts.records} records with nothing in any field: {names}"
         return
     if answered:
-        yield Verdict.EMPTY, f"no records in {'the one page' if answered == 1 else f'{answered} pages'}"
+        where = "the one page" if answered == 1 else f"{answered} pages"
+        yield Verdict.EMPTY, f"no records in {where}{_also_denied(facts)}"
     elif facts.denied:
         yield Verdict.EMPTY, f"no URL may be fetched: {_causes(facts.denied)}"
     else:
@@ -158,7 +161,7 @@ def _degraded(facts: Facts, past: Sequence[Mapping[str, Any]], health: Health) -
     reasons = [*_unreached(facts, health), *_rejected(facts, health), *_repeated(facts, health)]
     if facts.records:
         if not facts.is_limited:
-            reasons += [*_few(facts, past, health)]
+            reasons += [*_few(facts, past, health), *_unfollowed(facts, past)]
         reasons += [*_unfilled(facts, past, health)]
     return ((Verdict.DEGRADED, reason) for reason in reasons)
 
@@ -215,6 +218,14 @@ def _few(facts: Facts, past: Sequence[Mapping[str, Any]], health: Health) -> Ite
         yield f"{facts.records} records, {usual:g} in {_runs(past)}: {empty}, e.g. {facts.emptied_example}"
 
 
+def _unfollowed(facts: Facts, past: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    """Where the site lets no link be followed, nobody has seen yet how much lies behind them."""
+    by_site = {kind: number for kind, number in facts.denied.items() if kind in _BY_SITE}
+    if not past and not facts.reached and sum(by_site.values()) >= _answered(facts):
+        denied = f"{_urls(sum(by_site.values()))} denied: {_causes(by_site)}"
+        yield f"no link was followed, so what is not on the start pages is missing: {denied}"
+
+
 def _unfilled(facts: Facts, past: Sequence[Mapping[str, Any]], health: Health) -> Iterator[str]:
     """Fields that are empty more often than they were, or than the spider allows."""
     told = [*_dropped(facts, [each for each in past if each["records"]], health)]
@@ -267,6 +278,17 @@ def _percent(share: float) -> str:
 
 def _runs(past: Sequence[object]) -> str:
     return "the run before" if len(past) == 1 else f"the {_NUMBERS[len(past)]} runs before"
+
+
+def _also_denied(facts: Facts) -> str:
+    """What was denied, where that is most of it: there may be the records."""
+    number = sum(facts.denied.values())
+    is_much = number >= _answered(facts)
+    return f", and {_urls(number)} denied: {_causes(facts.denied)}" if number and is_much else ""
+
+
+def _urls(number: int) -> str:
+    return f"{number:,} URL{' is' if number == 1 else 's are'}"
 
 
 def _causes(counts: Mapping[str, int]) -> str:

@@ -10,6 +10,7 @@ from scraper.model import NewUrl, RecordLine, Refusal, Rejection, Request
 from scraper.model.frozen import frozen
 from scraper.ops.printable import printable
 from scraper.parsing.page import Page
+from scraper.politeness.page_directives import OF_LINK, OF_PAGE
 from scraper.politeness.scope import LONGEST_URL, growth, target
 from scraper.runs.record_spool import RecordSpool
 from scraper.runs.records import is_record, line_of
@@ -195,11 +196,11 @@ class _Basket:
 
     def _without_nofollow(self, links: tuple[NewUrl, ...]) -> tuple[NewUrl, ...]:
         if self._page.nofollow:
-            barred, reason = links, "nofollow: the page's robots directive"
+            barred, reason = links, f"{OF_PAGE}: the page's robots directive"
         elif urls := frozenset(map(canonical, self._page.nofollow_urls)):
             plain = [link for link in links if not link.request or '"method"' not in link.request]
             barred = tuple(link for link in plain if canonical(link.url) in urls)
-            reason = "rel=nofollow"
+            reason = OF_LINK
         else:
             return links
         for link in barred:

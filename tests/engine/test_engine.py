@@ -613,6 +613,13 @@ class TestPagesThatBringNothing:
         assert paths(result).count("1") == 3 and result.verdict is not Verdict.OK
         assert result.summary["emptied"] == 1
 
+    def test_so_it_is_where_the_site_lets_none_of_its_links_be_followed_any_more(self) -> None:
+        web = self.site('book <meta name="robots" content="none">' + links("2", *[f"a{n}" for n in range(5)]))
+        result = crawl(Rows, web, store=self.first.store)
+        assert paths(result).count("1") == 1 and result.verdict is not Verdict.OK
+        told = f"{A}1: nofollow: the page's robots directive"
+        assert result.summary["examples"]["brings nothing where it did"] == told
+
     def test_so_it_is_where_callbacks_ask_for_more_than_the_page(self) -> None:
         class Asking(Rows):
             name = "rows"
