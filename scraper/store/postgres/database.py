@@ -24,6 +24,7 @@ PATIENCE = 60.0
 T = TypeVar("T")
 Values = Sequence[Any] | Mapping[str, Any]
 Connection = psycopg.Connection[tuple[Any, ...]]
+Cursor = psycopg.Cursor[tuple[Any, ...]]
 
 # A plan that was made while a table was empty would read the whole of it for ever: ten times slower.
 _OPTIONS = " ".join(
@@ -42,8 +43,9 @@ _ASK_AGAIN = (errors.DeadlockDetected, errors.SerializationFailure)
 _MOST_TRIES = 20
 _GONE = {"57P01", "57P02", "57P03", "53300", "08000", "08003", "08006", "08P01"}
 _NO_ROOM = {"53100", "25006", "53200"}
-# What a server says that is there; a failure to connect has no code of its own.
-_STARTS, _IS_FULL = "the database system is", ("too many clients", "connection slots are reserved")
+# What a server says that is there, or a pooler before it; a failure to connect has no code of its own.
+_STARTS = "the database system is"
+_IS_THERE = (_STARTS, "too many clients", "connection slots are reserved", "server login has been failing")
 # A connection that breaks in the middle of a pipeline is noted there, though we go on.
 logging.getLogger("psycopg").addHandler(logging.NullHandler())
 _log = logging.getLogger(__name__)
@@ -67,13 +69,15 @@ class Database:
         self.name = f"postgresql://{host}:{port}/{self._parameters.get('dbname', '')}"
         self._connection: Connection | None = None
         self._pid = os.getpid()
+        self._was_there = False
         self._is_away = False  # what was waited for once in vain is not waited for again to tidy up
         try:
             with self._translated():
                 self._connect(monotonic() + (PATIENCE if is_awaited else _AT_FIRST))
                 self._migrate()
         except StoreAway as error:
-            error.was_there = any(words in str(error.__cause__) for words in (_STARTS, *_IS_FULL))
+            told = str(error.__cause__)
+            error.was_there = self._was_there or any(words in told for words in _IS_THERE)
             raise
 
     # transactions ---------------------------------------------------------------------------------------
@@ -188,7 +192,7 @@ class Database:
                 sleep(wait)
                 wait = min(2.0, wait * 2)
             else:
-                self._is_away = False
+                self._was_there, self._is_away = True, False
                 return connection
 
     def another(self) -> Connection:
@@ -234,7 +238,7 @@ class Database:
 
     # the schema -----------------------------------------------------------------------------------------
     def _migrate(self) -> None:
-        if self._version(self._connect(monotonic() + _AT_FIRST)) == len(schema.MIGRATIONS):
+        if self.write(self._version) == len(schema.MIGRATIONS):
             return
         self.write(self._climb)
 

@@ -12,7 +12,7 @@ from scraper.model import NewUrl
 from scraper.store import Run
 from scraper.store.other_meta import OtherMeta
 from scraper.store.postgres import runs
-from scraper.store.postgres.database import Connection, columns, storable
+from scraper.store.postgres.database import Connection, Cursor, columns, storable
 from scraper.store.seen import Seen
 
 # Added to the number of a URL in its queue: a page that the last good run met goes before all others.
@@ -88,7 +88,7 @@ class Change:
         self._spider, self._seen, self._queues = run.spider, seen, queues
         self._numbers: list[int] = []  # the smallest last
         self._asked: list[Key] = []
-        self._finding: Rows = ()
+        self._finding: Cursor | None = None
         self._drawing: Rows = ()
         self._hops: set[Key] = set()
         self._were_redirected: set[int] = set()
@@ -122,12 +122,14 @@ class Change:
         self._hops = {(self._queues[url.domain], url.fp) for url in always}
         keys = self._unseen(urls) | self._hops
         self._asked = sorted(keys)
-        self._finding = self.connection.execute(_FIND, columns(self._asked, 2)) if keys else ()
+        self._finding = self.connection.execute(_FIND, columns(self._asked, 2)) if keys else None
         self._drawing = self._draw(len(keys) + more)
 
     def load(self, ids: Iterable[int] = ()) -> None:
         """Read what was asked for; `ids`: what `meet_again` needs."""
-        self._found = {self._asked[place]: (found, run) for place, found, run in self._finding}
+        # All rows at once: there may be thousands, and each alone takes longer to read than to look up.
+        finding = self._finding.fetchall() if self._finding is not None else ()
+        self._found = {self._asked[place]: (found, run) for place, found, run in finding}
         self._learn()
         if hops := [self._found[key][0] for key in self._hops if key in self._found]:
             rows = self.connection.execute(_STATES, (hops,))
