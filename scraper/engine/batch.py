@@ -3,7 +3,7 @@
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import Protocol
 
 from scraper.engine.parse_limit import GivenUp, Parsing, end_thread
@@ -11,7 +11,7 @@ from scraper.http.exchange import Answer, Wait
 from scraper.http.redirects import is_redirect
 from scraper.http.session import DomainSession
 from scraper.model import Entry, Redirected, Visit
-from scraper.model.frozen import frozen
+from scraper.model.frozen import frozen, slotted
 from scraper.ops.clock import monotonic
 
 HAND_BACK_EVERY = 0.05
@@ -28,7 +28,7 @@ class RobotsRequest:
     headers: tuple[tuple[str, str], ...] = ()
 
 
-@dataclass(slots=True, eq=False)
+@slotted
 class DomainWanted:
     """A rendered page asks for something of another `domain`, which has to be leased first.
 
@@ -40,6 +40,7 @@ class DomainWanted:
     refusal: str = ""
     is_busy: bool = False
     wake: Callable[[], None] = lambda: None
+    __hash__, __eq__ = object.__hash__, object.__eq__  # none is another, whatever they hold
 
     def answer(self, refusal: str, *, is_busy: bool = False) -> None:
         """Let the page go on; for the owner thread."""
@@ -47,7 +48,7 @@ class DomainWanted:
         self.wake()
 
 
-@dataclass(slots=True, eq=False)
+@slotted
 class Batch:
     """A domain's session and what to do with it, held by one thread at a time.
 
@@ -64,6 +65,7 @@ class Batch:
     control: str = ""
     is_over: bool = False
     is_cut: bool = False
+    __hash__, __eq__ = object.__hash__, object.__eq__  # none is another, whatever they hold
 
 
 @frozen

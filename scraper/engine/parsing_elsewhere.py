@@ -6,12 +6,12 @@ no process for it parses itself. Visits leave in the order of their requests, wh
 
 from collections import deque
 from collections.abc import Callable, Generator, Iterator
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from scraper.engine.parse_limit import OutOfCallback, Parsing
 from scraper.http.exchange import BLOCKS, Blocks
 from scraper.model import Entry, Failed, Known, Rejection, Response, Visit
+from scraper.model.frozen import slotted
 from scraper.model.outcomes import Outcome
 
 if TYPE_CHECKING:  # few runs have parse processes
@@ -47,7 +47,7 @@ class NoSession:
         raise NeedsSession
 
 
-@dataclass(slots=True, eq=False)
+@slotted
 class Elsewhere:
     """A page that is parsed elsewhere. `finish` makes a visit of what came of it, maybe by a parse here."""
 

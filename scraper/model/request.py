@@ -36,7 +36,7 @@ class Render:
         return {name: value for name, value in values.items() if value != getattr(plain, name)}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, init=False)  # it has its own, and one that is not used costs a millisecond
 class Request:
     """One thing to fetch and the name of the spider method that parses it.
 

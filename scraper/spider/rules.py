@@ -1,11 +1,12 @@
 """What a spider and its settings say about links and records, and where a run starts."""
 
 from collections.abc import Collection, Iterable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import field
 from typing import Any
 
 from scraper.errors import SpiderError
 from scraper.model import NewUrl, Refusal, Request
+from scraper.model.frozen import frozen, replace
 from scraper.ops.patterns import pattern
 from scraper.runs.record_types import schema_of
 from scraper.runs.records import Schema, key_fields
@@ -17,7 +18,7 @@ _SCHEME = pattern(r"[a-zA-Z][a-zA-Z0-9+.-]*:(?![0-9])")  # a digit: host and por
 MOST_LINKS = 50_000  # what a sitemap may hold
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@frozen
 class Rules:
     """What a spider and its settings say about links and records. `origins`: of its start URLs.
 
@@ -33,6 +34,7 @@ class Rules:
     callbacks: frozenset[str] = frozenset(("parse",))
     origins: frozenset[str] = frozenset()
     known: dict[tuple[str, int], dict[str, NewUrl | Refusal]] = field(default_factory=dict)
+    __hash__, __eq__ = object.__hash__, object.__eq__  # those of a run are no other's
 
 
 def rules_of(
