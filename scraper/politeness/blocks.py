@@ -39,6 +39,7 @@ _FIELDS = (
     ("x-sucuri-block", "", "Sucuri block"),
     ("refresh", "__goaway", "go-away challenge"),
 )
+_FIELD_NAMES = frozenset(name for name, *_ in _FIELDS)
 
 # Words that give a refused page its author's name; nothing to go by under any other status.
 _AUTHORS = (
@@ -125,6 +126,8 @@ def refusal(status: int, headers: Headers, content: bytes) -> str | None:
 
 
 def _by_field(headers: Headers) -> str | None:
+    if _FIELD_NAMES.isdisjoint(headers.names):
+        return None  # as nearly every answer
     for field, word, name in _FIELDS:
         values = headers.getall(field)
         if values and word in values[0].lower():

@@ -2,6 +2,7 @@
 
 import inspect
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from types import GeneratorType
 from typing import Any
 
 from scraper.errors import SpiderError
@@ -105,6 +106,8 @@ def each(result: Any, name: str) -> Iterable[Any]:
     """What a callback of that name yielded, or returned at once."""
     if result is None:
         return ()
+    if type(result) in (GeneratorType, list):
+        return result  # type: ignore[no-any-return]  # as nearly all do, which takes no further look
     if isinstance(result, str | Request) or is_record(result):
         return (result,)
     if inspect.isawaitable(result) or hasattr(result, "__aiter__"):

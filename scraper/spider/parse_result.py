@@ -1,6 +1,6 @@
 """Running a callback, the pure side: a page in, records and links out."""
 
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Collection, Iterable
 from dataclasses import replace
 from typing import Any
@@ -87,7 +87,7 @@ class _Basket:
         self._links: dict[bytes, NewUrl] = {}
         self._link_text = 0
         self._refused: dict[str, Refusal] = {}
-        self._more: Counter[str] = Counter()
+        self._more: defaultdict[str, int] = defaultdict(int)
         self._rejected: list[Rejection] = []
         self._filtered = 0
         self._other_meta: list[str] = []
@@ -100,7 +100,7 @@ class _Basket:
                 self._put_request(thing)
             elif isinstance(thing, str):
                 self._put_request(Request(str(thing)))
-            elif is_record(thing):
+            elif type(thing) is dict or is_record(thing):
                 self._put_record(thing)
             elif thing is not None:
                 raise not_to_be_yielded(thing, name)
