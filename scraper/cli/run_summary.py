@@ -1,6 +1,7 @@
 """The summary of a run on the terminal: its figures, its verdict with the reasons, and the next commands."""
 
 from collections.abc import Iterator, Mapping
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -54,6 +55,7 @@ def quiet(summary: Summary, location: DataLocation) -> list[str]:
     told += [f"  {text.cut(reason, 300)}" for reason in summary["reasons"][:MOST_REASONS]]
     if len(summary["reasons"]) > MOST_REASONS:
         told.append(f"  and {len(summary['reasons']) - MOST_REASONS} more reasons")
+    told += [text.cut(line, 300) for line in islice(_failures(summary), 1)]
     rest = [*_next(summary, location), *_locations(summary, location)]
     told += [f"  {name:<9} {what}".rstrip() for name, what in rest]
     return told[:MOST_LINES]

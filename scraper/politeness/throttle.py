@@ -92,7 +92,8 @@ def pace(
     """
     longest, source = delay, f"setting delay {delay:g} s"
     if (adaptive := min(delay_factor * elapsed, max_delay)) > longest:
-        longest, source = adaptive, f"delay_factor {delay_factor:g} x last response {elapsed:.1f} s"
+        took = f"{elapsed:.1f}" if elapsed >= 1 else f"{elapsed:.2g}"
+        longest, source = adaptive, f"delay_factor {delay_factor:g} x last response {took} s"
     if crawl_delay is not None and crawl_delay > longest:
         longest, source = crawl_delay, f"robots Crawl-delay {crawl_delay:g} s"
     if request_interval is not None and request_interval > longest:

@@ -319,6 +319,14 @@ def test_an_unhealthy_quiet_run_says_in_few_lines_what_to_do(call: Call, shop: S
         assert word in said.err
 
 
+def test_a_quiet_run_whose_spider_raises_says_what_its_error_says(call: Call, shop: Site) -> None:
+    file = write("shop", shop.url())
+    file.write_text(file.read_text("utf-8").replace("page.url,", "page.nothing,"), "utf-8")
+    said = call("run", "shop", "--quiet")
+    assert said.code == 1 and len(said.err.splitlines()) <= 10
+    assert "'Page' object has no attribute 'nothing'" in said.err
+
+
 def test_a_limit_of_the_user_is_no_fault_and_the_same_command_goes_on(call: Call, shop: Site) -> None:
     write("shop", shop.url())
     said = call("run", "shop", "--max-pages", "1")

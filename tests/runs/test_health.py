@@ -309,5 +309,5 @@ def test_health_that_is_no_dict_is_refused(odd: Any) -> None:
 def test_records_that_are_not_as_declared_are_told_where_they_are_many() -> None:
     found = judge(Facts(pages=3, records=1, rejected=2))
     assert found.verdict is Verdict.DEGRADED
-    assert found.reasons[0].startswith("67 % of the records are not as the spider declares them (2)")
+    assert found.reasons[0].startswith("67 % of the records are not kept (2)")
     assert judge(Facts(pages=99, records=98, rejected=1)).verdict is Verdict.OK

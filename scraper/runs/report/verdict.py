@@ -16,8 +16,8 @@ _ACCEPTED = "Nothing: a person has looked, and the records of this run are the c
 _WORDS = {
     "OK": ("All is well", "Nothing: the records of this run are the current ones."),
     "DEGRADED": (
-        "Less than usual",
-        f"{_KEPT} Look at what is missing: if the site really changed so, take this run over with "
+        "Not as it was, or as the spider says",
+        f"{_KEPT} If the spider is right and the site really is so, take this run over with "
         "`{program} accept {run}`; if not, mend the spider and run again.",
     ),
     "EMPTY": (
