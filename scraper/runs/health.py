@@ -40,7 +40,7 @@ class Facts:
     because the domain refuses us,
     `blocked` names those left alone for it, `down` is the reason why a domain could not be reached at all,
     `auth` the reason why a login failed. `filled` counts records by field that is not empty,
-    `rejected` those that were not as the spider declares them, `repeated` those that had the key of another
+    `rejected` those that are not kept, `repeated` those that had the key of another
     and were not its equal, `emptied` the pages that bring nothing where they did. `mixed_up` counts, by
     domain, pages whose answers may have been those to other requests. `stopped`: why the run ended before its
     work was done ("SIGTERM", "example.org asks to wait until 14:00"), empty otherwise. `is_limited`: a limit
@@ -62,6 +62,7 @@ class Facts:
     auth: Mapping[str, str] = field(default_factory=dict)
     mixed_up: Mapping[str, int] = field(default_factory=dict)
     rejected: int = 0
+    rejected_example: str = ""
     emptied: int = 0
     emptied_example: str = ""
     repeated: int = 0

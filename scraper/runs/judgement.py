@@ -193,8 +193,8 @@ def _unreached(facts: Facts, health: Health) -> Iterator[str]:
 def _rejected(facts: Facts, health: Health) -> Iterator[str]:
     share = facts.rejected / max(facts.records + facts.rejected, 1)
     if share > health.max_failed:
-        told = f"{_percent(share)} of the records are not kept ({facts.rejected}), at most"
-        yield f"{told} {_percent(health.max_failed)} may: they cannot be written, or are not as `record` says"
+        told = f"{_percent(share)} of the records are not kept ({facts.rejected})"
+        yield f"{told}, at most {_percent(health.max_failed)} may, e.g. {facts.rejected_example}"
 
 
 def _repeated(facts: Facts, health: Health) -> Iterator[str]:

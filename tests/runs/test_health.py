@@ -307,7 +307,8 @@ def test_health_that_is_no_dict_is_refused(odd: Any) -> None:
 
 
 def test_records_that_are_not_as_declared_are_told_where_they_are_many() -> None:
-    found = judge(Facts(pages=3, records=1, rejected=2))
+    found = judge(Facts(pages=3, records=1, rejected=2, rejected_example="https://a.test/: price is 'x'"))
     assert found.verdict is Verdict.DEGRADED
-    assert found.reasons[0].startswith("67 % of the records are not kept (2)")
+    told = "67 % of the records are not kept (2), at most 10 % may, e.g. https://a.test/: price is 'x'"
+    assert found.reasons[0] == told
     assert judge(Facts(pages=99, records=98, rejected=1)).verdict is Verdict.OK

@@ -73,6 +73,7 @@ def facts_of(
         auth={name: stats.login for name, stats in domain_stats.items() if stats.login},
         mixed_up={name: stats.mixed_up for name, stats in domain_stats.items() if stats.mixed_up},
         rejected=whole.rejected,
+        rejected_example=whole.examples.get(REJECTED, ""),
         emptied=whole.emptied,
         emptied_example=whole.examples.get(EMPTIED, ""),
         repeated=repeated,
