@@ -42,7 +42,6 @@ class DomainStats:
     requests: int = 0
     pages: int = 0
     unchanged: int = 0
-    reached: int = 0  # of both, those that a link led to
     redirected: int = 0
     records: int = 0
     kept_records: int = 0  # of pages that are as they were
@@ -108,7 +107,6 @@ class DomainStats:
         if instead := _instead(visit):
             self.emptied += 1
             self.examples.setdefault(EMPTIED, f"{visit.entry.url}: {instead}"[:500])
-        self.reached += visit.entry.depth > 0 and isinstance(visit.outcome, Fetched | Unchanged)
         if isinstance(visit.outcome, Fetched | Failed):
             self._count_queries(visit.outcome.queries)
         if isinstance(visit.outcome, Unchanged) and visit.entry.known is not None:

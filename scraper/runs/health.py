@@ -34,10 +34,9 @@ class Health:
 class Facts:
     """What is known of a run at its end.
 
-    `pages` were fetched and parsed, `unchanged` stand as they were; to `reached` of both a link led. `errors`
-    counts the pages whose callback raised, by error, `failures` the URLs given up, by reason, `gone` the 404
-    and 410, `denied` those that may not be fetched, by rule. By domain: `refused` counts URLs not fetched
-    because the domain refuses us,
+    `pages` were fetched and parsed, `unchanged` stand as they were; `errors` counts the pages whose callback
+    raised, by error, `failures` the URLs given up, by reason, `gone` the 404 and 410, `denied` those that may
+    not be fetched, by rule. By domain: `refused` counts URLs not fetched because the domain refuses us,
     `blocked` names those left alone for it, `down` is the reason why a domain could not be reached at all,
     `auth` the reason why a login failed. `filled` counts records by field that is not empty,
     `rejected` those that are not kept, `repeated` those that had the key of another
@@ -50,7 +49,6 @@ class Facts:
 
     pages: int = 0
     unchanged: int = 0
-    reached: int = 0
     records: int = 0
     filled: Mapping[str, int] = field(default_factory=dict)
     errors: Mapping[str, int] = field(default_factory=dict)

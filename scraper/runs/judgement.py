@@ -19,7 +19,6 @@ from typing import Any
 
 from scraper.model import Verdict
 from scraper.model.frozen import frozen
-from scraper.politeness.page_directives import OF_LINK, OF_PAGE
 from scraper.runs.health import Facts, Health
 
 _ORDER = (
@@ -34,7 +33,6 @@ _ORDER = (
 _RUNS = 5
 _SHOWN = 3
 _DEAD_LINKS = 2  # so many are on every site and say nothing
-_BY_SITE = (OF_PAGE, OF_LINK, "robots.txt")  # denials that are the site's own wish
 _NUMBERS = ("no", "one", "two", "three", "four", "five")
 
 Finding = tuple[Verdict, str]
@@ -161,7 +159,7 @@ def _degraded(facts: Facts, past: Sequence[Mapping[str, Any]], health: Health) -
     reasons = [*_unreached(facts, health), *_rejected(facts, health), *_repeated(facts, health)]
     if facts.records:
         if not facts.is_limited:
-            reasons += [*_few(facts, past, health), *_unfollowed(facts, past)]
+            reasons += [*_few(facts, past, health)]
         reasons += [*_unfilled(facts, past, health)]
     return ((Verdict.DEGRADED, reason) for reason in reasons)
 
@@ -216,14 +214,6 @@ def _few(facts: Facts, past: Sequence[Mapping[str, Any]], health: Health) -> Ite
         are = "page brings" if facts.emptied == 1 else "pages bring"
         empty = f"{facts.emptied} {are} nothing where there was something"
         yield f"{facts.records} records, {usual:g} in {_runs(past)}: {empty}, e.g. {facts.emptied_example}"
-
-
-def _unfollowed(facts: Facts, past: Sequence[Mapping[str, Any]]) -> Iterator[str]:
-    """Where the site lets no link be followed, nobody has seen yet how much lies behind them."""
-    by_site = {kind: number for kind, number in facts.denied.items() if kind in _BY_SITE}
-    if not past and not facts.reached and sum(by_site.values()) >= _answered(facts):
-        denied = f"{_urls(sum(by_site.values()))} denied: {_causes(by_site)}"
-        yield f"no link was followed, so what is not on the start pages is missing: {denied}"
 
 
 def _unfilled(facts: Facts, past: Sequence[Mapping[str, Any]], health: Health) -> Iterator[str]:

@@ -61,7 +61,6 @@ def facts_of(
     return Facts(
         pages=whole.pages,
         unchanged=whole.unchanged,
-        reached=whole.reached,
         records=fill.records,
         filled=fill.filled,
         errors=whole.raised,
