@@ -173,7 +173,10 @@ def read(url: str) -> tuple[str, str, str] | None:
     """A URL without its fragment as the URL Standard spells it, its host, and its identity (`canonical`)."""
     normal = _NORMAL.fullmatch(url)
     if normal and "xn--" not in url:
-        return url, normal[2], _identity(normal[1], normal[3])
+        query = normal[3]
+        # Most links have no query, and nothing in their path that a session id begins with.
+        is_itself = not query and "=" not in url and "(" not in url
+        return url, normal[2], normal[1] if is_itself else _identity(normal[1], query)
     href = join(None, url)
     if href is None:
         return None

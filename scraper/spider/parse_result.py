@@ -174,7 +174,9 @@ class _Basket:
         if not url:
             return Refusal(request.url[:LONGEST_URL], "not a URL")
         is_kept = len(url) <= _LONGEST_CACHED and is_plain(request)
-        known = self._known(request.callback) if is_kept else {}
+        known: dict[str, NewUrl | Refusal] = {}
+        if is_kept:  # none that is has a budget
+            known = self._of_parse if request.callback == "parse" else self._known(request.callback)
         link = known.get(url)
         if link is None:
             if len(known) >= _CACHED_LINKS:
