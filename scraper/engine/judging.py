@@ -182,8 +182,9 @@ class Judging:
             self._note_looks(page, looked_at)
         is_comparable = before is not None and may_compare(before.inputs, known.inputs)
         is_emptied = is_comparable and before is not None and _is_emptied(before, found)
+        is_blank = is_comparable and before is not None and before.records > 0 and _is_blank(page)
         is_barred = before is not None and is_comparable and _is_barred(before, found)
-        if is_emptied and not is_barred and self._may_ask_again(entry, page.request):
+        if (is_emptied or is_blank) and not is_barred and self._may_ask_again(entry, page.request):
             return Retry("brings nothing where it did"), ()
         if page.has_asked or self._has_looked or looked_at:
             # What else went into it may change while the page does not.
@@ -224,6 +225,11 @@ class Judging:
 def _robots_usage(page: Page) -> str | None:
     session = page.session if page.has_session else None
     return session.usage(page.url) if session is not None and session.usage is not None else None
+
+
+def _is_blank(page: Page) -> bool:
+    """Whether an answer has no body: so a program ends that breaks off, and its status may be 200."""
+    return page.response.file is None and not page.content.strip()
 
 
 def _is_emptied(before: Known, found: ParseResult) -> bool:

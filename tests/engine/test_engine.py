@@ -607,6 +607,24 @@ class TestPagesThatBringNothing:
         assert (result.verdict, len(result.records)) == (Verdict.OK, 12)
         assert paths(result).count("1") == 2 and result.summary["emptied"] == 0
 
+    @pytest.mark.parametrize("blank", ["", " \n", (204, {})], ids=["nothing", "white space", "204"])
+    def test_an_answer_without_a_body_is_asked_again_though_a_record_could_be_made_of_it(
+        self, blank: Any
+    ) -> None:
+        class Titles(Spider):
+            start_urls = (A,)
+            key = "url"
+
+            def parse(self, page: Page) -> Any:
+                yield {"url": page.url, "title": page.css("h1::text").get()}
+
+        web = FakeWeb({A: ["<h1>one</h1>", blank, "<h1>two</h1>"]})
+        first = crawl(Titles, web)
+        result = crawl(Titles, web, store=first.store)
+        assert result.records == [{"url": A, "title": "two"}]
+        web[A] = blank
+        assert crawl(Titles, web, store=first.store).records == [{"url": A, "title": None}]
+
     def test_where_they_stay_so_a_fall_by_more_than_a_tenth_is_degraded(self) -> None:
         web = self.site("<p>nothing</p>")
         result = crawl(Rows, web, store=self.first.store)
