@@ -173,6 +173,7 @@ class Scheduler:
         if (failed := deadly(entry)) is not None:
             return failed
         if (reason := robots_rules.refusal(self._plan.token, entry.url)) is not None:
+            domain.stats.closed = domain.stats.closed or robots_rules.closed
             return Denied(reason)
         if (known := entry.known) is not None and self._is_fresh(entry, known):
             return Unchanged(known)

@@ -76,7 +76,7 @@ class ThirdPartyDomains:
             self._used.setdefault(one.batch, []).append(domain)
             for origin in one.wanted.origins:
                 if (rules := self._robots_cache.find(origin)) is not None:
-                    self._obey(domain, rules)
+                    self._heed(domain, rules)
                     self._leases.foreign_rules.put(rules)
             one.wanted.answer("")
 
@@ -93,8 +93,14 @@ class ThirdPartyDomains:
         for rules in self._leases.foreign_rules.all():
             if domain_of(rules.origin + "/") != domain.name or rules.origin in domain.robots_cache:
                 continue
-            self._obey(domain, rules)
+            self._heed(domain, rules)
             if rules.origin not in self._told:
                 self._told.add(rules.origin)
                 kept = max(0.0, rules.until - self._clock.wall())
                 self._tell(RobotsRead(rules.origin, rules.status, rules.robots.hash, kept))
+
+    def _heed(self, domain: Domain, rules: RobotsRules) -> None:
+        """Keep the rules of a domain; that it cannot be reached is no trouble of a run with no URL there."""
+        before = domain.stats.closed
+        self._obey(domain, rules)
+        domain.stats.closed = before

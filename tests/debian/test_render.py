@@ -363,6 +363,16 @@ def test_hostile_pages_end_and_leave_the_next_one_alone(project: Project, site: 
     assert site.paths().count("/api") == 5 and "/popup" not in site.paths()
 
 
+def test_a_host_that_only_pages_ask_for_and_that_is_not_there_is_no_trouble_of_the_run(
+    project: Project, site: Site
+) -> None:
+    site["/"] = "<title>t</title><script>for (const n of [8, 9]) fetch(`http://127.0.0.${n}:1/`)</script>"
+    project.spider("shop", SPIDER.format(url=site.url("/"), delay=0, more=""))
+    ended = project.run("run", "shop", "--json")
+    assert ended.code == 0 and ended.summary["verdict"] == "OK", ended.text
+    assert "robots.txt is unreachable" in str(ended.summary["by_domain"]["127.0.0.9"]["robots"])
+
+
 def test_files_that_a_page_leads_to_or_makes_are_files_of_the_run(project: Project, site: Site) -> None:
     site["/"] = """
         <a id=named download=mine.csv href=/named.csv>a</a><a id=sent href=/sent>b</a>
