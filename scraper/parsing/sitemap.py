@@ -38,6 +38,7 @@ _ROOT = pattern(
 _HEAD = 20_000  # bytes within which the root begins
 _END = pattern(r"</(?:[\w.-]{1,40}:)?(?:urlset|sitemapindex|rss|feed|rdf)\s*>", re.IGNORECASE)
 _TAIL = 20_000  # characters within which it ends: what comes behind is no matter of ours
+_MOST_BASES = 16  # levels that an element's base may come from; a feed has four
 _XML_BASE = "{http://www.w3.org/XML/1998/namespace}base"
 _EXTENSIONS = frozenset(("image", "video", "news"))
 _URL_LINE = pattern(r"https?://[^\s<>]+", re.IGNORECASE)
@@ -221,7 +222,9 @@ class Cut(Exception):
 
 def _base(element: etree._Element, url: str) -> str:
     """What the URLs of an element are relative to (XML Base; RFC 4287 2)."""
-    bases = [one.get(_XML_BASE) for one in (element, *element.iterancestors())]
+    # A base at each of a thousand levels would be joined again for each URL below them.
+    near = islice(element.iterancestors(), _MOST_BASES)
+    bases = [one.get(_XML_BASE) for one in (element, *near)]
     for base in filter(None, reversed(bases)):
         url = join(url, base) or url
     return url

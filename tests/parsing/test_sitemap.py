@@ -247,6 +247,13 @@ def test_hostile_bodies_take_little_time(body: bytes) -> None:
     assert cpu_seconds() - began < 2
 
 
+def test_a_base_at_each_of_many_levels_costs_no_more_than_one_at_a_few() -> None:
+    levels = b"".join(b'<a xml:base="%d/">' % n for n in range(1000))
+    began = cpu_seconds()
+    found = parse(b"<urlset>" + levels + b"<url><loc>x</loc></url>" * 1000, URL)
+    assert len(found.urls) == 1000 and cpu_seconds() - began < 2
+
+
 @pytest.mark.parametrize("kind", ["application/json", "application/feed+json", "text/plain", "text/html"])
 @pytest.mark.parametrize(
     "version", ["https://jsonfeed.org/version/1.1", "https:\\/\\/jsonfeed.org\\/version\\/1"]
