@@ -144,10 +144,20 @@ def _lack(error: BaseException) -> str | None:
             return few_files(cause.strerror or "too many open files")
         if isinstance(cause, OSError) and cause.errno in _FULL:
             return "the disk is full (free some space): what was written is not whole"
+        if isinstance(cause, FileNotFoundError) and cause.filename is None and not _has_folder():
+            return "the folder that this command was started in is gone: change to your project's folder"
         if isinstance(cause, ValueError) and "embedded null" in str(cause):
             return "a name with a NUL character is no name of a file"
         cause = cause.__cause__ or cause.__context__
     return None
+
+
+def _has_folder() -> bool:
+    try:
+        Path.cwd()
+    except FileNotFoundError:
+        return False
+    return True
 
 
 def few_files(why: str) -> str:

@@ -64,7 +64,7 @@ class SavedFiles:
         self._types = frozenset(types)
         self._home, self._data = home, data or home
         self._is_shared = is_shared
-        self._mode = 0o664 if is_shared else 0o644
+        self._mode = 0o664 if is_shared else None  # None: as the umask has it
 
     @property
     def is_slow(self) -> bool:
@@ -120,7 +120,9 @@ class SavedFiles:
     def _create(self, path: Path) -> int:
         make_folder(path.parent, self._data, is_shared=self._is_shared)
         with explained(path):
-            descriptor = create(path, self._mode)
+            descriptor = create(path, self._mode or 0o644)
+            if self._mode is not None:
+                os.fchmod(descriptor, self._mode)
         _is_locked(descriptor)
         return descriptor
 

@@ -1,6 +1,8 @@
 """A file on its way to disk: bounded, in one part, and never in memory."""
 
 import gzip
+import os
+import stat
 import tracemalloc
 from pathlib import Path
 
@@ -52,6 +54,21 @@ def test_a_coded_body_that_ends_too_early_is_no_file(tmp_path: Path) -> None:
     body.write(gzip.compress(PIECE)[:-9])
     with pytest.raises(BadAnswer):
         body.finish()
+
+
+@pytest.mark.parametrize(
+    ("mask", "is_shared", "mode"), [(0o077, True, 0o664), (0o077, False, 0o600), (0o022, False, 0o644)]
+)
+def test_what_is_shared_is_readable_by_the_group_whatever_the_umask(
+    mask: int, is_shared: bool, mode: int, tmp_path: Path
+) -> None:
+    before = os.umask(mask)
+    try:
+        saved = SavedFiles(tmp_path, is_shared=is_shared)
+        kept = saved.keep_content(b"a file", "a.bin", "application/octet-stream")
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE((tmp_path / kept["path"]).stat().st_mode) == mode
 
 
 def test_another_process_that_still_writes_a_part_keeps_it(tmp_path: Path) -> None:

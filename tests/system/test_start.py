@@ -1,6 +1,10 @@
 """What a run of a plain spider loads: start-up is paid by every run, also by those that cron starts."""
 
-from tests.project import Project
+import subprocess
+import sys
+from pathlib import Path
+
+from tests.project import PATIENCE, Project, _environment
 from tests.site import Site, page
 
 SPIDER = """
@@ -33,3 +37,13 @@ def test_a_run_of_a_plain_spider_loads_only_what_it_needs(project: Project, site
     loaded = {line.rpartition("|")[2].strip() for line in ended.err.splitlines() if "import time:" in line}
     assert {"parsel", "requests", "scraper.engine.engine"} <= loaded
     assert not loaded.intersection(NOT_NEEDED)
+
+
+def test_a_folder_that_is_gone_is_told_in_one_line(tmp_path: Path) -> None:
+    (tmp_path / "gone").mkdir()
+    command = ["sh", "-c", 'cd gone && rmdir ../gone && exec "$0" -m scraper list', sys.executable]
+    ended = subprocess.run(
+        command, cwd=tmp_path, env=_environment(), capture_output=True, text=True, timeout=PATIENCE
+    )
+    assert ended.returncode == 2 and "is gone: change to your project's folder" in ended.stderr, ended.stderr
+    assert len(ended.stderr.splitlines()) == 1
