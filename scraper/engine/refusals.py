@@ -6,6 +6,7 @@ rests as long once more, and the URL itself is asked for again: it passes where 
 was meant, else the page is. No URL is given up before that is known.
 """
 
+import math
 from dataclasses import replace
 
 from scraper.engine.domain import LOOK_AT, Domain, Doubt, callback_of
@@ -28,6 +29,8 @@ MOST_RUNS = 3  # refusals in a row, each after a long rest, until it is no longe
 ALL = 5  # refusals in a row, where hardly more have passed: the site refuses us, or is down
 FAST = 0.1  # seconds of delay below which a site is one's own, or has room
 SHORT = 1.0  # seconds of a first rest there
+BRIEF = 10.0  # seconds of rest there until a first page in error is told
+APART = 20  # pages between two errors that are taken for the pages' own
 MOST_LESSONS = 2  # refusals that a limit costs, as a rule
 
 
@@ -54,10 +57,10 @@ class Refusals:
         if not seen.passes:
             note_credentials(domain, visit.reaction.refusal)
         if kind := _unclear(visit):
-            if domain.state.limit.is_random and seen.doubt is None:
-                seen.unlucky[visit.entry.id] += 1
-                if seen.unlucky[visit.entry.id] <= learned.tries(domain.state.limit):
-                    return self._at_random(domain, visit, kind, now, max_delay)
+            if self._passes_over(domain, kind, visit.entry.id):
+                return _once_more(visit, kind), False
+            if self._is_by_chance(domain, visit.entry.id):
+                return self._at_random(domain, visit, kind, now, max_delay)
             return self._unclear(domain, visit, kind, now, max_delay)
         if visit.reaction.limited:
             return self._limited(domain, visit), False
@@ -85,9 +88,20 @@ class Refusals:
             # A bucket that had a token for the control may have none for the URL yet.
             reason = f"{doubt.reason}, which may mean our pace"
             rest = min(max(doubt.rest, SHORT * 2), GUESS, self._plan.max_wait)
+            # At least as long after the control as that came after what had passed before.
+            had = min(domain.limiter.last_sent - doubt.limit.last, self._plan.max_wait)
+            rest = max(rest, had, learned.between(doubt.limit))
             domain.state = throttle.rest(domain.state, now + rest, reason)
         else:
             seen.doubt, seen.look_at = None, 2 * seen.in_row
+
+    def _is_by_chance(self, domain: Domain, url: int) -> bool:
+        """Whether a site that refuses at any pace may have refused a URL so often by chance."""
+        seen, limit = domain.refusals, domain.state.limit
+        if not limit.is_random or seen.doubt is not None:
+            return False
+        seen.unlucky[url] += 1
+        return seen.unlucky[url] <= learned.tries(limit)
 
     def _at_random(
         self, domain: Domain, visit: Visit, reason: str, now: float, max_delay: float
@@ -147,8 +161,7 @@ class Refusals:
             return _once_more(visit, reason), False  # it was on its way when the doubt began
         seen.in_row += 1
         if seen.doubt is not None:
-            if not seen.passes and seen.doubt.rest < self._longest:
-                self._rest_on(domain, seen.doubt, now, max_delay)
+            if self._is_rest_too_short(domain, reason, now, max_delay):
                 domain.again.append(visit.entry)
                 return _once_more(visit, reason), True
             limit = replace(limit, forbids=True) if seen.passes else seen.doubt.limit
@@ -165,6 +178,28 @@ class Refusals:
             return replace(visit, reaction=Reaction(is_doubted=True)), False  # one of its tries all the same
         domain.again.append(visit.entry)
         return _once_more(visit, reason), True
+
+    def _is_rest_too_short(self, domain: Domain, reason: str, now: float, max_delay: float) -> bool:
+        """Whether a URL that is refused after the rest, where nothing has passed yet, gets a longer one."""
+        doubt, is_own_server = domain.refusals.doubt, reason == ERROR and domain.pace.delay < FAST
+        longest = min(self._longest, BRIEF) if is_own_server else self._longest
+        if doubt is None or domain.refusals.passes or doubt.rest >= longest:
+            return False
+        self._rest_on(domain, doubt, now, max_delay, longest)
+        return True
+
+    def _passes_over(self, domain: Domain, reason: str, url: int) -> bool:
+        """Note an error that is the first for long: the next page is asked for at once, and is the control.
+
+        A limit refuses that one too, which is its second refusal, and a bucket refuses another soon after.
+        """
+        seen, limit = domain.refusals, domain.state.limit
+        is_known = limit.is_learned or limit.is_random or limit.forbids or url in seen.own
+        is_first = not (seen.in_row or seen.is_spared or seen.doubt) and seen.passes - seen.lone_at > APART
+        if is_known or not (is_first and seen.passes and reason == ERROR):
+            return False
+        seen.is_spared, seen.lone_at = True, seen.passes
+        return True
 
     def _at_first(self, domain: Domain, visit: Visit, reason: str) -> Visit:
         """Where nothing has passed there is nothing that a limit could be known by."""
@@ -225,9 +260,12 @@ class Refusals:
         if is_about_url:
             domain.state = throttle.rest(domain.state, now + rest, f"{reason}, which may mean our pace")
 
-    def _rest_on(self, domain: Domain, doubt: Doubt, now: float, max_delay: float) -> Limit:
+    def _rest_on(
+        self, domain: Domain, doubt: Doubt, now: float, max_delay: float, longest: float = math.inf
+    ) -> Limit:
         """Go on with an experiment for which the rest was too short; what that teaches."""
         limit, rest = self._taught(doubt.limit, domain, now, max_delay, doubt.reason, self._longest)
+        rest = min(rest, longest)
         domain.refusals.doubt = replace(doubt, limit=limit, rest=max(doubt.rest, min(rest, GUESS)))
         told = f"{doubt.reason} for all that is asked"
         domain.state = throttle.rest(domain.state, now + rest, told)

@@ -11,7 +11,7 @@ import math
 
 from scraper.model.frozen import replace
 from scraper.politeness.limit import Limit
-from scraper.politeness.limit_search import FEW, MARGIN, NEAR, floor_of, looking, nearer, settled
+from scraper.politeness.limit_search import FEW, MARGIN, MINUTE, NEAR, floor_of, looking, nearer, settled
 
 DAY = 86400.0
 LONGEST = 3600.0  # seconds: no window is believed to be longer, until it has shown to be
@@ -26,7 +26,8 @@ MANY = 5  # refusals that tell something of their share
 OFTEN = 3.0  # times their share at a slower pace, and it is not chance
 BY_CHANCE = 1e-5  # what is as rare is not believed
 RARE = 0.01  # nor is this, where little is lost by it
-OF_AN_HOUR = 10  # requests: hardly a limit by the hour has fewer
+OF_AN_HOUR = 30  # requests: most limits that have fewer are by some minutes
+MORE = 1.25  # times as many, and it is another count
 BURST = 4  # from so many requests on, what passed before a refusal is a budget
 SLOWER = 1.5
 FAR = 10.0  # times the interval that was refused first: what is refused still has nothing to do with it
@@ -68,6 +69,11 @@ def rested_until(limit: Limit) -> float:
     return (limit.since if limit.window > GAP else limit.last) + limit.window
 
 
+def between(limit: Limit) -> float:
+    """Seconds from one request to the next, as far as they are known."""
+    return limit.window if limit.allowance == 1 else limit.interval
+
+
 def refused(
     limit: Limit,
     now: float,
@@ -92,6 +98,7 @@ def refused(
         burst=limit.burst or limit.accepted,
         took=limit.took if limit.burst else now - limit.since,
         lessons=limit.lessons + 1,
+        rows=limit.rows + (not limit.in_row),
         slower=limit.slower + (limit.accepted if is_slower else 0),
         is_doubted=limit.is_doubted and limit.in_row > 0,
     )
@@ -118,16 +125,18 @@ def _refused_first(
     now, pace = noted.refused_at, max(delay, limit.interval)
     if _is_again(limit):
         rest = max(rest, LONGEST)
+        # Fewer passed, as where a window is counted by its halves, or the site is down again.
+        noted = replace(noted, is_doubted=not _is_as_many(limit))
         return _allow(noted, noted.burst, now - limit.since + rest), rest
-    counts = _is_as_many(limit) and limit.lessons < MANY
-    distance = noted.slower // limit.lessons if limit.is_learned and not counts else 0
+    counts = (_is_as_many(limit) and limit.lessons < MANY) or limit.start > 0
+    distance = noted.slower // limit.rows if limit.is_learned and limit.rows and not counts else 0
     if _is_at_any_pace(limit, distance):
         most = limit.interval or limit.window / limit.allowance
         noted = Limit(last=limit.last, refused_at=now, in_row=1, burst=distance, forbids=limit.forbids)
-        return replace(noted, most=most, is_random=True), told or SHORTLY
+        return replace(noted, took=distance * most, most=most, is_random=True), told or SHORTLY
     interval = _interval(limit, noted, told, rest, pace)
     if not interval:
-        return _allow(noted, limit.allowance, now - limit.since + rest), rest
+        return _allow(noted, limit.allowance, max(now - limit.since + rest, SLOWER * limit.window)), rest
     noted = replace(noted, interval=interval, most=0.0 if limit.is_learned else interval)
     if told is None and not limit.is_learned:
         noted = looking(noted, pace, max_delay)
@@ -137,7 +146,7 @@ def _refused_first(
 def _is_at_any_pace(limit: Limit, distance: int) -> bool:
     """Whether slower does not help, where `distance` pass between two refusals, so that no pace does."""
     is_far = limit.burst >= BURST and (limit.interval or math.inf) > FAR * floor_of(limit)
-    is_shown = distance >= FEW and limit.lessons > (1 if is_far else ENOUGH)
+    is_shown = distance >= FEW and limit.rows > (1 if is_far else ENOUGH)
     return is_shown and _chance(limit.burst, distance) > BY_CHANCE
 
 
@@ -154,7 +163,7 @@ def _refused_again(
     """A refusal after a rest: of a window longer than that, or of a site in trouble."""
     if not _is_first_row(limit):
         return noted, rest  # what lets us pass after a rest once would always: it is no limit
-    if not is_sure and (told is None or limit.in_row > 1):
+    if not is_sure and (rest >= LONGEST if told is None else limit.in_row > 1):
         return _in_trouble(limit, noted, rest), rest
     if told is None and limit.accepted < BURST:
         return noted, rest  # of a few that passed nothing is known, and the site may have been down
@@ -164,7 +173,10 @@ def _refused_again(
         interval = _told_interval(limit, noted.refused_at, told, rest, pace)
     # A limit that says how long hardly says far too little twice.
     noted = replace(noted, is_doubted=told is not None and (limit.in_row > 1 or not is_sure))
-    return _paced(limit, replace(noted, interval=interval, most=0.0), max_delay, told, rest)
+    noted = replace(noted, interval=interval, most=0.0)
+    if told is None and not is_sure and interval <= max_delay:
+        noted = replace(noted, start=interval, most=interval)  # unless it was only down for minutes
+    return _paced(limit, noted, max_delay, told, rest)
 
 
 def _is_first_row(limit: Limit) -> bool:
@@ -182,7 +194,8 @@ def _at_any_pace(limit: Limit, noted: Limit, told: float | None, max_delay: floa
     is_often = noted.lessons >= MANY and OFTEN * noted.slower < limit.burst * noted.lessons
     if is_often or (limit.in_row > 1 and limit.burst**limit.in_row > 1 / RARE):
         interval = min(max_delay, SLOWER * limit.most if is_often else limit.most)
-        noted = replace(noted, is_random=False, interval=interval, most=0.0, lessons=ENOUGH, slower=0)
+        # From here on it takes more to believe in chance again.
+        noted = replace(noted, is_random=False, interval=interval, most=0.0, lessons=ENOUGH, rows=0, slower=0)
     return noted, max(told or 0.0, SHORTLY * 2.0**limit.in_row)
 
 
@@ -208,7 +221,13 @@ def _interval(limit: Limit, noted: Limit, told: float | None, rest: float, pace:
         return settled(limit, noted.refused_at).interval
     if limit.interval:
         slower = max(limit.most, SLOWER * limit.interval)
-        if _chance(limit.burst, limit.accepted) > RARE:
+        is_soon = limit.since - limit.refused_at < 2 * LONG_GUESS
+        if is_soon and limit.burst >= BURST and _is_as_many(limit):
+            # As of a window that the clock ended during a rest.
+            span = noted.refused_at - limit.refused_at + rest
+            slower = max(slower, MARGIN * _usual(took, span - took) / limit.accepted)
+        is_bucket = limit.rows == 1 and limit.accepted < limit.burst
+        if not is_bucket and _chance(limit.burst, limit.accepted) > RARE:
             return slower
         # Far fewer than at first: what has filled up since the last refusal.
         return max(slower, MARGIN * (noted.refused_at - limit.refused_at) / limit.accepted)
@@ -229,18 +248,22 @@ def _paced(
         ), rest
     # Until all of it is over, and not only the first request of it.
     span = noted.refused_at - limit.since
-    rest = rest + span if told else max(rest, noted.interval if limit.is_learned else 0.0)
-    return _allow(noted, limit.accepted, limit.accepted * noted.interval), rest
+    # Of a limit that bears no two at once, no two are allowed.
+    count = limit.accepted if noted.burst >= FEW else 1
+    allowed = _allow(noted, count, count * noted.interval)
+    least = allowed.allowance * noted.interval if limit.is_learned else 0.0
+    return allowed, rest + span if told else max(rest, least)
 
 
 def _is_again(limit: Limit) -> bool:
     """Whether as many passed as when a first rest was too short, and trouble was suspected."""
-    return limit.window > GAP and not limit.allowance and not limit.in_row and _is_as_many(limit)
+    is_some = BURST <= limit.accepted < MORE * limit.burst
+    return limit.window > GAP and not limit.allowance and not limit.in_row and is_some
 
 
 def _is_as_many(limit: Limit) -> bool:
     """Whether about as many passed as before the first refusal: limits count, chance does not."""
-    return 0.8 * limit.burst < limit.accepted < 1.25 * limit.burst
+    return limit.burst / MORE < limit.accepted < MORE * limit.burst
 
 
 def _chance(burst: int, distance: int) -> float:
@@ -277,12 +300,13 @@ def _rest(limit: Limit, now: float, told: float | None, longest: float, *, is_su
     """
     if limit.in_row == 0:
         took = now - limit.since if limit.accepted and not limit.interval else 0.0
-        guess = min(LONG_GUESS, max(GUESS, limit.burst * limit.most, 3 * took if took > GUESS / 3 else 0.0))
+        longer = LONG_GUESS if took >= MINUTE else 3 * took if took > GUESS / 3 else 0.0
+        guess = min(LONG_GUESS, max(GUESS, limit.burst * limit.most, longer))
         return told if told is not None else min(longest, guess)
-    is_long = told is None and limit.accepted >= OF_AN_HOUR and _is_first_row(limit)
+    is_long = told is None and is_sure and limit.accepted >= OF_AN_HOUR and _is_first_row(limit)
     rested = now - limit.refused_at
-    for step in (GUESS,) if is_long else (GUESS, 2 * GUESS, LONG_GUESS):
-        if rested < step and (told is not None or step != 2 * GUESS):
+    for step in (GUESS,) if is_long else (GUESS, LONG_GUESS):
+        if rested < step:
             return max(told or 0.0, step)
     if rested < LONGEST or not is_sure:
         return max(told or 0.0, LONGEST + GUESS)

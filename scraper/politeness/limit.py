@@ -14,7 +14,8 @@ class Limit:
     pages of the site fail by themselves. `is_doubted`: what it taught may have been a site in trouble.
     `start`: the interval from which a shorter one is looked for, 0 where it is not; `most`: one that no limit
     refuses that did what was seen, 0 after a second refusal. `slower`: what passed between refusals at a
-    slower pace. `is_random`: the site refuses at any pace, once in `burst` requests.
+    slower pace. `rows`: refusals that others had passed before. `is_random`: the site refuses at any pace,
+    once in `burst` requests.
     """
 
     interval: float = 0.0
@@ -34,6 +35,7 @@ class Limit:
     start: float = 0.0
     most: float = 0.0
     slower: int = 0
+    rows: int = 0
     is_random: bool = False
 
     @property

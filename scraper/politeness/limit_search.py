@@ -14,18 +14,26 @@ FEW = 2  # a burst below it is a distance between two requests, not a budget
 NEAR = 10.0  # times the distance that was too short, or seconds, from which a longer one is looked for
 # How much faster we become while we look for the limit, see `_fall`.
 FLAT, STEEP, STEPS, LEAST = 0.1, 0.2, 12, 0.02
+HELD = (
+    5  # times `burst` requests before a pace is tried faster that two refusals, of a site down or not, made
+)
 CLOSE = 1.15  # times the distance that was refused first: no limit is so near to our delay by chance
 
 
 def nearer(limit: Limit) -> Limit:
     """A bit faster with each request but the first, until the second refusal shows where the limit is."""
-    falling = max(0.0, limit.accepted / limit.burst - 1)
+    falling = max(0.0, _steps(limit) - 1)
     interval = limit.start * math.exp(-_fall(limit) * falling)
     floor = floor_of(limit)
     if interval * math.exp(_fall(limit) * _lag(limit)) < floor:
         # As fast as when it was refused, for long enough: an accident.
         return replace(limit, interval=0.0, start=0.0, most=0.0, burst=0, lessons=0)
     return replace(limit, interval=max(floor, interval))
+
+
+def _steps(limit: Limit) -> float:
+    """How many times as many passed as before the first refusal; after two refusals first some in vain."""
+    return limit.accepted / limit.burst - (HELD if limit.lessons > 1 else 0)
 
 
 def floor_of(limit: Limit) -> float:
@@ -55,7 +63,7 @@ def settled(limit: Limit, refused_at: float = 0.0) -> Limit:
     """
     if not limit.start:
         return limit
-    steps, fall = limit.accepted / limit.burst, _fall(limit)
+    steps, fall = _steps(limit), _fall(limit)
     # A window lets `burst` pass, however close, and is met by the next ones; and the distance before the
     # request that was refused was still one of before.
     shown = MARGIN * limit.interval * math.exp(fall * (1 + 1 / limit.burst))
