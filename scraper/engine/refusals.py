@@ -251,7 +251,7 @@ class Refusals:
         if taught.is_random and not limit.is_random:
             domain.state = throttle.rest(replace(domain.state, limit=taught), now + rest, reason)
             return
-        if (limit.in_row and not seen.passes) or rest >= learned.LONGEST:
+        if (limit.in_row and not seen.passes) or rest > self._plan.max_wait:
             # Refused after a long rest, as the first of a run, or before one: there is no time for a control.
             domain.state = replace(domain.state, limit=taught)
         control = seen.control_url(entry)

@@ -249,7 +249,7 @@ def _paced(
     # Until all of it is over, and not only the first request of it.
     span = noted.refused_at - limit.since
     # Of a limit that bears no two at once, no two are allowed.
-    count = limit.accepted if noted.burst >= FEW else 1
+    count = limit.accepted if told else max(limit.accepted, noted.burst) if noted.burst >= FEW else 1
     allowed = _allow(noted, count, count * noted.interval)
     least = allowed.allowance * noted.interval if limit.is_learned else 0.0
     return allowed, rest + span if told else max(rest, least)
