@@ -1,7 +1,7 @@
 """Limiters of many kinds, and sites that only look like one, as they see a crawl of the real engine."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from itertools import product
 from typing import Any
 
@@ -41,7 +41,15 @@ def _grid() -> Iterator[tuple[str, int, int, int, int, str, float]]:
             yield kind, count, seconds, pages, status, form, delay
 
 
-@pytest.mark.parametrize(("kind", "count", "seconds", "pages", "status", "form", "delay"), list(_grid()))
+def _mostly_thorough(cells: Iterable[tuple[Any, ...]]) -> list[Any]:
+    """Every third of them is run each time; all by .ci/run."""
+    marks = ((), pytest.mark.thorough, pytest.mark.thorough)
+    return [pytest.param(*cell, marks=marks[number % 3]) for number, cell in enumerate(cells)]
+
+
+@pytest.mark.parametrize(
+    ("kind", "count", "seconds", "pages", "status", "form", "delay"), _mostly_thorough(_grid())
+)
 def test_a_limiter_refuses_twice_at_most_until_all_is_here(
     kind: str, count: int, seconds: int, pages: int, status: int, form: str, delay: float
 ) -> None:
@@ -138,7 +146,7 @@ CELLS = [
 ]
 
 
-@pytest.mark.parametrize(("kind", "count", "seconds", "status", "delay"), CELLS)
+@pytest.mark.parametrize(("kind", "count", "seconds", "status", "delay"), _mostly_thorough(CELLS))
 def test_a_limit_that_says_nothing_is_met_twice_at_most_and_never_later(
     kind: str, count: int, seconds: int, status: int, delay: float
 ) -> None:

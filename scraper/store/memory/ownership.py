@@ -8,10 +8,10 @@ BELIEVED = 15.0
 
 def has_pending(data: Tables, run: int, domain: str) -> bool:
     """Whether a run has something to ask of a domain."""
+    spider = data.runs[run].spider
     return any(
-        (url.run, url.state, url.new.domain) == (run, "pending", domain)
+        url.state == "pending" and url.new.domain == domain and url.run == run and url.spider == spider
         for url in data.urls.values()
-        if url.spider == data.runs[run].spider
     )
 
 
