@@ -47,10 +47,13 @@ def test_one_that_stays_looks_again_until_its_store_is_back_and_says_so_once(
     assert told == ["cannot reach postgresql://db; it is asked again until it is back"] * 2
 
 
+@pytest.mark.parametrize("was_there", [True, False])
 @pytest.mark.parametrize("stays", [True, False])
-def test_a_store_that_was_never_there_is_an_error(
-    stays: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_a_store_that_is_not_there_at_first_is_an_error_whatever_its_server_says(
+    stays: bool, was_there: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    away = StoreAway("postgresql://db has no connection left")
+    away.was_there = was_there
     with pytest.raises(StoreAway) as told:
-        helping([AWAY, EMPTY], [], tmp_path, monkeypatch, stays=stays)()
-    assert not told.value.was_there
+        helping([away, EMPTY], [], tmp_path, monkeypatch, stays=stays)()
+    assert told.value.was_there == was_there

@@ -85,7 +85,7 @@ class Helper:
         try:
             found = self._find()
         except StoreAway as error:
-            error.was_there = self._has_looked
+            error.was_there |= self._has_looked
             if not (self._options.stays and self._has_looked):
                 raise
             if not self._is_away:
