@@ -25,7 +25,7 @@ from scraper.politeness.page_directives import bars_links
 
 MOST_EXAMPLES = 20
 MOST_QUERIES = 100
-_FIGURES = pattern(r" (?:line )?[0-9]+(?![0-9]| characters)")
+_FIGURES = pattern(r" (?:line )?[0-9]+(?: times)?(?![0-9]|\.[0-9]| times| characters)")
 REJECTED = "rejected record"
 EMPTIED = "brings nothing where it did"
 OTHER_META = "linked again with another meta"

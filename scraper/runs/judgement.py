@@ -207,13 +207,11 @@ def _few(facts: Facts, past: Sequence[Mapping[str, Any]], health: Health) -> Ite
     if health.min_records is not None and facts.records < health.min_records:
         yield f"{facts.records} records, the spider asks for at least {health.min_records}"
     usual = _median([each["records"] for each in past])
-    if usual and facts.records < usual * (1 - health.max_drop):
-        yield f"{facts.records} records, {usual:g} in {_runs(past)}"
+    is_drop = facts.records < usual * (1 - health.max_drop)
     # What is gone with its own record alone is how sites change, small ones too.
-    elif facts.emptied and facts.records < min(usual * (1 - health.max_failed), usual - facts.emptied):
-        are = "page brings" if facts.emptied == 1 else "pages bring"
-        empty = f"{facts.emptied} {are} nothing where there was something"
-        yield f"{facts.records} records, {usual:g} in {_runs(past)}: {empty}, e.g. {facts.emptied_example}"
+    is_cut = facts.records < min(usual * (1 - health.max_failed), usual - facts.emptied)
+    if is_drop or (facts.emptied and is_cut):
+        yield f"{facts.records} records, {usual:g} in {_runs(past)}{_emptied(facts)}"
 
 
 def _unfilled(facts: Facts, past: Sequence[Mapping[str, Any]], health: Health) -> Iterator[str]:
@@ -268,6 +266,13 @@ def _percent(share: float) -> str:
 
 def _runs(past: Sequence[object]) -> str:
     return "the run before" if len(past) == 1 else f"the {_NUMBERS[len(past)]} runs before"
+
+
+def _emptied(facts: Facts) -> str:
+    """Which pages bring nothing any more, where there are any."""
+    are = "page brings" if facts.emptied == 1 else "pages bring"
+    told = f": {facts.emptied} {are} nothing where there was something, e.g. {facts.emptied_example}"
+    return told if facts.emptied else ""
 
 
 def _also_denied(facts: Facts) -> str:

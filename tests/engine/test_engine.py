@@ -7,6 +7,7 @@ import pytest
 
 from scraper import Drop, Page, Request, Spider
 from scraper.engine.batch import Batch
+from scraper.engine.domain_stats import DomainStats
 from scraper.engine.plan import Stop
 from scraper.errors import LoginFailed
 from scraper.model import Fetched, Verdict
@@ -588,6 +589,22 @@ class TestSelectors:
 
         web = FakeWeb({A: links("1", "2", "3"), **{A + n: "<p><b>x</b></p><p>y</p>" for n in "123"}})
         assert crawl(Picky, web).summary["unmatched"] == {".//time": 3, ".price::text": 1}
+
+
+@pytest.mark.parametrize(
+    ("reason", "kind"),
+    [
+        ("robots.txt line 2: Disallow: /", "robots.txt"),
+        ("path segment 'a' repeats 4 times", "path segment 'a' repeats"),
+        ("depth 3 over max_depth 2", "depth over max_depth"),
+        ("longer than 2000 characters", "longer than 2000 characters"),
+        ("a.test is 203.0.113.80, a private address", "a.test is 203.0.113.80, a private address"),
+    ],
+)
+def test_what_is_denied_is_counted_by_rules_without_their_figures(reason: str, kind: str) -> None:
+    stats = DomainStats()
+    stats.deny(reason)
+    assert stats.denials == {kind: 1}
 
 
 class TestPagesThatBringNothing:

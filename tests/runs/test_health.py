@@ -101,6 +101,7 @@ def test_a_fall_below_max_drop_counts_where_pages_bring_nothing_any_more() -> No
     assert found.reasons[0].startswith("260 records, 500 in the five runs before: 1 page brings nothing")
     assert found.reasons[0].endswith("e.g. https://a.example/l?p=10")
     assert judge(Facts(pages=40, records=460, emptied=1), history).verdict is Verdict.OK
+    assert "1 page brings nothing" in judge(Facts(pages=4, records=40, emptied=1), history).reasons[0]
 
 
 def test_a_small_site_from_which_a_page_with_its_one_record_is_gone_is_ok() -> None:
