@@ -24,7 +24,7 @@ COMMANDS = {
     "runs": ("history", "The last runs, newest first."),
     "show": ("history", "One run: its counts, its verdict and the reasons."),
     "audit": ("history", "Prove the politeness of a run, domain by domain."),
-    "changes": ("records", "What the last run added, changed and removed."),
+    "changes": ("records", "What the last accepted run added, changed and removed."),
     "export": ("records", "Write a spider's current records to a file of any format."),
     "reparse": ("reparse", "Parse the archived pages again, without one request."),
     "check": ("checking", "Parse the saved pages offline and compare with the saved records."),

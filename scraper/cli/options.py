@@ -63,8 +63,8 @@ def run_options(function: Function) -> Function:
                 "--output",
                 metavar="FILE",
                 multiple=True,
-                help="Write the records there too: .jsonl .json .csv .parquet .sqlite, postgresql://..., "
-                "- (standard output).",
+                help="Write the records there too: .jsonl .jsonl.gz .json .csv .parquet .sqlite, "
+                "postgresql://..., - (standard output).",
             ),
             click.option(
                 "--with-meta",

@@ -31,7 +31,7 @@ _SIGNS = {"added": "+", "changed": "~", "removed": "-"}
 @data_options
 @json_option("The lines of changes.jsonl.")
 def changes_command(spider: str, since: str | None, data: Path, store: str | None, as_json: bool) -> None:
-    """What the last run added, changed and removed.
+    """What the last accepted run added, changed and removed.
 
     \b
     python -m scraper changes shop
