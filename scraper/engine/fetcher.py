@@ -118,7 +118,10 @@ class Fetcher:
         self.handles = self._judging.handles
         self.may_reuse = self._known_pages.may_reuse
         self.saved = self._known_pages.saved
-        self.give_up = self._failed.give_up
+
+    def give_up(self, visit: Visit) -> Visit:
+        """A visit that failed, with what the spider's `failed` makes of it; for the owner thread."""
+        return self._redaction.visit(None, self._failed.give_up(visit))
 
     def _rendered_visits(
         self,

@@ -2,9 +2,10 @@
 
 from collections.abc import Iterator
 from dataclasses import replace
+from urllib.parse import parse_qsl, urlsplit
 
 from scraper.http.session import DomainSession
-from scraper.model import Deferred, Denied, Entry, Failed, Rejection, Retry, Visit
+from scraper.model import Deferred, Denied, Entry, Failed, Fetched, Rejection, Retry, Visit
 from scraper.ops.printable import printable_lines
 from scraper.ops.secrets import LEAST_SECRET, Redaction, is_secret_name, may_leave
 from scraper.spider.identity import request_of
@@ -19,7 +20,8 @@ class VisitRedaction:
     def visit(self, session: DomainSession | None, visit: Visit) -> Visit:
         """A visit without secrets in its reasons, tracebacks and rejections."""
         outcome = visit.outcome
-        if not isinstance(outcome, Failed | Retry | Denied | Deferred) and not visit.rejected:
+        is_dropped = isinstance(outcome, Fetched) and bool(outcome.dropped)
+        if not (isinstance(outcome, Failed | Retry | Denied | Deferred) or is_dropped or visit.rejected):
             return visit
         own = Redaction(_secrets_of(visit.entry))
 
@@ -29,6 +31,8 @@ class VisitRedaction:
         rejected = tuple(Rejection(clean(one.reason), one.field) for one in visit.rejected)
         if isinstance(outcome, Failed | Retry | Denied | Deferred):
             outcome = replace(outcome, reason=clean(outcome.reason))
+        if isinstance(outcome, Fetched) and outcome.dropped:
+            outcome = replace(outcome, dropped=clean(outcome.dropped))
         if isinstance(outcome, Failed) and outcome.traceback:
             outcome = replace(outcome, traceback=clean(outcome.traceback))
         return replace(visit, outcome=outcome, rejected=rejected)
@@ -39,7 +43,11 @@ class VisitRedaction:
 
 
 def _secrets_of(entry: Entry) -> Iterator[str]:
-    """What a request carries in header fields that not every host may hear; a token also without scheme."""
+    """What a request carries in its URL under a secret's name, and in header fields that not every host may
+    hear; a token also without scheme."""
+    if "=" in entry.url:
+        query = parse_qsl(urlsplit(entry.url).query)
+        yield from (value for name, value in query if is_secret_name(name) and len(value) >= LEAST_SECRET)
     for name, value in (request_of(entry).headers or {}).items() if entry.request else ():
         text = str(value or "")
         if not may_leave(name) and (is_secret_name(name) or len(text) >= LEAST_SECRET):

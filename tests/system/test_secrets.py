@@ -166,3 +166,35 @@ def test_what_check_tells_of_archived_pages_has_no_secret(project: Project, site
     for more in ((), ("--json",)):
         checked = project.run("check", "searched", *asked, *more)
         assert checked.code == 1 and "***" in checked.out and "geheimes-w0rt" not in checked.text
+
+
+def test_what_drop_failed_and_an_error_say_of_a_request_has_none_of_its_secrets(
+    project: Project, site: Site
+) -> None:
+    source = """
+        from scraper import Drop, Request, Spider
+
+        class Told(Spider):
+            settings = {{"delay": 0}}
+            secrets = "t0ken-of-a-field k3y-in-the-url"
+
+            def start(self):
+                for path in ("drop", "raise"):
+                    url = "{root}" + path + "?api_key=k3y-in-the-url"
+                    yield Request(url, headers={{"X-Token": "t0ken-of-a-field"}})
+
+            def parse(self, page):
+                raise (Drop if "drop" in page.url else ValueError)(self.secrets)
+
+            def failed(self, request, why):
+                raise KeyError(self.secrets)
+        """
+    site["*"] = page()
+    site["/robots.txt"] = 404
+    project.spider("told", source.format(root=site.url("/")))
+    ended = project.run("run", "told", "-v")
+    reasons = [line["reason"] for line in project.log("told") if line["event"] in ("dropped", "failed")]
+    assert sorted(reasons)[0] == "*** ***" and "failed() raised KeyError" in sorted(reasons)[1], ended.text
+    told = ended.text + "\n".join(one.read_text() for one in project.data("told").rglob("*.*"))
+    assert "t0ken-of-a-field" not in told and "k3y-in-the-url" not in told
+    assert b"raised KeyError: 't0ken" not in project.data("scraper.db").read_bytes()
