@@ -62,7 +62,7 @@ def test_two_thousand_domains_are_shared_fairly_also_when_workers_leave_and_join
         assert running[3].wait().code == 143
         forget_locks(store)
         until(lambda: is_fair(store, WORKERS - 2, 2000), 240)
-        until(lambda: len({arrival.headers["host"] for arrival in list(site.arrivals)}) == 2000, 120)
+        until(lambda: len({arrival.headers["host"] for arrival in list(site.arrivals)}) == 2000, 240)
         for one in reversed(running):
             with contextlib.suppress(ProcessLookupError):
                 one.signal(signal.SIGTERM)
