@@ -137,15 +137,22 @@ def _refused_first(
     interval = _interval(limit, noted, told, rest, pace)
     if not interval:
         return _allow(noted, limit.allowance, max(now - limit.since + rest, SLOWER * limit.window)), rest
+    if told is None and limit.interval and limit.burst >= FEW and not _is_far(limit):
+        interval = min(interval, max(pace, max_delay))  # no reason to end the run
     noted = replace(noted, interval=interval, most=0.0 if limit.is_learned else interval)
     if told is None and not limit.is_learned:
         noted = looking(noted, pace, max_delay)
     return _paced(limit, noted, max_delay, told, rest)
 
 
+def _is_far(limit: Limit) -> bool:
+    """Whether we are far slower than when we were refused first."""
+    return limit.interval > FAR * floor_of(limit)
+
+
 def _is_at_any_pace(limit: Limit, distance: int) -> bool:
     """Whether slower does not help, where `distance` pass between two refusals, so that no pace does."""
-    is_far = limit.burst >= BURST and (limit.interval or math.inf) > FAR * floor_of(limit)
+    is_far = limit.burst >= BURST and (not limit.interval or _is_far(limit))
     is_shown = distance >= FEW and limit.rows > (1 if is_far else ENOUGH)
     return is_shown and _chance(limit.burst, distance) > BY_CHANCE
 
@@ -248,10 +255,13 @@ def _paced(
         ), rest
     # Until all of it is over, and not only the first request of it.
     span = noted.refused_at - limit.since
-    # Of a limit that bears no two at once, no two are allowed.
-    count = limit.accepted if told else max(limit.accepted, noted.burst) if noted.burst >= FEW else 1
+    # A bucket has as many once it is full; of a limit that bears no two at once, no two are allowed.
+    is_bucket = not told and limit.burst >= FEW and _is_far(limit)
+    count = max(limit.accepted, noted.burst) if is_bucket else limit.accepted
+    if not told and noted.burst < FEW:
+        count = 1
     allowed = _allow(noted, count, count * noted.interval)
-    least = allowed.allowance * noted.interval if limit.is_learned else 0.0
+    least = noted.interval * (allowed.allowance if is_bucket else limit.is_learned)
     return allowed, rest + span if told else max(rest, least)
 
 
