@@ -18,9 +18,9 @@ from scraper.ops.clock import cpu_of_thread, monotonic, thread_time
 
 DEAR = 0.02  # seconds of CPU that a page costs at most where all others wait for it
 PLACES = 1  # each thread more that computes takes its part of the interpreter from those who do not parse
-PATIENCE = 1.0  # seconds; who takes longer holds no place
+PATIENCE = 1.0  # seconds; who waits for longer, or computes, holds no place
 MOST_AT_WORK = 4  # of those who compute
-IDLE_SHARE = 0.05  # of the time; who computes less than that waits for something
+IDLE_SHARE = 0.02  # of the time; who computes less than that waits for something
 
 Done = Callable[[BatchSteps, DomainWanted | Wait | None], None]
 
@@ -91,8 +91,9 @@ class SlowLane:
                 passed = monotonic() - turn.since
                 if not turn.has_place or passed < PATIENCE:
                     continue
-                is_idle = cpu_of_thread(turn.thread) - turn.cpu < passed * IDLE_SHARE
-                if is_idle or len(self._turns) < MOST_AT_WORK:
+                computed = cpu_of_thread(turn.thread) - turn.cpu
+                is_long = computed >= PATIENCE and len(self._turns) < MOST_AT_WORK
+                if is_long or computed < passed * IDLE_SHARE:
                     turn.has_place = False
                     self._threads -= 1
                     self._call_thread()
