@@ -76,9 +76,16 @@ def make_folder(folder: Path, below: Path, *, is_shared: bool = False) -> None:
 
 
 def share_folder(folder: Path) -> None:
-    """Let a folder's group write in it, and new files belong to that group; not in somebody else's folder."""
-    with suppress(PermissionError):
-        folder.chmod(stat.S_IMODE(folder.stat().st_mode) | 0o2070)
+    """Let a folder's group write in it, and new files belong to that group; not in somebody else's folder.
+
+    Nor behind a link, which another of the team may have planted to open a folder of ours to all.
+    """
+    with suppress(OSError):
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        try:
+            os.fchmod(descriptor, stat.S_IMODE(os.fstat(descriptor).st_mode) | 0o2070)
+        finally:
+            os.close(descriptor)
 
 
 def is_for_group(path: Path) -> bool:

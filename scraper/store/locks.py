@@ -4,6 +4,7 @@ The file holds the ids of the URLs whose pages the worker is parsing. It is mapp
 no system call, and what stood there when the process died stays there.
 """
 
+import errno
 import fcntl
 import mmap
 import os
@@ -13,7 +14,7 @@ from contextlib import suppress
 from pathlib import Path
 from urllib.parse import quote
 
-from scraper.ops.disk import PRIVATE, SHARED, open_regular, share_folder
+from scraper.ops.disk import PRIVATE, SHARED, explained, open_regular, share_folder
 
 _ID = struct.Struct("<q")
 _MOST_IN_HAND = 256
@@ -32,7 +33,10 @@ class Locks:
 
     def hold(self, worker: str) -> None:
         """Lock the worker's file until `drop`, or until the process ends in whatever way."""
-        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with explained(self._folder):
+            self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            if self._folder.is_symlink():
+                raise OSError(errno.ELOOP, os.strerror(errno.ELOOP))
         if self._is_shared:
             share_folder(self._folder)
         path = self._path(worker)

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from scraper.errors import LeaseLost, StoreAway, StoreError, StoreFull, StoreTooNew
+from scraper.errors import LeaseLost, StoreAway, StoreError, StoreFull, StoreTooNew, UsageError
 from scraper.model import Fetched, Known, NewUrl, RecordLine, Unchanged, Visit
 from scraper.ops.clock import SystemClock
 from scraper.store import DomainUpdate, Run, met_urls, seen
@@ -767,3 +767,15 @@ def test_a_second_store_of_a_process_leaves_the_locks_of_the_first(tmp_path: Pat
         command = [sys.executable, str(script), str(tmp_path / "scraper.db")]
         assert subprocess.check_output(command, text=True) == "database is locked\n"
     first.close()
+
+
+def test_a_link_in_the_place_of_the_locks_opens_no_folder_to_a_team(tmp_path: Path) -> None:
+    private, data = tmp_path / "private", tmp_path / "data"
+    private.mkdir(mode=0o700)
+    data.mkdir()
+    (data / "locks").symlink_to(private)
+    store = SqliteStore(data / "scraper.db", is_shared=True)
+    with pytest.raises(UsageError, match="locks: it is a link"):
+        store.join("host-1-a")
+    store.close()
+    assert stat.S_IMODE(private.stat().st_mode) == 0o700 and not list(private.iterdir())

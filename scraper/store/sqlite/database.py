@@ -64,7 +64,7 @@ class Database:
                 raise UsageError(f"{path} is a link", "name the file itself: --store sqlite:///FILE")
             self._file.parent.mkdir(parents=True, exist_ok=True)
             if is_shared:
-                share_folder(self._file.parent)
+                share_folder(self._file.parent.resolve())  # a link to it is the word of who runs us
             # Cookies are secrets: nobody else may read the file, not even for the moment of its creation.
             # What SQLite puts beside it gets the same mode. A colleague's file keeps the one it has.
             with _opening:
