@@ -234,6 +234,14 @@ LIMITERS = (
         "10 per 30 s",
         _apache("qos", 'SetEnvIf Request_URI "." QS_Limit=yes\nQS_ClientEventLimitCount 10 30 QS_Limit'),
     ),
+    Limiter("nginx 1.22.1 limit_req (503)", "7 per minute, burst 7", _nginx("7r/m", "burst=7 nodelay")),
+    Limiter(
+        "nginx 1.22.1 limit_req (429), delayed",
+        "13 per minute, burst 3",
+        _nginx("13r/m", "burst=3; limit_req_status 429"),
+    ),
+    Limiter("HAProxy 2.6.12 stick-table (403)", "13 per 45 s", _haproxy(13, 45, "deny deny_status 403")),
+    Limiter("HAProxy 2.6.12 stick-table", "20 per 300 s", _haproxy(20, 300)),
 )
 
 
