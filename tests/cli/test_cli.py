@@ -265,6 +265,7 @@ def test_new_never_overwrites(call: Call) -> None:
         ("My-Shop", "https://shop.example/", "write my_shop"),
         ("class", "https://shop.example/", "cannot be a spider's name"),
         ("../evil", "https://shop.example/", "cannot be a spider's name"),
+        ("fine", "https://ada:secret@shop.example/", "a URL with credentials is not fetched"),
     ],
 )
 def test_new_refuses_what_cannot_work_and_says_what_can(call: Call, name: str, url: str, hint: str) -> None:

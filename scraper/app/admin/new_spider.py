@@ -16,6 +16,7 @@ from scraper.model.frozen import frozen
 from scraper.ops.disk import explained
 from scraper.ops.tracebacks import told
 from scraper.parsing.page import Page
+from scraper.politeness.scope import has_credentials
 from scraper.spider import discovery
 from scraper.urls import domain_of, join
 
@@ -86,6 +87,8 @@ def check_new(root: Path, name: str, url: str) -> str:
     """The URL in its usual spelling; UsageError where name or URL cannot be, or a file is there already."""
     check_name(name)
     address = check_url(url)
+    if has_credentials(address):  # such a start URL is denied, and would stand in the code
+        raise UsageError("a URL with credentials is not fetched", "give them to the spider: setting auth")
     for file in (*_files(root, name), root / saved_pages.FOLDER / name):
         if file.exists():
             raise UsageError(f"{file.relative_to(root)} exists already", "choose another name, or remove it")
