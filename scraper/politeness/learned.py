@@ -202,9 +202,7 @@ def _at_any_pace(limit: Limit, noted: Limit, told: float | None, max_delay: floa
     if is_often or (limit.in_row > 1 and limit.burst**limit.in_row > 1 / RARE):
         interval = min(max_delay, SLOWER * limit.most if is_often else limit.most)
         # From here on it takes more to believe in chance again.
-        noted = replace(
-            noted, is_random=False, interval=interval, most=0.0, lessons=ENOUGH, rows=ENOUGH, slower=0
-        )
+        noted = replace(noted, is_random=False, interval=interval, most=0.0, lessons=ENOUGH, rows=0, slower=0)
     return noted, max(told or 0.0, SHORTLY * 2.0**limit.in_row)
 
 
