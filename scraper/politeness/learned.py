@@ -11,7 +11,7 @@ import math
 
 from scraper.model.frozen import replace
 from scraper.politeness.limit import Limit
-from scraper.politeness.limit_search import FEW, MARGIN, MINUTE, NEAR, floor_of, looking, nearer, settled
+from scraper.politeness.limit_search import FEW, MARGIN, NEAR, floor_of, looking, nearer, settled
 
 DAY = 86400.0
 LONGEST = 3600.0  # seconds: no window is believed to be longer, until it has shown to be
@@ -129,11 +129,11 @@ def _refused_first(
         noted = replace(noted, is_doubted=not _is_as_many(limit))
         return _allow(noted, noted.burst, now - limit.since + rest), rest
     counts = (_is_as_many(limit) and limit.lessons < MANY) or limit.start > 0
-    distance = noted.slower // limit.rows if limit.is_learned and limit.rows and not counts else 0
+    distance = noted.slower // limit.lessons if limit.is_learned and not counts else 0
     if _is_at_any_pace(limit, distance):
         most = limit.interval or limit.window / limit.allowance
         noted = Limit(last=limit.last, refused_at=now, in_row=1, burst=distance, forbids=limit.forbids)
-        return replace(noted, took=distance * most, most=most, is_random=True), told or SHORTLY
+        return replace(noted, most=most, is_random=True), told or SHORTLY
     interval = _interval(limit, noted, told, rest, pace)
     if not interval:
         return _allow(noted, limit.allowance, max(now - limit.since + rest, SLOWER * limit.window)), rest
@@ -153,7 +153,9 @@ def _is_far(limit: Limit) -> bool:
 def _is_at_any_pace(limit: Limit, distance: int) -> bool:
     """Whether slower does not help, where `distance` pass between two refusals, so that no pace does."""
     is_far = limit.burst >= BURST and (not limit.interval or _is_far(limit))
-    is_shown = distance >= FEW and limit.rows > (1 if is_far else ENOUGH)
+    # Refusals that came together are one, but for the first two: a site may refuse in pairs.
+    refusals = min(limit.lessons, limit.rows + 1)
+    is_shown = distance >= FEW and refusals > (1 if is_far else ENOUGH)
     return is_shown and _chance(limit.burst, distance) > BY_CHANCE
 
 
@@ -201,8 +203,7 @@ def _at_any_pace(limit: Limit, noted: Limit, told: float | None, max_delay: floa
     is_often = noted.lessons >= MANY and OFTEN * noted.slower < limit.burst * noted.lessons
     if is_often or (limit.in_row > 1 and limit.burst**limit.in_row > 1 / RARE):
         interval = min(max_delay, SLOWER * limit.most if is_often else limit.most)
-        # From here on it takes more to believe in chance again.
-        noted = replace(noted, is_random=False, interval=interval, most=0.0, lessons=ENOUGH, rows=0, slower=0)
+        noted = replace(noted, is_random=False, interval=interval, most=0.0, lessons=ENOUGH, slower=0)
     return noted, max(told or 0.0, SHORTLY * 2.0**limit.in_row)
 
 
@@ -310,8 +311,7 @@ def _rest(limit: Limit, now: float, told: float | None, longest: float, *, is_su
     """
     if limit.in_row == 0:
         took = now - limit.since if limit.accepted and not limit.interval else 0.0
-        longer = LONG_GUESS if took >= MINUTE else 3 * took if took > GUESS / 3 else 0.0
-        guess = min(LONG_GUESS, max(GUESS, limit.burst * limit.most, longer))
+        guess = min(LONG_GUESS, max(GUESS, limit.burst * limit.most, 3 * took if took > GUESS / 3 else 0.0))
         return told if told is not None else min(longest, guess)
     is_long = told is None and is_sure and limit.accepted >= OF_AN_HOUR and _is_first_row(limit)
     rested = now - limit.refused_at

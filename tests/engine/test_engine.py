@@ -260,7 +260,7 @@ class TestRest:
         result = crawl(Walk, web)
         assert set(result.failed) == {A + name for name in "bdf"}
         assert result.stop is Stop.DONE
-        assert max(web.gaps("a.test")) <= 75
+        assert max(web.gaps("a.test")) <= 76
 
     def test_a_rest_outlives_us_before_it_is_known_what_was_meant(self) -> None:
         web = FakeWeb({A: links(*"bcdefgh"), **{A + name: links() for name in "bcdegh"}, A + "f": [503, 200]})
