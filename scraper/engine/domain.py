@@ -46,8 +46,8 @@ class RefusalsSeen:
     URLs that were shown to be refused for their own sake; `retried`: forbidden ones that get another try,
     `vain` of which were in vain. `in_row`: refusals since something passed; at `look_at` of them the
     control is asked for. `last`: what passed last, by callback.
-    `unlucky`: how often a site that refuses at random refused them. `is_spared`: a refusal since something
-    passed was asked again at once; `lone_at`: `passes` at the last one that was an error.
+    `unlucky`: how often a site that refuses at random refused them. `is_spared`: a kept connection
+    broke since something passed.
     """
 
     passes: int = 0
@@ -60,7 +60,6 @@ class RefusalsSeen:
     look_at: int = LOOK_AT
     unlucky: Counter[int] = field(default_factory=Counter)
     is_spared: bool = False
-    lone_at: int = -1000
     last: dict[str, Entry] = field(default_factory=dict)
 
     @property

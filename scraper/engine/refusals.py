@@ -30,7 +30,6 @@ ALL = 5  # refusals in a row, where hardly more have passed: the site refuses us
 FAST = 0.1  # seconds of delay below which a site is one's own, or has room
 SHORT = 1.0  # seconds of a first rest there
 BRIEF = 10.0  # seconds of rest there until a first page in error is told
-APART = 20  # pages between two errors that are taken for the pages' own
 MOST_LESSONS = 2  # refusals that a limit costs, as a rule
 
 
@@ -57,8 +56,6 @@ class Refusals:
         if not seen.passes:
             note_credentials(domain, visit.reaction.refusal)
         if kind := _unclear(visit):
-            if self._passes_over(domain, kind, visit.entry.id):
-                return _once_more(visit, kind), False
             if self._is_by_chance(domain, visit.entry.id):
                 return self._at_random(domain, visit, kind, now, max_delay)
             return self._unclear(domain, visit, kind, now, max_delay)
@@ -186,19 +183,6 @@ class Refusals:
         if doubt is None or domain.refusals.passes or doubt.rest >= longest:
             return False
         self._rest_on(domain, doubt, now, max_delay, longest)
-        return True
-
-    def _passes_over(self, domain: Domain, reason: str, url: int) -> bool:
-        """Note an error that is the first for long: the next page is asked for at once, and is the control.
-
-        A limit refuses that one too, which is its second refusal, and a bucket refuses another soon after.
-        """
-        seen, limit = domain.refusals, domain.state.limit
-        is_known = limit.is_learned or limit.is_random or limit.forbids or url in seen.own
-        is_first = not (seen.in_row or seen.is_spared or seen.doubt) and seen.passes - seen.lone_at > APART
-        if is_known or not (is_first and seen.passes and reason == ERROR):
-            return False
-        seen.is_spared, seen.lone_at = True, seen.passes
         return True
 
     def _at_first(self, domain: Domain, visit: Visit, reason: str) -> Visit:

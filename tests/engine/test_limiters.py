@@ -64,7 +64,7 @@ def test_a_limiter_refuses_twice_at_most_until_all_is_here(
         assert result.summary["exit_code"] == 75
         site.web.clock.sleep(DAY)
     assert got == pages + 1
-    # Errors of longer than 75 s may be those of a site that is down for minutes, a 500 the page's own.
+    # Errors of longer than 75 s may be those of a site that is down for minutes.
     is_like_trouble = form == "silent" and seconds > 75
     is_few_by_the_hour = (kind, count, form) == ("leaky bucket", 30, "silent")
     assert site.refusals <= (
@@ -196,16 +196,6 @@ def test_no_page_is_given_up_because_one_was_forbidden_twice_by_chance() -> None
     web = _site(**{"5": [403, 403, links()]}, **{name: [403, links()] for name in NAMES[6::2]})
     result = crawl(Walk, web)
     assert (result.stop, len(result.pages), result.failed) == (Stop.DONE, 31, {})
-
-
-@pytest.mark.parametrize("delay", [0.0, 1.0])
-@pytest.mark.parametrize("bad", [[500, "<p>page"], 500], ids=["once", "always"])
-def test_one_page_in_error_among_others_that_pass_keeps_nobody_waiting(delay: float, bad: Scripted) -> None:
-    web = _site(**{"3": bad})
-    result = crawl(Walk, web, delay=delay)
-    assert (len(result.pages), set(result.failed)) == ((31, set()) if bad != 500 else (30, {A + "3"}))
-    assert max(web.gaps("a.test")) < (10 if bad != 500 else 80)
-    assert not result.summary["by_domain"]["a.test"]["learned"]
 
 
 def test_of_ones_own_server_a_first_page_in_error_is_told_at_once() -> None:
