@@ -134,11 +134,12 @@ class Redaction:
 
     def _without_cut(self, text: str) -> str:
         """A text without a secret at its end of which a part was cut off, as messages are."""
-        whole = text.rstrip(_AFTER_CUT).lower()
+        end = len(text.rstrip(_AFTER_CUT))
+        whole = text[:end].lower()  # may be longer: the dotted I of Turkish becomes two characters
         for head, secret in self._cut:
             at = whole.rfind(head)
             if at >= 0 and secret.startswith(whole[at:]):
-                return f"{text[:at]}{HIDDEN}{text[len(whole) :]}"
+                return f"{text[: end - len(whole) + at]}{HIDDEN}{text[end:]}"
         return text
 
 

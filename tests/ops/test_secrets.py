@@ -49,6 +49,7 @@ def test_a_secret_of_which_the_end_was_cut_off_is_hidden_at_the_end_of_a_message
     redaction = Redaction(["Opensesame77"])
     assert redaction(f"refused: ada:opensesam{end}") == f"refused: ada:***{end}"
     assert redaction(f"refused: ada:Opensesame77 ada:Opense{end}") == f"refused: ada:*** ada:***{end}"
+    assert redaction(f"\u0130zmir: opensesam{end}") == f"\u0130zmir: ***{end}"  # longer in lower case
     assert redaction(f"it is open{end}") == f"it is open{end}"
     assert redaction("opensesam is no word of ours") == "opensesam is no word of ours"
 
