@@ -1,44 +1,22 @@
-"""A fetched response, ready to be parsed. The only module that parses HTML and XML for spiders."""
+"""A fetched response, ready to be parsed: what a spider may ask of it. `Document` does the reading."""
 
 import json
-import re
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any
 
-from lxml import etree
 from parsel import Selector, SelectorList
 
 from scraper.errors import SpiderError
 from scraper.model import Headers, Loaded, Request, Response
-from scraper.ops.patterns import pattern
-from scraper.parsing import extraction, hrefs, refresh
+from scraper.parsing import extraction, hrefs
+from scraper.parsing.document import Document
 from scraper.parsing.encoding import decode, encoding_of
 from scraper.parsing.file_facts import Keeper, facts_of_content, name_of, safe_name, type_of
 from scraper.parsing.forms import Form
-from scraper.parsing.markup_size import SOUP, check_size
-from scraper.parsing.queries import WatchedSelector
 from scraper.parsing.refresh import Refresh
-from scraper.parsing.sitemap import Sitemap, is_listing, is_url_list
-from scraper.parsing.sitemap import parse as read_sitemap
-from scraper.parsing.tree import is_xhtml, parse_html, parse_xhtml, parse_xml
-from scraper.politeness.page_directives import content_usage, is_nofollow, robots_directives, tdm_reservation
+from scraper.parsing.sitemap import Sitemap
+from scraper.politeness.page_directives import content_usage, robots_directives, tdm_reservation
 from scraper.urls import join, origin_of
-
-_XML_TYPE = re.compile(r"(?:text|application)/xml|.+\+xml")
-_XML_ENCODING = pattern(rb"""<\?xml[^>]{0,200}?encoding\s*=\s*["']([\w.:-]{1,40})["']""")
-# What an XPath gives depends on its text, so these are not typed.
-_HREFS: Any = etree.XPath("//a/@href|//area/@href", smart_strings=False)
-_FEED_HREFS: Any = etree.XPath(
-    "//*[local-name()='a' or local-name()='link']/@href"
-    "|//*[local-name()='link' or local-name()='loc']/text()",
-    smart_strings=False,
-)
-_RELS: Any = etree.XPath("//a[@href]|//area[@href]")
-_REFRESHES: Any = etree.XPath("//meta[@http-equiv and @content][not(ancestor::template)]")
-_TEXT_TYPES = frozenset(
-    {"", "text/plain", "application/octet-stream", "binary/octet-stream", "unknown/unknown"}
-)
-_GZIP = b"\x1f\x8b"
 
 
 class Page:
@@ -62,18 +40,8 @@ class Page:
         self._keep = keep
         self.saved: list[dict[str, Any]] = []
         self.has_asked = False
-        self._encoding: str | None = None
-        self._text: str | None = None
-        self._tree: Any = None
-        self._notes: list[str] = []
-        self._soup: Any = None
-        self._lower: str | None = None
-        self._kind: str | None = None
-        self._has_xml: bool | None = None
-        self._root: Selector | None = None
-        self._base: str | None = None
+        self._document = Document(response)
         self._directives: frozenset[str] | None = None
-        self._said: list[tuple[str, str]] | None = None
 
     def __repr__(self) -> str:
         return f"<Page {self.status} {self.url}>"
@@ -181,16 +149,12 @@ class Page:
     @property
     def encoding(self) -> str:
         """Name of the body's encoding by the Encoding Standard: BOM, header, document, then a guess."""
-        if self._encoding is None:
-            self._encoding = encoding_of(self.content, self._content_type() or None)
-        return self._encoding
+        return self._document.encoding
 
     @property
     def text(self) -> str:
         """The body as text; what cannot be decoded is U+FFFD."""
-        if self._text is None:
-            self._text = decode(self.content, self.encoding)
-        return self._text
+        return self._document.text
 
     def json(self, path: str = "") -> Any:
         """The body as JSON (UTF-8 unless it says otherwise); ValueError where it is none.
@@ -204,12 +168,12 @@ class Page:
         # Imported on first use, as are tables: few spiders need them.
         from scraper.parsing.script_json import json_in_scripts, walk
 
-        is_json = "json" in self._content_type()
+        is_json = "json" in self._document.kind
         return walk(self._json(), path, path) if is_json else json_in_scripts(self.tree, path)
 
     def _json(self) -> Any:
         try:
-            if "charset" not in self._content_type():
+            if "charset" not in self._document.kind:
                 try:
                     return json.loads(self.content)
                 except UnicodeDecodeError:
@@ -229,64 +193,26 @@ class Page:
     @property
     def soup(self) -> Any:
         """The page as BeautifulSoup: of HTML the same tree that css and xpath see."""
-        if self._soup is None:
-            # Takes as long to import as everything else here, and few spiders use it.
-            from bs4 import BeautifulSoup
-
-            from scraper.parsing.soup import soup_of
-
-            check_size(self._markup(), SOUP)
-
-            self._soup = BeautifulSoup(self.text, "xml") if self._is_xml() else soup_of(self.tree)
-        return self._soup
-
-    def _content_type(self) -> str:
-        if self._kind is None:
-            fields = self.headers.getall("content-type")
-            self._kind = fields[-1].lower() if fields else ""
-        return self._kind
-
-    def _is_xml(self) -> bool:
-        if self._has_xml is None:
-            kind = self._content_type().partition(";")[0].strip()
-            is_typed = _XML_TYPE.fullmatch(kind) is not None and kind != "application/xhtml+xml"
-            self._has_xml = (is_typed and not is_xhtml(self.text)) or is_listing(self.content)
-        return self._has_xml
+        return self._document.soup
 
     @property
     def selector(self) -> Selector:
         """The page as one Selector of parsel, which can more, such as `remove_namespaces()`."""
-        if self._root is None:
-            self._root = WatchedSelector(root=self.tree, type="xml" if self._is_xml() else "html")
-        return self._root
+        return self._document.selector
 
     @property
     def tree(self) -> Any:
         """The root element (lxml) under css, xpath and links; an empty document where there is no markup."""
-        if self._tree is None:
-            self._tree, cut = self._parsed()
-            if cut:
-                self.note(cut)
-        return self._tree
-
-    def _parsed(self) -> tuple[Any, str]:
-        check_size(self._markup())
-        if self._is_xml():
-            return parse_xml(self._markup())
-        if "xml" in self._content_type() and (root := parse_xhtml(self._markup())) is not None:
-            return root, ""
-        return parse_html(self._markup())
+        return self._document.tree
 
     @property
     def notes(self) -> tuple[str, ...]:
         """What of the page could not be read, as far as it was looked at: sentences for the log."""
-        return tuple(self._notes)
+        return tuple(self._document.notes)
 
-    def _markup(self) -> str:
-        """The text where there may be markup. A picture is no page, but HTML under a wrong name is one."""
-        kind = self._content_type().partition(";")[0].strip()
-        is_markup = not kind or kind.startswith("text/") or kind.endswith("xml")
-        return self.text if is_markup or self.content[:64].lstrip()[:1] == b"<" else ""
+    def note(self, text: str) -> None:
+        """Have the log say something about the page."""
+        self._document.note(text)
 
     # what it says to machines -------------------------------------------------------------------------------
     @property
@@ -327,12 +253,11 @@ class Page:
         `allow`, `deny`: regular expressions, of which one has to be found in a URL, or none; `css`: only
         links of elements that it selects or that stand in those.
         """
-        if not (allow or deny or css):
-            return self._links()
-        found = (
-            self._links() if not css else list(dict.fromkeys(hrefs.absolute(self.base, self._hrefs_in(css))))
-        )
-        return hrefs.chosen(found, allow, deny)
+        if css:
+            found = list(dict.fromkeys(hrefs.absolute(self.base, self._hrefs_in(css))))
+        else:
+            found = self._document.links()
+        return hrefs.chosen(found, allow, deny) if allow or deny else found
 
     def _hrefs_in(self, query: str) -> Iterator[str | None]:
         for element in (one.root for one in self.css(query)):
@@ -341,37 +266,10 @@ class Page:
             else:
                 yield from (link.get("href") for link in element.iter("a", "area"))
 
-    def _links(self) -> list[str]:
-        if (listed := self.sitemap) is not None:
-            return list(dict.fromkeys(hrefs.absolute(self.base, (*listed.sitemaps, *listed.urls))))
-        find = _FEED_HREFS if self._is_xml() else _HREFS
-        refreshed = [self.meta_refresh.url] if self.meta_refresh is not None else []
-        return list(dict.fromkeys((*refreshed, *hrefs.absolute(self.base, find(self.tree)))))
-
     @property
     def sitemap(self) -> Sitemap | None:
         """What a sitemap or a feed lists, known by its content; None for any other page."""
-        is_known = is_listing(self.content)
-        is_list = is_known or self.content.startswith(_GZIP) or (self._is_text() and is_url_list(self.text))
-        if not is_list and not self._is_xml():
-            return None
-        listed = read_sitemap(self.content, self.url, self._content_type())
-        if listed.is_cut:
-            count = len(listed.pages) + len(listed.indexed)
-            self.note(f"the sitemap is cut after {count:,} URLs: no more than 500,000 and 50 MB are read")
-        if listed.is_torn:
-            self.note("the sitemap or feed ends in the middle: it is read as far as it goes")
-        return listed if is_known or listed.pages or listed.indexed else None
-
-    def _is_text(self) -> bool:
-        """Whether it may be a list of URLs: text by its type, or a body that begins with one."""
-        kind = self._content_type().partition(";")[0].strip()
-        return kind in _TEXT_TYPES or self.content[:16].lstrip(b"\xef\xbb\xbf \t\r\n")[:4].lower() == b"http"
-
-    def note(self, text: str) -> None:
-        """Have the log say something about the page."""
-        if text not in self._notes:
-            self._notes.append(text)
+        return self._document.sitemap
 
     @property
     def meta_refresh(self) -> Refresh | None:
@@ -380,16 +278,7 @@ class Page:
         One of 5 seconds or less is followed like a redirect before a spider sees the page; a longer one is
         among its links.
         """
-        stated = self.headers.getall("refresh")[:1]
-        if not self._is_xml() and self._mentions("refresh"):
-            metas = _REFRESHES(self.tree)
-            stated += [
-                one.get("content") for one in metas if one.get("http-equiv").strip().lower() == "refresh"
-            ]
-        for seconds, href in filter(None, map(refresh.read, stated)):
-            url = hrefs.web_url(self.base, href) if href else None
-            return Refresh(seconds, url) if url and url != self.url.partition("#")[0] else None
-        return None
+        return self._document.meta_refresh
 
     def urljoin(self, href: str) -> str:
         """`href` as an absolute URL, seen from this page; SpiderError for what is none."""
@@ -416,7 +305,7 @@ class Page:
     def follow_all(self, targets: Any, callback: Any = None, **request: Any) -> Iterator[Request]:
         """Requests for the links that a CSS query selects, or of hrefs or elements; others are skipped."""
         if isinstance(targets, str):
-            found = hrefs.select(self.tree, targets, self._is_xml())
+            found = hrefs.select(self.tree, targets, self._document.is_xml)
         elif isinstance(targets, Iterable):
             found = map(hrefs.href_of, targets)
         else:
@@ -429,24 +318,7 @@ class Page:
     @property
     def base(self) -> str:
         """What relative links are relative to: the page's URL, or its `<base href>` (HTML 4.2.3)."""
-        if self._base is None:
-            self._base = join(None, self.url) or self.url
-            stated = (base.get("href") for base in self._elements("base", "<base"))
-            if href := next((href for href in stated if href is not None), ""):
-                self._base = hrefs.web_url(self._base, href) or self._base
-        return self._base
-
-    def _elements(self, name: str, *words: str) -> Iterable[Any]:
-        """The elements of a name; none where the page is not parsed yet and holds none of `words`.
-
-        A tree knows sooner than a text whether it has one.
-        """
-        return self.tree.iter(name) if self._tree is not None or self._mentions(*words) else ()
-
-    def _mentions(self, *words: str) -> bool:
-        if self._lower is None:
-            self._lower = self._markup().lower()
-        return any(map(self._lower.__contains__, words))
+        return self._document.base
 
     # forms ------------------------------------------------------------------------------------------------
     def form(self, query: str = "form", names: Collection[str] = ()) -> Form:
@@ -504,7 +376,7 @@ class Page:
         """Directives for all robots and for ours, from the headers and the document."""
         if self._directives is None:
             fields = self.headers.getall("x-robots-tag")
-            metas = self._metas("robots", self._token.lower() or "robots")
+            metas = self._document.metas("robots", self._token.lower() or "robots")
             said = fields or metas
             self._directives = (
                 robots_directives(fields, metas, self._token, self.fetched_at) if said else frozenset()
@@ -514,14 +386,7 @@ class Page:
     @property
     def nofollow_urls(self) -> frozenset[str]:
         """URLs that the page links to with rel=nofollow only."""
-        if self._is_xml() or not self._mentions("nofollow"):
-            return frozenset()
-        named: dict[bool, list[str]] = {True: [], False: []}
-        for link in _RELS(self.tree):
-            named[is_nofollow(link.get("rel", ""))].append(link.get("href"))
-        return frozenset(hrefs.absolute(self.base, named[True])) - frozenset(
-            hrefs.absolute(self.base, named[False])
-        )
+        return self._document.nofollow_urls()
 
     def facts(self, robots_usage: str | None = None) -> dict[str, Any]:
         """What the site says about the use of this page; empty where it says nothing.
@@ -533,7 +398,7 @@ class Page:
         usage = content_usage(*self.headers.getall("content-usage"), robots_usage)
         if usage:
             facts["usage"] = usage
-        metas = self._metas("tdm-reservation")
+        metas = self._document.metas("tdm-reservation")
         if metas or "tdm-reservation" in self.headers:
             tdm = tdm_reservation(self.url, headers=self.headers, metas=metas)
             if tdm.reservation is not None:
@@ -541,12 +406,3 @@ class Page:
             if tdm.policy is not None:
                 facts["tdm_policy"] = tdm.policy
         return facts
-
-    def _metas(self, *names: str) -> list[tuple[str, str]]:
-        """(name, content) of the meta elements, if one of them has one of `names`."""
-        if self._is_xml() or (self._tree is None and not self._mentions(*names)):
-            return []
-        if self._said is None:
-            said = [(meta.get("name"), meta.get("content")) for meta in self.tree.iter("meta")]
-            self._said = [(name, text) for name, text in said if name is not None and text is not None]
-        return self._said if any(name.strip().lower() in names for name, _ in self._said) else []
