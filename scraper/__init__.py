@@ -1,9 +1,11 @@
 """A polite web scraping framework: `from scraper import Spider, Request, Page, Record`, and more kinds."""
 
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
 
+TYPE_CHECKING = False  # as type checkers know it; `typing` takes longer to load than all that stands here
 if TYPE_CHECKING:
+    from typing import Any
+
     from scraper.app.running.from_python import run as run
     from scraper.errors import Drop as Drop
     from scraper.errors import Retry as Retry
@@ -51,7 +53,7 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> "Any":
     # Parsers and pydantic take most of the time to start; commands that need neither should not wait.
     home = _HOMES.get(name)
     if home is None:

@@ -11,6 +11,7 @@ import click
 
 from scraper.cli.failures import LEAST_FILES, Caller, few_files, guarded
 from scraper.errors import UsageError
+from scraper.ops.interrupts import end_at_once, raise_outside_imports
 
 COMMANDS = {
     "run": ("running", "Crawl: start a run, or resume one that did not end."),
@@ -116,6 +117,7 @@ def main() -> NoReturn:
     caller = Caller()
     _open_standard_streams()
     code = guarded(lambda: invoke(caller.arguments, caller), caller)
+    end_at_once()
     gc.freeze()  # the system takes all memory back at once: the interpreter need not look for garbage first
     sys.exit(code)
 
@@ -144,5 +146,6 @@ def invoke(arguments: list[str], caller: Caller) -> Any:
     """Run a command; what it raises goes on."""
     # Not `commands.main`: that ends the process itself where a pipe is closed.
     check_files()
+    raise_outside_imports()
     with commands.make_context(caller.short_program, list(arguments) or ["--help"], obj=caller) as context:
         return commands.invoke(context)

@@ -1,8 +1,12 @@
 """What a run of a plain spider loads: start-up is paid by every run, also by those that cron starts."""
 
+import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
+
+import pytest
 
 from tests.project import PATIENCE, Project, _environment
 from tests.site import Site, page
@@ -15,6 +19,12 @@ class Plain(Spider):
 
     def parse(self, page):
         yield {{"url": page.url, "title": page.css("h1::text").get()}}
+"""
+WAITING = """
+import sys
+
+print("import time: | | a spider", file=sys.stderr, flush=True)
+open("nobody writes")
 """
 # Of the libraries and of our own modules, those that only other runs need.
 NOT_NEEDED = (
@@ -47,3 +57,20 @@ def test_a_folder_that_is_gone_is_told_in_one_line(tmp_path: Path) -> None:
     )
     assert ended.returncode == 2 and "is gone: change to your project's folder" in ended.stderr, ended.stderr
     assert len(ended.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize("loaded", ["gc", "click", "a spider"])
+def test_an_interrupt_while_a_command_starts_ends_it_without_a_traceback(
+    project: Project, loaded: str
+) -> None:
+    os.mkfifo(project.root / "nobody writes")
+    project.spider("waits", WAITING)
+    started = project.start("run", "waits", env={"PYTHONPROFILEIMPORTTIME": "1"})
+    assert started.process.stderr is not None
+    for line in started.process.stderr:
+        if line.rpartition("|")[2].strip() == loaded:
+            break
+    started.signal()
+    ended = started.wait()
+    told = [line for line in ended.err.splitlines() if "import time:" not in line]
+    assert ended.code in (-signal.SIGINT, 130) and told in ([], ["error: stopped"]), ended.text
