@@ -6,10 +6,10 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from email.utils import mktime_tz, parsedate_tz
 from typing import Any
-from urllib.parse import urlsplit
 
 from scraper.model.frozen import frozen
 from scraper.ops.patterns import pattern
+from scraper.politeness.robots_patterns import Patterns, spelled_path, spelled_pattern
 
 # Why a link is not followed, the kind before a colon.
 OF_PAGE = "nofollow"
@@ -180,38 +180,28 @@ def tdm_reservation(
 def _said_by_file(file: bytes, url: str) -> tuple[int | None, str | None]:
     """Reservation and policy of the longest location that matches; of equals, the one that reserves."""
     try:
-        parts = urlsplit(url)
         rules = json.loads(file) if 0 < len(file) <= _LARGEST_FILE else None
     except (ValueError, RecursionError):
         return None, None
-    path = f"{parts.path or '/'}{'?' if parts.query else ''}{parts.query}"
-    found = [rule for rule in rules if _applies(rule, path)] if isinstance(rules, list) else []
-    if not found:
-        return None, None
-    best = max(found, key=lambda rule: (len(rule["location"]), rule.get("tdm-reservation") == 1))
-    reservation, policy = best.get("tdm-reservation"), best.get("tdm-policy")
+    found: list[Mapping[str, Any]] = list(filter(_is_rule, rules)) if isinstance(rules, list) else []
+    reserving, others = (
+        Patterns(
+            {_located(rule): rule for rule in found if (rule.get("tdm-reservation") == 1) == is_reserving}
+        )
+        for is_reserving in (True, False)
+    )
+    path = spelled_path(url)
+    octets, best = reserving.find(path)
+    more, other = others.find(path)
+    said = (other if more > octets else best) or {}
+    reservation, policy = said.get("tdm-reservation"), said.get("tdm-policy")
     is_valid = isinstance(reservation, int) and not isinstance(reservation, bool) and reservation in (0, 1)
     return reservation if is_valid else None, policy if isinstance(policy, str) else None
 
 
-def _applies(rule: Any, path: str) -> bool:
-    return (
-        isinstance(rule, dict) and isinstance(rule.get("location"), str) and _matches(rule["location"], path)
-    )
+def _is_rule(rule: Any) -> bool:
+    return isinstance(rule, dict) and isinstance(rule.get("location"), str)
 
 
-def _matches(pattern: str, path: str) -> bool:
-    """Whether a path begins as `pattern` says: `*` any text, `$` the end (RFC 9309 2.2.3)."""
-    is_whole = pattern.endswith("$")
-    first, *rest = pattern.removesuffix("$").split("*")
-    if not path.startswith(first):
-        return False
-    last = rest.pop() if rest else None
-    at = len(first)
-    for part in rest:
-        at = path.find(part, at) + len(part)
-        if at < len(part):
-            return False
-    if not is_whole:
-        return last is None or path.find(last, at) >= 0
-    return len(path) == at if last is None else path.endswith(last) and len(path) - len(last) >= at
+def _located(rule: Mapping[str, Any]) -> str:
+    return spelled_pattern(rule["location"].encode("utf-8", "surrogatepass"))

@@ -6,14 +6,15 @@ copy is good (`lifetime`). Whatever a site sends, nothing here raises.
 """
 
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from enum import StrEnum
 from hashlib import sha256
 from itertools import chain
-from typing import Generic, NamedTuple, TypeVar
+from typing import NamedTuple, TypeVar
 
 from scraper.model.frozen import frozen
 from scraper.ops.patterns import pattern
+from scraper.politeness.robots_patterns import Patterns, spelled_path, spelled_pattern
 
 MAX_BODY = 512_000  # bytes read: at least 500 KiB (RFC 9309 2.5)
 MAX_LINE = 16_663  # bytes of a line read: as the reference parser
@@ -178,7 +179,7 @@ class Robots:
 
     def rule(self, product_token: str, url: str) -> Rule | None:
         """The rule that decides about a URL; None where none does, so that it is allowed."""
-        path = _path(url)
+        path = spelled_path(url)
         return None if path == "/robots.txt$" else self._group(product_token).rule(path)
 
     def crawl_delay(self, product_token: str) -> float | None:
@@ -195,7 +196,9 @@ class Robots:
 
     def content_usage(self, product_token: str, url: str) -> str | None:
         """The Content-Usage preference of a URL that may be fetched (draft-ietf-aipref-attach)."""
-        return self._group(product_token).usage(_path(url)) if self.allows(product_token, url) else None
+        return (
+            self._group(product_token).usage(spelled_path(url)) if self.allows(product_token, url) else None
+        )
 
     def _group(self, product_token: str) -> "Group":
         group = self._groups.get(product_token)
@@ -213,9 +216,9 @@ class Group:
     __slots__ = ("_allowed", "_denied", "_usages", "crawl_delay", "request_rate", "visit_time")
 
     def __init__(self, agent: str, rules: Sequence[_Line], extras: Sequence[_Line]) -> None:
-        self._allowed = _Patterns(_rules(rules, "allow", agent))
-        self._denied = _Patterns(_rules(rules, "disallow", agent))
-        self._usages = _Patterns(_usages(extras))
+        self._allowed = Patterns(_rules(rules, "allow", agent))
+        self._denied = Patterns(_rules(rules, "disallow", agent))
+        self._usages = Patterns(_usages(extras))
         self.crawl_delay = max(_read(extras, "crawl-delay", _delay), default=None)
         rates = _read(extras, "request-rate", _rate)
         self.request_rate = max(rates, key=lambda rate: rate.delay, default=None)
@@ -238,7 +241,7 @@ def _rules(lines: Sequence[_Line], field: str, agent: str) -> dict[str, Rule]:
     rules: dict[str, Rule] = {}
     for line in lines:
         if line.field == field and line.value:
-            pattern = _pattern(line.value)
+            pattern = spelled_pattern(line.value)
             rule = Rule(field == "allow", _show(line.value), line.number, agent)
             rules.setdefault(pattern, rule)
             folder, slash, name = pattern.rpartition("/")
@@ -248,82 +251,10 @@ def _rules(lines: Sequence[_Line], field: str, agent: str) -> dict[str, Rule]:
     return rules
 
 
-# 2.2.2, 2.2.3 Paths and patterns
-#
-# Both are brought to one spelling, where a `*` or `$` that means itself is percent-encoded. So a path can be
-# given a `$` of its own at its end, and the `$` that ends a pattern is then matched like any other character.
-
-_T = TypeVar("_T")
-_UNRESERVED = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~")
-_TO_SPELL = pattern(r"[^A-Za-z0-9\-._~:/?#\[\]@!&'()+,;=](?:(?<=%)[0-9A-Fa-f]{2})?")
-_STARS = pattern(r"\*+")
-_URL = pattern(r"(?:(?:[A-Za-z][A-Za-z0-9+.\-]*:)?//[^/?#]*)?([^#]*)")
-
-
-def _path(url: str) -> str:
-    """Path and query of a URL in the one spelling, and `$`."""
-    found = _URL.match(url)
-    path = found[1] if found else ""
-    if not path.isascii():
-        path = path.encode("utf-8", "surrogatepass").decode("latin-1")  # a character per octet
-    return ("" if path.startswith("/") else "/") + _TO_SPELL.sub(_spell, path) + "$"
-
-
-def _pattern(value: bytes) -> str:
-    """A pattern in the one spelling: each `*`, and a `$` at the end, stay as they are."""
-    text = value.decode("latin-1")
-    pieces = text.removesuffix("$").split("*")
-    return "*".join(_TO_SPELL.sub(_spell, piece) for piece in pieces) + ("$" if text.endswith("$") else "")
-
-
-def _spell(found: re.Match[str]) -> str:
-    """An unreserved octet as a character, any other as `%XX`."""
-    text = found[0]
-    octet = int(text[1:], 16) if len(text) == 3 else ord(text)
-    return chr(octet) if chr(octet) in _UNRESERVED else f"%{octet:02X}"
-
-
-class _Patterns(Generic[_T]):
-    """Values by pattern. Patterns without `*` are found by their text, so that many cost no more than few."""
-
-    __slots__ = ("_globs", "_lengths", "_values")
-
-    def __init__(self, values: Mapping[str, _T]) -> None:
-        globs = sorted((pattern for pattern in values if "*" in pattern), key=len, reverse=True)
-        self._globs = [(len(pattern), _STARS.split(pattern), values[pattern]) for pattern in globs]
-        self._values = {pattern: value for pattern, value in values.items() if "*" not in pattern}
-        self._lengths = sorted(set(map(len, self._values)), reverse=True)
-
-    def find(self, path: str) -> tuple[int, _T | None]:
-        """Octets and value of the longest pattern that matches; 0 and None where none does."""
-        octets, found = 0, None
-        for length in self._lengths:
-            start = path[:length]
-            if start in self._values:
-                octets, found = len(start), self._values[start]
-                break
-        for length, pieces, value in self._globs:
-            if length <= octets:
-                break
-            if pieces[-1] in path and path.startswith(pieces[0]) and _has_in_order(path, pieces):
-                return length, value
-        return octets, found
-
-
-def _has_in_order(path: str, pieces: list[str]) -> bool:
-    # The first place where a piece is found leaves the most room for the rest: no other needs a try.
-    end = 0
-    for piece in pieces:
-        start = path.find(piece, end)
-        if start < 0:
-            return False
-        end = start + len(piece)
-    return True
-
-
 # 2.2.4 Other records: Crawl-delay, Request-rate and Visit-time as their users write them, and the
 # Content-Usage of draft-ietf-aipref-attach
 
+_T = TypeVar("_T")
 _NUMBER = pattern(r"[0-9]{1,9}(?:[.,][0-9]{1,9})?|[.,][0-9]{1,9}")
 _RATE = pattern(r"([0-9]{1,9})\s*/\s*([0-9]{1,9})\s*([smhd]?)", re.IGNORECASE)
 _WINDOW = pattern(r"\b([0-9]{2})([0-9]{2})(?:\s*-\s*|\s+)([0-9]{2})([0-9]{2})\b")
@@ -364,7 +295,7 @@ def _usages(lines: Sequence[_Line]) -> dict[str, list[str]]:
         if line.field == "content-usage":
             words = line.value.split(None, 1) if line.value.startswith((b"/", b"*")) else [b"/", line.value]
             if len(words) == 2 and words[1]:
-                usages.setdefault(_pattern(words[0]), []).append(_show(words[1]))
+                usages.setdefault(spelled_pattern(words[0]), []).append(_show(words[1]))
     return usages
 
 

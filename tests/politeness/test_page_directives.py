@@ -173,6 +173,7 @@ def rule(location: object, reservation: object = 1, **more: object) -> dict[str,
         (file(rule("/*.html$")), None),
         (file(rule("/news/1.html?x=1$")), 1),
         (file(rule("/n*s/*x=1$")), 1),
+        (file(rule("/n%65ws/1.htm%6C")), 1),
         (file(rule("/", "1")), None),
         (file(rule("/", True)), None),
         (file(rule("/", 2)), None),
@@ -200,7 +201,7 @@ def test_the_page_stands_above_its_header_and_the_header_above_the_file() -> Non
 def test_what_is_absent_or_wrong_takes_nothing_back() -> None:
     assert tdm_reservation(PAGE, None, {"tdm-reservation": "1"}, [("description", "x")]) == Tdm(1)
     assert tdm_reservation(PAGE, None, {"tdm-reservation": "1"}, [("tdm-reservation", "no")]) == Tdm(1)
-    assert tdm_reservation("http://[", file(rule("/"))) == Tdm()
+    assert tdm_reservation("http://[", file(rule("/news/"))) == Tdm()
 
 
 @pytest.mark.parametrize(
