@@ -144,6 +144,7 @@ class _Scale:
         So many of a page's links stand on many other pages too; the others are any of those known.
         """
         taking = settling = 0.0
+        pages = 0
         for lease in leases[:_GROUPS]:
             begun = time.process_time()
             entries = self._store.take(self._run, lease, _GROUP)
@@ -153,8 +154,8 @@ class _Scale:
             self._store.settle(self._run, visits, [DomainUpdate(lease, 0.0)])
             taking += taken - begun
             settling += time.process_time() - ready
+            pages += len(entries)
         leases[:] = leases[_GROUPS:] + leases[:_GROUPS]
-        pages = _GROUP * _GROUPS
         return 1e6 * taking / pages, 1e6 * settling / pages
 
     def _fetched(self, entry: Entry, seen: int) -> Fetched:

@@ -2,13 +2,15 @@
 
 import contextlib
 import signal
+import time
 from collections.abc import Callable, Iterator
 from itertools import pairwise
 from pathlib import Path
 
 import pytest
 
-from tests.hosts import SPIDER, asked, forget_locks, pages, until
+from tests.hosts import SPIDER, asked, check_whole, forget_locks, pages, spider, until
+from tests.postgres import Server
 from tests.project import Project, Started
 from tests.site import Site
 
@@ -73,6 +75,35 @@ def test_two_thousand_domains_are_shared_fairly_also_when_workers_leave_and_join
         assert len(times) == 2000
         gaps = [later - before for each in times.values() for before, later in pairwise(each)]
         assert gaps and min(gaps) >= 20.0 - 0.001
+
+
+@pytest.mark.parametrize(("seconds", "code"), [(50, 0), (75, 75)])
+def test_a_server_that_is_away_for_a_minute_costs_nothing(tmp_path: Path, seconds: int, code: int) -> None:
+    server, links = Server(), 60
+    project = Project(tmp_path / "host")
+    sites = [Site(pages(links), host=f"127.0.0.{10 + n}") for n in range(4)]
+    try:
+        store, command = server.database(), ("run", "shop", "--workers", "4", "--json")
+        spider(project, sites, 0.2)
+        running = project.start(*command, "--store", store)
+        until(lambda: all(len(site.arrivals) > 10 for site in sites), 120)
+        server.stop("fast")
+        time.sleep(seconds)
+        server.revive()
+        ended = running.wait()
+        assert ended.code == code, ended.text
+        if code:
+            assert "cannot reach postgresql://" in ended.err, ended.text
+            ended = project.run(*command, "--store", store)
+        assert ended.code == 0 and "Traceback" not in ended.err, ended.text
+        check_whole(project, sites, links, 0.2)
+        paths = ["/robots.txt", "/", *(f"/{n}" for n in range(links))]
+        assert all(max(map(site.paths().count, paths)) <= 2 for site in sites)
+    finally:
+        project.end()
+        server.remove()
+        for site in sites:
+            site.stop()
 
 
 def test_one_domain_stays_where_it_is_among_ten(
