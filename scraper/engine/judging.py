@@ -203,6 +203,8 @@ class Judging:
             dropped=found.dropped,
             queries=queries,
             other_meta=found.other_meta,
+            # By other code or settings what was behind them may not be wanted any more.
+            barred=found.barred if before is None or is_comparable else (),
         )
         return outcome, found.rejected
 

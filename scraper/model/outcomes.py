@@ -35,6 +35,7 @@ class Fetched:
     `queries`: whether each query of the callback found something. `filtered`: requests that repeat one of the
     same page, `other_meta`: the URLs of those that do so with another `meta`. `is_emptied`: it brings nothing
     where its last version brought something, also when asked again. `dropped`: why the spider wants none.
+    `barred`: links that nofollow keeps us from.
     """
 
     known: Known
@@ -47,6 +48,7 @@ class Fetched:
     dropped: str = ""
     queries: Mapping[str, bool] = field(default_factory=dict)
     other_meta: tuple[str, ...] = ()
+    barred: tuple[NewUrl, ...] = ()
 
 
 @frozen

@@ -34,7 +34,7 @@ class ParseResult:
     """What a callback got out of one page. `rejected`: why records were not kept.
 
     `filtered`: Requests that repeat one of the same page, `other_meta`: the URLs of some that do so with
-    another `meta`. `dropped`: why the spider wants nothing of it.
+    another `meta`. `dropped`: why the spider wants nothing of it. `barred`: links that nofollow bars.
     """
 
     records: Collection[RecordLine] = ()
@@ -44,6 +44,7 @@ class ParseResult:
     filtered: int = 0
     dropped: str = ""
     other_meta: tuple[str, ...] = ()
+    barred: tuple[NewUrl, ...] = ()
 
 
 def parse_page(spider: Spider, page: Page, rules: Rules, parent: bytes = b"") -> ParseResult:
@@ -186,17 +187,21 @@ class _Basket:
 
     def parse_page(self) -> ParseResult:
         links = tuple(self._links.values())
+        barred: tuple[NewUrl, ...] = ()
         if links and self._rules.obey_nofollow:
-            links = self._without_nofollow(links)
+            links, barred = self._without_nofollow(links)
         more = (
             Refusal(self._page.url[:LONGEST_URL], f"{kind}: {count:,} more links on this page", count)
             for kind, count in self._more.items()
         )
         refused, rejected = (*self._refused.values(), *more), tuple(self._rejected)
         found = ParseResult(self._records.taken(), links, refused, rejected, self._filtered)
-        return replace(found, other_meta=tuple(self._other_meta)) if self._other_meta else found
+        if self._other_meta or barred:
+            found = replace(found, other_meta=tuple(self._other_meta), barred=barred)
+        return found
 
-    def _without_nofollow(self, links: tuple[NewUrl, ...]) -> tuple[NewUrl, ...]:
+    def _without_nofollow(self, links: tuple[NewUrl, ...]) -> tuple[tuple[NewUrl, ...], tuple[NewUrl, ...]]:
+        """The links that may be followed, and those that nofollow bars."""
         if self._page.nofollow:
             barred, reason = links, f"{OF_PAGE}: the page's robots directive"
         elif urls := frozenset(map(canonical, self._page.nofollow_urls)):
@@ -204,8 +209,8 @@ class _Basket:
             barred = tuple(link for link in plain if canonical(link.url) in urls)
             reason = OF_LINK
         else:
-            return links
+            return links, ()
         for link in barred:
             self._refuse(Refusal(link.url, reason))
         fingerprints = {link.fp for link in barred}
-        return tuple(link for link in links if link.fp not in fingerprints)
+        return tuple(link for link in links if link.fp not in fingerprints), barred

@@ -305,7 +305,7 @@ class Store(Protocol):
         nothing.
 
         * Fetched stores a new version: records, links, validators (the store numbers it: `known.version` of a
-          page just parsed is not looked at).
+          page just parsed is not looked at). Its `barred` links are kept with the others, and not pending.
         * Unchanged lets the last version stand and makes its links pending. Its records count once a run.
         * Redirected adds `to` and is done; what stood for the page is gone. A hop whose target is the URL
           itself leaves it pending with the new `hops`; a target that this run has ended as a redirect becomes
@@ -326,10 +326,10 @@ class Store(Protocol):
         ...
 
     def keep_unreached_pages(self, run: Run) -> int:
-        """Let current pages that only unread ones lead to stand as they were; how many.
+        """Let current pages stand as they were that only unread ones or barred links lead to; how many.
 
-        For the end of a whole run: a list that could not be read today must not take away all that is behind
-        it. Found by the links of the last versions, for as long as these are kept. Safe to repeat.
+        For the end of a whole run: a list that could not be read today, or may not be left, must take away
+        nothing that is behind it. Found by the links of the last versions, while these are kept. Repeatable.
         """
         ...
 

@@ -1,6 +1,6 @@
 """What both databases read out of a visit."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from scraper.model import Failed, Fetched, Known, NewUrl, Visit
@@ -9,6 +9,16 @@ from scraper.model import Failed, Fetched, Known, NewUrl, Visit
 def links_of(visit: Visit) -> Sequence[NewUrl]:
     """The new links of a page."""
     return visit.outcome.links if isinstance(visit.outcome, Fetched | Failed) else ()
+
+
+def barred_links(visit: Visit) -> Sequence[NewUrl]:
+    """The links of a page that nofollow bars."""
+    return visit.outcome.barred if isinstance(visit.outcome, Fetched) else ()
+
+
+def barred_of(links: Iterable[int]) -> list[int]:
+    """Those of a page's links that nofollow bars: their ids are kept below zero."""
+    return [-link for link in links if link < 0]
 
 
 def is_itself(visit: Visit, to: NewUrl) -> bool:

@@ -1037,6 +1037,24 @@ class TestCurrentRecords:
         run_through(store, {"list": Failed("500")}, "list")
         assert self.current(store) == []
 
+    def test_what_only_barred_links_lead_to_stands_for_as_long_as_they_are_barred(self, world: World) -> None:
+        store = world.worker("w1")
+        inner = page("inner", links=(url("a"), url("b"), url("c")))
+        first: dict[str, Outcome] = {"list": page("list", links=(url("inner"), url("c"))), "inner": inner}
+        run_through(store, first, "list", "a")
+        barring = page("list", links=(url("a"),), barred=(url("inner"), url("a"), url("never met")))
+        known = replace(inner.known, version=0)
+        for outcome in (barring, Unchanged(known), Unchanged(known)):
+            run = store.start_run("news", "code")
+            store.add(run, [url("list")])
+            assert sorted(crawl(store, run, {"list": outcome, "a": page("new a")})) == ["a", "list"]
+            assert [store.keep_unreached_pages(run) for _ in range(2)] == [3, 0]
+            store.end_run(run, {}, accepted=True, whole=True)
+            assert self.current(store) == ["b", "c", "inner", "list", "new a"]
+            assert sorted(keys(store.records(run))) == ["list", "new a"]
+        run_through(store, {"list": page("list", links=(url("a"),))}, "list")
+        assert self.current(store) == ["a", "list"]
+
     @pytest.mark.parametrize("whole", [True, False])
     def test_those_of_a_run_that_is_yet_to_be_accepted_are_known_before(
         self, world: World, whole: bool

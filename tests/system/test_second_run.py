@@ -113,10 +113,29 @@ def test_a_list_that_fails_takes_away_nothing_that_is_behind_it(project: Project
         assert titles(project) == before | {"5": "changed"}
     assert changes(project) == {}
     notes = [line["text"] for line in project.log("daily") if line["event"] == "note"]
-    assert notes == ["2 pages keep their records: nothing that leads there could be read"] * 2
+    assert notes == ["2 pages keep their records: nothing that leads there could be read or followed"] * 2
     daily["/list3"] = tagged(page("/3", title="/list3"), "well")
     assert run(project).code == 0
     assert changes(project) == {"15": "removed"}
+
+
+def test_what_nofollow_bars_the_way_to_stands_as_it_was(project: Project, daily: Site) -> None:
+    inner = tagged(page("/2", "/3", title="inner"), "inner")
+    daily["/"] = tagged(page("/inner", *(f"/{n}" for n in range(4, SIZE)), title="start"), "start 2")
+    daily["/inner"] = inner
+    assert run(project).code == 0
+    before = titles(project)
+    daily["/inner"] = tagged(page("/4", title="inner", nofollow=("/2", "/never")), "barring")
+    for day in range(3):
+        daily["/2"], daily["/4"] = 404, leaf(4, f"changed {day}")
+        ended = run(project)
+        assert ended.code == 0, ended.text
+        assert titles(project) == {path: title for path, title in before.items() if path != "3"} | {
+            "4": f"changed {day}"
+        }
+    daily["/inner"] = tagged(page("/2", title="inner"), "followable")
+    assert run(project).code == 0
+    assert changes(project) == {"2": "removed"}
 
 
 def test_what_is_fresh_is_not_asked_for(project: Project, site: Site) -> None:

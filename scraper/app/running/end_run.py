@@ -29,9 +29,10 @@ from scraper.runs.health import Facts, Fill
 from scraper.runs.judgement import comparable
 from scraper.settings import Settings
 from scraper.spider import callbacks
-from scraper.store import UNMET, Run, Store
+from scraper.store import Run, Store
 from scraper.urls import with_callback
 
+UNREACHED = "nothing that leads there could be read or followed"
 MOST_MEASURED = 500  # runs that are looked through for the last of each spider
 
 
@@ -55,7 +56,7 @@ def conclude(active: ActiveRun, exporter: Exporter, timeline: Timeline, end: End
     summary, decision = _judged(active, exporter.fill, end, history)
     if decision.is_whole:
         if kept := store.keep_unreached_pages(found):
-            files.log({"event": "note", "text": f"{kept} pages keep their records: {UNMET}"})
+            files.log({"event": "note", "text": f"{kept} pages keep their records: {UNREACHED}"})
         saved_files_of(active.prepared, found.spider).sweep(found.started_at)
     samples: tuple[Mapping[str, Any], ...] = ()
     if decision.is_accepted:

@@ -1,6 +1,6 @@
 """The URLs of a run in memory, and what one visit makes of them."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import assert_never
 
@@ -21,6 +21,7 @@ from scraper.model import (
 from scraper.store import MOST_REFUSED, UNMET, Run
 from scraper.store.memory.tables import Domain, Look, Page, Tables, Url
 from scraper.store.other_meta import has_other_meta
+from scraper.store.visits import barred_links, barred_of
 
 
 class Frontier:
@@ -80,6 +81,7 @@ class Frontier:
         match visit.outcome:
             case Fetched(_, records):
                 url.state, url.reason = "done", None
+                self._bar(run, url.id, self._barred(run, visit))
                 self._data.records[self._look(run, url.id, -1)] = records
             case Unchanged(known):
                 self._renew(run, url, known)
@@ -115,6 +117,7 @@ class Frontier:
             url.seq, url.reason = self._data.next(), "the last version is gone"
             return
         url.state, url.reason = "done", None
+        self._bar(run, url.id, barred_of(page.links))
         version = page.known.version
         known = replace(known, version=version, inputs=page.known.inputs, files=page.known.files)
         self._data.pages[url.id] = replace(page, known=known, checked=run.number)
@@ -125,7 +128,8 @@ class Frontier:
         if isinstance(outcome, Fetched):
             met = [self.meet(run, link) for link in outcome.links]
             version = self._kept_version(run, visit.entry.id) or 0
-            links = tuple(dict.fromkeys(found for found, _ in met))
+            barred = (-found for found in self._barred(run, visit))
+            links = tuple(dict.fromkeys((*(found for found, _ in met), *barred)))
             known = replace(outcome.known, version=version)
             page = Page(known, run.number, run.number, links, outcome.facts)
             self._data.pages[visit.entry.id] = page
@@ -141,6 +145,15 @@ class Frontier:
             return sum(self._meet_again(run, found) for found in links)
         return 0
 
+    def _barred(self, run: Run, visit: Visit) -> list[int]:
+        """Those links that nofollow bars and that are known."""
+        places = ((run.spider, link.domain, link.fp) for link in barred_links(visit))
+        return [found for place in places if (found := self._data.places.get(place))]
+
+    def _bar(self, run: Run, url: int, barred: Sequence[int]) -> None:
+        if barred:
+            self._look(run, url, None, is_read=False)
+
     def _meet_again(self, run: Run, found: int) -> bool:
         url = self._data.urls.get(found)
         if url is None or url.run == run.number:
@@ -153,7 +166,7 @@ class Frontier:
         count = 0
         for source in unread:  # grows
             page = self._data.pages.get(source)
-            for found in page.links if page else ():
+            for found in map(abs, page.links if page else ()):
                 version = self._current(found, base)
                 url = self._data.urls.get(found)
                 if url is not None and url.run != run.number and version is not None:

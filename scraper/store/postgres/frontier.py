@@ -114,13 +114,19 @@ class Change:
             self._note_drawn(self._draw(_DRAWN))
         return self._numbers.pop()
 
-    def ask(self, urls: Iterable[NewUrl], always: Iterable[NewUrl] = (), more: int = 0) -> None:
+    def ask(
+        self,
+        urls: Iterable[NewUrl],
+        always: Iterable[NewUrl] = (),
+        more: int = 0,
+        barred: Iterable[NewUrl] = (),
+    ) -> None:
         """Ask for what `meet` needs, and for numbers: as many as that and `more` may take. `load` reads it.
 
-        `always`: also what was seen before (for hops).
+        `always`: also what was seen before (for hops). `barred`: what only `known` is asked about.
         """
         self._hops = {(self._queues[url.domain], url.fp) for url in always}
-        keys = self._unseen(urls) | self._hops
+        keys = self._unseen(urls) | self._hops | self._unseen(barred)
         self._asked = sorted(keys)
         self._finding = self.connection.execute(_FIND, columns(self._asked, 2)) if keys else None
         self._drawing = self._draw(len(keys) + more)
@@ -164,6 +170,16 @@ class Change:
                 else self._meet_first((self._queues[url.domain], url.fp), url)
             )
         return ids
+
+    def known(self, urls: Iterable[NewUrl]) -> list[int]:
+        """The ids of those `barred` URLs that any run has met; none becomes pending."""
+        lately, at_hand = self._seen.lately, self._seen.urls
+        found = []
+        for url in urls:
+            known, _ = self._found.get((self._queues[url.domain], url.fp), (0, 0))
+            if known := lately.get(url.fp) or at_hand.get(url.fp) or known:
+                found.append(known)
+        return found
 
     def meet(self, url: NewUrl, *, is_hop: bool = False) -> int:
         """Make a URL pending unless this run has it already; its id.

@@ -1,4 +1,4 @@
-"""What stands as it was because nothing that leads to it could be read."""
+"""What stands as it was because nothing that leads to it could be read or followed."""
 
 from scraper.store import UNMET, Run
 from scraper.store.postgres import runs
@@ -22,7 +22,7 @@ _VISIT = """INSERT INTO visits(id, run, url, version, is_read)
 def keep_unreached_pages(connection: Connection, run: Run, after: int) -> tuple[int, int]:
     """One step behind the unread visits after `after`: URLs that stand, and where to go on (0: the end)."""
     unread = connection.execute(_UNREAD, (run.number, after, _STEP)).fetchall()
-    links = list(dict.fromkeys(url for _, found in unread for url in found or ()))
+    links = list(dict.fromkeys(abs(url) for _, found in unread for url in found or ()))
     base = runs.base(connection, run.spider)
     versions: dict[int, int | None] = dict(
         connection.execute(_STANDING, (base, links, run.number)).fetchall()

@@ -34,7 +34,7 @@ from scraper.store.postgres.frontier import (
     Rows,
 )
 from scraper.store.seen import Seen
-from scraper.store.visits import is_itself, links_of, validators
+from scraper.store.visits import barred_links, barred_of, is_itself, links_of, validators
 
 _AT_ONCE = 500  # records
 _OWN = "SELECT id, seq, state, run FROM urls WHERE id = ANY(%s)"
@@ -105,6 +105,7 @@ class Settlement:
         self._stood: Rows = ()
         self._old: dict[int, tuple[int, list[int]]] = {}
         self._standing: dict[int, int | None] = {}
+        self._barred: dict[int, list[int]] = {}
         self._versions: dict[int, int] = {}
         self._digests: dict[bytes, Refusal] = {}
 
@@ -121,7 +122,8 @@ class Settlement:
             self._stood = execute(_STANDING, (unread, run))
         links = [link for visit in last for link in links_of(visit)]
         hops = [visit.outcome.to for visit in last if isinstance(visit.outcome, Redirected)]
-        self._change.ask(links, hops, len(ids))
+        barred = [link for visit in last for link in barred_links(visit)]
+        self._change.ask(links, hops, len(ids), barred)
 
     def settle(self, domains: Container[str]) -> None:
         """Settle those visits of some domains whose URLs are still as they were when they were taken.
@@ -168,6 +170,7 @@ class Settlement:
         match visit.outcome:
             case Fetched(_, records):
                 self._finish(visit, DONE)
+                self._bar(visit, self._change.known(barred_links(visit)))
                 self._keep_records(visit, records)
             case Unchanged():
                 self._renew(visit, visit.outcome.known)
@@ -186,7 +189,7 @@ class Settlement:
         """Add what the visit leads to."""
         outcome, change = visit.outcome, self._change
         if isinstance(outcome, Fetched):
-            links = change.meet_all(outcome.links)
+            links = change.meet_all(outcome.links) + self._barred.get(visit.entry.id, [])
             for refusal in outcome.refused:
                 self._refuse(refusal)
             change.filtered += outcome.filtered
@@ -255,6 +258,12 @@ class Settlement:
             )
         )
 
+    def _bar(self, visit: Visit, barred: list[int]) -> None:
+        """Note that some known links of a page are not followed, before the visit that reads the page."""
+        if barred:
+            self._visits.append((visit.entry.id, None, False))
+            self._barred[visit.entry.id] = [-link for link in barred]
+
     def _renew(self, visit: Visit, known: Known) -> None:
         """Let the last version stand; without one (a prune took it) the page is asked for in full again."""
         url = visit.entry.id
@@ -262,6 +271,7 @@ class Settlement:
             return self._keep(visit, reason="the last version is gone")
         self._finish(visit, DONE)
         self._renewed.append((url, *validators(known)))
+        self._bar(visit, barred_of(self._old[url][1]))
         self._visits.append((url, self._old[url][0], True))
         return None
 
@@ -362,5 +372,5 @@ def _keeps(visit: Visit) -> bool:
 
 def needed_domains(visits: Sequence[Visit], run: Run) -> set[str]:
     """The domains whose queues a settlement needs."""
-    found = {link.domain for visit in visits for link in links_of(visit)}
+    found = {link.domain for visit in visits for link in (*links_of(visit), *barred_links(visit))}
     return found | {visit.outcome.to.domain for visit in visits if isinstance(visit.outcome, Redirected)}

@@ -184,6 +184,12 @@ class Change:
             self._looked_up.update(dict.fromkeys(keys))
             self._looked_up.update(fingerprint_index.find(self.connection, self._seen.bloom.sift(keys)))
 
+    def known(self, urls: Iterable[NewUrl]) -> list[int]:
+        """The ids of those URLs that any run has met; none becomes pending."""
+        keys = {(self._queues[url.domain], url.fp[:STEM]) for url in urls}
+        found = fingerprint_index.find(self.connection, self._seen.bloom.sift(keys))
+        return [number for number, _ in found.values()]
+
     def meet_again(self, ids: Iterable[int]) -> None:
         """Make the links of an unchanged page pending, as they were, unless this run has them already."""
         seen = self._seen.ids

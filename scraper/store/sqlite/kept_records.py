@@ -1,4 +1,4 @@
-"""What stands as it was because nothing that leads to it could be read."""
+"""What stands as it was because nothing that leads to it could be read or followed."""
 
 import sqlite3
 from array import array
@@ -25,7 +25,7 @@ def keep_unreached_pages(connection: sqlite3.Connection, run: Run, after: int) -
     base = runs.base(connection, run.spider)
     (tick,) = connection.execute("SELECT v FROM meta WHERE k = 'tick'").fetchone()
     first = tick = int(tick)
-    for found in dict.fromkeys(url for _, links in unread for url in array("q", links or b"")):
+    for found in dict.fromkeys(url for _, links in unread for url in map(abs, array("q", links or b""))):
         if connection.execute(_UNMET, (found, run.number)).fetchone() is None:
             continue
         row = connection.execute(_CURRENT, (found, base)).fetchone()

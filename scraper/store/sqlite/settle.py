@@ -36,7 +36,7 @@ from scraper.store.sqlite.frontier import (
     Change,
     FilteredSeen,
 )
-from scraper.store.visits import is_itself, links_of, validators
+from scraper.store.visits import barred_links, barred_of, is_itself, links_of, validators
 
 _AT_ONCE = 500  # records
 _OWN = "SELECT id, seq, state, run FROM urls WHERE id IN ({})"
@@ -70,6 +70,7 @@ class Settlement:
         self._pages: list[tuple[Any, ...]] = []
         self._versions: dict[int, int] = {}
         self._old_links: dict[int, array[int]] = {}
+        self._barred: dict[int, list[int]] = {}
 
     def settle(self, visits: Sequence[Visit]) -> None:
         """Settle those visits whose URLs are still as they were when they were taken.
@@ -109,6 +110,8 @@ class Settlement:
         match visit.outcome:
             case Fetched(_, records):
                 self._finish(visit, DONE)
+                if barred := barred_links(visit):
+                    self._bar(visit, self._change.known(barred))
                 self._keep_records(visit, records)
             case Unchanged():
                 self._renew(visit, visit.outcome.known)
@@ -127,7 +130,8 @@ class Settlement:
         """Add what the visit leads to."""
         outcome = visit.outcome
         if isinstance(outcome, Fetched):
-            links = dict.fromkeys(self._change.meet_all(outcome.links))
+            barred = self._barred.get(visit.entry.id, ())
+            links = dict.fromkeys([*self._change.meet_all(outcome.links), *barred])
             for refusal in outcome.refused:
                 self._refuse(refusal)
             self._change.filtered += outcome.filtered
@@ -201,6 +205,12 @@ class Settlement:
         made = (url, self._versions[url], run, run, page.known.inputs)
         self._pages.append((*made, *validators(page.known), links, facts, page.known.files))
 
+    def _bar(self, visit: Visit, barred: list[int]) -> None:
+        """Note that some known links of a page are not followed, before the visit that reads the page."""
+        if barred:
+            self._visits.append((self._change.tick(), self._change.run, visit.entry.id, None, 0))
+            self._barred[visit.entry.id] = [-link for link in barred]
+
     def _renew(self, visit: Visit, known: Known) -> None:
         """Let the last version stand; without one (a prune took it) the page is asked for in full again."""
         entry = visit.entry
@@ -209,11 +219,12 @@ class Settlement:
         ).fetchone()
         if page is None:
             return self._keep(visit, reason="the last version is gone")
-        version, links = page
+        version, links = page[0], array("q", page[1])
         self._finish(visit, DONE)
         self._connection.execute(_RENEW, (self._change.run, *validators(known), entry.id))
+        self._bar(visit, barred_of(links))
         self._visits.append((self._change.tick(), self._change.run, entry.id, version, 1))
-        self._old_links[entry.id] = array("q", links)
+        self._old_links[entry.id] = links
         return None
 
     def _note_nothing(self, visit: Visit) -> None:
