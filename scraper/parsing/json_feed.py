@@ -15,6 +15,7 @@ from scraper.parsing.feed_entries import (
     whole,
     with_authors,
 )
+from scraper.parsing.markup_size import check_json
 from scraper.parsing.sitemap import absolute, is_listing
 
 _HEAD = 20_000  # characters within which a feed says what it is
@@ -23,6 +24,7 @@ _LONGEST_WORD = 5  # "false", in the middle of which it may end
 
 def parse_json(text: str, url: str) -> Feed | None:
     """Read a JSON Feed that came from `url`; None for what is none."""
+    check_json(text)
     try:
         feed = json.loads(text)
     except json.JSONDecodeError as error:

@@ -13,6 +13,7 @@ from scraper.parsing.document import Document
 from scraper.parsing.encoding import decode, encoding_of
 from scraper.parsing.file_facts import Keeper, facts_of_content, name_of, safe_name, type_of
 from scraper.parsing.forms import Form
+from scraper.parsing.markup_size import check_json
 from scraper.parsing.refresh import Refresh
 from scraper.parsing.sitemap import Sitemap
 from scraper.politeness.page_directives import content_usage, robots_directives, tdm_reservation
@@ -168,10 +169,13 @@ class Page:
         # Imported on first use, as are tables: few spiders need them.
         from scraper.parsing.script_json import json_in_scripts, walk
 
-        is_json = "json" in self._document.kind
-        return walk(self._json(), path, path) if is_json else json_in_scripts(self.tree, path)
+        if "json" in self._document.kind:
+            return walk(self._json(), path, path)
+        check_json(self.content)
+        return json_in_scripts(self.tree, path)
 
     def _json(self) -> Any:
+        check_json(self.content)
         try:
             if "charset" not in self._document.kind:
                 try:
@@ -218,6 +222,7 @@ class Page:
     @property
     def jsonld(self) -> list[Any]:
         """The JSON-LD objects of the page."""
+        check_json(self.content)
         return extraction.json_ld(self.tree)
 
     @property

@@ -18,6 +18,7 @@ from lxml import etree
 from scraper.model.frozen import frozen
 from scraper.ops.patterns import pattern
 from scraper.parsing.encoding import decode, encoding_of
+from scraper.parsing.markup_size import check_json
 from scraper.parsing.xml_text import mended
 from scraper.urls import join
 
@@ -162,6 +163,7 @@ def _in_lines(text: str) -> Iterator[tuple[Listed, bool]]:
 
 def _in_json(text: str, url: str) -> Iterator[tuple[Listed, bool]]:
     """The entries of a JSON Feed 1.1."""
+    check_json(text)
     try:
         items = json.loads(text).get("items")
     except (ValueError, RecursionError):

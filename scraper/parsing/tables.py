@@ -28,15 +28,21 @@ def tables(elements: Iterable[Any]) -> list[list[dict[str, str]]]:
     """The tables among elements, each as its rows by the names of its columns.
 
     A cell that spans rows or columns stands in each. Names come from the header rows, joined where there are
-    several; a column without one is called by its number from 1.
+    several; a column without one is called by its number from 1. SpiderError where there are too many cells.
     """
-    found = (one for one in elements if getattr(one, "tag", "") == "table")
-    return [rows for rows in map(_table, found) if rows]
+    made: list[list[dict[str, str]]] = []
+    room = _MOST_CELLS
+    for one in elements:
+        if getattr(one, "tag", "") == "table":
+            grid, heads = _grid(one, room)
+            width = max(map(len, grid), default=0)
+            room -= len(grid) * width  # shorter rows are filled up
+            _check(0, room)
+            made.append(_rows(grid, heads, width))
+    return [rows for rows in made if rows]
 
 
-def _table(table: Any) -> list[dict[str, str]]:
-    grid, heads = _grid(table)
-    width = max(map(len, grid), default=0)
+def _rows(grid: list[list[str]], heads: list[bool], width: int) -> list[dict[str, str]]:
     names = list(_names([row for row, is_head in zip(grid, heads, strict=True) if is_head], width))
     return [
         dict(zip(names, (*row, *[""] * (width - len(row))), strict=True))
@@ -45,11 +51,10 @@ def _table(table: Any) -> list[dict[str, str]]:
     ]
 
 
-def _grid(table: Any) -> tuple[list[list[str]], list[bool]]:
+def _grid(table: Any, room: int) -> tuple[list[list[str]], list[bool]]:
     """The cells of each row by column (HTML 4.9.12), and whether a row is one of headers."""
     grid: list[list[str]] = []
     heads: list[bool] = []
-    room = _MOST_CELLS
     for group in _groups(table):
         hanging: _Hanging = {}  # no cell reaches beyond its group of rows
         for row in group:
@@ -83,7 +88,7 @@ def _line(cells: list[Any], hanging: _Hanging, room: int) -> tuple[list[str], _H
 
 def _check(cells: int, room: int) -> None:
     if cells > room:
-        raise SpiderError(f"a table of more than {_MOST_CELLS:,} cells")
+        raise SpiderError(f"tables of more than {_MOST_CELLS:,} cells")
 
 
 def _groups(table: Any) -> Iterator[list[Any]]:

@@ -139,7 +139,8 @@ def test_the_text_of_a_cell_is_what_a_browser_shows_with_a_blank_for_each_break(
 def test_a_table_that_spans_without_end_is_refused_or_bounded() -> None:
     assert len(page("<table><tr><td colspan=999999999>x</table>").tables()[0][0]) == 1000
     rows = "<tr><td colspan=1000 rowspan=0>x" + "<tr>" * 2000
-    for cells in (rows, "<tr>" + "<td colspan=1000>x" * 2000):
+    wide = "<tr>" + "<td colspan=1000>x" * 500
+    for cells in (rows, wide * 4, wide + "<tr><td>x" * 2000, f"{wide}</table><table>" * 3):
         with pytest.raises(SpiderError, match="more than 1,000,000 cells"):
             page(f"<table>{cells}</table>").tables()
 

@@ -361,6 +361,20 @@ def test_markup_that_would_fill_the_memory_is_not_parsed() -> None:
     assert len(page("<i>x</i>" * 100_000).css("i")) == 100_000
 
 
+def test_json_that_would_fill_the_memory_is_not_parsed() -> None:
+    text = "[" + '{"":0},' * 2_800_000 + "0]"
+    for read in (
+        lambda: page(text, kind="application/json").json(),
+        lambda: page(f'<script type="application/ld+json">{text}</script>').jsonld,
+        lambda: page(f"<script>x = {text}</script>").json("x"),
+        lambda: page(text, kind="application/json").json("x"),
+    ):
+        with pytest.raises(PageTooLarge, match="more than 512 MiB"):
+            read()
+    sound = "[" + '{"id": 12345, "name": "a name"},' * 100_000 + "0]"
+    assert len(page(sound, kind="application/json").json()) == 100_001
+
+
 URLSET = (
     '<?xml version="1.0"?>\n<!-- made by hand --><urlset xmlns="http://www.sitemaps.org/schemas/sitemap/0.9">'
 )
