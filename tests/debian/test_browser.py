@@ -37,21 +37,21 @@ def drawn(
     """What comes of a page whose requests are each answered after `wait` seconds."""
     task = Task("http://a.test/", 200, HTML, html.encode(), render, "a.test", within=within)
     drawing = browser.draw(task)
+    asked = 0
     while not isinstance(event := drawing.next(60.0), RenderResult):
-        assert isinstance(event, PageRequest)
+        asked += 1
+        assert isinstance(event, PageRequest) and asked < 100, "it polls for ever"
         time.sleep(wait)
         drawing.answer(event, PageResponse(200, HTML, b"x"))
     return event
 
 
 def test_a_page_that_polls_for_ever_is_taken_as_it_is_when_its_time_is_over(browser: Browser) -> None:
-    began = time.monotonic()
     page = drawn(browser, POLLS.format(shown="here"), Render(wait_for="text=here"), 2.0, wait=0.1)
     assert not page.error and "here" in page.html, page
     settling = drawn(browser, POLLS.format(shown="here"), Render(), 2.0, wait=0.1)
     assert not settling.error and "here" in settling.html
     assert settling.notes == ("its time of 2 s was over: taken as it was",)
-    assert time.monotonic() - began < 20
 
 
 def test_where_what_it_was_waited_for_is_not_there_by_then_the_page_fails(browser: Browser) -> None:

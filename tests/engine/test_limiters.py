@@ -1,7 +1,7 @@
 """Limiters of many kinds, and sites that only look like one, as they see a crawl of the real engine."""
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from itertools import product
 from typing import Any
 
@@ -14,6 +14,7 @@ from scraper.testing.clock import MORNING
 from scraper.testing.web import Scripted
 from tests.engine.test_engine import A, Walk, links
 from tests.engine.test_rate_limits import Gate, Refusing, without_a_word
+from tests.grids import mostly_thorough
 from tests.politeness.test_learned import KINDS, Bucket, Log, Window
 
 HOUR, DAY = 3600, 86400
@@ -41,14 +42,8 @@ def _grid() -> Iterator[tuple[str, int, int, int, int, str, float]]:
             yield kind, count, seconds, pages, status, form, delay
 
 
-def _mostly_thorough(cells: Iterable[tuple[Any, ...]]) -> list[Any]:
-    """Every third of them is run each time; all by .ci/run."""
-    marks = ((), pytest.mark.thorough, pytest.mark.thorough)
-    return [pytest.param(*cell, marks=marks[number % 3]) for number, cell in enumerate(cells)]
-
-
 @pytest.mark.parametrize(
-    ("kind", "count", "seconds", "pages", "status", "form", "delay"), _mostly_thorough(_grid())
+    ("kind", "count", "seconds", "pages", "status", "form", "delay"), mostly_thorough(_grid(), each=5)
 )
 def test_a_limiter_refuses_twice_at_most_until_all_is_here(
     kind: str, count: int, seconds: int, pages: int, status: int, form: str, delay: float
@@ -89,8 +84,9 @@ def test_a_limit_by_the_day_that_says_nothing_loses_no_page(status: int) -> None
     assert refusals[1] == site.refusals <= most, "in the first run only"
 
 
-@pytest.mark.parametrize("kind", ["token bucket", "leaky bucket"])
-@pytest.mark.parametrize("status", [503, 500])
+@pytest.mark.parametrize(
+    ("kind", "status"), mostly_thorough(product(["token bucket", "leaky bucket"], [503, 500]), each=4)
+)
 def test_a_large_bucket_that_fills_up_slowly_is_not_taken_for_a_site_that_refuses_at_random(
     kind: str, status: int
 ) -> None:
@@ -146,7 +142,7 @@ CELLS = [
 ]
 
 
-@pytest.mark.parametrize(("kind", "count", "seconds", "status", "delay"), _mostly_thorough(CELLS))
+@pytest.mark.parametrize(("kind", "count", "seconds", "status", "delay"), mostly_thorough(CELLS, each=5))
 def test_a_limit_that_says_nothing_is_met_twice_at_most_and_never_later(
     kind: str, count: int, seconds: int, status: int, delay: float
 ) -> None:

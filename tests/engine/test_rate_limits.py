@@ -3,6 +3,7 @@
 import math
 import random
 from collections.abc import Callable
+from itertools import product
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ from scraper.store.memory import MemoryStore
 from scraper.testing import Asked, CrawlResult, FakeWeb, crawl
 from scraper.testing.web import Scripted
 from tests.engine.test_engine import A, Walk, links, moments, paths
+from tests.grids import mostly_thorough
 from tests.politeness.test_learned import Bucket, Limiter, Log, Window
 
 NAMES = [str(number) for number in range(30)]
@@ -48,11 +50,15 @@ def with_retry_after(status: int) -> Refusing:
     return lambda wait: (status, {"Retry-After": str(math.ceil(wait))})
 
 
-@pytest.mark.parametrize("refuse", [without_a_word, with_retry_after])
-@pytest.mark.parametrize("status", [429, 503, 403, 500])
+LIMITERS = [
+    *(lambda: Window(10, 30), lambda: Log(10, 30)),
+    *(lambda: Bucket(30, 60, 6), lambda: Bucket(30, 60, 1)),
+]
+
+
 @pytest.mark.parametrize(
-    "limiter",
-    [lambda: Window(10, 30), lambda: Log(10, 30), lambda: Bucket(30, 60, 6), lambda: Bucket(30, 60, 1)],
+    ("limiter", "status", "refuse"),
+    mostly_thorough(product(LIMITERS, [429, 503, 403, 500], [without_a_word, with_retry_after])),
 )
 def test_no_page_is_lost_and_the_next_run_meets_no_refusal(
     limiter: Callable[[], Limiter], status: int, refuse: Callable[[int], Refusing]
@@ -101,8 +107,10 @@ def test_a_busy_site_that_refuses_one_request_in_twenty_at_any_pace_slows_no_run
     assert web.clock.now() - began < 151 * 9
 
 
-@pytest.mark.parametrize("refusal", [429, 403, 503, 500, ConnectionResetError("reset")], ids=repr)
-@pytest.mark.parametrize("share", [0.01, 0.05, 0.2])
+@pytest.mark.parametrize(
+    ("refusal", "share"),
+    mostly_thorough(product([429, 403, 503, 500, ConnectionResetError("reset")], [0.01, 0.05, 0.2]), each=4),
+)
 def test_a_site_that_refuses_at_random_without_a_word_is_crawled_to_its_end(
     refusal: Scripted, share: float
 ) -> None:

@@ -139,8 +139,8 @@ def test_a_key_that_drops_records_and_pages_that_are_gone_are_no_success(
     ("instead", "told"),
     [
         ("nothing here", "empty, also when asked again"),
-        (404, "status 404"),
-        (Reply(302, "", {"Location": "/sorry"}), "redirects to "),
+        pytest.param(404, "status 404", marks=pytest.mark.thorough),
+        pytest.param(Reply(302, "", {"Location": "/sorry"}), "redirects to ", marks=pytest.mark.thorough),
         (Reply(302, "", {"Location": "/"}), "redirects to "),
     ],
     ids=["empty", "gone", "a page that says sorry", "home"],

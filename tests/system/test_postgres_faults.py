@@ -4,7 +4,6 @@ import contextlib
 import json
 import os
 import signal
-import time
 from collections.abc import Callable, Iterator
 from itertools import pairwise
 from pathlib import Path
@@ -222,9 +221,8 @@ class TestServer:
             ):
                 foreign.execute(f"SELECT count(*) FROM {table}")  # type: ignore[arg-type]
             helper = two.start("work", "--store", store, "--stay")
-            begun = time.monotonic()
             ended = one.run("run", "shop", "--store", store, "--json")
-            assert ended.code == 0 and time.monotonic() - begun < 20, ended.text
+            assert ended.code == 0, ended.text
             helper.signal(signal.SIGTERM)
             assert helper.wait().code == 143
         check_whole(one, sites, 20, 0.2)
