@@ -187,7 +187,7 @@ def test_an_element_that_never_comes_fails_its_page_alone_by_the_clock_of_the_pa
     project: Project, site: Site
 ) -> None:
     site["/"] = SHELL
-    site["/app.js"] = Reply(body="setInterval(() => app.append('x'), 50); nowhere()", headers=SCRIPT)
+    site["/app.js"] = Reply(body="setInterval(() => app.append('x'), 2000); nowhere()", headers=SCRIPT)
     project.spider(
         "late",
         f"""
@@ -197,7 +197,7 @@ def test_an_element_that_never_comes_fails_its_page_alone_by_the_clock_of_the_pa
             settings = {{"delay": 0}}
 
             def start(self):
-                render = Render(wait_for=".never", timeout=600)  # seconds of the page's time, not of ours
+                render = Render(wait_for=".never", timeout=300)  # longer than the patience of run()
                 yield Request("{site.url("/")}", render=render)
 
             def parse(self, page):
@@ -207,7 +207,7 @@ def test_an_element_that_never_comes_fails_its_page_alone_by_the_clock_of_the_pa
     ended = project.run("run", "late", "--json")
     assert ended.summary["failed"] == 1
     [failed] = [line for line in project.log("late") if line["event"] == "failed"]
-    assert "waited 600 s for .never" in failed["reason"]
+    assert "waited 300 s for .never" in failed["reason"]
     assert "nowhere is not defined" in failed["text"]
     picture = failed["text"].partition("looked like in the end: ")[2].partition(";")[0]
     assert project.data("late", picture).read_bytes().startswith(b"\x89PNG")
