@@ -1,9 +1,10 @@
 """Slotted dataclasses, mostly frozen, that cost little: to define, as a run defines a hundred, and to make.
 
 `dataclass(frozen=True, slots=True)` compiles six methods for each class, and its constructor sets each field
-through `object.__setattr__`. Here all classes share their methods but the constructor, which is compiled when
-the first instance is made and sets the slots themselves. What the standard library knows of a dataclass, it
-finds out when somebody asks for it, by `fields` say: few are ever asked.
+through `object.__setattr__`. Here all classes share their methods but the constructor, which sets the slots
+themselves and is compiled when some instances have been made: in a short run most classes make two or three.
+What the standard library knows of a dataclass, it finds out when somebody asks for it, by `fields` say: few
+are ever asked.
 """
 
 from collections.abc import Callable, Mapping
@@ -13,6 +14,7 @@ from threading import RLock
 from typing import Any, TypeVar, dataclass_transform
 
 _ASKED_FOR = ("__dataclass_fields__", "__dataclass_params__")
+_MADE_SLOWLY = 20  # instances: as many take as long as compiling the constructor does
 _making = RLock()  # a base is made within its subclass
 T = TypeVar("T")
 
@@ -41,10 +43,12 @@ def _made(cls: Any, *, is_frozen: bool) -> Any:
         inherited |= base.__dict__.get("__given__", {})
     given = inherited | own
     values = _values_of(given)
+    left = iter(range(_MADE_SLOWLY))
 
     def first(self: Any, *args: Any, **named: Any) -> None:
-        made.__init__ = _constructor(made)
-        made.__init__(self, *args, **named)
+        if next(left, None) is None or not _is_filled(self, given, args, named):
+            made.__init__ = _constructor(made)
+            made.__init__(self, *args, **named)
 
     body: dict[str, Any] = {
         "__repr__": _repr,
@@ -87,6 +91,28 @@ def _values_of(given: Mapping[str, Any]) -> Callable[[Any], Any]:
     """What is compared of the values of a class."""
     compared = [name for name, one in given.items() if not isinstance(one, Field) or one.compare]
     return attrgetter(*compared) if compared else _no_values
+
+
+def _is_filled(value: Any, given: Mapping[str, Any], args: tuple[Any, ...], named: Mapping[str, Any]) -> bool:
+    """Set all fields; False, with none set, if the arguments do not fit: the constructor says why."""
+    filled = dict(zip(given, args, strict=False))
+    if len(args) > len(given) or named.keys() & filled or named.keys() - given:
+        return False
+    filled |= named
+    for name, one in given.items():
+        if name not in filled:
+            filled[name] = _default(one)
+    if MISSING in filled.values():
+        return False
+    for name in given:
+        object.__setattr__(value, name, filled[name])
+    return True
+
+
+def _default(given: Any) -> Any:
+    if not isinstance(given, Field):
+        return given
+    return given.default if given.default_factory is MISSING else given.default_factory()
 
 
 def _constructor(cls: Any) -> Callable[..., None]:

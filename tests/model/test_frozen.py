@@ -42,11 +42,20 @@ class Deeper(Ours):
 
 
 @frozen
+class Used(Ours):
+    """One of which so many were made that its constructor is compiled."""
+
+
+for _ in range(module._MADE_SLOWLY + 1):
+    Used("u")
+
+
+@frozen
 class Bare:
     """No fields."""
 
 
-@pytest.mark.parametrize("cls", [Ours, Theirs])
+@pytest.mark.parametrize("cls", [Ours, Used, Theirs])
 def test_it_is_made_shown_compared_and_copied_as_a_dataclass(cls: Any) -> None:
     one = cls("u", names=["a"], secret="s", seen=3)
     assert repr(one) == f"{cls.__name__}(url='u', wait=1.5, names=['a'], seen=3)"
@@ -71,7 +80,7 @@ def test_it_cannot_be_changed(cls: Any) -> None:
     assert not hasattr(one, "__dict__")
 
 
-@pytest.mark.parametrize("cls", [Ours, Theirs])
+@pytest.mark.parametrize("cls", [Ours, Used, Theirs])
 @pytest.mark.parametrize("wrong", [(), ("u", 1, [], "", 0, 0)])
 def test_arguments_too_many_or_too_few_are_an_error(cls: Any, wrong: tuple[Any, ...]) -> None:
     with pytest.raises(TypeError, match=r"__init__\(\)"):
