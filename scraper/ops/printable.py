@@ -6,11 +6,12 @@ Joiners stay: words and emoji need them.
 """
 
 import json
-import re
 from collections.abc import Mapping
 from typing import Any
 
-HIDDEN = re.compile(
+from scraper.ops.patterns import pattern
+
+HIDDEN = pattern(
     "[\x00-\x1f\x7f-\x9f\xad\u061c\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb"
     "\ud800-\udfff\U000e0000-\U000e007f]"
 )

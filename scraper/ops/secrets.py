@@ -8,6 +8,7 @@ from typing import Any
 from urllib.parse import unquote, unquote_plus, urlsplit
 
 from scraper.ops.escapes import Sought, folded, unescaped
+from scraper.ops.patterns import pattern
 
 HIDDEN = "***"
 LEAST_SECRET = 8  # characters from which on the value of any cookie or header field is taken for one
@@ -28,26 +29,22 @@ _PARTS = (
 )
 # These are secrets in a URL; elsewhere they are words like others.
 _WHOLE = "pw|pwd|pass|pin|otp|auth|sid|sig|key|session|hmac|accesscode|authcode|mdp|appkey|licensekey|oauth"
-_SECRET_NAME = re.compile(rf".*(?:{_PARTS}).*|{_WHOLE}", re.DOTALL)
-_BETWEEN = re.compile(r"[^a-z0-9]+")
+_SECRET_NAME = pattern(rf".*(?:{_PARTS}).*|{_WHOLE}", re.DOTALL)
+_BETWEEN = pattern(r"[^a-z0-9]+")
 
 _NAME = r"[\w.~%\[\]$-]{1,100}"
-_PAIR = re.compile(rf"(?<=[?&;#])({_NAME})=([^&;?\s#\"'<>]+)")
-_ESCAPED_PAIR = re.compile(
-    r"(?<=%3F|%26|%3B|%3f|%3b)([\w.~-]{1,100})(%3D|%3d)((?:(?!%26|%23|%3B)[^&\s\"'<>])+)"
-)
-_SPOKEN = re.compile(
+_PAIR = pattern(rf"(?<=[?&;#])({_NAME})=([^&;?\s#\"'<>]+)")
+_ESCAPED_PAIR = pattern(r"(?<=%3F|%26|%3B|%3f|%3b)([\w.~-]{1,100})(%3D|%3d)((?:(?!%26|%23|%3B)[^&\s\"'<>])+)")
+_SPOKEN = pattern(
     rf"(?i)(?<![\w-])(?=[\w-]*?(?:{_PARTS}|pwd))([\w-]++)([\"']?\s*[:=]\s*[\"']?)"
     r"(?!\*\*\*|-(?!\w))((?<=[\"'])[^\"']+|[^\s\"',;&)}\]]+)"
 )
-_FIELD = re.compile(
-    r"(?i)\b((?:proxy-)?authorization|(?:set-)?cookie2?)([\"']?\s*[:=]\s*[\"']?)([^\"'\r\n]+)"
-)
-_SCHEME = re.compile(r"(?i)\b(bearer)(\s+)([\w.~+/=-]{8,})")
-_BASIC = re.compile(r"(?i)\b(basic)(\s+)([A-Za-z0-9+/]{6,}={0,2})")
-_PATH = re.compile(r"https?://[^\s?#]*/$")
+_FIELD = pattern(r"(?i)\b((?:proxy-)?authorization|(?:set-)?cookie2?)([\"']?\s*[:=]\s*[\"']?)([^\"'\r\n]+)")
+_SCHEME = pattern(r"(?i)\b(bearer)(\s+)([\w.~+/=-]{8,})")
+_BASIC = pattern(r"(?i)\b(basic)(\s+)([A-Za-z0-9+/]{6,}={0,2})")
+_PATH = pattern(r"https?://[^\s?#]*/$")
 _AFTER_CUT = "\u2026.'\")"  # what stands behind a text that was cut: marks of that, and quotes
-_USERINFO = re.compile(r"(?<=://)[^\s/?#@\"'<>]+@")
+_USERINFO = pattern(r"(?<=://)[^\s/?#@\"'<>]+@")
 
 
 def may_leave(field: str) -> bool:
@@ -112,9 +109,11 @@ class Redaction:
             text = _PAIR.sub(_hide_pair, text)
         if "%" in text:
             text = _ESCAPED_PAIR.sub(_hide_pair, text)
-        text = _FIELD.sub(rf"\1\2{HIDDEN}", text)
+        is_said = ":" in text or "=" in text
+        if is_said:
+            text = _FIELD.sub(rf"\1\2{HIDDEN}", text)
         text = _BASIC.sub(_hide_basic, _SCHEME.sub(rf"\1\2{HIDDEN}", text))
-        return _SPOKEN.sub(_hide_spoken, text)
+        return _SPOKEN.sub(_hide_spoken, text) if is_said else text
 
     def known(self, text: str) -> str:
         """A text without the secrets that it was told: for markup, which has names of its own."""
@@ -193,7 +192,7 @@ def _in_base32(octets: bytes) -> Iterator[str]:
 def _hide_pair(pair: re.Match[str]) -> str:
     if not is_secret_name(pair[1]):
         return pair[0]
-    between = pair[2] if pair.re is _ESCAPED_PAIR else "="
+    between = "=" if pair.re.groups == 2 else pair[2]  # of an escaped pair
     return f"{pair[1]}{between}{HIDDEN}"
 
 

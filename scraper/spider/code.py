@@ -3,7 +3,7 @@
 import ast
 import sys
 import sysconfig
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from hashlib import blake2b
 from importlib.machinery import ModuleSpec, PathFinder
 from pathlib import Path
@@ -52,8 +52,9 @@ def code_of(tree: ast.Module, module: str = "", package: str = "", folder: str =
     dumps = {name: ast.dump(one) for name, one in trees.items()}
     text = dumps.pop("") + "".join(f"\n{name}\n{dumps[name]}" for name in sorted(dumps))
     digest = blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
-    words = frozenset(word for one in trees.values() for word in _words(one))
-    texts = (text for one in trees.values() for text in _texts(one))
+    nodes = [node for one in trees.values() for node in ast.walk(one)]
+    texts = set(_texts(nodes))
+    words = frozenset((*_names_of(nodes), *map(str.lower, texts)))
     return Code(digest, words, outside_of(texts, folders, words, files))
 
 
@@ -217,18 +218,17 @@ def _read(spec: ModuleSpec) -> ast.Module:
         return ast.parse(repr(content))  # it is imported where that is no harm
 
 
-def _texts(tree: ast.Module) -> Iterator[str]:
-    for node in ast.walk(tree):
+def _texts(nodes: Iterable[ast.AST]) -> Iterator[str]:
+    for node in nodes:
         if isinstance(node, ast.Constant) and isinstance(node.value, str) and len(node.value) <= _SHORT:
             yield node.value
 
 
-def _words(tree: ast.Module) -> Iterator[str]:
-    for node in ast.walk(tree):
+def _names_of(nodes: Iterable[ast.AST]) -> Iterator[str]:
+    for node in nodes:
         if isinstance(node, ast.Attribute):
             yield node.attr
         elif isinstance(node, ast.Name):
             yield node.id
         elif isinstance(node, ast.keyword) and node.arg == "render":
             yield node.arg
-    yield from (text.lower() for text in _texts(tree))
