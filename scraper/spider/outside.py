@@ -3,7 +3,7 @@
 import os
 import sys
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from enum import Enum
 from hashlib import blake2b, file_digest
@@ -35,24 +35,26 @@ class Outside:
 
     def hash(self, spider: object) -> str:
         """What they hold now, for `spider` after its `opened`; empty where there is nothing."""
-        files = (f"{Path(path).name} {_content(path)}" for path in self.files())
-        told = [*files, *self._variables(), *_attributes(spider)]
-        return (
-            blake2b("\n".join(told).encode("utf-8", "surrogatepass"), digest_size=8).hexdigest()
-            if told
-            else ""
-        )
+        return _digest([*map(_told, self.files()), *self._variables(), *_attributes(spider)])
+
+    def named(self) -> str:
+        """What the files and variables hold that stand in the code by name; empty where there are none."""
+        return _digest([*map(_told, self._named_files()), *self._variables()])
 
     def files(self) -> Iterator[str]:
-        """The real paths of the files that the code names."""
+        """The real paths of the files that the code names, and of modules that it may have loaded."""
+        loaded = map(os.path.realpath, filter(os.path.isfile, _loaded() if self.loads else ()))
+        found = (*self._named_files(), *(path for path in loaded if path not in self.code))
+        yield from dict.fromkeys(found)
+
+    def _named_files(self) -> Iterator[str]:
         texts = sorted(text for text in self.texts if text.strip("./"))
         places = dict.fromkeys((os.getcwd(), *self.folders))
         for _ in range(2):  # Path("tables") / "2026" / "rates.csv"
             found = (os.path.join(place, text) for place in places for text in texts if text[0] != "/")
             places |= dict.fromkeys([path for path in found if os.path.isdir(path)])
         named = (os.path.join(place, text) for place in places for text in texts)
-        loaded = _loaded() if self.loads else ()
-        found = (os.path.realpath(path) for path in (*named, *loaded) if os.path.isfile(path))
+        found = (os.path.realpath(path) for path in named if os.path.isfile(path))
         yield from (path for path in dict.fromkeys(found) if path not in self.code)
 
     def _variables(self) -> Iterator[str]:
@@ -70,6 +72,15 @@ def outside_of(
     code = frozenset(os.path.realpath(file) for file in files if file)
     asks, loads = bool(words & _ASKS), bool(words & _LOADS)
     return Outside(frozenset(is_name), tuple(dict.fromkeys(folders)), asks, code, loads)
+
+
+def _digest(told: Sequence[str]) -> str:
+    text = "\n".join(told).encode("utf-8", "surrogatepass")
+    return blake2b(text, digest_size=8).hexdigest() if told else ""
+
+
+def _told(path: str) -> str:
+    return f"{Path(path).name} {_content(path)}"
 
 
 def _loaded() -> Iterator[str]:

@@ -166,19 +166,33 @@ def test_start_requests_that_repeat_another_are_counted_with_the_filtered(
     assert (first.summary["filtered"], ended.summary["filtered"]) == (2, 2), ended.text
 
 
-def test_a_file_that_the_spider_names_is_an_input_and_no_reason_to_begin_anew(
-    project: Project, shop: Site
+@pytest.mark.parametrize("by", ["open('rates.txt').read()", "__import__('os').environ['SHOP_RATE']"])
+def test_a_file_or_variable_that_changed_between_two_tries_counts_as_the_spiders_code(
+    project: Project, shop: Site, by: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    write(project, shop, "open('rates.txt').read()")
-    (project.root / "rates.txt").write_text("1")
+    def say(rate: str) -> None:
+        (project.root / "rates.txt").write_text(rate)
+        monkeypatch.setenv("SHOP_RATE", rate)
+
+    write(project, shop, by)
+    say("1")
     project.run("run", "shop", "--max-pages", 3)
-    (project.root / "rates.txt").write_text("2")
-    went_on = project.run("run", "shop").text
-    assert "begun with other code" not in went_on and "spider reads have changed since run" in went_on
-    assert len(project.records("shop")) == 10
-    project.run("run", "shop")
-    assert seen(project) == {"2"}
+    say("2")
+    ended = project.run("run", "shop", "--json")
+    assert "was begun with other files or variables" in ended.err
+    assert (ended.code, len(project.records("shop")), seen(project)) == (0, 10, {"2"}), ended.text
+    say("3")
+    assert project.run("run", "shop", "--json").summary["changed"] == 10
     assert project.run("run", "shop", "--json").summary["unchanged"] == 10
+
+
+def test_a_run_whose_spider_writes_to_its_own_files_comes_to_its_end(project: Project, shop: Site) -> None:
+    write(project, shop, "str(open('seen.txt', 'a').write(page.url))")
+    (project.root / "seen.txt").write_text("")
+    tries = [project.run("run", "shop", "--max-pages", 3, "--json") for _ in range(6)]
+    assert [one.summary["resumed"] for one in tries[:3]] == [False, False, True]
+    assert tries[4].summary["verdict"] == "OK" and len(project.records("shop")) == 10
+    assert "spider reads have changed since run" in tries[2].err
 
 
 def test_a_request_of_one_callback_is_no_look_at_anything_by_the_others(project: Project, shop: Site) -> None:

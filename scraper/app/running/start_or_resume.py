@@ -2,6 +2,7 @@
 
 from scraper.app.options import Options, Prepared, code_for, kept_params, open_params, with_params
 from scraper.app.project import find_run
+from scraper.app.running.run_inputs import has_other_files, note_anew
 from scraper.engine.domain_stats import DomainStats
 from scraper.errors import UsageError
 from scraper.store import Run, Store
@@ -10,8 +11,8 @@ from scraper.store import Run, Store
 def start_or_resume(prepared: Prepared, store: Store, *, was_offline: bool) -> tuple[Prepared, Run, str]:
     """Start a run, or resume the unfinished one, with its params.
 
-    A run whose pages so far were parsed by other code, or come from an archive, is not resumed; the last
-    value then says so.
+    A run whose pages so far were parsed by other code or with other files, or come from an archive, is not
+    resumed; the last value then says so.
     """
     if prepared.options.failed:
         return _reopened(prepared, store)
@@ -20,7 +21,7 @@ def start_or_resume(prepared: Prepared, store: Store, *, was_offline: bool) -> t
     if open_run is not None and store.holder(open_run.spider) is None:
         prepared = with_params(prepared, _same_params(open_run, prepared.options))
     code = code_for(prepared)
-    note = ""
+    note, is_anew = "", False
     if open_run is not None and open_run.code and open_run.code != code:
         note = (
             f"run {open_run.id} was begun with other code (or settings that parsing depends on): "
@@ -28,12 +29,19 @@ def start_or_resume(prepared: Prepared, store: Store, *, was_offline: bool) -> t
         )
     elif open_run is not None and was_offline:
         note = f"run {open_run.id} parsed archived pages and did not get to the end: a new run asks the site"
+    elif is_anew := open_run is not None and has_other_files(prepared, store, open_run):
+        note = (
+            f"run {open_run.id} was begun with other files or variables (the spider's code names them): "
+            "a new run parses its pages again"
+        )
     found = store.start_run(
         prepared.loaded.name,
         code,
         params=kept_params(prepared.spider.params, prepared.options.hidden),
         fresh=prepared.options.fresh or bool(note),
     )
+    if is_anew:
+        note_anew(store, found)
     return prepared, found, note
 
 

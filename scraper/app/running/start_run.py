@@ -9,11 +9,12 @@ from typing import Any
 
 from scraper.app.archived.archive_home import archive_home_of, send_archive
 from scraper.app.compose import compose, worker_name
-from scraper.app.options import Prepared, files_for, outside_now, rules_for
+from scraper.app.options import Prepared, files_for, rules_for
 from scraper.app.running.active_run import ActiveRun
 from scraper.app.running.end_run import conclude
 from scraper.app.running.outputs import Streaming
 from scraper.app.running.page_source import keep_source
+from scraper.app.running.run_inputs import other_inputs
 from scraper.app.running.run_output import Exporter, LogFile, Timeline
 from scraper.app.running.start_or_resume import start_or_resume
 from scraper.app.running.stop_signals import Crawler, StopSignals
@@ -34,7 +35,6 @@ from scraper.spider.rules import Rules, starting_from
 from scraper.store import Run, Store
 
 CHUNK = 5000
-_INPUTS = "inputs"  # of notes: what a spider's open run was begun with
 MOST_LOOKED_AT = 10
 
 
@@ -118,25 +118,6 @@ def _tell_spider(active: ActiveRun, summary: dict[str, Any]) -> None:
             active.store.accept_run(active.run, summary)
 
 
-def _other_inputs(active: ActiveRun) -> list[Noted]:
-    """What to say where a run goes on with other files, variables or values than it was begun with."""
-    store, found = active.store, active.run
-    now = f"{found.id} {outside_now(active.prepared)}"
-    begun = store.notes(_INPUTS).get(found.spider, "")
-    if begun == now:
-        return []
-    if found.is_resumed and begun.startswith(f"{found.id} "):
-        return [
-            Noted(
-                f"files or values that the spider reads have changed since run {found.id} began: its first "
-                "pages were parsed with what was there then (--fresh begins anew, the next run mends it)"
-            )
-        ]
-    store.drop_note(_INPUTS, found.spider)
-    store.add_note(_INPUTS, found.spider, now)
-    return []
-
-
 def _crawl(
     active: ActiveRun, listeners: Sequence[Listener], signals: StopSignals, noted: Sequence[Noted]
 ) -> dict[str, Any]:
@@ -157,7 +138,8 @@ def _crawl(
         own = (watchdog, exporter, streaming, LogFile(active.files, clock), timeline)
         watchers: tuple[Listener, ...] = (*own, *keepers, *listeners)
         began_run = RunBegan(found.spider, found.id, found.is_resumed, tries - 1, found.kills, since)
-        noted = [*noted, *_other_inputs(active), *_strays(type(prepared.spider)), *_repeats(repeated)]
+        others = [Noted(text) for text in (other_inputs(prepared, store, found),) if text]
+        noted = [*noted, *others, *_strays(type(prepared.spider)), *_repeats(repeated)]
         _tell(watchers, began_run, *noted)
         crawler = crawler_of(active, rules, watchers)
         with watchdog:
