@@ -87,19 +87,13 @@ _POOLS: dict[str, Any] = {"http": _Pool, "https": _TlsPool}
 
 def _socks_pools() -> dict[str, type[HTTPConnectionPool]]:
     # Imported here because PySocks is an extra; requests has told the user already if it is missing.
-    from urllib3.contrib.socks import SOCKSConnection, SOCKSHTTPSConnection
-
-    class Socks(LimitedConnection, SOCKSConnection):
-        is_judged = False
-
-    class SocksTls(LimitedConnection, SOCKSHTTPSConnection):
-        is_judged = False
+    from scraper.http.socks_proxy import SocksConnection, SocksTlsConnection
 
     class Pool(_Pool):
-        ConnectionCls = Socks
+        ConnectionCls = SocksConnection
 
     class TlsPool(_TlsPool):
-        ConnectionCls = SocksTls
+        ConnectionCls = SocksTlsConnection
 
     return {"http": Pool, "https": TlsPool}
 

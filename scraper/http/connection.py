@@ -55,7 +55,6 @@ class LimitedConnection(HTTPConnection):
     _stream: ResponseStream | None = None
     _asked: tuple[str, str, dict[str, bool]] = ("", "", {})
     _sent = 0
-    is_judged = True  # behind a SOCKS proxy it is the proxy that resolves
 
     def _new_conn(self) -> socket.socket:
         current.connects += 1
@@ -64,16 +63,16 @@ class LimitedConnection(HTTPConnection):
         self._stream = None
         if current.meter is not None:
             current.meter.add()
-        is_judged = self.is_judged and current.reach is not None and self.proxy is None
-        plain = self._reached() if is_judged else super()._new_conn()
+        plain = self._opened()
         timeout = plain.gettimeout()
         timed = TimedSocket(fileno=plain.detach())
         timed.settimeout(timeout)
         return timed
 
-    def _reached(self) -> socket.socket:
+    def _opened(self) -> socket.socket:
         """Connect to what the host resolved to once, as far as we may: asked again it could say another."""
-        assert current.reach is not None
+        if current.reach is None or self.proxy is not None:
+            return super()._new_conn()
         host = self.host.strip("[]")
         try:
             addresses = current.reach.allowed(host, resolve(host))
@@ -84,6 +83,8 @@ class LimitedConnection(HTTPConnection):
         name, failure = self._dns_host, None
         try:
             for self._dns_host in addresses:
+                if failure is not None and monotonic() >= current.deadline:
+                    break  # a name may have any number of addresses that do not answer
                 try:
                     return super()._new_conn()
                 except (

@@ -21,7 +21,7 @@ class TimedSocket(socket.socket):
     _watch: Any = None
 
     def recv_into(self, buffer: Any, nbytes: int = 0, flags: int = 0) -> int:
-        _shorten(self)
+        shorten(self)
         return super().recv_into(buffer, nbytes, flags)
 
     def pull(self) -> bytes:
@@ -65,35 +65,40 @@ class TimedTlsSocket(ssl.SSLSocket):
     """The same over TLS, where a socket that is ready may have only a part of a record."""
 
     def recv_into(self, buffer: Any, nbytes: int | None = None, flags: int = 0) -> int:
-        _shorten(self)
+        shorten(self)
         return super().recv_into(buffer, nbytes, flags)
+
+    def recv(self, buflen: int = 1024, flags: int = 0) -> bytes:
+        shorten(self)  # for TLS within TLS, which reads one record by any number of calls
+        return super().recv(buflen, flags)
 
     def pull(self) -> bytes:
         """What has come, of a socket that is ready; empty at its end. SSLWantReadError: nothing yet."""
         self.setblocking(False)
-        data = self.recv(CHUNK)
+        data = super().recv(CHUNK)
         while self.pending():
-            data += self.recv(CHUNK)  # no selector tells of what is decrypted already
+            data += super().recv(CHUNK)  # no selector tells of what is decrypted already
         return data
 
     def left_over(self) -> bytes | None:
         """The same; what is of TLS alone, session tickets for example, is nothing."""
         self.setblocking(False)
         try:
-            return self.recv(_START)  # a byte would be one too many, and end the connection
+            return super().recv(_START)  # a byte would be one too many, and end the connection
         except ssl.SSLWantReadError:
             return None
         except OSError:
             return b""
 
 
-def _shorten(sock: socket.socket) -> None:
+def shorten(sock: socket.socket) -> None:
+    """Let the next read wait no longer than until the exchange's deadline; TimeoutError behind it."""
     left = current.deadline - monotonic()
     if left <= 0:
         raise TimeoutError("the exchange's deadline has passed")
     timeout = sock.gettimeout()
     if timeout is None or left < timeout:
-        sock.settimeout(left)
+        socket.socket.settimeout(sock, left)
 
 
 def unacknowledged(sock: Any) -> int:

@@ -265,6 +265,40 @@ def test_a_drip_through_a_proxy_ends_at_the_deadline_too(
     )
 
 
+@pytest.mark.parametrize("kind", ["socks5h", "https"])
+def test_a_handshake_that_drips_through_a_proxy_ends_at_the_deadline(kind: str, certificate: Path) -> None:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate)
+    sent: list[int] = []
+
+    def drip(client: socket.socket, data: bytes) -> None:
+        for one in data:
+            client.sendall(bytes([one]))
+            sent.append(one)
+            threading.Event().wait(0.02)
+
+    def serve() -> None:
+        client, _ = listener.accept()
+        with contextlib.suppress(OSError):
+            if kind == "https":  # the proxy lets us through, and the site greets a byte at a time
+                client = context.wrap_socket(client, server_side=True)
+                client.recv(65536)
+                client.sendall(b"HTTP/1.1 200 OK\r\n\r\n")
+                drip(client, b"\x16\x03\x03\x40\x00" + bytes(500))
+            else:  # it tells the name that it is bound to, of 255 letters
+                client.recv(65536)
+                client.sendall(b"\x05\x00")
+                drip(client, b"\x05\x00\x00\x03\xff" + b"n" * 257)
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        threading.Thread(target=serve, daemon=True).start()
+        proxy = f"{kind}://127.0.0.1:{listener.getsockname()[1]}"
+        session = session_of(home=HostSettings(proxy=proxy, verify=str(certificate)))
+        session.timeout = (0.5, 0.1)
+        error = exchange(session, "GET", "https://127.0.0.1:9/").error
+    assert isinstance(error, ConnectFailed | TimedOut) and len(sent) < 150, (error, len(sent))
+
+
 @pytest.fixture
 def connect_proxy(certificate: Path, request: pytest.FixtureRequest) -> Iterator[str]:
     """A proxy that knows CONNECT alone; with TLS of its own where the test's parameter is "https"."""

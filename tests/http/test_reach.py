@@ -5,7 +5,7 @@ from ipaddress import ip_network
 
 import pytest
 
-from scraper.errors import OutOfReach
+from scraper.errors import ConnectFailed, OutOfReach
 from scraper.http.exchange import exchange
 from scraper.http.reach import Reach, kind_of
 from scraper.http.session import DomainSession
@@ -142,3 +142,14 @@ def test_a_name_is_resolved_once_and_the_connection_is_to_what_was_judged(
     session.trust_env = False
     assert session.get(f"http://name.test:{site.port}/").text == "x"
     assert asked == ["name.test"] and site.arrivals[0].headers["host"] == f"name.test:{site.port}"
+
+
+def test_of_many_addresses_that_do_not_answer_none_is_tried_behind_the_deadline(
+    new_site: Callable[..., Site], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site = new_site({"*": "x"})
+    monkeypatch.setattr("scraper.http.connection.resolve", lambda host: ["127.0.0.9", "127.0.0.1"])
+    session = DomainSession(reach=Reach({"name.test"}))
+    session.timeout = (2.0, 0.0)
+    assert isinstance(exchange(session, "GET", f"http://name.test:{site.port}/").error, ConnectFailed)
+    assert not site.arrivals
