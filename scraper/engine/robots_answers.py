@@ -45,8 +45,9 @@ class RobotsAnswers:
         """Learn from an answer; whether another domain has to be leased for what comes next."""
         response = answer.response
         status = response.status if response is not None else None
-        wall = self._clock.wall()
-        told = retry.told(response.status, response.headers, wall) if response is not None else RetryAdvice()
+        told = RetryAdvice()
+        if response is not None:
+            told = retry.told(response.status, response.headers, self._clock.wall())
         is_limited = told.is_limited and (told.rest is not None or may_be_pace(domain, status))
         # A refusal by rate is tried again after its rest, for as long as the run waits for that.
         tries = max(robots_request.tries, domain.state.failures) + (not is_limited)
@@ -63,7 +64,7 @@ class RobotsAnswers:
         self._throttling.apply(domain, Reaction(is_failure, refused, told.rest, limited, told.budgets))
         self._is_left(domain)
         if isinstance(learned, RobotsRules):
-            self._tell(RobotsRead(robots_request.origin, status, learned.robots.hash, learned.until - wall))
+            self._tell(RobotsRead(robots_request.origin, status, learned.robots.hash))
             self._apply(robots_request.origin, learned)
             return False
         if learned is None:

@@ -96,8 +96,7 @@ class ThirdPartyDomains:
             self._heed(domain, rules)
             if rules.origin not in self._told:
                 self._told.add(rules.origin)
-                kept = max(0.0, rules.until - self._clock.wall())
-                self._tell(RobotsRead(rules.origin, rules.status, rules.robots.hash, kept))
+                self._tell(RobotsRead(rules.origin, rules.status, rules.robots.hash))
 
     def _heed(self, domain: Domain, rules: RobotsRules) -> None:
         """Keep the rules of a domain; that it cannot be reached is no trouble of a run with no URL there."""

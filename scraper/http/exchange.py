@@ -55,7 +55,6 @@ class Asked:
     deadline: float = 0.0
     first_byte_at: float = 0.0
     is_reused: bool = False
-    is_connected: bool = False
     most: int | None = None
     download: Download | None = None
 
@@ -163,7 +162,6 @@ def ask(
 
     `most`: bytes of the body that are wanted; `download`: what takes a body that is a file.
     """
-    connects = current.connects
     asked = Asked(url, session.clock.now(), session.limiter, most=most, download=download)
     try:
         origin_settings = session.origin_settings(url)
@@ -178,7 +176,6 @@ def ask(
     except Exception as error:
         asked.failure = error
     asked.is_reused = current.is_reused
-    asked.is_connected = current.connects > connects
     asked.begun += current.waited  # a wait for our slot is not the server's doing
     asked.deadline = current.deadline - (_LONGEST if download and asked.raw is not None else 0.0)
     return asked
@@ -210,7 +207,6 @@ def hear(session: DomainSession, asked: Asked) -> Answer:
         ended_at=ended,
         status=response.status if response else 0,
         size=(len(response.content) if response else 0) + (asked.download.received if asked.download else 0),
-        connected=asked.is_connected,
     )
     is_unanswered = not asked.first_byte_at or (asked.http1 is not None and asked.http1.is_stale)
     return Answer(exchange, response, error, was_idle=asked.is_reused and is_unanswered)

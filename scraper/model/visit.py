@@ -17,7 +17,6 @@ class Exchange:
     ended_at: float
     status: int = 0
     size: int = 0
-    connected: bool = False
 
 
 @frozen

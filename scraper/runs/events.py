@@ -77,7 +77,6 @@ class RobotsRead:
     origin: str
     status: int | None
     hash: str
-    seconds_kept: float
 
 
 @frozen
