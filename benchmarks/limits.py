@@ -28,13 +28,22 @@ PIP = (
     "django-ratelimit==4.1.0",
     "uvicorn",
 )
-PIP += ("Django==5.2.19", "fastapi")
+PIP += ("Django==5.2.19", "fastapi", "djangorestframework==3.18.3", "litestar==2.25.0")
+PIP += ("quart-rate-limiter==0.12.1", "throttled-py==3.5.0")
 NPM = (
     "express@5",
     "express-rate-limit@8.7.5",
     "rate-limiter-flexible@11.4.0",
     "koa@3",
     "koa-ratelimit@6.0.0",
+    "koa2-ratelimit@1.1.3",
+    "fastify@5",
+    "@fastify/rate-limit@11.2.0",
+    "hono@4",
+    "@hono/node-server@1",
+    "hono-rate-limiter@0.5.4",
+    "@hapi/hapi@21",
+    "hapi-rate-limit@8.0.0",
 )
 DEBIAN = ("nginx-light", "haproxy", "apache2", "libapache2-mod-evasive", "libapache2-mod-qos")
 PAGES = 31
@@ -242,6 +251,21 @@ LIMITERS = (
     ),
     Limiter("HAProxy 2.6.12 stick-table (403)", "13 per 45 s", _haproxy(13, 45, "deny deny_status 403")),
     Limiter("HAProxy 2.6.12 stick-table", "20 per 300 s", _haproxy(20, 300)),
+    Limiter("Django REST framework 3.18.3", "7 per 20 s", _python("rest_framework", "7/20")),
+    Limiter("Litestar 2.25.0", "15 per 60 s", _python("litestar", "15/minute")),
+    Limiter("Litestar 2.25.0, headers", "15 per 60 s", _python("litestar", "15/minute", "headers")),
+    Limiter("Quart-Rate-Limiter 0.12.1", "6 per 25 s", _python("quart", "6/25")),
+    Limiter("throttled-py 3.5.0, sliding window", "8 per 40 s", _python("throttled", "8/40/sliding_window")),
+    Limiter("throttled-py 3.5.0, token bucket", "8 per 40 s", _python("throttled", "8/40/token_bucket")),
+    Limiter("throttled-py 3.5.0, leaky bucket", "5 per 15 s", _python("throttled", "5/15/leaking_bucket")),
+    Limiter("throttled-py 3.5.0, GCRA", "5 per 15 s", _python("throttled", "5/15/gcra")),
+    Limiter("@fastify/rate-limit 11.2.0", "12 per 35 s", _node("fastify", 12, 35)),
+    Limiter("@fastify/rate-limit 11.2.0, draft", "12 per 35 s", _node("fastify", 12, 35, "draft")),
+    Limiter("hono-rate-limiter 0.5.4", "9 per 90 s", _node("hono", 9, 90)),
+    Limiter("hono-rate-limiter 0.5.4, draft-6", "6 per 12 s", _node("hono", 6, 12, "draft-6")),
+    Limiter("hono-rate-limiter 0.5.4, draft-7", "6 per 12 s", _node("hono", 6, 12, "draft-7")),
+    Limiter("hapi-rate-limit 8.0.0", "10 per 25 s", _node("hapi", 10, 25)),
+    Limiter("koa2-ratelimit 1.1.3", "10 per 50 s", _node("koa2-ratelimit", 10, 50)),
 )
 
 

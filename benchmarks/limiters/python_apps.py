@@ -109,5 +109,116 @@ def django_ratelimit() -> None:
     make_server(HOST, PORT, get_wsgi_application(), handler_class=Quiet).serve_forever()
 
 
+def rest_framework() -> None:
+    """Its windows are a second, minute, hour or day long: LIMIT is as `10/30`, and they are replaced."""
+    from wsgiref.simple_server import WSGIRequestHandler, make_server
+
+    import django
+    from django.conf import settings
+
+    settings.configure(
+        ALLOWED_HOSTS=["*"],
+        SECRET_KEY="x",
+        ROOT_URLCONF=__name__,
+        INSTALLED_APPS=["rest_framework"],
+        REST_FRAMEWORK={"UNAUTHENTICATED_USER": None, "DEFAULT_AUTHENTICATION_CLASSES": []},
+    )
+    django.setup()
+    from django.core.wsgi import get_wsgi_application
+    from django.http import HttpResponse
+    from django.urls import re_path
+    from rest_framework.decorators import api_view, throttle_classes
+    from rest_framework.throttling import SimpleRateThrottle
+
+    count, seconds = LIMIT.split("/")
+
+    class Throttle(SimpleRateThrottle):
+        rate = LIMIT
+
+        def parse_rate(self, rate: str) -> tuple[int, int]:
+            return int(count), int(seconds)
+
+        def get_cache_key(self, request, view) -> str:
+            return "all"
+
+    @api_view()
+    @throttle_classes([Throttle])
+    def page(request, path=""):
+        text, status = body(path)
+        return HttpResponse(text, status=status)
+
+    globals()["urlpatterns"] = [re_path("^(?P<path>.*)$", page)]
+
+    class Quiet(WSGIRequestHandler):
+        def log_message(self, *args: object) -> None:
+            pass
+
+    make_server(HOST, PORT, get_wsgi_application(), handler_class=Quiet).serve_forever()
+
+
+def litestar() -> None:
+    """LIMIT is as `10/minute`."""
+    import uvicorn
+    from litestar import Litestar, MediaType, Response, get
+    from litestar.middleware.rate_limit import RateLimitConfig
+
+    count, unit = LIMIT.split("/")
+
+    @get("/{path:path}", media_type=MediaType.HTML, sync_to_thread=False)
+    def page(path: str) -> Response[str]:
+        text, status = body(path)
+        return Response(text, status_code=status)
+
+    @get("/", media_type=MediaType.HTML, sync_to_thread=False)
+    def index() -> str:
+        return INDEX
+
+    limit = RateLimitConfig(rate_limit=(unit, int(count)), set_rate_limit_headers=HEADERS)
+    app = Litestar([page, index], middleware=[limit.middleware])
+    uvicorn.run(app, host=HOST, port=PORT, log_level="error")
+
+
+def quart() -> None:
+    from datetime import timedelta
+
+    import uvicorn
+    from quart import Quart
+    from quart_rate_limiter import RateLimit, RateLimiter
+
+    count, seconds = LIMIT.split("/")
+    app = Quart(__name__)
+    RateLimiter(app, default_limits=[RateLimit(int(count), timedelta(seconds=int(seconds)))])
+
+    @app.route("/", defaults={"path": ""})
+    @app.route("/<path:path>")
+    async def page(path: str):
+        return body(path)
+
+    uvicorn.run(app, host=HOST, port=PORT, log_level="error")
+
+
+def throttled() -> None:
+    import uvicorn
+    from fastapi import FastAPI
+    from fastapi.responses import HTMLResponse
+    from throttled import RateLimiterType, Throttled, rate_limiter
+
+    count, seconds, kind = LIMIT.split("/")
+    from datetime import timedelta
+
+    quota = rate_limiter.per_duration(timedelta(seconds=int(seconds)), int(count), burst=int(count))
+    limiter = Throttled(key="all", using=RateLimiterType(kind).value, quota=quota)
+    app = FastAPI()
+
+    @app.get("/{path:path}")
+    def page(path: str) -> HTMLResponse:
+        if limiter.limit().limited:
+            return HTMLResponse("Too Many Requests", 429)
+        text, status = body(path)
+        return HTMLResponse(text, status)
+
+    uvicorn.run(app, host=HOST, port=PORT, log_level="error")
+
+
 if __name__ == "__main__":
     globals()[KIND]()

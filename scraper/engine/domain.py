@@ -47,7 +47,7 @@ class RefusalsSeen:
     `vain` of which were in vain. `in_row`: refusals since something passed; at `look_at` of them the
     control is asked for. `last`: what passed last, by callback.
     `unlucky`: how often a site that refuses at random refused them. `is_spared`: a kept connection
-    broke since something passed.
+    broke since something passed. `spared`: pages whose first error was passed over, with `passes` then.
     """
 
     passes: int = 0
@@ -60,12 +60,13 @@ class RefusalsSeen:
     look_at: int = LOOK_AT
     unlucky: Counter[int] = field(default_factory=Counter)
     is_spared: bool = False
+    spared: dict[int, int] = field(default_factory=dict)
     last: dict[str, Entry] = field(default_factory=dict)
 
     @property
     def is_worth_keeping(self) -> bool:
         """Whether anything was refused; of most domains there is nothing to know."""
-        return bool(self.limited or self.retried or self.doubt or self.own or self.vain)
+        return bool(self.limited or self.retried or self.doubt or self.own or self.vain or self.spared)
 
     def control_url(self, entry: Entry) -> str:
         """A URL like that of an entry that has passed and can be asked for as it stands; empty without one.

@@ -157,24 +157,57 @@ class Refusals:
         if seen.doubt is not None and not (seen.doubt.url == url and seen.doubt.is_passed):
             return _once_more(visit, reason), False  # it was on its way when the doubt began
         seen.in_row += 1
-        if seen.doubt is not None:
+        if seen.doubt is not None or self._fails_alone(domain, url):
             if self._is_rest_too_short(domain, reason, now, max_delay):
                 domain.again.append(visit.entry)
                 return _once_more(visit, reason), True
-            limit = replace(limit, forbids=True) if seen.passes else seen.doubt.limit
-            domain.state, seen.doubt = replace(domain.state, limit=limit), None
-            seen.own.add(url)
+            limit = self._blame(domain, url)
         if not seen.passes and not _may_be_pace(domain):
             return self._at_first(domain, visit, reason), False
         if url in seen.own and reason != FORBIDDEN:
             return self._as_its_own(visit, reason, is_all=seen.in_row > ALL >= seen.passes), False
         if (limit.forbids or seen.own) and seen.passes:
             return self._suspected(domain, visit, reason, now, max_delay)
+        return self._unknown(domain, visit, reason, now, max_delay)
+
+    def _unknown(
+        self, domain: Domain, visit: Visit, reason: str, now: float, max_delay: float
+    ) -> tuple[Visit, bool]:
+        """A refusal of a site of which nothing is known that would tell what it means."""
+        seen, limit = domain.refusals, domain.state.limit
+        if self._is_first_error(domain, reason):
+            seen.spared[visit.entry.id] = seen.passes
+            domain.state = replace(domain.state, limit=learned.spared(limit, now))
+            return _once_more(visit, reason), False  # behind the others, which tell what it meant
         self._doubt(domain, reason, visit.entry, now, max_delay)
         if not seen.passes and isinstance(visit.outcome, Retry) and visit.outcome.counts:
             return replace(visit, reaction=Reaction(is_doubted=True)), False  # one of its tries all the same
         domain.again.append(visit.entry)
         return _once_more(visit, reason), True
+
+    def _fails_alone(self, domain: Domain, url: int) -> bool:
+        """Whether a page whose error was passed over fails again, and what was asked between did not."""
+        seen = domain.refusals
+        others = seen.passes - seen.spared.get(url, seen.passes)
+        return learned.is_lone(domain.state.limit) and others >= BURST
+
+    def _blame(self, domain: Domain, url: int) -> Limit:
+        """Note that a URL fails for a reason of its own; what is known of the limit now."""
+        seen, limit = domain.refusals, domain.state.limit
+        if seen.passes or seen.doubt is None:
+            limit = replace(learned.pardoned(limit), forbids=True)
+        else:
+            limit = seen.doubt.limit
+        domain.state, seen.doubt = replace(domain.state, limit=limit), None
+        seen.own.add(url)
+        return limit
+
+    def _is_first_error(self, domain: Domain, reason: str) -> bool:
+        """Whether an error is more likely the page's, so that it costs no rest as long as no other comes."""
+        seen, limit = domain.refusals, domain.state.limit
+        may_be_page = reason == ERROR or reason in DROPPED
+        is_known = bool(limit.lessons or limit.is_learned or limit.is_random or seen.is_spared)
+        return may_be_page and seen.passes > 0 and not is_known and domain.pace.delay >= FAST
 
     def _is_rest_too_short(self, domain: Domain, reason: str, now: float, max_delay: float) -> bool:
         """Whether a URL that is refused after the rest, where nothing has passed yet, gets a longer one."""

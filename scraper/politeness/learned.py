@@ -58,6 +58,8 @@ def passed(limit: Limit, count: int, sent_at: float) -> Limit:
         spent=spent + count if limit.allowance else 0,
         in_row=0,
     )
+    if is_later or limit.accepted > max(OF_AN_HOUR, MORE * limit.burst):
+        limit = pardoned(limit)
     return nearer(limit) if limit.start else limit
 
 
@@ -92,25 +94,19 @@ def refused(
     """
     is_slower = not limit.in_row and (limit.is_learned or limit.is_random)
     noted = replace(
-        limit,
-        refused_at=now,
-        in_row=limit.in_row + 1,
-        burst=limit.burst or limit.accepted,
-        took=limit.took if limit.burst else now - limit.since,
-        lessons=limit.lessons + 1,
+        spared(limit, now),
         rows=limit.rows + (not limit.in_row),
         slower=limit.slower + (limit.accepted if is_slower else 0),
         is_doubted=limit.is_doubted and limit.in_row > 0,
     )
     if limit.is_random and limit.in_row < tries(limit):
         return _at_any_pace(limit, noted, told, max_delay)
+    if told is None and limit.accepted and _is_first_row(limit) and now - limit.refused_at < GUESS / 2:
+        # It was refused twice without a rest between that would say anything.
+        limit, noted = replace(limit, in_row=0, interval=0.0, start=0.0), replace(noted, start=0.0)
     rest = _rest(limit, now, told, longest, is_sure=is_sure)
     if not limit.accepted:
         return noted, rest  # who was refused at once knows nothing of what would have passed
-    is_at_once = told is None and limit.in_row > 0 and now - limit.refused_at < GUESS / 2
-    if is_at_once and _is_first_row(limit):
-        unlearned = replace(limit, in_row=0, interval=0.0, start=0.0)
-        return _refused_first(unlearned, replace(noted, start=0.0), told, rest, delay, max_delay)
     if limit.in_row:
         return _refused_again(
             limit, noted, told, rest, max(delay, limit.interval), max_delay, is_sure=is_sure
@@ -234,16 +230,25 @@ def _interval(limit: Limit, noted: Limit, told: float | None, rest: float, pace:
             # As of a window that the clock ended during a rest.
             span = noted.refused_at - limit.refused_at + rest
             slower = max(slower, MARGIN * _usual(took, span - took) / limit.accepted)
-        is_bucket = limit.rows == 1 and limit.accepted < limit.burst
+        is_bucket = limit.rows <= 1 and limit.accepted < limit.burst
         if not is_bucket and _chance(limit.burst, limit.accepted) > RARE:
             return slower
         # Far fewer than at first: what has filled up since the last refusal.
         return max(slower, MARGIN * (noted.refused_at - limit.refused_at) / limit.accepted)
     if not limit.lessons:
         return MARGIN * _usual(took, rest) / limit.accepted
-    # Another refusal would be one too many.
-    proven = MARGIN * (took + rest) / limit.accepted
-    return proven if limit.accepted >= FEW else min(proven, NEAR * max(pace, 1.0))
+    return _proven(limit, noted.refused_at, took + rest, pace)
+
+
+def _proven(limit: Limit, now: float, span: float, pace: float) -> float:
+    """Seconds a request that cannot be refused once more: two refusals are what a limit may cost."""
+    interval = MARGIN * span / limit.accepted
+    if limit.accepted < FEW:
+        return min(interval, NEAR * max(pace, 1.0))
+    if MORE * limit.accepted < limit.burst:
+        # As of a bucket: of what has filled up since the last refusal one token may have been there before.
+        interval = min(interval, MARGIN * (now - limit.refused_at) / (limit.accepted - 1))
+    return interval
 
 
 def _paced(
@@ -283,8 +288,25 @@ def _chance(burst: int, distance: int) -> float:
 
 
 def spared(limit: Limit, now: float) -> Limit:
-    """The limit after a refusal that was taken for something else, and asked again at once."""
-    return replace(limit, lessons=limit.lessons + 1, in_row=limit.in_row + 1, refused_at=now)
+    """The limit after a refusal that was taken for something else, so that we go on without a rest."""
+    return replace(
+        limit,
+        refused_at=now,
+        in_row=limit.in_row + 1,
+        burst=limit.burst or limit.accepted,
+        took=limit.took if limit.burst else now - limit.since,
+        lessons=limit.lessons + 1,
+    )
+
+
+def is_lone(limit: Limit) -> bool:
+    """Whether the only refusal so far was spared."""
+    return limit.lessons == 1 and limit.burst > 0 and not (limit.is_learned or limit.is_random)
+
+
+def pardoned(limit: Limit) -> Limit:
+    """The limit without its only refusal, which was spared and no limit's."""
+    return replace(limit, burst=0, took=0.0, lessons=0) if is_lone(limit) else limit
 
 
 def _allow(limit: Limit, count: int, window: float) -> Limit:

@@ -15,7 +15,8 @@ from scraper.politeness.header_fields import loose_date, split_list, unquote
 _MAX_POLICIES = 20
 _YEAR = 365 * 86400.0
 _NUMBER = pattern(r"[0-9]{1,15}(?:\.[0-9]{1,9})?")
-_PREFIXES = ("RateLimit", "X-RateLimit", "X-Rate-Limit")
+# The last is that of hapi-rate-limit, for all that one client asks for.
+_PREFIXES = ("RateLimit-", "X-RateLimit-", "X-Rate-Limit-", "X-RateLimit-User")
 
 
 @frozen
@@ -46,7 +47,7 @@ def is_told(headers: Headers) -> bool:
 
 def lone_reset(headers: Headers, now: float) -> float | None:
     """Seconds until a reset that stands without the rest of its quota; None where there is none."""
-    fields = (headers.get(f"{prefix}-Reset-After") or headers.get(f"{prefix}-Reset") for prefix in _PREFIXES)
+    fields = (headers.get(f"{prefix}Reset-After") or headers.get(f"{prefix}Reset") for prefix in _PREFIXES)
     return next((reset for field in fields if (reset := _reset(field, now)) is not None), None)
 
 
@@ -100,9 +101,9 @@ def _dictionary(headers: Headers, now: float) -> list[Quota]:
 def _triples(headers: Headers, now: float) -> list[Quota]:
     """RateLimit-Limit, -Remaining, -Reset, with or without an X-."""
     for prefix in _PREFIXES:
-        reset = headers.get(f"{prefix}-Reset-After") or headers.get(f"{prefix}-Reset")
-        limit = (split_list(headers.get(f"{prefix}-Limit", "")) or [""])[0].partition(";")[0]
-        if told := _told(limit, headers.get(f"{prefix}-Remaining"), reset, now):
+        reset = headers.get(f"{prefix}Reset-After") or headers.get(f"{prefix}Reset")
+        limit = (split_list(headers.get(f"{prefix}Limit", "")) or [""])[0].partition(";")[0]
+        if told := _told(limit, headers.get(f"{prefix}Remaining"), reset, now):
             return told
     return []
 

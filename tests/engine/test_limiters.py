@@ -184,7 +184,9 @@ def test_pages_that_fail_by_themselves_slow_nothing_down(status: int, bad: list[
     result = crawl(Walk, web)
     assert (result.stop, set(result.failed)) == (Stop.DONE, {A + name for name in bad})
     assert result.summary["by_domain"]["a.test"]["learned"] == ""
-    assert len([gap for gap in web.gaps("a.test") if gap > 10]) == 2, "one experiment"
+    rests = len([gap for gap in web.gaps("a.test") if gap > 10])
+    is_alone = status == 500 and len(bad) == 1 and bad != ("29",)
+    assert rests == (0 if is_alone else 2), "one experiment, none for the error of one page"
     assert len(web.requests) < 35 + (2 if status == 403 else 6) * len(bad)
 
 
@@ -273,13 +275,25 @@ def test_a_fast_first_page_that_a_bucket_has_no_token_for_is_waited_for(status: 
     assert site.refusals <= 3
 
 
-def test_an_accident_among_errors_is_forgotten_in_its_run() -> None:
+@pytest.mark.parametrize("status", [503, 403])
+def test_an_accident_among_refusals_is_forgotten_in_its_run(status: int) -> None:
     names = [str(number) for number in range(300)]
     web = FakeWeb({A: links(*names)} | {A + name: links() for name in names})
-    web[A + "15"] = [500, links()]
+    web[A + "15"] = [status, links()]
     result = crawl(Walk, web)
     assert (len(result.pages), result.summary["by_domain"]["a.test"]["learned"]) == (301, "")
     assert web.gaps("a.test")[-1] == 1.0
+
+
+@pytest.mark.parametrize("error", [500, ConnectionResetError("reset"), TimeoutError("timed out")], ids=repr)
+def test_an_error_that_comes_alone_costs_no_rest_and_nothing_on_later_nights(error: Any) -> None:
+    web, result = _site(**{"15": [error, links()], "20": [links(), error, links()]}), None
+    for _ in range(2):
+        result = crawl(Walk, web, store=result.store if result else None)
+        assert (result.verdict, result.failed) == (Verdict.OK, {})
+        assert result.summary["by_domain"]["a.test"]["learned"] == ""
+        web.clock.sleep(DAY)
+    assert len([gap for gap in web.gaps("a.test") if gap > 2]) == 1, "the night between"
 
 
 def _out(answer: Scripted, seconds: float) -> FakeWeb:

@@ -67,6 +67,9 @@ def test_other_spellings_of_the_old_fields_are_read() -> None:
     assert told(X_RateLimit_Remaining="3", X_RateLimit_Reset_After="1.5", X_RateLimit_Reset="1") == [
         Quota(None, 3, 1.5)
     ]
+    # As of hapi-rate-limit 8.0.0, which documents milliseconds and sends a moment in them.
+    reset = str((int(NOW) + 25) * 1000)
+    assert told(X_RateLimit_UserRemaining="0", X_RateLimit_UserReset=reset) == [Quota(None, 0, 25)]
 
 
 @pytest.mark.parametrize(
