@@ -3,7 +3,7 @@
 import ast
 import sys
 import sysconfig
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from hashlib import blake2b
 from importlib.machinery import ModuleSpec, PathFinder
 from pathlib import Path
@@ -38,10 +38,18 @@ class _Import:
     parts: tuple[str, ...] = ()
 
 
-def code_of(tree: ast.Module, module: str = "", package: str = "", folder: str = ".", file: str = "") -> Code:
+def code_of(
+    tree: ast.Module,
+    module: str = "",
+    package: str = "",
+    folder: str = ".",
+    file: str = "",
+    looked_at: Sequence[str] = (),
+) -> Code:
     """The code behind a spider's module. `package`: the one whose installed modules count as the project's.
 
-    `folder`, `file`: where it is. Comments, blank lines and layout do not count.
+    `folder`, `file`: where it is. `looked_at`: what was read while it was loaded. Comments, blank lines and
+    layout do not count.
     """
     folders, files, imported = [folder], [file], _imported(tree, module, package)
     trees = {"": tree}
@@ -55,7 +63,7 @@ def code_of(tree: ast.Module, module: str = "", package: str = "", folder: str =
     nodes = [node for one in trees.values() for node in ast.walk(one)]
     texts = set(_texts(nodes))
     words = frozenset((*_names_of(nodes), *map(str.lower, texts)))
-    return Code(digest, words, outside_of(texts, folders, words, files))
+    return Code(digest, words, outside_of(texts, folders, words, files, looked_at))
 
 
 def code_of_class(spider: type) -> Code:
@@ -230,5 +238,7 @@ def _names_of(nodes: Iterable[ast.AST]) -> Iterator[str]:
             yield node.attr
         elif isinstance(node, ast.Name):
             yield node.id
+        elif isinstance(node, ast.ImportFrom) and node.module == "os":
+            yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.keyword) and node.arg == "render":
             yield node.arg

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from scraper.errors import SpiderError
 from scraper.model.frozen import frozen
+from scraper.ops.looks import looking
 from scraper.spider import Spider
 from scraper.spider.code import Code, code_of, code_of_class
 
@@ -113,9 +114,10 @@ def load(file: Path) -> LoadedSpider:
     except OSError as error:
         raise SpiderError(f"{file}: {(error.strerror or 'cannot be read').lower()}") from None
     tree = _parsed(source, file)
-    module = _module(file, tree)
+    with looking() as looked_at:
+        module = _module(file, tree)
     spider = _only_spider(module, str(file))
-    code = code_of(tree, folder=str(file.parent), file=str(file))
+    code = code_of(tree, folder=str(file.parent), file=str(file), looked_at=looked_at)
     return LoadedSpider(spider, spider.name, file, code)
 
 
@@ -255,7 +257,8 @@ def _entry_points() -> "tuple[EntryPoint, ...]":
 
 def _load_entry(point: "EntryPoint") -> LoadedSpider:
     try:
-        thing = point.load()
+        with looking() as looked_at:
+            thing = point.load()
     except (Exception, SystemExit) as error:
         raise SpiderError(f"{point.value} does not load: {type(error).__name__}: {error}") from None
     spider = _only_spider(thing, point.value) if isinstance(thing, ModuleType) else thing
@@ -265,5 +268,6 @@ def _load_entry(point: "EntryPoint") -> LoadedSpider:
     file = Path(getattr(sys.modules[spider.__module__], "__file__", None) or point.value)
     source = file.read_bytes() if file.is_file() else repr(spider).encode()
     name = spider.__module__
-    code = code_of(_parsed(source, file), name, name.partition(".")[0], str(file.parent), str(file))
+    package, folder = name.partition(".")[0], str(file.parent)
+    code = code_of(_parsed(source, file), name, package, folder, str(file), looked_at)
     return LoadedSpider(spider, point.name, file, code)

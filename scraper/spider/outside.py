@@ -15,16 +15,18 @@ from scraper.ops.looks import is_foreign
 
 _WHOLE = 64 * 1024 * 1024  # bytes; of a larger file size and time are taken for its content
 _LOADS = frozenset(("import_module", "__import__", "exec_module", "load_module"))
-_ASKS = frozenset(("environ", "getenv", "environb"))
+_ASKS = frozenset(("environ", "getenv", "environb", "expandvars"))
+_SHORTEST = 3  # letters of a text that a variable's name may begin or end with
 
 
 @frozen
 class Outside:
     """Where the inputs of a spider may be that are no code.
 
-    `texts`: the short texts in its code; what is not among them, such as a name that is put together, is not
-    seen. `folders`, `code`: those of its modules, and their files. `asks`: whether it looks at the
-    environment; `loads`: whether it may load modules that it does not name.
+    `texts`: the short texts in its code; a file that a callback reads by a name that is put together is not
+    among them. `folders`, `code`: those of its modules, and their files. `asks`: whether it looks at the
+    environment; `loads`: whether it may load modules that it does not name. `read`: the files that were read
+    while it was loaded.
     """
 
     texts: frozenset[str] = frozenset()
@@ -32,14 +34,15 @@ class Outside:
     asks: bool = False
     code: frozenset[str] = frozenset()
     loads: bool = False
+    read: tuple[str, ...] = ()
 
     def hash(self, spider: object) -> str:
         """What they hold now, for `spider` after its `opened`; empty where there is nothing."""
-        return _digest([*map(_told, self.files()), *self._variables(), *_attributes(spider)])
+        return _digest([*sorted(map(_told, self.files())), *self._variables(), *_attributes(spider)])
 
     def named(self) -> str:
         """What the files and variables hold that stand in the code by name; empty where there are none."""
-        return _digest([*map(_told, self._named_files()), *self._variables()])
+        return _digest([*sorted(map(_told, self._named_files())), *self._variables()])
 
     def files(self) -> Iterator[str]:
         """The real paths of the files that the code names, and of modules that it may have loaded."""
@@ -54,24 +57,38 @@ class Outside:
             found = (os.path.join(place, text) for place in places for text in texts if text[0] != "/")
             places |= dict.fromkeys([path for path in found if os.path.isdir(path)])
         named = (os.path.join(place, text) for place in places for text in texts)
-        found = (os.path.realpath(path) for path in named if os.path.isfile(path))
+        found = (os.path.realpath(path) for path in (*named, *self.read) if os.path.isfile(path))
         yield from (path for path in dict.fromkeys(found) if path not in self.code)
 
     def _variables(self) -> Iterator[str]:
-        for name in sorted(self.texts) if self.asks else ():
+        parts = tuple(text for text in self.texts if len(text) >= _SHORTEST)
+        text = "\n".join(self.texts)
+        for name, value in sorted(os.environ.items()) if self.asks else ():
+            # `f"SHOP_{kind}"` and `"$SHOP_RATE"` name a variable too.
+            is_named = (
+                (len(name) >= _SHORTEST and name in text)
+                or name in self.texts
+                or name.startswith(parts)
+                or name.endswith(parts)
+            )
             # As with params: another password opens the same pages.
-            if name in os.environ and "pass" not in name.lower():
-                yield f"{name}={os.environ[name]}"
+            if is_named and "pass" not in name.lower():
+                yield f"{name}={value}"
 
 
 def outside_of(
-    texts: Iterable[str], folders: Iterable[str], words: frozenset[str], files: Iterable[str] = ()
+    texts: Iterable[str],
+    folders: Iterable[str],
+    words: frozenset[str],
+    files: Iterable[str] = (),
+    looked_at: Iterable[str] = (),
 ) -> Outside:
     """What a code with these texts and names, in these folders and files, may look at."""
     is_name = (text for text in texts if text and "\n" not in text and "\0" not in text)
     code = frozenset(os.path.realpath(file) for file in files if file)
     asks, loads = bool(words & _ASKS), bool(words & _LOADS)
-    return Outside(frozenset(is_name), tuple(dict.fromkeys(folders)), asks, code, loads)
+    read = tuple(sorted({one.removeprefix("the database ") for one in looked_at}))
+    return Outside(frozenset(is_name), tuple(dict.fromkeys(folders)), asks, code, loads, read)
 
 
 def _digest(told: Sequence[str]) -> str:

@@ -1,6 +1,7 @@
 """Files, variables and attributes that a spider's code names are inputs of its parses."""
 
 import ast
+import contextlib
 import copy
 import importlib
 import logging
@@ -21,6 +22,7 @@ from typing import Any
 import pytest
 
 from scraper.spider.code import code_of
+from scraper.spider.discovery import load
 
 SPIDER = """
 import os, json, lib
@@ -71,6 +73,54 @@ def test_a_variable_counts_where_the_code_names_it_and_it_is_no_password(
     before = found(folder)
     monkeypatch.setenv(name, "south")
     assert (found(folder) != before) == counts
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "import os\nos.environ['SHOP_' + kind]",
+        "import os\nos.environ[f'{shop}_AREA']",
+        "import os\n{name for name in os.environ if name.startswith('SHOP_')}",
+        "from os.path import expandvars\nexpandvars('$SHOP_AREA/rates')",
+        "from os import environ as e\ne['SHOP_AREA']",
+    ],
+)
+def test_a_variable_counts_whose_name_the_code_puts_together(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, code: str
+) -> None:
+    outside = code_of(ast.parse(code)).outside
+    hashes = []
+    for area in ("north", "south"):
+        monkeypatch.setenv("SHOP_AREA", area)
+        hashes.append(outside.hash(SimpleNamespace(params={})))
+    assert len({*hashes}) == 2
+
+
+@pytest.mark.parametrize(
+    ("reads", "file"),
+    [
+        ("open('ra' + 'tes.txt').read()", "rates.txt"),
+        ("Path(__file__).with_suffix('.json').read_text()", "spiders/shop.json"),
+        ("[path.read_text() for path in Path('tables').glob('*.csv')]", "tables/a.csv"),
+        ("sqlite3.connect(f'{str.lower(\"RATES\")}.db').execute('select * from rates')", "rates.db"),
+    ],
+)
+def test_a_file_counts_that_a_module_reads_when_it_is_loaded_by_whatever_name(
+    folder: Path, reads: str, file: str
+) -> None:
+    imports = "from pathlib import Path\nimport sqlite3\nfrom scraper import Spider\n"
+    (folder / "spiders" / "shop.py").write_text(f"{imports}READ = {reads}\nclass S(Spider): ...\n")
+    (folder / "tables").mkdir()
+    hashes = []
+    for rate in "1", "2", "2":
+        (folder / file).unlink(missing_ok=True)
+        if file.endswith(".db"):
+            with contextlib.closing(sqlite3.connect(folder / file)) as database:
+                database.executescript(f"create table rates(rate); insert into rates values ({rate})")
+        else:
+            (folder / file).write_text(rate)
+        hashes.append(load(folder / "spiders" / "shop.py").code.outside.hash(SimpleNamespace(params={})))
+    assert len({*hashes}) == 2 and hashes[1] == hashes[2]
 
 
 class Area(Enum):
