@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.postgres import Server, binaries
-from tests.project import Project
+from tests.project import Call, Project, calls_in
 from tests.site import Scripted, Site
 
 # More than there are cores: the system tests mostly wait.
@@ -66,6 +66,12 @@ def project(tmp_path: Path) -> Iterator[Project]:
     project = Project(tmp_path / "project")
     yield project
     project.end()
+
+
+@pytest.fixture
+def call(project: Project, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Call:
+    """Run a command in the project's folder, in this process: for what needs none of its own."""
+    return calls_in(project.root, monkeypatch, capfd)
 
 
 @pytest.fixture(scope="session")

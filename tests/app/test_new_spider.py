@@ -17,7 +17,7 @@ from scraper.parsing.page import Page
 from scraper.spider import Spider, discovery
 from scraper.testing import FakeWeb, check_saved, crawl
 from tests.app.page_shapes import SHAPES, page
-from tests.project import Project
+from tests.project import Call, Project
 from tests.site import Reply, Site
 
 URL = "http://shape.example/"
@@ -180,18 +180,20 @@ def test_a_literal_is_read_as_what_it_stands_for() -> None:
     )
 
 
-def test_new_writes_a_spider_that_runs_and_a_test_that_passes(project: Project, site: Site) -> None:
+def test_new_writes_a_spider_that_runs_and_a_test_that_passes(
+    call: Call, project: Project, site: Site
+) -> None:
     body, _, count, _, _ = SHAPES["list"]
     site["/"] = Reply(200, body, {"Content-Type": "text/html; charset=utf-8", "Set-Cookie": "sid=secret"})
     site["/?p=2"] = page("<p>The end.</p>")
     site["/robots.txt"] = f"User-agent: *\nDisallow: /p/\nSitemap: {site.url('/sitemap.xml')}\n"
-    said = project.run("new", "shop", site.url(), "--set", "delay=0")
+    said = call("new", "shop", site.url(), "--set", "delay=0")
     assert said.code == 0 and "8 x li.book" in said.out and said.err == "", said.text
     assert "sitemap.xml" in (project.root / "spiders/shop.py").read_text("utf-8")
     assert site.paths(robots=True) == ["/robots.txt", "/"]
     fixtures = project.root / "tests/fixtures/shop"
     assert "secret" not in (fixtures / "index.json").read_text("utf-8")
-    ended = project.run("run", "shop", "--set", "delay=0", "--json")
+    ended = call("run", "shop", "--set", "delay=0", "--json")
     assert ended.summary["verdict"] == "OK" and ended.summary["records"] == count, ended.text
     assert site.paths()[1:] == ["/", "/?p=2"]
     command = [
@@ -216,10 +218,10 @@ def test_new_writes_a_spider_that_runs_and_a_test_that_passes(project: Project, 
     "answer", [404, Reply(status=0, reset=True), Reply(raw=b"SSH-2.0\r\n"), Reply(500, "no")]
 )
 def test_a_page_that_cannot_be_had_gives_the_twelve_lines_and_the_reason(
-    project: Project, site: Site, answer: Any
+    call: Call, project: Project, site: Site, answer: Any
 ) -> None:
     site["/x"] = answer
-    said = project.run("new", "shop", site.url("/x"), "--set", "delay=0")
+    said = call("new", "shop", site.url("/x"), "--set", "delay=0")
     assert said.code == 0 and said.err.startswith("the page played no part") and site.url("/x") in said.err
     assert len(said.err.splitlines()) == 1
     source = (project.root / "spiders/shop.py").read_text("utf-8")
@@ -227,25 +229,27 @@ def test_a_page_that_cannot_be_had_gives_the_twelve_lines_and_the_reason(
     assert not (project.root / "tests/fixtures").exists()
 
 
-def test_a_page_that_robots_txt_forbids_is_not_fetched_by_new(project: Project, site: Site) -> None:
+def test_a_page_that_robots_txt_forbids_is_not_fetched_by_new(
+    call: Call, project: Project, site: Site
+) -> None:
     site["/robots.txt"] = "User-agent: *\nDisallow: /\n"
     site["/"] = SHAPES["list"][0]
-    said = project.run("new", "shop", site.url(), "--set", "delay=0")
+    said = call("new", "shop", site.url(), "--set", "delay=0")
     assert said.code == 0 and "robots.txt line 2" in said.err and site.paths() == []
     assert (project.root / "spiders/shop.py").exists()
 
 
-def test_a_site_that_wants_no_copies_gets_none(project: Project, site: Site) -> None:
+def test_a_site_that_wants_no_copies_gets_none(call: Call, project: Project, site: Site) -> None:
     site["/"] = Reply(200, SHAPES["list"][0], {"Content-Type": "text/html", "X-Robots-Tag": "noarchive"})
-    said = project.run("new", "shop", site.url(), "--set", "delay=0")
+    said = call("new", "shop", site.url(), "--set", "delay=0")
     assert said.code == 0 and "noarchive" in said.err and not (project.root / "tests/fixtures").exists()
 
 
 def test_a_saved_page_whose_records_change_fails_field_by_field(
-    tmp_path: Path, project: Project, site: Site
+    tmp_path: Path, call: Call, project: Project, site: Site
 ) -> None:
     site["/"] = SHAPES["list"][0]
-    assert project.run("new", "shop", site.url(), "--set", "delay=0").code == 0
+    assert call("new", "shop", site.url(), "--set", "delay=0").code == 0
     file = project.root / "spiders/shop.py"
     check_saved(discovery.load(file).spider)
     file.write_text(file.read_text("utf-8").replace('.css(".author")', '.css(".autor")'), "utf-8")

@@ -12,7 +12,7 @@ from scraper.errors import UsageError
 from scraper.model import Headers, Request, Response
 from scraper.spider import discovery
 from scraper.testing import check_saved
-from tests.project import Project
+from tests.project import Call, Project
 from tests.site import Reply, Site
 
 SPIDER = """
@@ -52,10 +52,12 @@ def shop(project: Project, site: Site, request: pytest.FixtureRequest) -> Path:
     return project.spider("shop", SPIDER.format(url=site.url(), key=request.param))
 
 
-def test_saved_pages_are_files_that_a_repository_can_hold(project: Project, site: Site, shop: Path) -> None:
-    said = project.run("check", "shop", "--save", site.url("/list?p=1"), site.url("/gone"))
+def test_saved_pages_are_files_that_a_repository_can_hold(
+    call: Call, project: Project, site: Site, shop: Path
+) -> None:
+    said = call("check", "shop", "--save", site.url("/list?p=1"), site.url("/gone"))
     assert said.code == 1 and "2 records" in said.out and "status 404" in said.err, said.text
-    said = project.run("check", "--save", site.url("/book"), "--callback", "parse_book")
+    said = call("check", "--save", site.url("/book"), "--callback", "parse_book")
     assert said.code == 0 and "1 record" in said.out, said.text
     assert "/robots.txt" in site.paths(robots=True)
     folder = project.root / "tests/fixtures/shop"
@@ -67,44 +69,42 @@ def test_saved_pages_are_files_that_a_repository_can_hold(project: Project, site
     assert [record["price"] for record in facts["records"]] == ["10", "20"]
     assert (folder / facts["body"]).read_text("utf-8") == ROWS
     assert "s3cret" not in "".join(file.read_text("utf-8") for file in folder.iterdir())
-    assert project.run("check").code == 0 and "2 saved pages parsed, all" in project.run("check").out
+    assert call("check").code == 0 and "2 saved pages parsed, all" in call("check").out
     assert len(site.paths()) == 3, "checking asks nobody"
 
 
-def test_a_difference_is_shown_field_by_field_and_taken_over(
-    project: Project, site: Site, shop: Path
-) -> None:
-    assert project.run("check", "shop", "--save", site.url("/list?p=1")).code == 0
+def test_a_difference_is_shown_field_by_field_and_taken_over(call: Call, site: Site, shop: Path) -> None:
+    assert call("check", "shop", "--save", site.url("/list?p=1")).code == 0
     source = shop.read_text("utf-8")
     shop.write_text(
         source.replace('"b::text").get()}\n\n', '"b::text").re_first(r"\\d").strip()}\n\n'), "utf-8"
     )
-    said = project.run("check", "shop")
+    said = call("check", "shop")
     assert said.code == 1 and 'price "10" -> "1"' in said.out and 'price "20" -> "2"' in said.out, said.text
     assert "number" not in said.out and "1 differ" in said.out
-    as_json = json.loads(project.run("check", "--json").out.splitlines()[0])
+    as_json = json.loads(call("check", "--json").out.splitlines()[0])
     assert as_json["changes"][0]["change"] == "changed" and as_json["changes"][0]["after"] == {"price": "1"}
     with pytest.raises(AssertionError, match='price "10" -> "1"'):
         check_saved(discovery.load(shop).spider)
-    said = project.run("check", "shop", "--update")
+    said = call("check", "shop", "--update")
     assert said.code == 0 and "taken over" in said.out
-    assert project.run("check", "shop").code == 0
+    assert call("check", "shop").code == 0
     check_saved(discovery.load(shop).spider)
 
 
 def test_a_callback_that_raises_is_a_difference_and_no_update(
-    project: Project, site: Site, shop: Path
+    call: Call, project: Project, site: Site, shop: Path
 ) -> None:
-    assert project.run("check", "shop", "--save", site.url("/list?p=1")).code == 0
+    assert call("check", "shop", "--save", site.url("/list?p=1")).code == 0
     shop.write_text(shop.read_text("utf-8").replace('row.css("::attr(id)")', "row.nothing"), "utf-8")
     for words in (["check"], ["check", "--update"]):
-        said = project.run(*words)
+        said = call(*words)
         assert said.code == 1 and "AttributeError" in said.out, said.text
     facts = next((project.root / "tests/fixtures/shop").glob("*.json"))
     assert len(json.loads(facts.read_text("utf-8"))["records"]) == 2
 
 
-def test_what_cannot_be_saved_or_checked_is_told(project: Project, site: Site, shop: Path) -> None:
+def test_what_cannot_be_saved_or_checked_is_told(call: Call, site: Site, shop: Path) -> None:
     site["/no"] = Reply(200, ROWS, {"Content-Type": "text/html", "X-Robots-Tag": "noarchive"})
     for words, hint in [
         (["shop", site.url()], "without --save"),
@@ -115,7 +115,7 @@ def test_what_cannot_be_saved_or_checked_is_told(project: Project, site: Site, s
         (["shop", "--update"], "no pages in tests/fixtures/shop"),
         (["shop", "--save", site.url("/no")], "noarchive"),
     ]:
-        said = project.run("check", *words)
+        said = call("check", *words)
         assert said.code in (1, 2) and hint in said.err and said.err.count("\n") == 1, (words, said.text)
     with pytest.raises(AssertionError, match=r"no pages in .*check shop --save URL"):
         check_saved(discovery.load(shop).spider)

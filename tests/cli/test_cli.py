@@ -3,8 +3,7 @@
 import json
 import os
 import re
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -12,11 +11,12 @@ from typing import Any
 import click
 import pytest
 
-from scraper.cli import COMMANDS, commands, invoke, run_summary, text
+from scraper.cli import COMMANDS, commands, run_summary, text
 from scraper.cli.failures import Caller, code_of, guarded
 from scraper.cli.options import DataLocation
 from scraper.errors import LeaseLost, LoginFailed, ScraperError, SpiderError, StoreAway, StoreBusy, StoreFull
 from scraper.urls import join
+from tests.project import Call, Ended, calls_in
 from tests.site import Site, page
 
 SPIDER = '''
@@ -35,33 +35,11 @@ class {cls}(Spider):
 '''
 
 
-@dataclass(frozen=True, slots=True)
-class Said:
-    """What a command said and its exit code."""
-
-    code: int
-    out: str
-    err: str
-
-
-Call = Callable[..., Said]
-
-
 @pytest.fixture
-def call(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
-) -> Iterator[Call]:
+def call(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Call:
     """Run a command in an empty project."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("sys.argv", ["/somewhere/scraper/__main__.py"])
     (tmp_path / "spiders").mkdir()
-
-    def run(*arguments: object) -> Said:
-        caller = Caller(arguments=[str(word) for word in arguments])
-        code = guarded(lambda: invoke(caller.arguments, caller), caller)
-        return Said(code, *capfd.readouterr())
-
-    yield run
+    return calls_in(tmp_path, monkeypatch, capfd)
 
 
 def write(name: str, url: str = "https://example.org/", more: str = "") -> Path:
@@ -309,7 +287,7 @@ def test_the_summary_as_json_is_the_last_line_of_standard_output(call: Call, sho
 
 def test_a_healthy_quiet_run_prints_nothing_at_all(call: Call, shop: Site) -> None:
     write("shop", shop.url())
-    assert call("run", "shop", "--quiet") == Said(0, "", "")
+    assert call("run", "shop", "--quiet") == Ended(0, "", "")
 
 
 def test_an_unhealthy_quiet_run_says_in_few_lines_what_to_do(call: Call, shop: Site) -> None:

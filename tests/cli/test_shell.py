@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.project import ROOT, Project
+from tests.project import ROOT, Call, Project
 from tests.site import Site, page
 
 CODE = "print(css('h1::text').get(), page.status)"
@@ -66,7 +66,9 @@ def test_a_terminal_gets_a_prompt_that_says_what_there_is(project: Project, site
     assert "css(QUERY)" in text and "view()" in text and "front 200" in text and "Traceback" not in text
 
 
-def test_saved_and_archived_pages_are_asked_without_a_network(project: Project, site: Site) -> None:
+def test_saved_and_archived_pages_are_asked_without_a_network(
+    call: Call, project: Project, site: Site
+) -> None:
     project.spider(
         "shop",
         f"""
@@ -81,56 +83,56 @@ def test_saved_and_archived_pages_are_asked_without_a_network(project: Project, 
                 yield from page.follow_all("a")
         """,
     )
-    assert project.run("run", "shop", "--archive").code == 0
-    assert project.run("check", "shop", "--save", site.url("/a")).code == 0
+    assert call("run", "shop", "--archive").code == 0
+    assert call("check", "shop", "--save", site.url("/a")).code == 0
     asked = len(site.arrivals)
     site["/a"] = page(title="changed")
     run_id = project.runs("shop")[0]["run_id"]
     for words in ((site.url("/a"), "--run", "shop"), (site.url("/a"), "--run", run_id)):
-        assert project.run("shell", *words, "-c", CODE).out == "inner <b> 200\n"
+        assert call("shell", *words, "-c", CODE).out == "inner <b> 200\n"
     (saved,) = (project.root / "tests/fixtures/shop").glob("*.json")
-    assert project.run("shell", saved, "-c", CODE).out == "inner <b> 200\n"
+    assert call("shell", saved, "-c", CODE).out == "inner <b> 200\n"
     file = project.root / "own.html"
     file.write_text("<h1>mine</h1>", "utf-8")
-    assert project.run("shell", file, "-c", CODE).out == "mine 200\n"
+    assert call("shell", file, "-c", CODE).out == "mine 200\n"
     facts = project.root / "facts.json"
     facts.write_text(json.dumps({"n": [1]}), "utf-8")
-    assert project.run("shell", facts, "-c", "print(page.json()['n'])").out == "[1]\n"
+    assert call("shell", facts, "-c", "print(page.json()['n'])").out == "[1]\n"
     assert len(site.arrivals) == asked
-    said = project.run("shell", site.url("/never"), "--run", "shop", "-c", CODE)
+    said = call("shell", site.url("/never"), "--run", "shop", "-c", CODE)
     assert said.code == 2 and "not in the archive" in said.err
 
 
-def test_a_page_that_is_not_there_gives_a_reason_and_no_prompt(project: Project, site: Site) -> None:
-    said = project.run("shell", site.url("/none"), "--set", "delay=0", "-c", CODE)
+def test_a_page_that_is_not_there_gives_a_reason_and_no_prompt(call: Call, site: Site) -> None:
+    said = call("shell", site.url("/none"), "--set", "delay=0", "-c", CODE)
     assert (said.code, said.out) == (1, "") and "status 404" in said.err
-    said = project.run("shell", "no/such.html", "-c", CODE)
+    said = call("shell", "no/such.html", "-c", CODE)
     assert said.code == 2 and "no/such.html cannot be read" in said.err and said.err.count("\n") == 1
-    said = project.run("shell", site.url("/"), "--set", "delay=0", "-c", "fetch('/none')")
+    said = call("shell", site.url("/"), "--set", "delay=0", "-c", "fetch('/none')")
     assert said.code == 1 and "status 404" in said.err and "Traceback" not in said.err
-    said = project.run("shell", site.url("/"), "--set", "delay=0", "-c", "page.nothing")
+    said = call("shell", site.url("/"), "--set", "delay=0", "-c", "page.nothing")
     assert said.code == 1 and "has no attribute 'nothing'" in said.err and "bug" not in said.err
 
 
-def test_a_view_is_a_file_whose_links_lead_to_the_site(project: Project, site: Site) -> None:
+def test_a_view_is_a_file_whose_links_lead_to_the_site(call: Call, site: Site) -> None:
     code = "import os, webbrowser; webbrowser.open = print; name = view(); "
     code += "print(open(name).read()); os.remove(name)"
-    said = project.run("shell", site.url(), "--set", "delay=0", "-c", code)
+    said = call("shell", site.url(), "--set", "delay=0", "-c", code)
     assert said.out.startswith("file:///") and f'<head><base href="{site.url()}">' in said.out, said.text
 
 
-def test_fetch_prints_what_a_query_finds_a_line_each(project: Project, site: Site) -> None:
+def test_fetch_prints_what_a_query_finds_a_line_each(call: Call, site: Site) -> None:
     site["/"] = "<li>one\n  two</li><li>\x1b[2Jthree</li>"
     words = ("fetch", site.url(), "--set", "delay=0", "--css")
-    said = project.run(*words, "li::text")
+    said = call(*words, "li::text")
     assert said.code == 0 and said.out.splitlines()[0] == "one two" and "\x1b" not in said.out
-    assert project.run(*words, "li").out.startswith("<li>one two</li>")
-    said = project.run(*words, "h7")
+    assert call(*words, "li").out.startswith("<li>one two</li>")
+    said = call(*words, "h7")
     assert (said.code, said.out) == (1, "") and "matched nothing" in said.err
-    said = project.run("fetch", site.url("/none"), "--set", "delay=0", "--css", "li")
+    said = call("fetch", site.url("/none"), "--set", "delay=0", "--css", "li")
     assert (said.code, said.out) == (1, "") and "status 404" in said.err
     asked = len(site.arrivals)
     for query in ("li[", "li::nothing", "::"):
-        said = project.run(*words, query)
+        said = call(*words, query)
         assert said.code == 2 and "is no CSS query" in said.err and said.err.count("\n") == 1, said.text
     assert len(site.arrivals) == asked
