@@ -102,7 +102,7 @@ def _is_filled(value: Any, given: Mapping[str, Any], args: tuple[Any, ...], name
     for name, one in given.items():
         if name not in filled:
             filled[name] = _default(one)
-    if MISSING in filled.values():
+    if any(one is MISSING for one in filled.values()):
         return False
     for name in given:
         object.__setattr__(value, name, filled[name])

@@ -81,6 +81,18 @@ def test_it_cannot_be_changed(cls: Any) -> None:
 
 
 @pytest.mark.parametrize("cls", [Ours, Used, Theirs])
+def test_it_holds_values_that_cannot_be_compared(cls: Any) -> None:
+    class Odd:
+        def __eq__(self, other: object) -> bool:
+            raise ValueError("ambiguous")
+
+        __hash__ = None  # type: ignore[assignment]
+
+    odd = Odd()
+    assert cls("u", names=odd).names is odd
+
+
+@pytest.mark.parametrize("cls", [Ours, Used, Theirs])
 @pytest.mark.parametrize("wrong", [(), ("u", 1, [], "", 0, 0)])
 def test_arguments_too_many_or_too_few_are_an_error(cls: Any, wrong: tuple[Any, ...]) -> None:
     with pytest.raises(TypeError, match=r"__init__\(\)"):
