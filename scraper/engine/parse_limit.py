@@ -76,15 +76,22 @@ class Bounded:
         self._seconds = seconds
         self._turns: SimpleQueue[_Turn] | None = None
 
-    def some(self, work: Callable[[T], R], items: deque[T], instead: Callable[[T], R]) -> list[R]:
+    def some(
+        self,
+        work: Callable[[T], R],
+        items: deque[T],
+        instead: Callable[[T], R],
+        moment: float = TOGETHER,
+    ) -> list[R]:
         """What `work` makes of the first of `items`, which leave them; `instead`: of one that takes too long.
 
-        Going to the thread and back costs as much as a tenth of a page, so it does what it can in a moment.
+        Going to the thread and back costs as much as a tenth of a page, so it does what it can in a moment
+        (seconds).
         """
         if self._turns is None:
             self._turns = SimpleQueue()
             threading.Thread(target=_serve, args=(self._turns,), name="parse", daemon=True).start()
-        turn = _Turn(work, items)
+        turn = _Turn(work, items, moment)
         self._turns.put(turn)
         parsing, looked_at, passed = turn.began, turn.began, 0.0
         while not turn.is_over.acquire(timeout=max(0.0, min(self._seconds - passed, LONGEST_INTERVAL))):
@@ -108,9 +115,10 @@ class Bounded:
 class _Turn:
     """Items that a thread does one after the other, for a moment; the results so far, `began`: the last."""
 
-    def __init__(self, work: Callable[[Any], Any], items: deque[Any]) -> None:
+    def __init__(self, work: Callable[[Any], Any], items: deque[Any], moment: float) -> None:
         self._work = work
         self._items = items
+        self._moment = moment
         self._lock = threading.Lock()
         self._thread = 0
         self._is_given_up = False
@@ -123,7 +131,7 @@ class _Turn:
     def go(self) -> None:
         """Do some; raises GivenUp where nobody waits for it any more."""
         self.began, self._thread = monotonic(), threading.get_ident()
-        until = self.began + TOGETHER
+        until = self.began + self._moment
         try:
             while self._items and self.began < until:
                 self._keep(self._work(self._items[0]))
