@@ -87,7 +87,10 @@ class Refusals:
             rest = min(max(doubt.rest, SHORT * 2), GUESS, self._plan.max_wait)
             # At least as long after the control as that came after what had passed before.
             had = min(domain.limiter.last_sent - doubt.limit.last, self._plan.max_wait)
-            rest = max(rest, had, learned.between(doubt.limit))
+            apart = learned.between(doubt.limit)
+            # An interval that is longer than a run waits was learned from a rest as long as that.
+            apart = apart if doubt.limit.allowance else min(apart, self._plan.max_wait)
+            rest = max(rest, had, apart)
             domain.state = throttle.rest(domain.state, now + rest, reason)
         else:
             seen.doubt, seen.look_at = None, 2 * seen.in_row
