@@ -34,9 +34,13 @@ _NEW_QUEUES = """INSERT INTO queues(spider, domain, free, due)
     SELECT %s, d.id, d.owner IS NULL, d.due
     FROM (SELECT * FROM domains WHERE name = ANY(%s) ORDER BY id FOR SHARE) d ON CONFLICT DO NOTHING"""
 # By the place of the key, which is shorter than the key. The index has all of it.
-_FIND = """SELECT w.n - 1, u.id, u.run
+_FIND = """SELECT w.n - 1 AS place, u.id, u.run
     FROM unnest(%s::bigint[], %s::bytea[]) WITH ORDINALITY AS w(queue, fp, n)
     JOIN urls u ON u.queue = w.queue AND u.fp = w.fp"""
+# What the run has met needs no number: of a worker that has just joined that is most of what it looks up.
+_FIND_AND_DRAW = f"""WITH found AS MATERIALIZED ({_FIND})
+    SELECT array_agg(place), array_agg(id), array_agg(run), (SELECT array_agg(nextval('tick'))
+        FROM generate_series(1, %s - (SELECT count(*) FROM found WHERE run = %s))) FROM found"""
 _NUMBERS = "SELECT array_agg(nextval('tick')) FROM generate_series(1, %s)"
 _FIND_BY_ID = "SELECT id, queue, fp, run FROM urls WHERE id = ANY(%s) AND run < %s"
 KNOWN = """SELECT DISTINCT v.url FROM visits v JOIN runs r ON r.number = v.run
@@ -89,7 +93,6 @@ class Change:
         self._numbers: list[int] = []  # the smallest last
         self._asked: list[Key] = []
         self._finding: Cursor | None = None
-        self._drawing: Rows = ()
         self._hops: set[Key] = set()
         self._were_redirected: set[int] = set()
         self._found: dict[Key, tuple[int, int]] = {}
@@ -128,19 +131,20 @@ class Change:
         self._hops = {(self._queues[url.domain], url.fp) for url in always}
         keys = self._unseen(urls) | self._hops | self._unseen(barred)
         self._asked = sorted(keys)
-        self._finding = self.connection.execute(_FIND, columns(self._asked, 2)) if keys else None
-        self._drawing = self._draw(len(keys) + more)
+        values = (*columns(self._asked, 2), len(keys) + more, self.run)
+        self._finding = self.connection.execute(_FIND_AND_DRAW, values) if keys or more else None
 
     def load(self, ids: Iterable[int] = ()) -> None:
         """Read what was asked for; `ids`: what `meet_again` needs."""
-        # All rows at once: there may be thousands, and each alone takes longer to read than to look up.
-        finding = self._finding.fetchall() if self._finding is not None else ()
-        self._found = {self._asked[place]: (found, run) for place, found, run in finding}
+        # Arrays: there may be thousands, and each as a row of its own takes longer to read than to look up.
+        for *found, numbers in self._finding or ():
+            rows = zip(*(column or () for column in found), strict=True)
+            self._found = {self._asked[place]: (url, run) for place, url, run in rows}
+            self._numbers = (numbers or [])[::-1]
         self._learn()
         if hops := [self._found[key][0] for key in self._hops if key in self._found]:
-            rows = self.connection.execute(_STATES, (hops,))
-            self._were_redirected = {found for found, state in rows if state == REDIRECTED}
-        self._note_drawn(self._drawing)
+            states = self.connection.execute(_STATES, (hops,))
+            self._were_redirected = {url for url, state in states if state == REDIRECTED}
         if old := [found for found in ids if found not in self._seen.ids]:
             again = self.connection.execute(_FIND_BY_ID, (old, self.run)).fetchall()
             self._by_id = {found: (queue, fp) for found, queue, fp, _ in again}
