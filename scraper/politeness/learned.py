@@ -133,7 +133,8 @@ def _refused_first(
     interval = _interval(limit, noted, told, rest, pace)
     if not interval:
         return _allow(noted, limit.allowance, max(now - limit.since + rest, SLOWER * limit.window)), rest
-    if told is None and limit.interval and limit.burst >= FEW and not _is_far(limit):
+    is_known = told is None and limit.interval > 0 and limit.burst >= FEW
+    if is_known and (limit.lessons == 1 or not _is_far(limit)):
         interval = min(interval, max(pace, max_delay))  # no reason to end the run
     noted = replace(noted, interval=interval, most=0.0 if limit.is_learned else interval)
     if told is None and not limit.is_learned:

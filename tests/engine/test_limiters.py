@@ -167,6 +167,14 @@ def test_a_limit_that_bears_no_burst_is_kept_at_a_pace_that_ends_in_time(status:
     assert site.refusals <= 2 and site.web.clock.now() - MORNING < 31 * 20
 
 
+def test_a_fast_run_through_a_limit_by_halves_ends() -> None:
+    """No run ended: the pace that was proven would have been longer than a run waits."""
+    site = Gate(Halves(5, 60), without_a_word(429), [str(number) for number in range(30)])
+    result = site.crawl(delay=0.05)
+    assert (result.summary["exit_code"], len(result.pages)) == (0, 31)
+    assert site.refusals <= 2
+
+
 NAMES = [str(number) for number in range(30)]
 
 
