@@ -15,7 +15,7 @@ from scraper.app.archived.reparse import Checked, check
 from scraper.app.archived.saved_pages import FOLDER, SavedPage
 from scraper.app.options import Options, Prepared, open_store, prepare
 from scraper.app.project import needed_store
-from scraper.app.running.parse_processes import forked
+from scraper.app.running.forks import forked
 from scraper.cli import failures, text
 from scraper.cli.fetch_page import fetch_page, sets_option
 from scraper.cli.options import (

@@ -7,7 +7,7 @@ import click
 
 from scraper.app.archived.reparse import reparse
 from scraper.app.options import Options, prepare
-from scraper.app.running.parse_processes import forked
+from scraper.app.running.forks import forked
 from scraper.cli.options import (
     data_options,
     hidden_params,

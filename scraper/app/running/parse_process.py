@@ -22,11 +22,11 @@ from scraper.app.compose import offline_fetcher
 from scraper.app.options import Options, Prepared, open_store, prepare, rules_for
 from scraper.app.running.page_source import archive_digest
 from scraper.app.running.watchdog import Watchdog
-from scraper.app.running.worker import die_with_parent
 from scraper.engine.parse_messages import Receiver, Sender
 from scraper.engine.parse_pool import Broken
 from scraper.errors import ScraperError
 from scraper.ops.clock import SystemClock
+from scraper.ops.parent import die_with_parent
 from scraper.spider.rules import Rules
 
 Work = Callable[[deque[Any]], list[Any]]

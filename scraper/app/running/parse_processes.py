@@ -1,15 +1,12 @@
 """Parse processes of `run`, `reparse` and `check --workers N`: where they start, and what they are told."""
 
 import json
-import os
-import signal
 import sys
-import traceback
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import asdict
 from functools import partial
-from typing import IO, Any, NoReturn
+from typing import Any
 
 from scraper.app.options import Prepared
 from scraper.app.running.page_source import archive_digest
@@ -79,62 +76,3 @@ def _anew() -> ParseProcess:
 
     command = [sys.executable, "-m", _MODULE]
     return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
-
-
-def forked(count: int) -> tuple[ParseProcess, ...]:
-    """Parse processes that wait for their orders. Only for a process with one thread and no store.
-
-    A fork has loaded what it needs; a new Python takes a quarter of a second of CPU for that. Others are
-    started later, in the place of those that died.
-    """
-    if not count or sys.platform != "linux":  # elsewhere the system's libraries may have threads
-        return ()
-    # What the copies need is loaded before they are made.
-    from scraper.app.running import parse_process  # noqa: F401
-
-    return tuple(_Fork() for _ in range(count))
-
-
-class _Fork:
-    """A copy of this process; what is asked of `subprocess.Popen` otherwise."""
-
-    def __init__(self) -> None:
-        (items, stdin), (stdout, results) = os.pipe(), os.pipe()
-        self._process = os.fork()
-        if not self._process:
-            _parse(items, results)
-        os.close(items)
-        os.close(results)
-        self.stdin: IO[bytes] | None = os.fdopen(stdin, "wb")
-        self.stdout: IO[bytes] | None = os.fdopen(stdout, "rb")
-        self._code: int | None = None
-
-    def kill(self) -> None:
-        """End it."""
-        if self._code is None:
-            os.kill(self._process, signal.SIGKILL)
-
-    def wait(self) -> int:
-        """Its exit code; negative: the signal that ended it."""
-        if self._code is None:
-            self._code = os.waitstatus_to_exitcode(os.waitpid(self._process, 0)[1])
-        return self._code
-
-
-def _parse(items: int, results: int) -> NoReturn:
-    """Be a parse process, with nothing of what the other one has open."""
-    from scraper.app.running import parse_process
-
-    code = 1
-    try:
-        os.dup2(items, 0)
-        os.dup2(results, 1)
-        os.closerange(3, os.sysconf("SC_OPEN_MAX"))
-        sys.argv[:] = [parse_process.__file__]
-        parse_process.main()
-        code = 0
-    except BaseException:
-        traceback.print_exc()
-        sys.stderr.flush()
-    finally:
-        os._exit(code)

@@ -5,7 +5,6 @@ reports are lines of JSON on standard output. It says when it is ready, and begi
 Interrupts are the parent's business: it passes on what is meant for us.
 """
 
-import ctypes
 import json
 import os
 import platform
@@ -19,13 +18,14 @@ from typing import Any
 from scraper.app.archived.archive_home import archive_home_of, send_archive
 from scraper.app.compose import compose, worker_name
 from scraper.app.options import Options, files_for, open_store, prepare, rules_for
-from scraper.app.running.parse_processes import forked
 from scraper.app.running.run_output import LogFile
 from scraper.app.running.watchdog import Watchdog
 from scraper.app.running.worker_pool import TRY_AGAIN
 from scraper.engine.engine import Engine
+from scraper.engine.parse_pool import ParseProcess
 from scraper.errors import LeaseLost, StoreAway, StoreError
 from scraper.ops.clock import SystemClock
+from scraper.ops.parent import die_with_parent
 from scraper.runs.events import Event, Listener, Ticked
 
 
@@ -42,14 +42,6 @@ class _Reporter:
         if os.getppid() != self._parent and self.engine is not None:
             self.engine.stop()
         tell({"tick": asdict(event)})
-
-
-def die_with_parent() -> None:
-    """A parent that is killed takes us along, so that the same command can start again at once (Linux)."""
-    try:
-        ctypes.CDLL(None).prctl(1, signal.SIGKILL)
-    except (OSError, AttributeError):
-        pass  # elsewhere the next tick notices
 
 
 def tell(report: Mapping[str, Any]) -> None:
@@ -75,7 +67,12 @@ def main() -> int:
 def _crawl(orders: Mapping[str, Any]) -> None:
     given = orders["options"]
     options = Options(**{**given, "data": Path(given["data"]), "outputs": ()})
-    forks = forked(orders["parsers"])
+    forks: tuple[ParseProcess, ...] = ()
+    if orders["parsers"]:
+        # Imported on first use: few workers have processes that parse for them.
+        from scraper.app.running.forks import forked
+
+        forks = forked(orders["parsers"])
     prepared = replace(prepare(options), forks=forks)
     settings = prepared.settings
     store = open_store(options.data, settings.store, is_shared=settings.share, is_awaited=True)
