@@ -13,7 +13,7 @@ from tests.site import Reply, Site, page
 pytestmark = pytest.mark.thorough
 
 PAGES = 150
-LAST = PAGES - 1  # its parse waits for the file `go`
+LAST = PAGES - 1  # its parse waits for the file `go-200`
 
 SPIDER = """
     import os, sys, time
@@ -37,7 +37,11 @@ SPIDER = """
             yield {{"url": page.url, "meta": page.meta.get("from"), "parser": is_parser}}
             yield from page.follow_all("a", meta={{"from": page.url}})
 """
-WAITING = f"""while page.url.endswith("/{LAST}") and not Path("go").exists(): time.sleep(0.01)"""
+# Put together: a name that stands there would be an input of the run, and its coming would begin a new one.
+WAITING = f"""
+            while page.url.endswith("/{LAST}") and not Path(f"go-{{page.status}}").exists():
+                time.sleep(0.01)
+"""
 
 
 def write(project: Project, site: Site, extra: str = "pass") -> None:
@@ -91,7 +95,7 @@ def test_a_process_that_is_killed_costs_no_page_and_no_record_twice(
     waits(project, started)
     for pid in pids(project, victim):
         os.kill(pid, signal.SIGKILL)
-    (project.root / "go").touch()
+    (project.root / "go-200").touch()
     ended = started.wait()
     assert (ended.code, ended.summary["failed"], ended.summary["pages"]) == (0, 0, PAGES + 1), ended.text
     assert len(project.records("shop")) == len({one["url"] for one in project.records("shop")}) == PAGES + 1
@@ -103,7 +107,7 @@ def test_a_killed_run_takes_its_processes_along_and_goes_on(project: Project, sh
     started = project.start("run", "shop", "--workers", "2")
     waits(project, started)
     started.kill()
-    (project.root / "go").touch()
+    (project.root / "go-200").touch()
     ended = project.run("run", "shop", "--workers", "2", "--json")
     assert (ended.code, ended.summary["resumed"], ended.summary["pages"]) == (0, True, PAGES + 1), ended.text
     assert len(project.records("shop")) == PAGES + 1
@@ -116,7 +120,7 @@ def test_an_interrupt_saves_the_state_in_time(project: Project, shop: Site) -> N
     waits(project, started)
     started.signal(signal.SIGINT)
     assert started.wait(timeout=10).code == 130
-    (project.root / "go").touch()
+    (project.root / "go-200").touch()
     ended = project.run("run", "shop", "--workers", "2", "--json")
     assert (ended.code, ended.summary["pages"]) == (0, PAGES + 1), ended.text
 

@@ -14,7 +14,7 @@ from tests.site import Site, page
 pytestmark = pytest.mark.thorough
 
 PAGES = 120
-WAITS = 60  # the page whose parse waits for the file `go`
+WAITS = 60  # the page whose parse waits for the file `go-200`
 
 SPIDER = """
     import os, time
@@ -32,7 +32,11 @@ SPIDER = """
             yield {{"url": page.url, "title": page.css("title::text").get()}}
             yield from page.follow_all("a")
 """
-WAITING = f"""while page.url.endswith("/{WAITS}") and not Path("go").exists(): time.sleep(0.01)"""
+# Put together: a name that stands there would be an input of the run, and its coming would begin a new one.
+WAITING = f"""
+            while page.url.endswith("/{WAITS}") and not Path(f"go-{{page.status}}").exists():
+                time.sleep(0.01)
+"""
 DEADLY = """page.url.endswith("/7") and os.kill(os.getpid(), 9)"""
 
 
@@ -91,7 +95,7 @@ def test_a_killed_parse_process_costs_no_page_and_no_record_twice(project: Proje
     started = project.start("reparse", "shop", "--workers", "2", "--json")
     for child in begun(project, started):
         os.kill(child, signal.SIGKILL)
-    (project.root / "go").touch()
+    (project.root / "go-200").touch()
     ended = started.wait()
     assert (ended.code, ended.summary["pages"], ended.summary["failed"]) == (0, PAGES + 1, 0), ended.text
     assert len({one["url"] for one in project.records("shop")}) == len(project.records("shop")) == PAGES + 1
@@ -105,7 +109,7 @@ def test_a_killed_reparse_takes_its_processes_along_and_goes_on(project: Project
     until = time.monotonic() + 10
     while any(map(lives, children)):
         assert time.monotonic() < until
-    (project.root / "go").touch()
+    (project.root / "go-200").touch()
     ended = project.run("reparse", "shop", "--workers", "2", "--json")
     assert (ended.code, ended.summary["resumed"], ended.summary["pages"]) == (0, True, PAGES + 1), ended.text
     assert len(project.records("shop")) == PAGES + 1
@@ -116,7 +120,7 @@ def test_a_run_does_not_go_on_with_what_a_killed_reparse_has_left(project: Proje
     started = project.start("reparse", "shop", "--workers", "2")
     begun(project, started)
     started.kill()
-    (project.root / "go").touch()
+    (project.root / "go-200").touch()
     ended = project.run("run", "shop", "--json", "--max-pages", "3", "--set", "max_attempts=1")
     assert ended.summary["resumed"] is False and "a new run asks the site" in ended.text, ended.text
 
@@ -165,7 +169,7 @@ def test_a_project_on_postgresql_is_parsed_in_processes_and_no_other_host_fetche
     write(other, site, WAITING)
     asked = other.run("work", "shop", "--store", store)
     assert (asked.code, "archived pages that are not those here" in asked.err) == (2, True), asked.text
-    (project.root / "go").touch()
+    (project.root / "go-200").touch()
     ended = started.wait()
     assert (ended.code, ended.summary["pages"], ended.summary["failed"]) == (0, PAGES + 1, 0), ended.text
     assert len({one["url"] for one in project.records("shop")}) == len(project.records("shop")) == PAGES + 1
@@ -180,6 +184,6 @@ def test_an_interrupt_saves_what_is_parsed_and_the_same_command_goes_on(project:
     started.signal(signal.SIGINT)
     assert started.wait(timeout=10).code == 130
     assert not any(map(lives, children))
-    (project.root / "go").touch()
+    (project.root / "go-200").touch()
     ended = project.run("reparse", "shop", "--workers", "2", "--json")
     assert (ended.code, ended.summary["resumed"], ended.summary["pages"]) == (0, True, PAGES + 1), ended.text
