@@ -41,7 +41,8 @@ def origin_of(error: BaseException, files: frozenset[str] = frozenset()) -> Orig
     found: Origin | None = None
     for frame, line in traceback.walk_tb(error.__traceback__):
         name = frame.f_code.co_filename
-        if name in files or str(frame.f_globals.get("__name__", "")).startswith(_MODULES):
+        is_of_spider = str(frame.f_globals.get("__name__", "")).startswith(_MODULES)
+        if name in files or (is_of_spider and not name.startswith("<")):  # eval and exec have no file
             linecache.checkcache(name)
             code = linecache.getline(name, line, frame.f_globals).strip()
             found = Origin(name, line, code)

@@ -20,6 +20,8 @@ class Shop(Spider):
         return os.environ["NO_SUCH_NAME"]
     def deep(self, page):
         return self.deeper(page)
+    def evaluated(self, page):
+        return eval("page + undefined")
     def deeper(self, page):
         return 1 / page
 """
@@ -40,7 +42,8 @@ def test_the_place_is_the_last_line_of_the_spiders_own_file_with_its_code(tmp_pa
     assert told(raised(tmp_path, "parse", "<html>")[0]).endswith("(shop.py, line 8: return json.loads(page))")
     error, _ = raised(tmp_path, "missing", None)
     assert told(error) == "KeyError: 'NO_SUCH_NAME' (shop.py, line 10: return os.environ[\"NO_SUCH_NAME\"])"
-    assert origin_of(raised(tmp_path, "deep", 0)[0]).place == "shop.py, line 14"
+    assert origin_of(raised(tmp_path, "deep", 0)[0]).place == "shop.py, line 16"
+    assert origin_of(raised(tmp_path, "evaluated", 0)[0]).code == 'return eval("page + undefined")'
 
 
 def test_a_spider_of_another_module_is_known_by_its_class() -> None:
