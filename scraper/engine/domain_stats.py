@@ -218,7 +218,7 @@ class DomainStats:
 
 
 def _instead(visit: Visit) -> str:
-    """What a page is that brings nothing where it brought something; empty for any other.
+    """What a page is that brings (next to) nothing where it brought something; empty for any other.
 
     One record and no link are those of a detail page: that one goes is how sites change. What is denied, or
     failed without being gone, stands as it was.
@@ -226,7 +226,8 @@ def _instead(visit: Visit) -> str:
     outcome, known = visit.outcome, visit.entry.known
     if isinstance(outcome, Fetched) and not outcome.dropped:
         barred = [refusal.reason for refusal in outcome.refused if bars_links(refusal.reason)]
-        return (barred or ["empty, also when asked again"])[0] if outcome.is_emptied else ""
+        links = f"{len(outcome.links)} of {known.links} links" if known and outcome.links else "empty"
+        return (barred or [f"{links}, also when asked again"])[0] if outcome.is_emptied else ""
     if known is None or not (known.records > 1 or known.links):
         return ""
     if isinstance(outcome, Fetched):

@@ -39,6 +39,7 @@ TOO_LARGE = "too large to be parsed"
 LONGEST_REFRESH = 5  # seconds: a page that leads elsewhere sooner is not there to be read
 MOST_EMPTY_TRIES = 2  # more for a page that brings nothing where it did
 MOST_EMPTIED = 10  # pages that stayed so
+NEXT_TO_NOTHING = 0.25  # of the links that a page had
 _GONE = frozenset({404, 410})
 _PART = 206  # never asked for
 _SEE_OTHER = 303
@@ -235,10 +236,14 @@ def _is_blank(page: Page) -> bool:
 
 
 def _is_emptied(before: Known, found: ParseResult) -> bool:
-    """Whether a page brings nothing though its last version brought something."""
+    """Whether a page brings nothing, or next to nothing, though its last version brought something.
+
+    A list without its rows may still name the next one.
+    """
     if found.records or found.rejected or found.dropped:
         return False
-    return bool(before.records or (before.links and not found.links))
+    links = len(found.links) + len(found.barred)
+    return bool(before.records or (before.links and links <= before.links * NEXT_TO_NOTHING))
 
 
 def _is_barred(before: Known, found: ParseResult) -> bool:

@@ -271,7 +271,7 @@ def _runs(past: Sequence[object]) -> str:
 def _emptied(facts: Facts) -> str:
     """Which pages bring nothing any more, where there are any."""
     are = "page brings" if facts.emptied == 1 else "pages bring"
-    told = f": {facts.emptied} {are} nothing where there was something, e.g. {facts.emptied_example}"
+    told = f": {facts.emptied} {are} nothing or little where there was more, e.g. {facts.emptied_example}"
     return told if facts.emptied else ""
 
 

@@ -648,6 +648,14 @@ class TestPagesThatBringNothing:
         assert paths(result).count("1") == 3 and result.verdict is not Verdict.OK
         assert result.summary["emptied"] == 1
 
+    def test_a_list_that_names_the_next_one_and_none_of_its_rows_brings_nothing(self) -> None:
+        result = crawl(Rows, self.site(links("2")), store=self.first.store)
+        assert paths(result).count("1") == 3 and result.verdict is not Verdict.OK
+        told = result.summary["examples"]["brings nothing where it did"]
+        assert told == f"{A}1: 1 of 6 links, also when asked again"
+        few = crawl(Rows, self.site(links("2", "a0")), store=self.first.store)
+        assert paths(few).count("1") == 1 and few.summary["emptied"] == 0
+
     def test_so_it_is_where_the_site_lets_none_of_its_links_be_followed_any_more(self) -> None:
         web = self.site('book <meta name="robots" content="none">' + links("2", *[f"a{n}" for n in range(5)]))
         result = crawl(Rows, web, store=self.first.store)
