@@ -168,7 +168,7 @@ def _watched(prepared: Prepared, mode: OutputMode) -> Iterator[Sequence[Listener
     """The listeners of a run: none that speaks, lines, or the live view."""
     found, counts = prepared.settings, Counts(prepared.loaded.name)
     if mode.is_quiet:
-        yield (_note_fetching, _note_killed)
+        yield (_note_fetching(), _note_killed)
         return
     limits = (found.max_pages, found.max_time)
     # Where records are printed on the same terminal, a view would stand in their way.
@@ -177,9 +177,9 @@ def _watched(prepared: Prepared, mode: OutputMode) -> Iterator[Sequence[Listener
         from scraper.cli.live import View
 
         with View(counts, limits) as view:
-            yield (_note_fetching, counts, _console_log(prepared, counts, view.say))
+            yield (_note_fetching(), counts, _console_log(prepared, counts, view.say))
         return
-    yield (_note_fetching, counts, _console_log(prepared, counts, _log), ProgressLog(counts, _log, limits))
+    yield (_note_fetching(), counts, _console_log(prepared, counts, _log), ProgressLog(counts, _log, limits))
 
 
 def _console_log(prepared: Prepared, counts: Counts, say: Any) -> ConsoleLog:
@@ -196,12 +196,17 @@ def _console_log(prepared: Prepared, counts: Counts, say: Any) -> ConsoleLog:
     )
 
 
-def _note_fetching(event: Event) -> None:
-    match event:
-        case Visited(visit=visit) if visit.exchange is not None:
-            caller().has_fetched = True
-        case Ticked(pages=pages, failed=failed) if pages or failed:
-            caller().has_fetched = True
+def _note_fetching() -> Listener:
+    ours = caller()
+
+    def note(event: Event) -> None:
+        match event:
+            case Visited(visit=visit) if visit.exchange is not None:
+                ours.has_fetched = True
+            case Ticked(pages=pages, failed=failed) if pages or failed:
+                ours.has_fetched = True
+
+    return note
 
 
 def _note_killed(event: Event) -> None:

@@ -8,12 +8,12 @@ time that each has used: a site's next page begins behind what its last one took
 import heapq
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
 from itertools import count
 
 from scraper.engine.batch import BatchSteps, DomainWanted
 from scraper.engine.parse_limit import GivenUp
 from scraper.http.exchange import Wait
+from scraper.model.frozen import slotted
 from scraper.ops.clock import cpu_of_thread, monotonic, thread_time
 
 DEAR = 0.02  # seconds of CPU that a page costs at most where all others wait for it
@@ -25,7 +25,7 @@ IDLE_SHARE = 0.02  # of the time; who computes less than that waits for somethin
 Done = Callable[[BatchSteps, DomainWanted | Wait | None], None]
 
 
-@dataclass(slots=True, eq=False)
+@slotted
 class _Turn:
     """A step that a thread does since a moment, and what that thread had computed before it (seconds)."""
 

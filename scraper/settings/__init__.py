@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import field, fields
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, TypeVar
 
 from scraper.errors import SettingsError
 from scraper.model.frozen import frozen
@@ -93,7 +93,8 @@ class Settings:
         return self.sources.get(name, DEFAULT)
 
 
-class _Given(NamedTuple):
+@frozen
+class _Given:
     """A setting as one source gives it."""
 
     name: str

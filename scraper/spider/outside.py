@@ -52,10 +52,11 @@ class Outside:
 
     def _named_files(self) -> Iterator[str]:
         texts = sorted(text for text in self.texts if text.strip("./"))
-        places = dict.fromkeys((os.getcwd(), *self.folders))
+        places = added = dict.fromkeys((os.getcwd(), *self.folders))
         for _ in range(2):  # Path("tables") / "2026" / "rates.csv"
-            found = (os.path.join(place, text) for place in places for text in texts if text[0] != "/")
-            places |= dict.fromkeys([path for path in found if os.path.isdir(path)])
+            found = (os.path.join(place, text) for place in added for text in texts if text[0] != "/")
+            added = dict.fromkeys([path for path in found if path not in places and os.path.isdir(path)])
+            places = places | added
         named = (os.path.join(place, text) for place in places for text in texts)
         found = (os.path.realpath(path) for path in (*named, *self.read) if os.path.isfile(path))
         yield from (path for path in dict.fromkeys(found) if path not in self.code)
