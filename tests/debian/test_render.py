@@ -722,5 +722,5 @@ def test_what_a_page_had_asked_for_when_the_run_was_stopped_is_in_the_log_too(
     run = project.start("run", "shop")
     _until(lambda: "/x5" in site.paths(), 30)
     run.signal(signal.SIGTERM)
-    assert run.wait(10).code == 143
+    assert run.wait().code == 143
     assert seen(site) - sent(project, "shop") == Counter({f"GET {site.url('/')}": 1})

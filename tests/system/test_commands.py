@@ -53,7 +53,7 @@ def test_a_second_run_says_who_runs_the_spider_and_touches_nothing(project: Proj
     )
     assert "running" in project.run("runs").out
     first.signal(signal.SIGINT)
-    ended = first.wait(timeout=10)
+    ended = first.wait()
     assert ended.code == 130 and "run shop" in ended.err and "Traceback" not in ended.err
     assert len(project.runs("shop")) == 1
 
@@ -242,6 +242,6 @@ def test_a_terminal_that_goes_away_stops_a_run_in_order(project: Project, site: 
         assert run.process.poll() is None
     run.signal(signal.SIGHUP)
     run.signal(signal.SIGHUP)
-    ended = run.wait(timeout=10)
+    ended = run.wait()
     assert ended.code == 129 and "go on" in ended.err, ended.text
     assert project.run("run", "shop", "--set", "delay=0").code == 0

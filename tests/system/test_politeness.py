@@ -122,7 +122,7 @@ def test_a_wait_that_is_too_long_ends_the_run_at_once_and_is_kept(
     site.pages |= {"/": START, "*": page(), "/robots.txt": robots, **pages}
     project.spider("walk", SPIDER.format(starts=[site.url()]))
     for _ in range(2):
-        ended = project.run("run", "walk", *sets("delay=0.1"), timeout=10)
+        ended = project.run("run", "walk", *sets("delay=0.1"))
         assert ended.code == 75, ended.text
     assert len(site.arrivals) == (3 if pages else 1)
     assert all("reason" in line for line in project.log("walk") if line["event"] == "deferred")
@@ -209,7 +209,7 @@ def test_slow_answers_with_several_in_the_air_do_not_slow_each_other_down(
     three = threading.Barrier(3)  # it answers none before three are in flight
 
     def slow(arrival: Arrival) -> Reply:
-        three.wait(10)
+        three.wait(60)
         return page()
 
     links = [f"/{number}" for number in range(12)]
