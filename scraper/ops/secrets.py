@@ -24,22 +24,30 @@ _HARMLESS = frozenset(
 )  # fmt: skip
 # Parts of names, without what stands between their words, and whole names.
 _PARTS = (
-    "passw|passphrase|passcode|passwd|kennwort|motdepasse|contrasena|senha|secret|token|apikey|accesskey|"
-    "authkey|privatekey|secretkey|authorization|credential|signature|sessionid|sessid|sessionkey|jwt|bearer|csrf|xsrf"
+    *("passw", "passphrase", "passcode", "passwd", "kennwort", "motdepasse", "contrasena", "senha", "secret"),
+    *("token", "apikey", "accesskey", "authkey", "privatekey", "secretkey", "authorization", "credential"),
+    *("signature", "sessionid", "sessid", "sessionkey", "jwt", "bearer", "csrf", "xsrf"),
 )
 # These are secrets in a URL; elsewhere they are words like others.
-_WHOLE = "pw|pwd|pass|pin|otp|auth|sid|sig|key|session|hmac|accesscode|authcode|mdp|appkey|licensekey|oauth"
-_SECRET_NAME = pattern(rf".*(?:{_PARTS}).*|{_WHOLE}", re.DOTALL)
+_WHOLE = frozenset(
+    (
+        *("pw", "pwd", "pass", "pin", "otp", "auth", "sid", "sig", "key", "session", "hmac", "accesscode"),
+        *("authcode", "mdp", "appkey", "licensekey", "oauth"),
+    )
+)
 _BETWEEN = pattern(r"[^a-z0-9]+")
 
 _NAME = r"[\w.~%\[\]$-]{1,100}"
 _PAIR = pattern(rf"(?<=[?&;#])({_NAME})=([^&;?\s#\"'<>]+)")
 _ESCAPED_PAIR = pattern(r"(?<=%3F|%26|%3B|%3f|%3b)([\w.~-]{1,100})(%3D|%3d)((?:(?!%26|%23|%3B)[^&\s\"'<>])+)")
+_SPOKEN_PARTS = (*_PARTS, "pwd")
 _SPOKEN = pattern(
-    rf"(?i)(?<![\w-])(?=[\w-]*?(?:{_PARTS}|pwd))([\w-]++)([\"']?\s*[:=]\s*[\"']?)"
+    rf"(?i)(?<![\w-])(?=[\w-]*?(?:{'|'.join(_SPOKEN_PARTS)}))([\w-]++)([\"']?\s*[:=]\s*[\"']?)"
     r"(?!\*\*\*|-(?!\w))((?<=[\"'])[^\"']+|[^\s\"',;&)}\]]+)"
 )
 _FIELD = pattern(r"(?i)\b((?:proxy-)?authorization|(?:set-)?cookie2?)([\"']?\s*[:=]\s*[\"']?)([^\"'\r\n]+)")
+_FIELDS = ("authorization", "cookie")
+_SCHEMES = ("bearer", "basic")
 _SCHEME = pattern(r"(?i)\b(bearer)(\s+)([\w.~+/=-]{8,})")
 _BASIC = pattern(r"(?i)\b(basic)(\s+)([A-Za-z0-9+/]{6,}={0,2})")
 _PATH = pattern(r"https?://[^\s?#]*/$")
@@ -55,7 +63,13 @@ def may_leave(field: str) -> bool:
 
 def is_secret_name(name: str) -> bool:
     """Whether a parameter, form field or header field of this name holds a secret, as names go."""
-    return _SECRET_NAME.fullmatch(_BETWEEN.sub("", unquote_plus(name[:200]).lower())) is not None
+    word = _BETWEEN.sub("", unquote_plus(name[:200]).lower())
+    return word in _WHOLE or _has(word, _PARTS)
+
+
+def _has(text: str, words: Iterable[str]) -> bool:
+    """Whether one of some words stands in a text, which is in lower case."""
+    return any(word in text for word in words)
 
 
 def secrets_of_url(url: str) -> Iterator[str]:
@@ -109,11 +123,16 @@ class Redaction:
             text = _PAIR.sub(_hide_pair, text)
         if "%" in text:
             text = _ESCAPED_PAIR.sub(_hide_pair, text)
+        # Few texts have any of the words. Letters beyond ASCII may be the same as some of theirs to `(?i)`.
+        words = text.lower() if text.isascii() else None
         is_said = ":" in text or "=" in text
-        if is_said:
+        if is_said and (words is None or _has(words, _FIELDS)):
             text = _FIELD.sub(rf"\1\2{HIDDEN}", text)
-        text = _BASIC.sub(_hide_basic, _SCHEME.sub(rf"\1\2{HIDDEN}", text))
-        return _SPOKEN.sub(_hide_spoken, text) if is_said else text
+        if words is None or _has(words, _SCHEMES):
+            text = _BASIC.sub(_hide_basic, _SCHEME.sub(rf"\1\2{HIDDEN}", text))
+        if is_said and (words is None or _has(words, _SPOKEN_PARTS)):
+            text = _SPOKEN.sub(_hide_spoken, text)
+        return text
 
     def known(self, text: str) -> str:
         """A text without the secrets that it was told: for markup, which has names of its own."""

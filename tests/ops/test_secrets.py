@@ -182,3 +182,10 @@ def test_values_are_searched_to_the_bottom_and_short_secrets_let_stand() -> None
 @pytest.mark.parametrize("text", ["x" * 500_000, "token" * 100_000, "token-" * 80_000, "a token " * 60_000])
 def test_what_a_site_may_say_at_any_length_is_searched_once(text: str) -> None:
     assert Redaction()(text) == text  # would be an hour where each letter starts the search anew
+
+
+@pytest.mark.parametrize(
+    "text", ["pa\u017f\u017fword: hunter22", "to\u212aen=hunter22", "coo\u212aie: id=hunter22"]
+)
+def test_a_word_for_a_secret_is_known_in_letters_that_are_the_same_but_for_their_case(text: str) -> None:
+    assert "hunter22" not in Redaction()(text)
