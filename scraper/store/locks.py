@@ -49,7 +49,9 @@ class Locks:
         self._held = (path, handle)
         # Opened for itself: the map keeps a copy of its handle, which would keep the lock.
         with suppress(OSError, ValueError), path.open("r+b") as file:  # some file systems map no files
-            file.truncate(_ID.size * _MOST_IN_HAND)
+            # Written, not only made as long: in a hole on a full disk the first note would kill the process.
+            file.write(bytes(_ID.size * _MOST_IN_HAND))
+            file.flush()
             self._notes = mmap.mmap(file.fileno(), _ID.size * _MOST_IN_HAND)
             self._free_places = [_ID.size * place for place in range(_MOST_IN_HAND)]
 

@@ -17,6 +17,7 @@ from scraper.errors import LeaseLost, StoreAway, StoreError, StoreFull, StoreToo
 from scraper.model import Fetched, Known, NewUrl, RecordLine, Unchanged, Visit
 from scraper.ops.clock import SystemClock
 from scraper.store import DomainUpdate, Run, met_urls, seen
+from scraper.store.locks import Locks
 from scraper.store.sqlite import SqliteStore, bloom, fingerprint_index, schema
 from scraper.store.sqlite.database import Database
 from scraper.urls import fingerprint, with_callback
@@ -779,3 +780,26 @@ def test_a_link_in_the_place_of_the_locks_opens_no_folder_to_a_team(tmp_path: Pa
         store.join("host-1-a")
     store.close()
     assert stat.S_IMODE(private.stat().st_mode) == 0o700 and not list(private.iterdir())
+
+
+@pytest.mark.parametrize("end", ["-wal", "-shm"])
+@pytest.mark.parametrize("kind", ["link", "second name"])
+def test_a_link_that_was_planted_beside_the_database_is_not_written_through(
+    tmp_path: Path, end: str, kind: str
+) -> None:
+    file, victim = tmp_path / "scraper.db", tmp_path / "victim"
+    SqliteStore(file).close()
+    victim.write_text("mine")
+    planted = file.with_name(file.name + end)
+    planted.symlink_to(victim) if kind == "link" else planted.hardlink_to(victim)
+    with pytest.raises(UsageError, match=f"scraper.db{end}: it is a link"):
+        SqliteStore(file)
+    assert victim.read_text() == "mine"
+
+
+def test_where_the_disk_fills_up_a_note_of_a_page_in_hand_still_has_its_place(tmp_path: Path) -> None:
+    locks = Locks(tmp_path)
+    locks.hold("host-1-a")
+    (file,) = tmp_path.glob("*.lock")
+    assert file.stat().st_blocks > 0
+    locks.drop()

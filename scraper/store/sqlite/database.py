@@ -1,19 +1,20 @@
 """One SQLite file: how it is opened, how a transaction is written, and what its errors mean to a person."""
 
+import errno
 import os
 import sqlite3
 import stat
 import threading
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from scraper.errors import StoreAway, StoreError, StoreFull, StoreTooNew, UsageError
 from scraper.ops.clock import SystemClock, monotonic
-from scraper.ops.disk import PRIVATE, SHARED, open_regular, share_folder
+from scraper.ops.disk import PRIVATE, SHARED, explain, open_regular, share_folder
 from scraper.store.sqlite import schema
 from scraper.urls import with_callback
 
@@ -69,6 +70,7 @@ class Database:
             # What SQLite puts beside it gets the same mode. A colleague's file keeps the one it has.
             with _opening:
                 if _inode_of(self._file) not in _open_files:
+                    _check_beside(self._file)
                     os.close(open_regular(self._file, os.O_RDWR, self._mode(is_shared)))
                 self._connection = _open(self._file, cache)
                 self._inode = _inode_of(self._file)
@@ -206,6 +208,15 @@ class Database:
                 f"cannot write {self.path}: {error.strerror}",
                 "free some space or check the folder's permissions",
             ) from error
+
+
+def _check_beside(file: Path) -> None:
+    """Raise UsageError where somebody planted a link for SQLite to write through; not opened, see above."""
+    for path in (file.with_name(f"{file.name}{end}") for end in ("-wal", "-shm", "-journal")):
+        with suppress(FileNotFoundError):
+            found = path.lstat()
+            if not stat.S_ISREG(found.st_mode) or found.st_nlink > 1:
+                raise explain(OSError(errno.ELOOP, os.strerror(errno.ELOOP)), path)
 
 
 def _inode_of(path: Path) -> tuple[int, int] | None:
