@@ -282,5 +282,5 @@ def open_store(
         return PostgresStore(url, locks=data / "locks", is_shared=is_shared, is_awaited=is_awaited)
     raise UsageError(
         f"store {url.partition(':')[0]}: is not known",
-        "write sqlite:///path/to/file.db or postgresql://user@host/database",
+        "write sqlite:///path/to/file.db or postgresql://host/database",
     )

@@ -82,7 +82,7 @@ def unknown_command(name: str) -> str:
     # Imported here: needed for a slip of the hand only.
     from scraper.settings import values
 
-    near = values.nearest(name, COMMANDS)
+    near = "--help" if name == "help" else values.nearest(name, COMMANDS)
     there = f"did you mean {near}?" if near else f"there is {', '.join(COMMANDS)}"
     return f"no command {name[:40]!r}: {there}"
 
@@ -103,12 +103,32 @@ def _note_verbose(ctx: click.Context, option: click.Parameter, value: bool) -> N
     caller.is_verbose |= value
 
 
+def _version_option() -> click.Option:
+    return click.Option(
+        ["--version"],
+        is_flag=True,
+        expose_value=False,
+        is_eager=True,
+        callback=_tell_version,
+        help="Show the version.",
+    )
+
+
+def _tell_version(ctx: click.Context, option: click.Parameter, value: bool) -> None:
+    if value:
+        # Imported here: a command reads the settings when it needs them.
+        from scraper.settings import PRODUCT, VERSION
+
+        click.echo(f"{PRODUCT} {VERSION}")
+        ctx.exit()
+
+
 commands = Commands(
     "scraper",
     help="A polite web scraper: nothing lost, nothing doubled, forget it in cron.",
     epilog=EPILOG,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
-    params=[verbose_option()],
+    params=[verbose_option(), _version_option()],
 )
 
 

@@ -74,7 +74,7 @@ def check_command(
 
     \b
     python -m scraper check shop
-    python -m scraper check shop --save https://shop.example/book/1 --callback parse_book
+    python -m scraper check shop --save https://shop.example/1 --callback book
     python -m scraper check shop --update
     """
     spider, urls = _named(words)

@@ -21,7 +21,7 @@ from scraper.spider import discovery
 
 @click.command("cron")
 @click.argument("spider")
-@click.argument("schedule", required=False)
+@click.argument("schedule", metavar="[SCHEDULE]", nargs=-1)
 @click.option("--install", is_flag=True, help="Write the line into your crontab, in place of an older one.")
 @click.option("--remove", is_flag=True, help="Take the spider's line out of your crontab.")
 @click.option("--systemd", is_flag=True, help="Print a timer and a service instead.")
@@ -30,7 +30,7 @@ from scraper.spider import discovery
 @click.option("--store", metavar="URL", help="The database, where it is not DIR/scraper.db.")
 def cron_command(
     spider: str,
-    schedule: str | None,
+    schedule: tuple[str, ...],
     install: bool,
     remove: bool,
     systemd: bool,
@@ -44,9 +44,9 @@ def cron_command(
     `run`, and go into the line.
 
     \b
-    python -m scraper cron shop "0 3 * * *"              every night at 3, printed
-    python -m scraper cron shop "0 3 * * *" --install    the same, written to your crontab
-    python -m scraper cron shop "0 3 * * *" -o shop.csv --param category=poetry --max-time 50m --install
+    python -m scraper cron shop "0 3 * * *"             every night at 3, printed
+    python -m scraper cron shop "0 3 * * *" --install   written to your crontab
+    python -m scraper cron shop "0 3 * * *" -o shop.csv --max-time 50m --install
     python -m scraper cron shop --remove
     """
     if sum((install, remove, systemd)) > 1:
@@ -55,10 +55,12 @@ def cron_command(
     if remove:
         _remove(spider, folder)
         return
-    if schedule is None:
+    if len(schedule) != 1:
+        wrong = "stands in quotes" if schedule else "is missing"
         context = click.get_current_context()
-        raise click.UsageError('a schedule is missing, such as "0 3 * * *"', context)
-    job = _job(spider, schedule, folder, data, _run_words(store, options))
+        raise click.UsageError(f'a schedule {wrong}, such as "0 3 * * *"', context)
+    words = _run_words(store, options)
+    job = _job(spider, schedule[0], folder, data, words)
     _check(spider, data, store, options)
     if systemd:
         _print_units(job)
@@ -69,7 +71,7 @@ def cron_command(
     else:
         click.echo(cron.line(job))
         if sys.stdout.isatty():
-            again = command_line("cron", spider, schedule, data=data or Path("data"))
+            again = command_line("cron", spider, schedule[0], *words, data=data or Path("data"))
             click.echo(f"(to write it into your crontab: {again} --install)", err=True)
 
 

@@ -115,6 +115,7 @@ def parse_workers_option(function: Function) -> Function:
     """`--workers` where pages are only parsed."""
     option = click.option(
         "--workers",
+        metavar="N",
         type=click.IntRange(min=1),
         default=1,
         show_default=True,

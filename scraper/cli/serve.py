@@ -50,7 +50,7 @@ def serve_command(
     python -m scraper serve
     python -m scraper serve --mcp
     python -m scraper token add phone --scope read
-    python -m scraper serve --host 192.0.2.7 --port 8080 --allow-host scraper.example
+    python -m scraper serve --host 192.0.2.7 --allow-host scraper.example
     """
     _check_packages(mcp)
     # Imported here: an extra, which no other command needs.

@@ -53,7 +53,7 @@ def shell_command(
     python -m scraper shell https://shop.example/
     python -m scraper shell tests/fixtures/shop/index.json
     python -m scraper shell https://shop.example/ --run shop
-    python -m scraper shell https://shop.example/ -c 'print(css("h1::text").getall())'
+    python -m scraper shell https://shop.example/ -c 'print(css("h1").get())'
     """
     settings = settings_for(sets, store)
 

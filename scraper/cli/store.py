@@ -22,7 +22,7 @@ def store_command(action: str, source: str, target: str, data: Path, store: str 
     with what was read, by counts and hashes, before it counts. Files in the data folder stay where they are.
 
     \b
-    python -m scraper store copy sqlite:///data/scraper.db postgresql://scraper@db.example/news
+    python -m scraper store copy sqlite:///data/scraper.db postgresql://db/news
     """
     if store is not None:
         raise UsageError("--store means nothing here", "write store copy FROM TO")

@@ -42,7 +42,7 @@ def token_command(
 
     \b
     python -m scraper token add laptop --scope read --scope run
-    python -m scraper token add newsroom --scope fetch --domain example.org --quota 500
+    python -m scraper token add news --scope fetch --domain example.org --quota 9
     python -m scraper token revoke laptop
     """
     if action != "list" and not name:

@@ -41,7 +41,7 @@ def work_command(
 
     SPIDER: whose runs; all where none is named. The run itself is begun by `run`.
 
-    \\b
+    \b
     python -m scraper work --store postgresql://scraper@db.example/news
     python -m scraper work shop --stay
     python -m scraper work --systemd > /etc/systemd/system/scraper-worker@.service

@@ -53,6 +53,8 @@ class BrokenSpider:
 
 def find(name: str, folder: Path = FOLDER) -> LoadedSpider:
     """The spider of a name or path. SpiderError where there is none, it is broken, or two share the name."""
+    if "://" in name:
+        raise SpiderError(f"{name[:80]!r} is a URL, no spider", "new NAME URL writes a spider for it")
     if name.endswith(".py") or "/" in name:
         return load(Path(name))
     file = folder / f"{name}.py"

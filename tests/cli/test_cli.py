@@ -65,9 +65,10 @@ def test_every_command_says_in_the_overview_what_its_help_begins_with() -> None:
         assert command.help.partition(":")[0].startswith(summary.rstrip(".").partition(":")[0])
 
 
-def test_every_command_has_help_with_an_example(call: Call) -> None:
+def test_every_command_has_help_with_an_example_at_80_columns(call: Call) -> None:
     for name in COMMANDS:
         said = call(name, "--help")
+        assert "\\b" not in said.out and max(map(len, said.out.splitlines())) <= 80
         assert said.code == 0 and said.err == ""
         assert f"python -m scraper {name}" in said.out
 
@@ -82,6 +83,10 @@ def test_without_a_command_the_overview_is_shown(call: Call) -> None:
     ("words", "hint"),
     [
         (["rnu"], "did you mean run?"),
+        (["help"], "did you mean --help?"),
+        (["run", "https://shop.example/"], "new NAME URL"),
+        (["new", "https://shop.example/", "shop"], "the name comes first"),
+        (["cron", "shop", "0", "3", "*", "*", "*"], "stands in quotes"),
         (["run", "shop", "--max-page", "3"], "--max-pages"),
         (["run"], "SPIDER"),
         (["run", "shop", "--workers", "0"], "--workers"),

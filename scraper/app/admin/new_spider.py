@@ -136,6 +136,10 @@ def check_name(name: str) -> None:
     """UsageError unless a name can be a module's."""
     if re.fullmatch(r"[a-z][a-z0-9_]{0,60}", name) and not keyword.iskeyword(name) and name not in _TAKEN:
         return
+    if "://" in name:
+        raise UsageError(
+            f"{name[:80]!r} is a URL", "the name comes first, as in: new shop https://shop.example/"
+        )
     near = re.sub(r"\W+|^[^a-zA-Z]+", "_", name.strip()).strip("_").lower()[:60]
     is_better = re.fullmatch(r"[a-z][a-z0-9_]*", near) and not keyword.iskeyword(near) and near not in _TAKEN
     hint = f"write {near}" if is_better else "lower-case letters, digits and _, beginning with a letter"
