@@ -20,8 +20,8 @@ _REPLACED = "\N{REPLACEMENT CHARACTER}"
 
 def printable(text: str) -> str:
     """One line in which nothing is hidden; a tab stays."""
-    if text.isascii() and text.isprintable():
-        return text
+    if text.isprintable():
+        return text  # nothing hidden is, nor a tab
     return HIDDEN.sub(lambda found: "\t" if found[0] == "\t" else _REPLACED, text)
 
 

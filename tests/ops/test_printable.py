@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from scraper.ops import printable as module
 from scraper.ops.printable import json_text, printable, printable_lines, printable_value
 
 HIDDEN = (
@@ -38,3 +39,8 @@ def test_lines_and_values_are_cleaned_as_a_whole() -> None:
     assert printable_lines("a\x1b[2J\nb") == "a\ufffd[2J\nb"
     assert printable_value({"\x1b": ["\x9b", 1, None], "n": 2.5}) == {"\ufffd": ["\ufffd", 1, None], "n": 2.5}
     assert json_text({"a": 1}, indent=2) == '{\n  "a": 1\n}'
+
+
+def test_what_python_calls_printable_hides_nothing() -> None:
+    hidden = module.HIDDEN.findall("".join(map(chr, range(0x110000))))
+    assert len(hidden) > 2000 and not any(map(str.isprintable, hidden))
