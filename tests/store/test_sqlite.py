@@ -49,6 +49,8 @@ from tests.store.test_sqlite import shrink
 shrink(setattr)
 """
 
+ROOMS = [pytest.param("", marks=pytest.mark.thorough), SMALL]
+
 # Stops outside a transaction: inside one it would hold up every writer of the file.
 SLEEPER = """
 import os, signal, sys
@@ -130,7 +132,7 @@ def sums(path: Path) -> dict[str, int]:
 
 
 class TestKill:
-    @pytest.mark.parametrize("rooms", ["", SMALL], ids=["as they are", "small"])
+    @pytest.mark.parametrize("rooms", ROOMS, ids=["as they are", "small"])
     def test_a_crawl_killed_again_and_again_keeps_its_sums(self, path: Path, rooms: str) -> None:
         for turn in range(4):
             with start(path, f"w{turn}", rooms + CRAWLER) as process:
@@ -198,7 +200,7 @@ def start(path: Path, worker: str, script: str = CRAWLER, *arguments: str) -> "s
 
 
 class TestManyProcesses:
-    @pytest.mark.parametrize("rooms", ["", SMALL], ids=["as they are", "small"])
+    @pytest.mark.parametrize("rooms", ROOMS, ids=["as they are", "small"])
     def test_workers_that_crawl_at_once_do_each_page_once_though_one_is_killed(
         self, path: Path, store: SqliteStore, rooms: str
     ) -> None:

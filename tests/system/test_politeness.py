@@ -111,7 +111,11 @@ def test_a_rest_holds_for_robots_txt_too(rested: tuple[Project, Mapping[str, Sit
     ("robots", "pages"),
     [
         (404, {"/a": Reply(429, "", {"Retry-After": "3600"})}),
-        (404, {"/a": Reply(503, "", {"Retry-After": "Fri, 31 Dec 2100 23:59:59 GMT"})}),
+        pytest.param(
+            404,
+            {"/a": Reply(503, "", {"Retry-After": "Fri, 31 Dec 2100 23:59:59 GMT"})},
+            marks=pytest.mark.thorough,
+        ),
         (Reply(503, "", {"Retry-After": "3600"}), {}),
         (Reply(200, "User-agent: *\nCrawl-delay: 200"), {}),
     ],

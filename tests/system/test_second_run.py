@@ -156,7 +156,7 @@ def test_what_is_fresh_is_not_asked_for(project: Project, site: Site) -> None:
     [
         ("empty", "EMPTY", 1),
         ("down", "BROKEN", 1),
-        ("in error", "BROKEN", 1),
+        pytest.param("in error", "BROKEN", 1, marks=pytest.mark.thorough),
         ("refusing", "BLOCKED", 1),
         ("shrunk", "DEGRADED", 1),
         ("closed by robots.txt", "EMPTY", 1),
