@@ -42,6 +42,11 @@ class Deeper(Ours):
 
 
 @frozen
+class Bearer(Ours):
+    """One of which few are made."""
+
+
+@frozen
 class Used(Ours):
     """One of which so many were made that its constructor is compiled."""
 
@@ -99,6 +104,19 @@ def test_arguments_too_many_or_too_few_are_an_error(cls: Any, wrong: tuple[Any, 
         cls(*wrong)
     with pytest.raises(TypeError, match="unexpected keyword argument 'no'"):
         cls("u", no=1)
+
+
+class Odd:
+    """A value that cannot be compared with others, as an array of numpy."""
+
+    def __eq__(self, other: object) -> bool:
+        raise ValueError("the truth value is ambiguous")
+
+
+@pytest.mark.parametrize("cls", [Bearer, Theirs])
+def test_a_value_is_taken_whatever_it_is(cls: Any) -> None:
+    odd = Odd()
+    assert cls(odd).url is odd and cls(url=odd).url is odd
 
 
 def test_a_subclass_has_the_fields_of_its_base_first() -> None:
