@@ -38,7 +38,7 @@ def redirected(
         return Failed("redirects to itself", "redirect loop")
     if entry.url == request.url.partition("#")[0] and entry.hops >= 2 * _MOST_REPEATS:
         return Failed(f"redirects in a circle, by {target[:200]}", "redirect loop")
-    if hop.keeps_body and not hop.keeps_secrets and names_secret((body_of(request)[0] or b"").decode()):
+    if hop.keeps_body and not hop.keeps_secrets and _has_secret(request, page):
         return Denied(f"redirect to {target[:200]}: it would take a password to another origin")
     following = replace(
         request,
@@ -58,6 +58,12 @@ def redirected(
             hops=entry.hops + 1,
         )
     )
+
+
+def _has_secret(request: Request, page: Page) -> bool:
+    """Whether what a request sent holds a secret, by its names or as one that we were told."""
+    text = (body_of(request)[0] or b"").decode("utf-8", "replace")
+    return names_secret(text) or (page.has_session and page.session.redaction.has(text))
 
 
 def _hop_fingerprint(entry: Entry, request: Request, following: Request, identity: str) -> bytes:

@@ -24,7 +24,18 @@ _HARMLESS = frozenset(
 )  # fmt: skip
 # Parts of names, without what stands between their words, and whole names.
 _PARTS = (
-    *("passw", "passphrase", "passcode", "passwd", "kennwort", "motdepasse", "contrasena", "senha", "secret"),
+    *(
+        "passw",
+        "passphrase",
+        "passcode",
+        "passwd",
+        "kennwort",
+        "motdepasse",
+        "contrasena",
+        "contrasea",
+        "senha",
+        "secret",
+    ),
     *("token", "apikey", "accesskey", "authkey", "privatekey", "secretkey", "authorization", "credential"),
     *("signature", "sessionid", "sessid", "sessionkey", "jwt", "bearer", "csrf", "xsrf"),
 )
@@ -44,6 +55,17 @@ _SPOKEN_PARTS = (*_PARTS, "pwd")
 _SPOKEN = pattern(
     rf"(?i)(?<![\w-])(?=[\w-]*?(?:{'|'.join(_SPOKEN_PARTS)}))([\w-]++)([\"']?\s*[:=]\s*[\"']?)"
     r"(?!\*\*\*|-(?!\w))((?<=[\"'])[^\"']+|[^\s\"',;&)}\]]+)"
+)
+# Fields of a form, JSON, GraphQL within JSON, the parts of a form, XML.
+_NAMES = tuple(
+    re.compile(each).findall
+    for each in (
+        r"(?:^|&)([^=&]{1,200})=",
+        r'"([^"]{1,200})"\s*:',
+        r'\b(\w{1,100})\s*:\s*\\?["$]',
+        r'\bname="([^"]{1,200})"',
+        r"<(?:\w{1,50}:)?([\w.-]{1,100})[\s>]",
+    )
 )
 _FIELD = pattern(r"(?i)\b((?:proxy-)?authorization|(?:set-)?cookie2?)([\"']?\s*[:=]\s*[\"']?)([^\"'\r\n]+)")
 _FIELDS = ("authorization", "cookie")
@@ -83,9 +105,8 @@ def secrets_of_url(url: str) -> Iterator[str]:
 
 
 def names_secret(text: str) -> bool:
-    """Whether a body (form or JSON) has a field named like a secret."""
-    names = re.findall(r"(?:^|&)([^=&]{1,200})=", text) + re.findall(r'"([^"]{1,200})"\s*:', text)
-    return any(map(is_secret_name, names))
+    """Whether a body (form, JSON, GraphQL, XML) has a field named like a secret."""
+    return any(is_secret_name(name) for find in _NAMES for name in find(text))
 
 
 class Redaction:

@@ -41,7 +41,12 @@ def test_fields_that_any_host_may_hear() -> None:
 
 def test_a_body_that_names_a_secret() -> None:
     assert names_secret("user=ada&password=x") and names_secret('{"q": 1, "apiKey": "x"}')
+    assert names_secret('{"query": "mutation { login(user: \\"a\\", password: \\"x\\") { id } }"}')
+    assert names_secret("<soap:Body><wsse:Password>x</wsse:Password></soap:Body>")
+    assert names_secret('Content-Disposition: form-data; name="user[password]"\r\n\r\nx')
+    assert names_secret("usuario=ada&contrase%C3%B1a=x")
     assert not names_secret("q=password&page=2") and not names_secret("")
+    assert not names_secret('{"query": "{ books(title: \\"password: how\\") { id } }"}')
 
 
 @pytest.mark.parametrize("end", ["", "...", "\u2026", "'", '")'])
