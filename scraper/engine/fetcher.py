@@ -20,7 +20,6 @@ from scraper.engine.known_pages import KnownPages
 from scraper.engine.login_steps import LoginSteps, leaves
 from scraper.engine.parse_limit import Bounded, Parsing, died, too_long
 from scraper.engine.parsing_elsewhere import (
-    RESULTS_EVERY,
     Elsewhere,
     Handed,
     NeedsSession,
@@ -362,8 +361,7 @@ class Fetcher:
 
     def parse_some(self, items: deque[Handed]) -> list[Parsed | None]:
         """What the first of some pages come to that a run has handed over; they leave `items`."""
-        instead: Parsed = self.too_long, (), ()
-        return self.bounded.some(self._parse_handed, items, lambda handed: instead, RESULTS_EVERY)
+        return self.bounded.some(self._parse_handed, items, lambda handed: (self.too_long, (), ()))
 
     def _parse_handed(self, handed: Handed) -> Parsed | None:
         entry, response, known, usage = handed

@@ -76,22 +76,15 @@ class Bounded:
         self._seconds = seconds
         self._turns: SimpleQueue[_Turn] | None = None
 
-    def some(
-        self,
-        work: Callable[[T], R],
-        items: deque[T],
-        instead: Callable[[T], R],
-        moment: float = TOGETHER,
-    ) -> list[R]:
+    def some(self, work: Callable[[T], R], items: deque[T], instead: Callable[[T], R]) -> list[R]:
         """What `work` makes of the first of `items`, which leave them; `instead`: of one that takes too long.
 
-        Going to the thread and back costs as much as a tenth of a page, so it does what it can in a moment
-        (seconds).
+        Going to the thread and back costs as much as a tenth of a page, so it does what it can in a moment.
         """
         if self._turns is None:
             self._turns = SimpleQueue()
             threading.Thread(target=_serve, args=(self._turns,), name="parse", daemon=True).start()
-        turn = _Turn(work, items, moment)
+        turn = _Turn(work, items)
         self._turns.put(turn)
         parsing, looked_at, passed = turn.began, turn.began, 0.0
         while not turn.is_over.acquire(timeout=max(0.0, min(self._seconds - passed, LONGEST_INTERVAL))):
@@ -115,10 +108,9 @@ class Bounded:
 class _Turn:
     """Items that a thread does one after the other, for a moment; the results so far, `began`: the last."""
 
-    def __init__(self, work: Callable[[Any], Any], items: deque[Any], moment: float) -> None:
+    def __init__(self, work: Callable[[Any], Any], items: deque[Any]) -> None:
         self._work = work
         self._items = items
-        self._moment = moment
         self._lock = threading.Lock()
         self._thread = 0
         self._is_given_up = False
@@ -131,7 +123,7 @@ class _Turn:
     def go(self) -> None:
         """Do some; raises GivenUp where nobody waits for it any more."""
         self.began, self._thread = monotonic(), threading.get_ident()
-        until = self.began + self._moment
+        until = self.began + TOGETHER
         try:
             while self._items and self.began < until:
                 self._keep(self._work(self._items[0]))

@@ -17,10 +17,7 @@ from scraper.model.outcomes import Outcome
 if TYPE_CHECKING:  # few runs have parse processes
     from scraper.engine.parse_pool import ParsePool, Task
 
-# Pages that a process has in hand. Its results come back every few pages: were they all of these at
-# once, it would have none to go on with until the owner has looked.
-MOST_PAGES = 24
-RESULTS_EVERY = 0.002  # seconds
+MOST_PAGES = 16  # that a process has in hand
 MOST_BEHIND = 64  # visits of a batch that wait for one before them
 _LOOK_EVERY = 0.5  # seconds
 
