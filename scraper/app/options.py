@@ -25,6 +25,7 @@ from scraper.settings import Settings
 from scraper.spider import Spider, discovery
 from scraper.spider.discovery import LoadedSpider
 from scraper.spider.identity import ParseInputs
+from scraper.spider.outside import paths_of
 from scraper.spider.rules import Rules, found_domains, rules_of
 from scraper.store import Run, Store
 
@@ -130,6 +131,13 @@ def with_params(prepared: Prepared, params: Mapping[str, str]) -> Prepared:
     """A spider that is ready to run with other params."""
     prepared.spider.params = dict(params)
     return replace(prepared, options=replace(prepared.options, params=dict(params)))
+
+
+def having_opened(prepared: Prepared, looked_at: Sequence[str]) -> Prepared:
+    """A spider whose `opened` was called, and has looked at these."""
+    loaded = prepared.loaded
+    outside = replace(loaded.code.outside, opened=paths_of(looked_at))
+    return replace(prepared, loaded=replace(loaded, code=replace(loaded.code, outside=outside)))
 
 
 def rules_for(prepared: Prepared, allowed_domains: Collection[str] | None = None) -> Rules:

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import fields, replace
+from functools import lru_cache
 from hashlib import blake2b
 from typing import Any
 
@@ -239,4 +240,13 @@ class ParseInputs:
     def _counts(self, name: str) -> bool:
         if name in _SPEAKING:
             return True
-        return "headers" in self.words and name in self.words and not _PASSING.fullmatch(name)
+        if "headers" not in self.words or _PASSING.fullmatch(name):
+            return False
+        begins, ends = _affixes(self.words)
+        return name in self.words or name.startswith(begins) or name.endswith(ends)
+
+
+@lru_cache(maxsize=4)
+def _affixes(words: frozenset[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """What names of header fields begin and end with that a code puts together, as `x-` and `-total`."""
+    return tuple(word for word in words if word[-1:] == "-"), tuple(word for word in words if word[:1] == "-")

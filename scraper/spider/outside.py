@@ -26,7 +26,7 @@ class Outside:
     `texts`: the short texts in its code; a file that a callback reads by a name that is put together is not
     among them. `folders`, `code`: those of its modules, and their files. `asks`: whether it looks at the
     environment; `loads`: whether it may load modules that it does not name. `read`: the files that were read
-    while it was loaded.
+    while it was loaded, `opened`: by its `opened`.
     """
 
     texts: frozenset[str] = frozenset()
@@ -35,6 +35,7 @@ class Outside:
     code: frozenset[str] = frozenset()
     loads: bool = False
     read: tuple[str, ...] = ()
+    opened: tuple[str, ...] = ()
 
     def hash(self, spider: object) -> str:
         """What they hold now, for `spider` after its `opened`; empty where there is nothing."""
@@ -45,10 +46,10 @@ class Outside:
         return _digest([*sorted(map(_told, self._named_files())), *self._variables()])
 
     def files(self) -> Iterator[str]:
-        """The real paths of the files that the code names, and of modules that it may have loaded."""
-        loaded = map(os.path.realpath, filter(os.path.isfile, _loaded() if self.loads else ()))
-        found = (*self._named_files(), *(path for path in loaded if path not in self.code))
-        yield from dict.fromkeys(found)
+        """The real paths of all files that may have gone into a parse."""
+        more = filter(os.path.isfile, (*self.opened, *(_loaded() if self.loads else ())))
+        found = (path for path in map(os.path.realpath, more) if path not in self.code)
+        yield from dict.fromkeys((*self._named_files(), *found))
 
     def _named_files(self) -> Iterator[str]:
         texts = sorted(text for text in self.texts if text.strip("./"))
@@ -88,8 +89,12 @@ def outside_of(
     is_name = (text for text in texts if text and "\n" not in text and "\0" not in text)
     code = frozenset(os.path.realpath(file) for file in files if file)
     asks, loads = bool(words & _ASKS), bool(words & _LOADS)
-    read = tuple(sorted({one.removeprefix("the database ") for one in looked_at}))
-    return Outside(frozenset(is_name), tuple(dict.fromkeys(folders)), asks, code, loads, read)
+    return Outside(frozenset(is_name), tuple(dict.fromkeys(folders)), asks, code, loads, paths_of(looked_at))
+
+
+def paths_of(looked_at: Iterable[str]) -> tuple[str, ...]:
+    """The files and databases among what was looked at."""
+    return tuple(sorted({one.removeprefix("the database ") for one in looked_at}))
 
 
 def _digest(told: Sequence[str]) -> str:

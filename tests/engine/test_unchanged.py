@@ -7,7 +7,9 @@ from typing import Any
 import pytest
 
 from scraper import Page, Request, Spider
+from scraper.model import Headers
 from scraper.runs.events import Visited
+from scraper.spider.identity import ParseInputs
 from scraper.testing import Asked, CrawlResult, FakeWeb, crawl
 
 A = "https://a.test/"
@@ -406,3 +408,10 @@ def test_a_domain_that_start_adds_is_followed_from_pages_that_are_as_they_were()
     assert {one["url"] for one in result.records} == {A, "https://b.test/", "https://b.test/x"}
     result = crawl(Listed, web, store=result.store)
     assert result.summary["unchanged"] == 3
+
+
+@pytest.mark.parametrize(("part", "counts"), [("x-", True), ("-total", True), ("x-tot", False)])
+def test_a_header_field_whose_name_the_code_puts_together_is_an_input(part: str, counts: bool) -> None:
+    inputs = ParseInputs("code", frozenset({"headers", part}))
+    heard = {inputs.heard(Headers([("X-Total", value), ("Date", value)])) for value in "12"}
+    assert len(heard) == (2 if counts else 1)

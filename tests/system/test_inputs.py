@@ -186,6 +186,18 @@ def test_a_file_or_variable_that_changed_between_two_tries_counts_as_the_spiders
     assert project.run("run", "shop", "--json").summary["unchanged"] == 10
 
 
+def test_what_opened_reads_is_an_input_wherever_it_puts_it(project: Project, shop: Site) -> None:
+    write(project, shop, "RATES[0]")
+    source = (project.root / "spiders" / "shop.py").read_text()
+    reads = "    def opened(self):\n        RATES[:] = [open('rates' + '.txt').read()]\n\n    def parse("
+    project.spider("shop", "RATES = []\n" + source.replace("    def parse(", reads))
+    for day, rate in enumerate(("1", "2", "2")):
+        (project.root / "rates.txt").write_text(rate)
+        ended = project.run("run", "shop", "--json")
+        assert (ended.code, seen(project)) == (0, {rate}), ended.text
+        assert ended.summary["unchanged"] == (10 if day == 2 else 0)
+
+
 def test_a_run_whose_spider_writes_to_its_own_files_comes_to_its_end(project: Project, shop: Site) -> None:
     write(project, shop, "str(open('seen.txt', 'a').write(page.url))")
     (project.root / "seen.txt").write_text("")

@@ -4,12 +4,13 @@ from collections import deque
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from copy import deepcopy
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
 from scraper.app.archived.archive_home import archive_home_of, send_archive
 from scraper.app.compose import compose, worker_name
-from scraper.app.options import Prepared, files_for, rules_for
+from scraper.app.options import Prepared, files_for, having_opened, rules_for
 from scraper.app.running.active_run import ActiveRun
 from scraper.app.running.end_run import conclude
 from scraper.app.running.outputs import Streaming
@@ -24,6 +25,7 @@ from scraper.engine.plan import Stop
 from scraper.errors import StoreError
 from scraper.http.caching import CLOCK_ERROR
 from scraper.ops.clock import SystemClock
+from scraper.ops.looks import looking
 from scraper.ops.tracebacks import files_of, told, traceback_of
 from scraper.runs.events import Event, Listener, Noted, RunBegan
 from scraper.runs.files import examples
@@ -93,7 +95,9 @@ def _with_hooks(active: ActiveRun, listeners: Sequence[Listener], noted: Sequenc
     """Crawl between the spider's hooks `opened` and `closed`."""
     prepared = active.prepared
     with StopSignals(is_embedded=prepared.options.is_embedded) as signals:
-        prepared.spider.opened()
+        with looking() as looked_at:
+            prepared.spider.opened()
+        active = replace(active, prepared=having_opened(prepared, looked_at))
         try:
             summary = _crawl(active, listeners, signals, noted)
         except BaseException:
