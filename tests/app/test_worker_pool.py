@@ -10,6 +10,7 @@ from scraper.app.options import Options
 from scraper.app.running.worker_pool import MOST_SILENT, Workers
 from scraper.engine.plan import Stop
 from scraper.runs.events import Event, Noted, Ticked
+from scraper.spider.code import Code
 from scraper.spider.rules import Rules
 from scraper.store.memory import MemoryStore
 from scraper.testing.clock import FakeClock
@@ -79,7 +80,10 @@ def test_a_worker_that_says_nothing_for_five_minutes_is_ended_and_another_one_be
     store = MemoryStore(clock)
     store.join("parent")
     prepared: Any = SimpleNamespace(
-        options=Options("walk", workers=2), settings=SimpleNamespace(max_pages=None)
+        options=Options("walk", workers=2),
+        settings=SimpleNamespace(max_pages=None),
+        spider=SimpleNamespace(),
+        loaded=SimpleNamespace(code=Code("", frozenset())),
     )
     run = store.start_run("walk", "")
     workers = Workers(prepared, Rules(frozenset()), store, run, clock, [live], hosts, deque())

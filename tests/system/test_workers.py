@@ -25,6 +25,9 @@ class Walk(Spider):
 """
 
 
+WAYS = (["--workers", "2"], [])
+
+
 def workers_of(running: Started) -> list[int]:
     """The two workers, as soon as both have been started."""
     give_up = time.monotonic() + 20
@@ -45,6 +48,22 @@ def test_two_workers_begin_together_and_each_has_its_share(project: Project) -> 
     assert len(shares) == 2 and min(shares.values()) >= SIZE // 8  # neither came when all was taken
     assert len({arrival.headers["host"] for arrival in site.arrivals}) == SIZE
     assert Counter(site.paths()) == {"/": SIZE}
+
+
+@pytest.mark.parametrize("domains", [1, 2], ids=["parse processes", "workers"])
+def test_what_opened_sets_reaches_every_process_and_is_the_same_input_in_all(
+    project: Project, domains: int
+) -> None:
+    opened = "    def opened(self):\n        self.rate, self.odd = open('rate' + '.txt').read(), lambda: 1\n"
+    (project.root / "rate.txt").write_text("2")
+    with Site({"/robots.txt": 404, "*": ("page", 200, {"ETag": '"1"'})}, host="0.0.0.0") as site:
+        starts = [f"http://127.0.42.{n % domains + 1}:{site.port}/{n}" for n in range(8)]
+        source = SPIDER.format(starts=starts).replace("os.getpid()", "self.rate")
+        project.spider("walk", source.replace("    def parse", f"{opened}\n    def parse"))
+        ended = [project.run("run", "walk", "--json", "--set", "delay=0", *more) for more in WAYS]
+    assert [one.code for one in ended] == [0, 0], ended[0].text
+    assert {record["pid"] for record in project.records("walk")} == {"2"}
+    assert [one.summary["unchanged"] for one in ended] == [0, 8]
 
 
 def test_a_signal_reaches_workers_that_have_not_begun(project: Project) -> None:

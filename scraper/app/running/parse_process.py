@@ -21,6 +21,7 @@ from typing import IO, Any
 from scraper.app.compose import offline_fetcher
 from scraper.app.options import Options, Prepared, open_store, prepare, rules_for
 from scraper.app.running.page_source import archive_digest
+from scraper.app.running.spider_state import with_state
 from scraper.app.running.watchdog import Watchdog
 from scraper.engine.parse_messages import Receiver, Sender
 from scraper.engine.parse_pool import Broken
@@ -48,6 +49,7 @@ def main() -> None:
     orders = json.loads(line)
     given = orders["options"]
     prepared = prepare(Options(**{**given, "data": Path(given["data"]), "outputs": ()}))
+    prepared = with_state(prepared, orders["state"])
     rules = replace(
         rules_for(prepared, orders["allowed_domains"]),
         origins=frozenset(orders["origins"]),

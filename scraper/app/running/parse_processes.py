@@ -10,6 +10,7 @@ from typing import Any
 
 from scraper.app.options import Prepared
 from scraper.app.running.page_source import archive_digest
+from scraper.app.running.spider_state import state_of
 from scraper.app.running.watchdog import TIMES
 from scraper.engine.parse_pool import ParsePool, ParseProcess
 from scraper.spider.rules import Rules
@@ -33,6 +34,7 @@ def parse_pool(
     line = json.dumps(
         {
             "options": asdict(prepared.options),
+            "state": state_of(prepared),
             "allowed_domains": sorted(rules.allowed_domains),
             "origins": sorted(rules.origins),
             **orders,

@@ -19,6 +19,7 @@ from scraper.app.archived.archive_home import archive_home_of, send_archive
 from scraper.app.compose import compose, worker_name
 from scraper.app.options import Options, files_for, open_store, prepare, rules_for
 from scraper.app.running.run_output import LogFile
+from scraper.app.running.spider_state import with_state
 from scraper.app.running.watchdog import Watchdog
 from scraper.app.running.worker_pool import TRY_AGAIN
 from scraper.engine.engine import Engine
@@ -73,7 +74,7 @@ def _crawl(orders: Mapping[str, Any]) -> None:
         from scraper.app.running.forks import forked
 
         forks = forked(orders["parsers"])
-    prepared = replace(prepare(options), forks=forks)
+    prepared = with_state(replace(prepare(options), forks=forks), orders["state"])
     settings = prepared.settings
     store = open_store(options.data, settings.store, is_shared=settings.share, is_awaited=True)
     clock = SystemClock(store.anchor())

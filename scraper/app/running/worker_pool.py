@@ -12,6 +12,7 @@ from dataclasses import asdict, replace
 from typing import IO, Any, Protocol
 
 from scraper.app.options import Prepared
+from scraper.app.running.spider_state import state_of
 from scraper.engine.engine import BEAT_EVERY
 from scraper.engine.group_commit import SETTLE_EVERY
 from scraper.engine.plan import Stop
@@ -171,6 +172,7 @@ class Workers:
         return {
             "parsers": spare // self._count + (number < spare % self._count),
             "options": {**asdict(options), "data": str(options.data)},
+            "state": state_of(self._prepared),
             "number": number + 1,
             "run_id": self._run.id,
             "allowed_domains": sorted(self._rules.allowed_domains),
