@@ -6,7 +6,7 @@ Joiners stay: words and emoji need them.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from scraper.ops.patterns import pattern
@@ -30,14 +30,14 @@ def printable_lines(text: str) -> str:
     return "\n".join(map(printable, text.split("\n")))
 
 
-def printable_value(found: Any) -> Any:
+def printable_value(found: Any, clean: Callable[[str], str] = printable) -> Any:
     """A JSON-able value in which every text is printable."""
     if isinstance(found, str):
-        return printable(found)
+        return clean(found)
     if isinstance(found, Mapping):
-        return {printable(str(key)): printable_value(each) for key, each in found.items()}
+        return {printable(str(key)): printable_value(each, clean) for key, each in found.items()}
     if isinstance(found, list | tuple):
-        return [printable_value(each) for each in found]
+        return [printable_value(each, clean) for each in found]
     return found
 
 

@@ -1,6 +1,5 @@
 """The page of a URL in the format that its caller wants."""
 
-import json
 import re
 from collections.abc import Callable, Mapping
 from http import HTTPStatus
@@ -12,6 +11,7 @@ from starlette.responses import Response
 from scraper.app.one_url.step import Step
 from scraper.model import Loaded, Request
 from scraper.model.frozen import frozen
+from scraper.ops.printable import json_text
 from scraper.parsing.encoding import decode, encoding_of
 from scraper.parsing.page import Page
 from scraper.service.problems import Problem
@@ -121,7 +121,7 @@ def _json(got: Got) -> Response:
     }
     if response.rendered is not None:
         found["requests"] = [_load(one) for one in response.rendered.loads]
-    return _made(got, json.dumps(found, ensure_ascii=False), "application/json")
+    return _made(got, json_text(found), "application/json")
 
 
 def _load(one: Loaded) -> dict[str, Any]:

@@ -20,6 +20,7 @@ from starlette.responses import Response
 
 from scraper.app.admin.audit import audit
 from scraper.errors import ScraperError
+from scraper.ops.printable import printable_lines, printable_value
 from scraper.service import records as records_of
 from scraper.service.access import Caller
 from scraper.service.api import Api, last_runs, runs_listed
@@ -185,12 +186,15 @@ class _PassedOn(Response):
 
 
 def _told(tool: Tool[P]) -> Tool[P]:
-    """A tool whose errors are told in words, and never as a traceback."""
+    """A tool whose errors are told in words, never as a traceback, and whose answers hide nothing.
+
+    Invisible characters of a page would speak to an assistant and to nobody who reads along.
+    """
 
     @wraps(tool)
     async def call(*args: P.args, **options: P.kwargs) -> dict[str, Any]:
         try:
-            return await tool(*args, **options)
+            return dict(printable_value(await tool(*args, **options), printable_lines))
         except Problem as problem:
             raise ToolError(": ".join(filter(None, (problem.detail, problem.hint)))) from None
         except ScraperError as error:

@@ -12,6 +12,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from scraper.model.frozen import frozen
+from scraper.ops.printable import escaped
 from scraper.service.access import Caller
 from scraper.service.problems import Problem
 from scraper.settings import values
@@ -139,7 +140,7 @@ def json_response(value: Any, status: int = 200, headers: Mapping[str, str] | No
     """A value as JSON; figures that JSON does not know are null."""
     body = json.dumps(value, ensure_ascii=False, default=str, separators=(",", ":"))
     return Response(
-        body.encode("utf-8", "replace"),
+        escaped(body).encode("utf-8", "replace"),
         status,
         {"Cache-Control": "private, no-cache"} | dict(headers or {}),
         "application/json",

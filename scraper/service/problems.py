@@ -1,6 +1,5 @@
 """What went wrong, as problem details (RFC 9457): what exactly, and what to do. Never a traceback."""
 
-import json
 from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any
@@ -8,7 +7,7 @@ from typing import Any
 from starlette.responses import Response
 
 from scraper.errors import ScraperError, StoreBusy, StoreError, UsageError
-from scraper.ops.printable import printable_lines
+from scraper.ops.printable import json_text, printable_lines
 
 MEDIA_TYPE = "application/problem+json"
 LONGEST = 2_000
@@ -38,7 +37,7 @@ class Problem(Exception):
         status = HTTPStatus(self.status)
         told = {"type": "about:blank", "title": status.phrase, "status": self.status}
         told |= {"detail": _line(self.detail)} | ({"hint": _line(self.hint)} if self.hint else {})
-        body = json.dumps(told | self.more, ensure_ascii=False, default=str).encode("utf-8", "replace")
+        body = json_text(told | self.more).encode("utf-8", "replace")
         headers = {"Cache-Control": "no-store"} | self.headers
         return Response(body, self.status, headers, MEDIA_TYPE)
 

@@ -1,5 +1,6 @@
 """What a caller can do wrong: every answer is a problem that says what to do, and never a traceback."""
 
+import json
 import select
 import socket
 import threading
@@ -9,6 +10,8 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from scraper.service.events import MOST_STREAMS
+from scraper.service.operations import json_response
+from scraper.service.problems import Problem
 from tests.project import Project
 from tests.service.serving import SLOW, Served, new_project, serving
 from tests.site import Site, page
@@ -201,3 +204,11 @@ def _check(operation, served: Served) -> None:  # type: ignore[no-untyped-def]
         case.call_and_validate(base_url=served.url, timeout=30, excluded_checks=excluded)
 
     check()
+
+
+def test_json_means_the_same_and_has_nothing_that_a_terminal_obeys() -> None:
+    said = {"reason": "Bad\u202e \x1b[2J\x9b \U000e0041word", "name": "caf\xe9"}
+    for body in (json_response(said).body, Problem(400, "no", **said).response().body):
+        text = bytes(body).decode()
+        assert {**json.loads(text), **said} == json.loads(text) and "caf\xe9" in text
+        assert not set("\u202e\x1b\x9b\U000e0041") & set(text)

@@ -19,13 +19,15 @@ from tests.service.serving import SLOW, Served, new_project, serving
 from tests.site import Site, page
 
 TOOLS = {"list_spiders", "list_runs", "get_run", "get_records", "get_changes", "explain", "fetch"}
+HIDDEN = "B\u202e\u200b\U000e0041C"
 HEADERS = {"Accept": "application/json, text/event-stream", "Content-Type": "application/json"}
 CALL = {"jsonrpc": "2.0", "id": 1, "method": "tools/call"}
 
 
 @pytest.fixture(scope="module")
 def site() -> Iterator[Site]:
-    with Site({"/": page("/a", title="home"), "/a": page(title="A")}, host="127.0.0.7") as site:
+    pages = {"/": page("/a", title="home"), "/a": page(title="A"), "/hidden": page(title=HIDDEN)}
+    with Site(pages, host="127.0.0.7") as site:
         yield site
 
 
@@ -63,6 +65,8 @@ async def look_around(session: ClientSession, site: Site) -> None:
     assert (await asked(session, "explain", url=site.url("/"), spider="shop"))["answer"].startswith("would")
     page_told = await asked(session, "fetch", url=site.url("/a"))
     assert page_told["status"] == 200 and "# A" in page_told["text"]
+    hidden = (await asked(session, "fetch", url=site.url("/hidden")))["text"]
+    assert "# B\N{REPLACEMENT CHARACTER}" in hidden and not set(HIDDEN[1:4]) & set(hidden)
     assert "there is no run" in (await asked(session, "get_run", run="../etc"))["error"]
     assert "none of ours" in (await asked(session, "get_records", run="shop", cursor="x"))["error"]
     assert "loopback" in (await asked(session, "fetch", url="http://127.0.0.1:1/"))["error"]
