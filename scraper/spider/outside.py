@@ -12,10 +12,15 @@ from types import ModuleType
 
 from scraper.model.frozen import frozen
 from scraper.ops.looks import is_foreign
+from scraper.ops.patterns import pattern
 
 _WHOLE = 64 * 1024 * 1024  # bytes; of a larger file size and time are taken for its content
 _LOADS = frozenset(("import_module", "__import__", "exec_module", "load_module"))
 _ASKS = frozenset(("environ", "getenv", "environb", "expandvars"))
+# Another one with every login or start: only what is named as a whole is meant.
+_OF_SESSION = pattern(
+    "INVOCATION_ID|JOURNAL_STREAM|SYSTEMD_.*|SSH_.*|XDG_SESSION_ID|SHLVL|(?:OLD)?PWD|WINDOWID"
+)
 _SHORTEST = 3  # letters of a text that a variable's name may begin or end with
 
 
@@ -67,12 +72,10 @@ class Outside:
         text = "\n".join(self.texts)
         for name, value in sorted(os.environ.items()) if self.asks else ():
             # `f"SHOP_{kind}"` and `"$SHOP_RATE"` name a variable too.
-            is_named = (
-                (len(name) >= _SHORTEST and name in text)
-                or name in self.texts
-                or name.startswith(parts)
-                or name.endswith(parts)
+            is_put_together = not _OF_SESSION.fullmatch(name) and (
+                (len(name) >= _SHORTEST and name in text) or name.startswith(parts) or name.endswith(parts)
             )
+            is_named = name in self.texts or is_put_together
             # As with params: another password opens the same pages.
             if is_named and "pass" not in name.lower():
                 yield f"{name}={value}"

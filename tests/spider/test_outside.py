@@ -96,6 +96,15 @@ def test_a_variable_counts_whose_name_the_code_puts_together(
     assert len({*hashes}) == 2
 
 
+def test_what_systemd_sets_anew_for_each_start_is_put_together_by_no_code(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    outside = code_of(ast.parse("import os\nos.environ[f'{shop}_ID']")).outside
+    before = outside.hash(SimpleNamespace(params={}))
+    monkeypatch.setenv("INVOCATION_ID", "1")
+    assert outside.hash(SimpleNamespace(params={})) == before
+
+
 @pytest.mark.parametrize(
     ("reads", "file"),
     [
