@@ -60,6 +60,7 @@ _FIRST = (
     ) WITHOUT ROWID""",
     "INSERT INTO levels VALUES ('fresh', 0, -1, x''), ('recent', 0, -1, x'')",
     # version: the visit that parsed the page; run: that visit's run; checked: the last run that read it.
+    # links: ids, below zero where nofollow bars the way.
     """CREATE TABLE pages(
         url INTEGER PRIMARY KEY, version INTEGER NOT NULL, run INTEGER NOT NULL, checked INTEGER NOT NULL,
         code TEXT NOT NULL, etag TEXT, last_modified TEXT, fresh_until REAL NOT NULL, body_hash BLOB NOT NULL,
