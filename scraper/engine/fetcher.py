@@ -18,7 +18,7 @@ from scraper.engine.file_requests import FileRequests, with_file
 from scraper.engine.judging import Judging
 from scraper.engine.known_pages import KnownPages
 from scraper.engine.login_steps import LoginSteps, leaves
-from scraper.engine.parse_limit import Bounded, Parsing, died, too_long
+from scraper.engine.parse_limit import Bounded, Parsing, died, no_memory, too_long
 from scraper.engine.parsing_elsewhere import (
     Elsewhere,
     Handed,
@@ -239,7 +239,10 @@ class Fetcher:
         if reaction is not None:
             yield self._parsing(sent.entry, answer, reaction, following)
         with self._in_hand(sent.entry.id):
-            return self._conclude(session, sent, answer, reaction)
+            try:
+                return self._conclude(session, sent, answer, reaction)
+            except MemoryError:
+                return Visit(sent.entry, no_memory(), answer.exchange, reaction or PLAIN)
 
     def close(self) -> None:
         """End browser and parse processes."""
@@ -370,6 +373,8 @@ class Fetcher:
             return *self._judging.parse(entry, page, known), page.notes
         except NeedsSession:
             return None
+        except MemoryError:
+            return no_memory(), (), ()
 
     def read(self, entry: Entry, response: Response) -> Visit:
         """The visit that an archived response makes: parsed whatever is known, and no news of its site.
@@ -380,7 +385,10 @@ class Fetcher:
         self._known_pages.doubtful.add(entry.id)  # an archive says nothing else when it is asked again
         page = self._page(request_of(entry), response, entry.depth)
         with self._in_hand(entry.id):
-            outcome, rejected = self._judging.judge(entry, page, PLAIN)
+            try:
+                outcome, rejected = self._judging.judge(entry, page, PLAIN)
+            except MemoryError:
+                outcome, rejected = no_memory(), ()
         if isinstance(outcome, Retry):
             outcome = Failed(f"{outcome.reason} in the archive", outcome.reason)
         return self._redaction.visit(None, Visit(entry, outcome, None, PLAIN, rejected))

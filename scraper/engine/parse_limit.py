@@ -17,6 +17,7 @@ from scraper.ops.clock import monotonic
 MOST_CRASHES = 2
 TOO_LONG = "parsing takes too long"
 DEADLY = "killed the process"
+NO_MEMORY = "not enough memory"
 TOGETHER = 0.01  # seconds
 LONGEST_INTERVAL = 1.0
 """Seconds between two looks at a page that is parsed. A look that comes later counts no more than this: a
@@ -49,6 +50,11 @@ class Parsing:
 def too_long(seconds: float) -> Failed:
     """What becomes of a page that is given up."""
     return Failed(f"parsing it takes longer than {seconds:g} s (setting parse_timeout)", TOO_LONG)
+
+
+def no_memory() -> Failed:
+    """What becomes of a page for which the system gives no more memory (`ulimit -v`)."""
+    return Failed("not enough memory to parse it", NO_MEMORY)
 
 
 def deadly(entry: Entry) -> Failed | None:

@@ -142,3 +142,14 @@ def test_an_error_of_failed_is_one_of_the_spiders_code_and_no_lesser_one() -> No
         if isinstance(event, Visited) and event.visit.outcome.__class__ is Failed
     ]
     assert "request.mirror" in failure.visit.outcome.traceback
+
+
+def test_a_page_for_which_the_memory_does_not_suffice_fails_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    def meta_refresh(page: Page) -> None:
+        if page.url.endswith("/1"):
+            raise MemoryError
+
+    monkeypatch.setattr(Page, "meta_refresh", property(meta_refresh))
+    result = run(lambda: None)
+    assert result.failed == {A + "1": "not enough memory to parse it"}
+    assert result.records == [{"url": A + "2"}]
