@@ -47,7 +47,8 @@ class RefusalsSeen:
     `vain` of which were in vain. `in_row`: refusals since something passed; at `look_at` of them the
     control is asked for. `last`: what passed last, by callback.
     `unlucky`: how often a site that refuses at random refused them. `is_spared`: a kept connection
-    broke since something passed. `spared`: pages whose first error was passed over, with `passes` then.
+    broke since something passed, `has_broken`: ever. `spared`: pages whose first error was passed over,
+    with `passes` then.
     """
 
     passes: int = 0
@@ -60,6 +61,7 @@ class RefusalsSeen:
     look_at: int = LOOK_AT
     unlucky: Counter[int] = field(default_factory=Counter)
     is_spared: bool = False
+    has_broken: bool = False
     spared: dict[int, int] = field(default_factory=dict)
     last: dict[str, Entry] = field(default_factory=dict)
 

@@ -118,7 +118,7 @@ class Refusals:
                 reaction = Reaction(failed_attempt=visit.entry.attempts + 1)
                 return replace(visit, outcome=Retry(visit.outcome.reason), reaction=reaction)
             self._spared.add(visit.entry.id)
-            domain.refusals.is_spared = True
+            domain.refusals.is_spared = domain.refusals.has_broken = True
             return replace(visit, reaction=Reaction(is_doubted=True))
         return visit
 
@@ -208,7 +208,8 @@ class Refusals:
     def _is_first_error(self, domain: Domain, reason: str) -> bool:
         """Whether an error is more likely the page's, so that it costs no rest as long as no other comes."""
         seen, limit = domain.refusals, domain.state.limit
-        may_be_page = reason == ERROR or reason in DROPPED
+        # A timeout is a rest in itself, and after a kept connection that broke it is the second refusal.
+        may_be_page = reason == ERROR or (reason in (RESET, CLOSED) and not seen.has_broken)
         is_known = bool(limit.lessons or limit.is_learned or limit.is_random or seen.is_spared)
         return may_be_page and seen.passes > 0 and not is_known and domain.pace.delay >= FAST
 

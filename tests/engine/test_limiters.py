@@ -293,7 +293,7 @@ def test_an_accident_among_refusals_is_forgotten_in_its_run(status: int) -> None
     assert web.gaps("a.test")[-1] == 1.0
 
 
-@pytest.mark.parametrize("error", [500, ConnectionResetError("reset"), TimeoutError("timed out")], ids=repr)
+@pytest.mark.parametrize("error", [500, ConnectionResetError("reset")], ids=repr)
 def test_an_error_that_comes_alone_costs_no_rest_and_nothing_on_later_nights(error: Any) -> None:
     web, result = _site(**{"15": [error, links()], "20": [links(), error, links()]}), None
     for _ in range(2):
