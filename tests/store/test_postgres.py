@@ -14,6 +14,7 @@ import pytest
 
 from scraper.errors import LeaseLost, StoreAway, StoreError, StoreTooNew, UsageError
 from scraper.model import Fetched, Known, NewUrl, RecordLine, Visit
+from scraper.ops.clock import SystemClock
 from scraper.store import START, DomainUpdate, Lease, Run, StoredRecord, met_urls, seen
 from scraper.store.postgres import PostgresStore, database, frontier, ownership, schema
 from scraper.testing import FakeClock
@@ -194,6 +195,34 @@ class TestKnown:
         assert looks[-1] == clock.now(), "what has changed is looked at at once"
         for store in stores:
             store.close()
+
+    def test_the_next_owner_waits_as_long_as_the_last_one_would_though_it_reads_the_server_s_time_better(
+        self, url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        exact = PostgresStore(url, locks=tmp_path)
+        behind = exact.anchor() - 0.4
+        with monkeypatch.context() as patched:
+            patched.setattr(PostgresStore, "_measured", lambda _: (behind, 0.5))
+            inexact = PostgresStore(url, locks=tmp_path)
+        for name, store in (("inexact", inexact), ("exact", exact)):
+            store.join(name)
+        run = inexact.start_run("news", "code")
+        exact.join_run(run.id)
+        inexact.add(run, [page_url("a.test", 1)])
+        (lease,) = inexact.lease(run, 1, FOREVER)
+        due = SystemClock(inexact.anchor()).now() + 60.0
+        inexact.release([DomainUpdate(lease, due)])
+        (taken,) = exact.lease(run, 1, FOREVER)
+        assert taken.due - exact.anchor() >= due - inexact.anchor()  # in the uptime of the machine
+        for store in (inexact, exact):
+            store.close()
+
+    def test_the_clock_of_a_worker_is_never_ahead_of_the_server_s(self, url: str, tmp_path: Path) -> None:
+        store = PostgresStore(url, locks=tmp_path)
+        before = SystemClock(store.anchor()).now()
+        ((server,),) = execute(url, "SELECT extract(epoch FROM clock_timestamp())::float8")
+        assert before <= server
+        store.close()
 
     def test_a_server_that_is_not_there_is_told_without_the_password(
         self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path

@@ -83,7 +83,8 @@ class PostgresStore:
         is_awaited: bool = False,
     ) -> None:
         self._database = Database(url, is_awaited=is_awaited)
-        self._clock = clock or SystemClock(self.anchor())
+        self._anchor, blur = self._measured()
+        self._clock, self._blur = (SystemClock(self._anchor), blur) if clock is None else (clock, 0.0)
         folder = locks.absolute()
         self._workers = Workers(self._database, Locks(folder, is_shared=is_shared), folder, self._clock)
         self._seen = Seen()
@@ -104,14 +105,19 @@ class PostgresStore:
         self._taken.clear()
 
     def anchor(self) -> float:
-        """This machine's uptime made the server's time: the quickest of some answers is the truest."""
+        """What makes this machine's uptime the server's time, or up to `_blur` less."""
+        return self._anchor
+
+    def _measured(self) -> tuple[float, float]:
+        """The anchor, and how long the answer took: the server was asked at some moment of that time."""
         uptime, asked = SystemClock(0.0), []
         for _ in range(_MOST_TRIES):
             before = uptime.now()
             row = self._database.row("SELECT extract(epoch FROM clock_timestamp())::float8")
             after = uptime.now()
-            asked.append((after - before, (row[0] if row else 0.0) - (before + after) / 2))
-        return min(asked)[1]
+            asked.append((after - before, (row[0] if row else 0.0) - after))
+        blur, anchor = min(asked)
+        return anchor, blur
 
     @property
     def deadline(self) -> float:
@@ -270,7 +276,7 @@ class PostgresStore:
             settlement.ask(visits)
             ours = _ours(owned, domains)
             settlement.settle(ours)
-            _write_domains(connection, run, ours, domains, worked)
+            _write_domains(connection, run, ours, domains, self._blur, worked)
             change.wake()
             settlement.count()
             return change, settlement, ours
@@ -308,7 +314,7 @@ class PostgresStore:
         def work(connection: Connection) -> None:
             ours = _ours(self._owned(connection, domains), domains)
             if run is not None:
-                _write_domains(connection, run, ours, domains)
+                _write_domains(connection, run, ours, domains, self._blur)
             ownership.free(connection, list(ours.values()))
 
         if domains:
@@ -453,11 +459,13 @@ def _write_domains(
     run: Run,
     ours: Mapping[str, int],
     updates: Sequence[DomainUpdate],
+    blur: float,
     worked: Set[str] = frozenset(),
 ) -> None:
     """Leave clock, politeness, session and stats with those domains that are ours.
 
-    Something settled proves that the domain does not kill its owners.
+    A moment is written as late as it may be in the server's time, behind which our clock is by up to `blur`:
+    the next owner's may not be. Something settled proves that the domain does not kill its owners.
     """
     rows: list[tuple[int, float, str | None, bool]] = []
     sessions: dict[int, str] = {}
@@ -466,7 +474,7 @@ def _write_domains(
         name = update.lease.domain
         if (domain := ours.get(name)) is None:
             continue
-        rows.append((domain, update.due, update.state, name in worked))
+        rows.append((domain, update.due + blur, update.state, name in worked))
         if update.session is not None:
             sessions[domain] = update.session
         if update.stats is not None:
