@@ -77,15 +77,11 @@ def _objects(value: Any, depth: int = 0) -> Iterator[dict[str, Any]]:
 
 def open_graph(root: Any) -> dict[str, Any]:
     """The properties of a page (og:title, twitter:card ...); of several with one name a list."""
-    found: dict[str, Any] = {}
+    found: dict[str, list[str]] = {}
     for meta in _PROPERTIES(root):
-        name, value = (meta.get("property") or meta.get("name")).strip(), meta.get("content")
-        if name in found:
-            before = found[name]
-            found[name] = [*before, value] if isinstance(before, list) else [before, value]
-        else:
-            found[name] = value
-    return found
+        name = (meta.get("property") or meta.get("name")).strip()
+        found.setdefault(name, []).append(meta.get("content"))
+    return {name: values if len(values) > 1 else values[0] for name, values in found.items()}
 
 
 def by_extruct(root: Any, url: str, syntax: str) -> list[Any]:
