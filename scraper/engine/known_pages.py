@@ -10,6 +10,8 @@ from scraper.parsing.page import Page
 from scraper.runs.archive.reading import Archives
 from scraper.spider.identity import ParseInputs, archived_as, depends_on
 
+_ROUNDED = 1e-6  # seconds: an archive keeps no more of a moment (WARC-Date)
+
 
 class KnownPages:
     """Compares pages with their last version. `version`: the run's number; `is_archiving`: all need a copy.
@@ -104,7 +106,7 @@ class KnownPages:
         Other code may count other header fields: so the body by itself is enough, too.
         """
         known = entry.known
-        if known is None or not known.body_hash or response.fetched_at >= known.fetched_at:
+        if known is None or not known.body_hash or response.fetched_at > known.fetched_at - _ROUNDED:
             return False
         hashes = (inputs.digest(response) for inputs in (self._page_inputs, ParseInputs("")))
         return known.body_hash not in hashes and not self._saved.is_for_file(entry)
