@@ -332,11 +332,12 @@ class Fetcher:
         entry, response, elsewhere = sent.entry, answer.response, self._elsewhere
         if elsewhere is None or response is None or sent.download is not None:
             return None
+        # Most answers of a later run are 304s: to look for a process would cost as much as they do.
+        if not self._judging.is_to_parse(response):
+            return None
         if not elsewhere.takes(sent.request.callback, len(response.content)):
             return None
         page = self._page(sent.request, response, entry.depth, session)
-        if not self._judging.is_to_parse(page):
-            return None
         known = self._judging.version(entry, page)
         if isinstance(known, Unchanged):
             return self._concluded(session, sent, answer, PLAIN, page, (known, (), ()))

@@ -21,6 +21,7 @@ from scraper.model import (
     Reaction,
     Rejection,
     Request,
+    Response,
     Retry,
     Unchanged,
 )
@@ -137,9 +138,9 @@ class Judging:
         known = self.version(entry, page)
         return (known, ()) if isinstance(known, Unchanged) else self.parse(entry, page, known)
 
-    def is_to_parse(self, page: Page) -> bool:
+    def is_to_parse(self, response: Response) -> bool:
         """Whether a page came as asked, so that nothing but its content is left to judge."""
-        return 200 <= page.status < 300 and page.status != _PART and bool(page.content)
+        return 200 <= response.status < 300 and response.status != _PART and bool(response.content)
 
     def version(self, entry: Entry, page: Page) -> Known | Unchanged:
         """What is kept of a page whose content has to be parsed; Unchanged where its last parse stands."""
