@@ -187,6 +187,11 @@ class Scheduler:
         most = IN_HAND if domain.pace.delay < SHORT else FEW_IN_HAND
         entries = self._store.take(self._run, domain.lease, most, list(domain.held))
         domain.is_dry = len(entries) < most
+        sound = [entry for entry in entries if not entry.crashes]
+        if sound or domain.held:
+            # What may have killed the process waits until the rest is settled: it can take nothing along
+            # then, and who ends the process for other reasons hardly hits the same page again.
+            entries = sound
         domain.buffer.extend(entries)
         domain.held.update(entry.id for entry in entries)
         return bool(entries)

@@ -189,7 +189,8 @@ def units(
 
     They are read one by one and are gone after their turn; raises Cut where there are too many elements.
     """
-    text = mended(text)
+    # What stands behind the last tag of a file that is torn would be half a URL.
+    text = mended(text[: text.rfind(">") + 1])
     # The body is bounded already, so no single text of it need be.
     elements = etree.iterparse(
         BytesIO(text.encode()),

@@ -10,7 +10,7 @@ from scraper.engine.batch import Batch
 from scraper.engine.domain_stats import DomainStats
 from scraper.engine.plan import Stop
 from scraper.errors import LoginFailed
-from scraper.model import Fetched, Verdict
+from scraper.model import Entry, Fetched, Verdict
 from scraper.runs.events import Event, Settled, Visited
 from scraper.store import Lease, Run
 from scraper.store.memory import MemoryStore
@@ -528,6 +528,17 @@ class TestFrontier:
     def test_a_url_is_fetched_once_however_it_is_written(self) -> None:
         web = FakeWeb({A: links("b", "/b", "b#x", "HTTPS://A.test:443/b", "./b"), A + "b": links("/", "b")})
         assert paths(crawl(Walk, web)) == ["", "b"]
+
+    @pytest.mark.parametrize("delay", [0, 1])
+    def test_a_page_that_may_have_killed_the_process_comes_when_all_else_is_done(self, delay: float) -> None:
+        class Dying(MemoryStore):
+            def take(self, *args: Any, **kwargs: Any) -> list[Entry]:
+                entries = super().take(*args, **kwargs)
+                return [replace(entry, crashes=int(entry.url == A + "b")) for entry in entries]
+
+        web = FakeWeb({A: links("b", "c"), A + "b": links("e"), A + "c": links("d")})
+        web.pages |= {A + name: links() for name in "de"}
+        assert paths(crawl(Walk, web, delay=delay, store=Dying(web.clock))) == ["", "c", "d", "b", "e"]
 
     def test_dont_filter_fetches_a_known_one_again(self) -> None:
         class Again(Walk):

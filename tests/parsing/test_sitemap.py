@@ -139,6 +139,17 @@ def test_what_is_packed_twice_is_unpacked_twice() -> None:
     assert parse(packed, URL).urls == ("https://a.example/1",)
 
 
+@pytest.mark.parametrize("rest", [b"", b"23", b"23<", b"23</lo", b"23</loc"])
+def test_of_a_url_that_breaks_off_no_half_is_listed(rest: bytes) -> None:
+    sitemap = parse(
+        page(b"<loc>https://a.example/1</loc>").partition(b"</urlset>")[0]
+        + b"<url><loc>https://a.example/"
+        + rest,
+        URL,
+    )
+    assert (sitemap.urls, sitemap.is_torn) == (("https://a.example/1",), True)
+
+
 def test_gzip_that_breaks_off_is_read_as_far_as_it_goes() -> None:
     packed = gzip.compress(b"https://a.example/1\n" * 100)
     assert "https://a.example/1" in parse(packed[:-12], URL).urls
