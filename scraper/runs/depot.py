@@ -128,9 +128,12 @@ class RemoteDepot:
     def get(self, name: str, file: Path) -> None:
         """See `Depot`."""
         part = file.with_name(f"{file.name}.{uuid.uuid4().hex}{_PART}")  # several processes may ask for it
-        with self._explained("read"):
-            self._system.get_file(self._path(name), str(part))
-        part.replace(file)
+        try:
+            with self._explained("read"):
+                self._system.get_file(self._path(name), str(part))
+            part.replace(file)
+        finally:
+            part.unlink(missing_ok=True)
 
     def remove(self, below: str) -> None:
         """See `Depot`."""

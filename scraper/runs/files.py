@@ -124,7 +124,7 @@ class RunFiles:
 
     def close(self) -> None:
         """Put what was appended safely on the disk. Safe to repeat."""
-        for file in (self._records, self._log, self._errors):
+        for file in (self._records, self._log, self._errors, self._rejected):
             file.close()
         sync_folder(self.folder)
 

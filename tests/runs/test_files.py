@@ -91,6 +91,16 @@ def test_lines_of_several_processes_never_mix(tmp_path: Path) -> None:
         assert [event["n"] for event in events if event["worker"] == worker] == list(range(200))
 
 
+def test_no_file_stays_open_when_they_are_closed(tmp_path: Path) -> None:
+    before = len(os.listdir("/proc/self/fd"))
+    files = RunFiles(tmp_path, "news", "r1")
+    files.open()
+    files.reject([{"url": "https://a.example/", "reason": "no title"}])
+    files.keep_traceback("https://a.example/", "ValueError")
+    files.close()
+    assert len(os.listdir("/proc/self/fd")) == before
+
+
 def test_an_event_may_hold_anything(files: RunFiles) -> None:
     files.log({"url": "http://a.example/\ud800\n", "path": Path("/x"), "body": b"\xff", "at": 1.5})
     (line,) = (files.folder / "log.jsonl").read_text("utf-8").splitlines()
