@@ -212,7 +212,11 @@ def units(
             parent = element.getparent()
             if name not in names or (parent is not None and name_of(parent) in but_in):
                 continue
-            yield name, element, _base(element, url) if has_bases else url
+            unclosed = _unclosed(element, name)
+            for unit in (*unclosed, element):
+                yield name, unit, _base(unit, url) if has_bases else url
+            for unit in unclosed:
+                del unit[:-1]  # or it would be read again at its own end
             _forget(element)
             count = 0
     except etree.LxmlError:
@@ -244,6 +248,16 @@ def text_of(element: etree._Element) -> str:
     return "".join(str(text) for text in element.itertext(etree.Element))
 
 
+def _unclosed(element: etree._Element, name: str) -> list[etree._Element]:
+    """What of its name a unit stands in, the first of them first: their end tags are missing."""
+    found: list[etree._Element] = []
+    parent = element.getparent()
+    while parent is not None and len(parent) > 1 and name_of(parent) == name:
+        found.append(parent)
+        parent = parent.getparent()
+    return found[::-1]
+
+
 def _forget(element: etree._Element) -> None:
     """Free a unit and what stands before it, so that memory does not grow with the file."""
     element.clear()
@@ -266,7 +280,7 @@ def _fields(unit: etree._Element) -> dict[str, str]:
     fields: dict[str, str] = {}
     for child in unit:
         name = name_of(child)
-        if name and name != "loc" and not fields.get(name):
+        if name and name != "loc" and name not in _UNITS and not fields.get(name):
             fields[name] = text_of(child).strip()
     return fields
 

@@ -139,6 +139,18 @@ def test_what_is_packed_twice_is_unpacked_twice() -> None:
     assert parse(packed, URL).urls == ("https://a.example/1",)
 
 
+@pytest.mark.parametrize("end", [b"", b"</url>", b"</url></url></url>"])
+def test_urls_whose_end_tags_are_missing_are_all_found_in_their_order(end: bytes) -> None:
+    urls = [f"https://a.example/{n}" for n in range(3)]
+    inside = "<url>".join(
+        f"<loc>{url}</loc><lastmod>2020-01-0{n + 1}</lastmod>" for n, url in enumerate(urls)
+    )
+    pages = parse(page(inside.encode() + end), URL).pages
+    assert [(one.url, one.lastmod) for one in pages] == [
+        (url, seconds(2020, 1, n + 1)) for n, url in enumerate(urls)
+    ]
+
+
 @pytest.mark.parametrize("rest", [b"", b"23", b"23<", b"23</lo", b"23</loc"])
 def test_of_a_url_that_breaks_off_no_half_is_listed(rest: bytes) -> None:
     sitemap = parse(
