@@ -4,6 +4,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from hashlib import blake2b
 from pathlib import Path
 from random import Random
@@ -311,6 +312,41 @@ class TestKnown:
             found.rows("SELECT 7")
         assert told.value.was_there and len(refusals) == 1
 
+    def test_a_database_that_lacks_letters_is_refused_before_it_has_anything(
+        self, postgres: Server, tmp_path: Path
+    ) -> None:
+        postgres.execute("CREATE DATABASE latin ENCODING 'LATIN1' TEMPLATE template0")
+        with pytest.raises(UsageError, match=r"LATIN1.*createdb .* UTF8"):
+            PostgresStore(postgres.url("latin"), locks=tmp_path)
+
+    def test_a_database_that_knows_no_letters_keeps_them_as_they_are(
+        self, postgres: Server, tmp_path: Path
+    ) -> None:
+        postgres.execute("CREATE DATABASE bytes ENCODING 'SQL_ASCII' TEMPLATE template0")
+        store = PostgresStore(postgres.url("bytes"), locks=tmp_path)
+        store.join("w1")
+        run, leases = begin(store, page_url("a.example", "prix-5-€-😀"))
+        settle(store, run, leases["a.example"])
+        assert [kept.key for kept in store.records(run)] == ["https://a.example/prix-5-€-😀"]
+        store.close()
+
+    def test_a_server_that_has_no_connection_left_for_our_role_is_there(
+        self, postgres: Server, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    ) -> None:
+        postgres.execute("CREATE ROLE few LOGIN CONNECTION LIMIT 0")
+        monkeypatch.setattr(database, "_AT_FIRST", 0.0)
+        with pytest.raises(StoreAway, match="no connection left") as told:
+            PostgresStore(postgres.url().replace("scraper@", "few@"), locks=tmp_path)
+        assert told.value.was_there
+
+    def test_what_an_administrator_allows_a_statement_does_not_end_ours(
+        self, url: str, postgres: Server
+    ) -> None:
+        postgres.execute(f"ALTER DATABASE {url.rpartition('/')[2]} SET statement_timeout = '20ms'")
+        found = database.Database(url)
+        assert found.row("SELECT 7 FROM pg_sleep(0.05)") == (7,)
+        found.close()
+
     def test_a_url_that_is_none_is_a_mistake_of_the_user(self, tmp_path: Path) -> None:
         with pytest.raises(UsageError, match="postgresql://user@host"):
             PostgresStore("postgresql://127.0.0.1/db?nonsense=1", locks=tmp_path)
@@ -379,6 +415,52 @@ class TestLeases:
             two._workers._is_gone = lambda row: True  # type: ignore[method-assign]
             execute_unlocked()
             assert execute(url, "SELECT count(*) FROM workers") == [(2,)]
+
+    def test_one_that_died_in_the_middle_of_a_transaction_without_a_word_is_buried(
+        self, url: str, worker: Make, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        one, two = worker("w1"), worker("w2")
+        begin(one, page_url("a.example", 1))
+        long_since(two)
+        expire(url, "w1")
+        monkeypatch.setitem(database._BOUNDS, "idle_in_transaction_session_timeout", "100ms")
+        is_stopped, is_buried = threading.Event(), threading.Event()
+
+        def stop_in_the_middle(connection: Any) -> None:
+            connection.execute("SELECT id FROM domains FOR UPDATE").fetchall()
+            is_stopped.set()
+            assert is_buried.wait(20)
+
+        with pytest.raises(LeaseLost), ThreadPoolExecutor(1) as elsewhere:
+            stopped = elsewhere.submit(one._workers.write, stop_in_the_middle)
+            assert is_stopped.wait(20)
+            while execute(url, "SELECT 1 FROM workers WHERE id = 'w1'"):
+                two.heartbeat()
+            is_buried.set()
+            stopped.result()
+
+    def test_what_another_program_has_locked_is_waited_for_but_not_for_ever(
+        self, url: str, worker: Make, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        store = worker("w1")
+        run, leases = begin(store, page_url("a.example", 1))
+        monkeypatch.setattr(database, "sleep", lambda seconds: None)
+        monkeypatch.setitem(database._BOUNDS, "lock_timeout", "5ms")
+        with psycopg.connect(url) as other:
+            other.execute("SELECT 1 FROM domains FOR UPDATE")
+            with pytest.raises(StoreAway, match=r"lock timeout.*pg_stat_activity"):
+                settle(store, run, leases["a.example"])
+        assert settle(store, run, leases["a.example"]).lost == frozenset()
+        assert len(store.records(run)) == 1
+
+    def test_a_server_that_has_lost_what_we_committed_is_left_to_those_who_know_no_more_than_it(
+        self, url: str, worker: Make
+    ) -> None:
+        store = worker("w1")
+        run, leases = begin(store, page_url("a.example", 1))
+        execute(url, "UPDATE workers SET commits = commits - 1")
+        with pytest.raises(LeaseLost):
+            settle(store, run, leases["a.example"])
 
 
 class TestPagesThatKill:

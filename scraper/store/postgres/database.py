@@ -26,10 +26,15 @@ Values = Sequence[Any] | Mapping[str, Any]
 Connection = psycopg.Connection[tuple[Any, ...]]
 Cursor = psycopg.Cursor[tuple[Any, ...]]
 
-# A plan that was made while a table was empty would read the whole of it for ever: ten times slower.
+# A plan that was made while a table was empty would read the whole of it for ever: ten times slower. And what
+# an administrator allows a statement by default is too little for millions of rows.
 _OPTIONS = " ".join(
     f"-c {one}=off" for one in ("enable_hashjoin", "enable_mergejoin", "enable_seqscan", "jit")
 )
+_OPTIONS += " -c statement_timeout=0"
+# Of a transaction: a host that dies in the middle of one would keep its locks, and its domains, until the
+# server misses it, for hours; and what somebody else has locked is waited for with nothing of ours locked.
+_BOUNDS = {"idle_in_transaction_session_timeout": "10s", "lock_timeout": "3s", "statement_timeout": "0"}
 # A cable that was pulled must be noticed before our leases run out.
 _DEFAULTS = {
     "connect_timeout": 10,
@@ -38,17 +43,24 @@ _DEFAULTS = {
     "keepalives_count": 3,
     "tcp_user_timeout": 10_000,
     "application_name": "scraper",
+    "client_encoding": "UTF8",
 }
-_ASK_AGAIN = (errors.DeadlockDetected, errors.SerializationFailure)
+_ASK_AGAIN = (
+    *(errors.DeadlockDetected, errors.SerializationFailure),
+    *(errors.LockNotAvailable, errors.QueryCanceled),
+)
 _MOST_TRIES = 20
+_BIND = "SELECT set_config(name, value, true) FROM unnest(%s::text[], %s::text[]) AS bound(name, value)"
 _GONE = {"57P01", "57P02", "57P03", "53300", "08000", "08003", "08006", "08P01"}
 _NO_ROOM = {"53100", "25006", "53200"}
 # What a server says that is there, or a pooler before it; a failure to connect has no code of its own.
 _STARTS = "the database system is"
-_IS_THERE = (_STARTS, "too many clients", "connection slots are reserved", "server login has been failing")
+_FULL = ("too many clients", "too many connections", "connection slots are reserved")
+_IS_THERE = (_STARTS, *_FULL, "server login has been failing")
 # A connection that breaks in the middle of a pipeline is noted there, though we go on.
 logging.getLogger("psycopg").addHandler(logging.NullHandler())
 _log = logging.getLogger(__name__)
+_ENCODINGS = ("UTF8", "SQL_ASCII")  # the latter keeps bytes as they are
 _MIGRATING = 0x5C7A9E12  # any number that other programs do not lock
 
 
@@ -91,13 +103,8 @@ class Database:
             for tries in range(_MOST_TRIES):
                 try:
                     result, is_committed = self._once(work)
-                except _ASK_AGAIN:
-                    if tries + 1 == _MOST_TRIES:
-                        raise
-                    sleep(0.01 * (tries + 1))
-                    continue
                 except psycopg.Error as error:
-                    self._reconnect(error)
+                    self._recover(error, tries)
                     continue
                 if is_committed or stands():
                     return result
@@ -113,6 +120,7 @@ class Database:
         try:
             with connection.pipeline():
                 connection.execute("BEGIN ISOLATION LEVEL READ COMMITTED")
+                connection.execute(_BIND, (list(_BOUNDS), list(_BOUNDS.values())))
                 result = work(connection)
                 is_committing = True
                 connection.execute("COMMIT")
@@ -129,12 +137,12 @@ class Database:
         """The rows of one reading statement."""
         self._check_process()
         with self._translated():
-            for _ in range(_MOST_TRIES):
+            for tries in range(_MOST_TRIES):
                 try:
                     connection = self._connect(monotonic() + PATIENCE)
                     return connection.execute(sql, values).fetchall()
                 except psycopg.Error as error:
-                    self._reconnect(error)
+                    self._recover(error, tries)
         raise self._broken()
 
     def row(self, sql: str, values: Values = ()) -> tuple[Any, ...] | None:
@@ -216,6 +224,13 @@ class Database:
             connection.prepare_threshold = None
         return connection
 
+    def _recover(self, error: psycopg.Error, tries: int) -> None:
+        """Get ready for another try; raise the error where none would help."""
+        if isinstance(error, _ASK_AGAIN) and tries + 1 < _MOST_TRIES:
+            sleep(0.01 * (tries + 1))
+        else:
+            self._reconnect(error)
+
     def _reconnect(self, error: psycopg.Error) -> None:
         """Drop a connection that the error has ended; raise the error where it says something else."""
         connection = self._connection
@@ -243,11 +258,18 @@ class Database:
         self.write(self._climb)
 
     def _climb(self, connection: Connection) -> None:
+        connection.execute("SET LOCAL lock_timeout = 0")  # who is first may take minutes
         connection.execute("SELECT pg_advisory_xact_lock(%s)", (_MIGRATING,))
         # Read again under the lock: another process may have been first. Whether there is a table at all, a
         # server that was asked before the wait answers as it did then.
         connection.execute("CREATE TABLE IF NOT EXISTS meta(k text PRIMARY KEY, v text NOT NULL)")
         found, known = self._version(connection), len(schema.MIGRATIONS)
+        encoding = connection.info.parameter_status("server_encoding")
+        if not found and encoding not in _ENCODINGS:
+            raise UsageError(
+                f"{self.name} is encoded in {encoding}, which lacks letters that sites have",
+                "createdb --template template0 --encoding UTF8 NAME",
+            )
         if 0 < found < known:
             _log.warning(
                 "%s: changing schema %d to %d: minutes for ten million URLs, in which others can only read",
@@ -296,10 +318,13 @@ def _translate(name: str, error: psycopg.Error) -> StoreError:
         return StoreFull(
             f"cannot write {name}: {lines[0]}", "free some space on the server or check its mode"
         )
-    if error.sqlstate == "53300" or "too many clients" in lines[0]:
+    if error.sqlstate == "53300" or any(words in lines[0] for words in _FULL):
         return StoreAway(f"{name} has no connection left", "raise max_connections, or put PgBouncer between")
+    if isinstance(error, _ASK_AGAIN):
+        return StoreAway(f"{name}: {lines[0]}", "pg_stat_activity tells who holds what we wait for")
     if error.sqlstate == "42501":
-        return StoreError(f"{name}: {lines[0]}", "GRANT CREATE ON SCHEMA public TO this user")
+        need = "CREATE ON" if "schema" in lines[0] else "SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN"
+        return StoreError(f"{name}: {lines[0]}", f"GRANT {need} SCHEMA public TO this user")
     if isinstance(error, psycopg.OperationalError) and error.sqlstate is None:
         # Some lines guess at the reason, others tell more of it.
         told = [line for line in lines if not line.startswith(("\t", "DETAIL:", "HINT:"))] or lines

@@ -38,7 +38,10 @@ _DEAD = f"""SELECT run FROM workers WHERE id = %(worker)s AND (%(is_gone)s OR {_
     FOR UPDATE SKIP LOCKED"""
 _JOIN = f"""INSERT INTO workers VALUES (%s, %s, %s, %s, %s, %s, {_SERVER_NOW} + %s, NULL, 0)
     ON CONFLICT DO NOTHING RETURNING 1"""
-_RENEW = f"UPDATE workers SET commits = %s, lease_until = {_SERVER_NOW} + %s WHERE id = %s RETURNING 1"
+# A server that has lost what we committed (a standby that was behind and has taken over) knows less of the
+# frontier than we remember: who begins anew asks it.
+_RENEW = f"""UPDATE workers SET commits = %(number)s, lease_until = {_SERVER_NOW} + %(ttl)s
+    WHERE id = %(me)s AND commits >= %(number)s - 1 RETURNING 1"""
 # A domain is asked of its owner while the run that waits for it still has work there; a group, which has no
 # URLs, only for another run.
 _ASKED = f"""SELECT d.name FROM domains d JOIN workers w ON w.id = d.owner
@@ -122,7 +125,7 @@ class Workers:
         me, number, before = self.me, self._commits + 1, self._clock.now()
 
         def guarded(connection: Connection) -> T:
-            renewed = connection.execute(_RENEW, (number, self._ttl, me))
+            renewed = connection.execute(_RENEW, {"number": number, "ttl": self._ttl, "me": me})
             result = work(connection)
             if renewed.fetchone() is None:
                 raise LeaseLost(f"worker {me} was taken for dead by another", "run the same command again")
