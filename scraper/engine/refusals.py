@@ -15,8 +15,9 @@ from scraper.http.failures import CLOSED, RESET, TIMED_OUT
 from scraper.model import Entry, Failed, Fetched, Outcome, Reaction, Retry, Unchanged, Visit
 from scraper.politeness import learned, throttle
 from scraper.politeness.blocks import AUTH_REFUSED, PROXY_REFUSED
-from scraper.politeness.learned import BURST, GUESS
+from scraper.politeness.learned import GUESS
 from scraper.politeness.limit import Limit
+from scraper.politeness.limit_search import BURST
 from scraper.politeness.retry import is_safe
 from scraper.spider.identity import request_of
 

@@ -11,7 +11,17 @@ import math
 
 from scraper.model.frozen import replace
 from scraper.politeness.limit import Limit
-from scraper.politeness.limit_search import FEW, MARGIN, NEAR, floor_of, looking, nearer, settled
+from scraper.politeness.limit_search import (
+    BURST,
+    FEW,
+    MARGIN,
+    NEAR,
+    SHORTLY,
+    floor_of,
+    looking,
+    nearer,
+    settled,
+)
 
 DAY = 86400.0
 LONGEST = 3600.0  # seconds: no window is believed to be longer, until it has shown to be
@@ -19,7 +29,6 @@ LATEST = DAY + 10.0  # after its first request, a limit by the day is over, what
 
 GUESS, LONG_GUESS = 75.0, 300.0  # seconds: most limits are by the minute, some count it by halves of two
 GAP = 300.0  # seconds without a request after which what was accepted before says nothing more
-SHORTLY = 2.0  # seconds of rest that a server which is only busy asks for
 SELDOM = 4  # times that wait: a limit is rarely slower
 ENOUGH = 2  # refusals that show a limit; more of them show that the pace is not meant
 MANY = 5  # refusals that tell something of their share
@@ -28,7 +37,6 @@ BY_CHANCE = 1e-5  # what is as rare is not believed
 RARE = 0.01  # nor is this, where little is lost by it
 OF_AN_HOUR = 30  # requests: most limits that have fewer are by some minutes
 MORE = 1.25  # times as many, and it is another count
-BURST = 4  # from so many requests on, what passed before a refusal is a budget
 SLOWER = 1.5
 FAR = 10.0  # times the interval that was refused first: what is refused still has nothing to do with it
 WARY = 1.25  # times a pace that was refused, by a site that may only have been in trouble
@@ -58,7 +66,7 @@ def passed(limit: Limit, count: int, sent_at: float) -> Limit:
         spent=spent + count if limit.allowance else 0,
         in_row=0,
     )
-    if is_later or limit.accepted > max(OF_AN_HOUR, MORE * limit.burst):
+    if (is_later and not limit.told) or limit.accepted > max(OF_AN_HOUR, MORE * limit.burst):
         limit = pardoned(limit)
     return nearer(limit) if limit.start else limit
 
@@ -95,6 +103,7 @@ def refused(
     is_slower = not limit.in_row and (limit.is_learned or limit.is_random)
     noted = replace(
         spared(limit, now),
+        told=0.0,
         rows=limit.rows + (not limit.in_row),
         slower=limit.slower + (limit.accepted if is_slower else 0),
         is_doubted=limit.is_doubted and limit.in_row > 0,
@@ -136,6 +145,8 @@ def _refused_first(
     is_known = told is None and limit.interval > 0 and limit.burst >= FEW
     if is_known and (limit.lessons == 1 or not _is_far(limit)):
         interval = min(interval, max(pace, max_delay))  # no reason to end the run
+    if told is not None and not limit.lessons and interval <= max_delay:
+        return replace(noted, told=told), rest  # kept; whether it was a limit the next ones show
     noted = replace(noted, interval=interval, most=0.0 if limit.is_learned else interval)
     if told is None and not limit.is_learned:
         noted = looking(noted, pace, max_delay)
@@ -307,7 +318,7 @@ def is_lone(limit: Limit) -> bool:
 
 def pardoned(limit: Limit) -> Limit:
     """The limit without its only refusal, which was spared and no limit's."""
-    return replace(limit, burst=0, took=0.0, lessons=0) if is_lone(limit) else limit
+    return replace(limit, burst=0, took=0.0, lessons=0, told=0.0) if is_lone(limit) else limit
 
 
 def _allow(limit: Limit, count: int, window: float) -> Limit:

@@ -15,7 +15,7 @@ class Limit:
     `start`: the interval from which a shorter one is looked for, 0 where it is not; `most`: one that no limit
     refuses that did what was seen, 0 after a second refusal. `slower`: what passed between refusals at a
     slower pace. `rows`: refusals that others had passed before. `is_random`: the site refuses at any pace,
-    once in `burst` requests.
+    once in `burst` requests. `told`: the wait of an only refusal that told one, until its run ends.
     """
 
     interval: float = 0.0
@@ -37,6 +37,7 @@ class Limit:
     slower: int = 0
     rows: int = 0
     is_random: bool = False
+    told: float = 0.0
 
     @property
     def is_learned(self) -> bool:

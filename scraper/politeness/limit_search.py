@@ -10,6 +10,8 @@ from scraper.politeness.limit import Limit
 
 MARGIN = 1.1
 MINUTE = 60.0
+SHORTLY = 2.0  # seconds of rest that a server which is only busy asks for
+BURST = 4  # from so many requests on, what passed is a budget, and no tokens that filled up in a rest
 FEW = 2  # a burst below it is a distance between two requests, not a budget
 NEAR = 10.0  # times the distance that was too short, or seconds, from which a longer one is looked for
 # How much faster we become while we look for the limit, see `_fall`.
@@ -17,6 +19,7 @@ FLAT, STEEP, STEPS, LEAST = 0.1, 0.2, 12, 0.02
 HELD = (
     5  # times `burst` requests before a pace is tried faster that two refusals, of a site down or not, made
 )
+WIDER = 1.25  # times the pace that was refused
 CLOSE = 1.15  # times the distance that was refused first: no limit is so near to our delay by chance
 
 
@@ -61,6 +64,8 @@ def settled(limit: Limit, refused_at: float = 0.0) -> Limit:
 
     `refused_at`: the second refusal, 0 where there was none until the end of the run.
     """
+    if limit.told:
+        return _as_told(limit)
     if not limit.start:
         return limit
     steps, fall = _steps(limit), _fall(limit)
@@ -77,6 +82,14 @@ def settled(limit: Limit, refused_at: float = 0.0) -> Limit:
         bucket = _by_bucket(limit, refused_at or limit.last, steps, fall)
         interval = max(interval, bucket if refused_at else min(bucket, limit.most))
     return replace(limit, interval=interval, start=0.0)
+
+
+def _as_told(limit: Limit) -> Limit:
+    """The limit after a run with one refusal, whose wait was kept: a window's, or a busy server's."""
+    if limit.told <= SHORTLY and limit.accepted >= BURST and not limit.in_row:
+        return replace(limit, burst=0, took=0.0, lessons=0, told=0.0)
+    interval = MARGIN * (limit.took + limit.told) / limit.burst
+    return replace(limit, interval=max(interval, WIDER * limit.took / limit.burst), told=0.0)
 
 
 def _by_bucket(limit: Limit, until: float, steps: float, fall: float) -> float:

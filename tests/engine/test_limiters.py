@@ -304,6 +304,21 @@ def test_an_error_that_comes_alone_costs_no_rest_and_nothing_on_later_nights(err
     assert len([gap for gap in web.gaps("a.test") if gap > 2]) == 1, "the night between"
 
 
+@pytest.mark.parametrize("wait", ["1", "20"])
+def test_an_only_refusal_that_tells_its_wait_costs_that_wait(wait: str) -> None:
+    names = [str(number) for number in range(70)]
+    web = FakeWeb({A: links(*names)} | {A + name: links() for name in names})
+    busy, result = (503, {"Retry-After": wait}), None
+    web[A + "15"] = [busy, links(), busy, links(), busy, links()]
+    for _ in range(3):
+        result = crawl(Walk, web, store=result.store if result else None)
+        assert (result.verdict, result.failed) == (Verdict.OK, {})
+        assert result.summary["by_domain"]["a.test"]["learned"] == ""
+        web.clock.sleep(DAY)
+    gaps = [gap for gap in web.gaps("a.test") if 1.0 < gap < DAY]
+    assert gaps == [pytest.approx(float(wait) + 1.0, abs=0.01)] * 3
+
+
 def _out(answer: Scripted, seconds: float) -> FakeWeb:
     """The site of thirty pages, which answers nothing else for so long, after ten."""
     web = _site()

@@ -67,13 +67,14 @@ class Bucket:
 
 
 class Accident:
-    """No limit, but for the eleventh request."""
+    """No limit, but for one request."""
 
-    count = 0
+    def __init__(self, place: int = 11) -> None:
+        self.place, self.count = place, 0
 
     def wait(self, now: float) -> float:
         self.count += 1
-        return float(self.count == 11)
+        return float(self.count == self.place)
 
 
 Limiter = Window | Log | Bucket | Accident
@@ -217,6 +218,38 @@ def test_an_accident_is_forgotten_when_the_old_pace_has_proven_right_again() -> 
     crawl.run(200)
     assert crawl.refused == 1
     assert not crawl.limit.is_learned and not crawl.limit.lessons
+
+
+@pytest.mark.parametrize("between", [20.0, DAY])
+@pytest.mark.parametrize("place", [3, 10, 110, 160, 210])
+def test_a_page_that_is_busy_for_a_second_in_each_run_makes_no_run_longer(place: int, between: float) -> None:
+    """The bookshop took 3.3, 6.7, 11 s and more, until about the sixth run."""
+    site = Accident(place)
+    crawl = Crawl(site, 0.004, tells=True)
+    for _ in range(8):
+        site.count, began = 0, crawl.now
+        crawl.run(219)
+        assert crawl.now - began < 219 * 0.004 + 2.1
+        crawl.now += between
+
+
+@pytest.mark.parametrize("kind", ["fixed window", "sliding window", "token bucket", "leaky bucket"])
+@pytest.mark.parametrize(("count", "seconds"), [(3, 5), (12, 35), (60, 60), (20, 300), (100, 600)])
+@pytest.mark.parametrize("delay", [0.2, 1.0])
+def test_what_a_told_wait_that_was_kept_alone_taught_holds_in_the_next_runs(
+    kind: str, count: int, seconds: int, delay: float
+) -> None:
+    """A run of a few pages more than the limit lets pass is refused once, as a busy site would."""
+    crawl = Crawl(KINDS[kind](count, seconds), delay, tells=True)
+    left = crawl.run(count * 3 // 2 + 1)
+    while left:
+        left = crawl.run(left)
+    refused = crawl.refused
+    assert refused <= 2
+    for _ in range(3):
+        crawl.now += DAY
+        crawl.run(count * 3 // 2 + 1)
+    assert crawl.refused == refused
 
 
 def test_a_limit_of_few_in_a_long_time_is_an_allowance_that_is_used_at_once() -> None:
