@@ -8,6 +8,7 @@ from scraper import settings
 from scraper.app.options import open_store
 from scraper.errors import UsageError
 from scraper.settings import values
+from scraper.spider import discovery
 from scraper.store import Run, Store
 
 PROBE = "(fetch)"
@@ -56,16 +57,24 @@ def facts_of_run(store: Store, run: Run) -> dict[str, Any]:
     return {**run.summary, **known, "verdict": state_of(store, run)}
 
 
+def check_spider(name: str) -> None:
+    """SpiderError with the nearest name where a spider that has no runs does not exist either."""
+    discovery.find(name)
+
+
 def find_run(store: Store, name: str) -> Run:
     """A run by its id, or the last one of a spider; UsageError with the nearest where there is none."""
     if (named := store.run(name)) is not None:
         return named
     if last := store.runs(name, 1):
         return last[0]
+    if not name[:1].isdigit():  # no id begins with a letter
+        check_spider(name)
+        raise UsageError(f"there are no runs of {name} yet", "run it first")
     known = runs_of(store, None, 100)
     if not known:
         raise UsageError("there are no runs yet", "run a spider first")
-    near = values.nearest(name, [run.id.replace("-", "_") for run in known]) if name[:1].isdigit() else None
+    near = values.nearest(name, [run.id.replace("-", "_") for run in known])
     hint = f"did you mean {near.replace('_', '-')}?" if near else "the command `runs` lists them"
     raise UsageError(f"there is no run {name!r}", hint)
 

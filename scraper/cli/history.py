@@ -10,7 +10,15 @@ from typing import Any
 import click
 
 from scraper.app.admin.audit import DomainAudit, audit
-from scraper.app.project import existing_store, facts_of_run, find_run, needed_store, runs_of, state_of
+from scraper.app.project import (
+    check_spider,
+    existing_store,
+    facts_of_run,
+    find_run,
+    needed_store,
+    runs_of,
+    state_of,
+)
 from scraper.cli import run_summary, text
 from scraper.cli.options import DataLocation, command_line, data_options, json_option
 from scraper.ops.printable import json_text, printable
@@ -38,6 +46,8 @@ def runs_command(spider: str | None, data: Path, store: str | None, limit: int, 
         return
     with closing(found):
         runs = runs_of(found, spider, limit)
+        if spider and not runs:
+            check_spider(spider)
         if as_json:
             for run in runs:
                 click.echo(json_text(facts_of_run(found, run)))

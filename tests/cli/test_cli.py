@@ -432,6 +432,26 @@ def test_records_that_are_not_kept_are_listed_with_url_field_and_reason(call: Ca
     assert len(next(rejected.parent.glob("records.jsonl")).read_text("utf-8").splitlines()) == 2
 
 
+@pytest.mark.parametrize(
+    "words", [("runs",), ("show",), ("audit",), ("accept",), ("changes",), ("export", "-o", "-")]
+)
+def test_a_spider_that_does_not_exist_is_said_to_be_none(
+    words: tuple[str, ...], call: Call, shop: Site
+) -> None:
+    write("shop", shop.url())
+    call("run", "shop", "--set", "delay=0")
+    said = call(words[0], "shpo", *words[1:])
+    assert said.code == 2 and "no spider is named 'shpo'" in said.err and "did you mean shop?" in said.err
+
+
+def test_a_spider_that_has_not_run_is_told_from_one_that_is_none(call: Call, shop: Site) -> None:
+    write("shop", shop.url())
+    write("tea", shop.url())
+    call("run", "shop", "--set", "delay=0")
+    assert call("runs", "tea").out == "no runs of tea yet\n"
+    assert "there are no runs of tea yet" in call("show", "tea").err
+
+
 # audit, fetch, explain --------------------------------------------------------------------------------------
 def test_an_audit_proves_the_gaps(call: Call, shop: Site) -> None:
     write("shop", shop.url())

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from scraper.app.project import state_of
+from scraper.app.project import check_spider, state_of
 from scraper.app.running.outputs import GROUP, lines_of
 from scraper.app.running.publish_records import changes_of, everything, publish
 from scraper.app.running.run_report import MOST_HISTORY, details_of, write_report
@@ -24,6 +24,7 @@ def current_file(data: Path, spider: str, name: str = "records.jsonl") -> Path:
     """A spider's published file; UsageError where there is none."""
     file = data / spider / name
     if not file.is_file():
+        check_spider(spider)
         raise UsageError(
             f"{spider} has no {name} in {data}/ yet", "only a run that is OK or accepted writes it"
         )
