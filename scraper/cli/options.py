@@ -81,7 +81,9 @@ def run_options(function: Function) -> Function:
             ),
             click.option("--max-pages", metavar="N", help="Stop after N pages; the next run continues."),
             click.option(
-                "--max-time", metavar="TIME", help="Stop after a time such as 50m, in the same way."
+                "--max-time",
+                metavar="TIME",
+                help="Stop after a time such as 50m or 1h30m, in the same way; a bare number is seconds.",
             ),
             click.option(
                 "--workers",
