@@ -3,6 +3,7 @@
 import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from itertools import islice
 from typing import Any
 
 from scraper.model.frozen import frozen
@@ -82,8 +83,12 @@ _NEXT_IN_JSON = tuple(
         " pagination/next_url pagination/nextPage meta/next info/next page/next"
     ).split()
 )
-_ARROWS = frozenset({"›", "»", "→", "≫", ">", ">>", "❯", "▶"})
-_PAGER = re.compile(r"(?:^|[-_ ])(?:pagination|pager|paging|pages|nav-links|next)(?:$|[-_ ])", re.IGNORECASE)
+_ARROWS = frozenset("› » → ⟶ ⇒ ≫ > >> ❯ ▶ ► ⟩ 〉 ➔ ➜".split())
+_PAGER = re.compile(
+    r"(?:^|[-_ ])(?:paginat(?:ion|or)|pager|paging|pages|nav-links|next)(?:$|[-_ ])", re.IGNORECASE
+)
+# All that a nav of no name says: numbers, signs, and words such as "Page 2 of 9".
+_BARE_PAGER = re.compile(r"[\W\d_]*(?:[^\W\d_]+[\W\d_]*){0,2}")
 _PLAIN_WORDS = re.compile(r"[\w ]+")
 _NAME = re.compile(r"[a-zA-Z_][a-zA-Z0-9_-]{0,39}")
 
@@ -282,4 +287,7 @@ def _by_text(link: Any) -> Iterator[tuple[str, bool]]:
 
 def _is_in_pager(link: Any) -> bool:
     around = (link, *list(link.iterancestors())[:5])
-    return any(_PAGER.search(f"{one.get('class') or ''} {one.get('id') or ''}") for one in around)
+    if any(_PAGER.search(f"{one.get('class') or ''} {one.get('id') or ''}") for one in around):
+        return True
+    nav = next((one for one in around if one.tag == "nav"), None)
+    return nav is not None and _BARE_PAGER.fullmatch(" ".join(islice(nav.itertext(), 100))) is not None

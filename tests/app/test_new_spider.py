@@ -13,6 +13,7 @@ import pytest
 
 from scraper.app.admin.spider_draft import draft, literal
 from scraper.model import Headers, Request, Response
+from scraper.parsing.outline import outline
 from scraper.parsing.page import Page
 from scraper.spider import Spider, discovery
 from scraper.testing import FakeWeb, check_saved, crawl
@@ -55,6 +56,25 @@ def test_a_first_spider_reads_what_repeats_and_goes_to_the_next_page(shape: str,
         assert first.get(name) == expected, (name, first, found.source)
     assert result.pages == [URL] + ([URL.rstrip("/") + following] if following else []), found.source
     assert spider.key and "menu" not in json.dumps(result.records).lower()
+
+
+@pytest.mark.parametrize(
+    "pager",
+    [
+        # As themes of Pelican write it: no class, no rel, no label.
+        '<nav><ul><li>1 / 3<li><a href="/2">&#8594;</a><li><a href="/3">&#8649;</a></ul></nav>',
+        '<nav><a href="/0">&#10216;</a> Page 1 of 3 <a href="/2">&#10217;</a></nav>',
+        '<p class="paginator">Page 1 / 3 <a href="/2">&raquo;</a></p>',
+    ],
+)
+def test_an_arrow_in_a_pager_without_a_name_leads_to_the_next_page(pager: str) -> None:
+    found = outline(page_of(page(pager))).next_link
+    assert found is not None and found.url == URL + "2"
+
+
+def test_an_arrow_in_a_menu_is_no_next_page() -> None:
+    menu = '<nav><a href="/t">Green tea</a> <a href="/c">Cups and pots</a> <a href="/2">&#8594;</a></nav>'
+    assert outline(page_of(page(menu))).next_link is None
 
 
 def test_json_ld_gives_records_of_its_own(tmp_path: Path) -> None:
