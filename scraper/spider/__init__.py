@@ -125,6 +125,9 @@ def each(result: Any, name: str) -> Iterable[Any]:
 def not_to_be_yielded(thing: object, name: str, did: str = "yielded") -> SpiderError:
     """The error of a thing that is neither record nor request."""
     kind = type(thing).__name__
+    if hasattr(thing, "getall"):  # a selector, or a list of them
+        hint = 'name its text, as in yield {"title": page.css("h1::text").get()}'
+        return SpiderError(f"{name} {did} elements of the page ({kind})", hint)
     if inspect.isgenerator(thing) or isinstance(thing, list | tuple | Iterator):
         return SpiderError(f"{name} {did} a {kind}", "write yield from")
     return SpiderError(

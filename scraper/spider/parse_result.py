@@ -59,10 +59,19 @@ def parse_page(spider: Spider, page: Page, rules: Rules, parent: bytes = b"") ->
     if name not in rules.callbacks:
         raise no_callback(name, rules.callbacks)
     try:
-        basket.put_all(each(getattr(spider, name)(page), name), name)
+        basket.put_all(each(_called(spider, name, page), name), name)
     except Drop as drop:
         return ParseResult(dropped=printable(drop.message))
     return basket.parse_page()
+
+
+def _called(spider: Spider, name: str, page: Page) -> Any:
+    try:
+        return getattr(spider, name)(page)
+    except TypeError as error:
+        if error.__traceback__ is None or error.__traceback__.tb_next is not None:
+            raise  # of the code inside
+        raise SpiderError(f"{name} does not take a page: {error}", f"write def {name}(self, page)") from None
 
 
 def parse_failure(spider: Spider, page: Page, why: str, rules: Rules, parent: bytes) -> ParseResult:

@@ -176,6 +176,26 @@ def test_anything_else_is_a_mistake_of_the_spider(thing: Any, message: str) -> N
         reap(yielding(thing))
 
 
+def test_elements_of_a_page_are_no_record() -> None:
+    def parse(self: Any, page: Page) -> Any:
+        yield page.css("a")
+
+    for one in (parse, lambda self, page: page.css("a"), lambda self, page: page.css("a")[0]):
+        with pytest.raises(SpiderError, match="elements of the page .*name its text, as in yield"):
+            reap(one)
+
+
+@pytest.mark.parametrize("parse", [lambda self: None, lambda self, page, more: None])
+def test_a_callback_that_does_not_take_a_page_is_told_what_to_write(parse: Any) -> None:
+    with pytest.raises(SpiderError, match=r"parse does not take a page: .*write def parse\(self, page\)"):
+        reap(parse)
+
+
+def test_a_type_error_inside_a_callback_is_its_own() -> None:
+    with pytest.raises(TypeError, match="unsupported operand"):
+        reap(lambda self, page: WRONG + "1")
+
+
 def test_a_number_returned_is_a_mistake_of_the_spider() -> None:
     with pytest.raises(SpiderError, match="parse returned 42"):
         reap(lambda self, page: 42)
