@@ -1,7 +1,7 @@
 """What a person writes: a spider, its callbacks, and what these may give."""
 
 import inspect
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Mapping, Sequence
 from types import GeneratorType
 from typing import Any
 
@@ -106,8 +106,10 @@ def each(result: Any, name: str) -> Iterable[Any]:
     """What a callback of that name yielded, or returned at once."""
     if result is None:
         return ()
-    if type(result) in (GeneratorType, list):
-        return result  # type: ignore[no-any-return]  # as nearly all do, which takes no further look
+    if type(result) is GeneratorType:
+        return _yielded(result, name)  # as nearly all do, which takes no further look
+    if type(result) is list:
+        return result
     if isinstance(result, str | Request) or is_record(result):
         return (result,)
     if inspect.isawaitable(result) or hasattr(result, "__aiter__"):
@@ -120,6 +122,14 @@ def each(result: Any, name: str) -> Iterable[Any]:
     if not isinstance(result, Iterable):
         raise not_to_be_yielded(result, name, "returned")
     return result
+
+
+def _yielded(generator: Generator[Any, None, Any], name: str) -> Iterator[Any]:
+    """What a generator yields; SpiderError where it returns something too, which nobody would ever see."""
+    returned = yield from generator
+    if returned is not None:
+        kind = type(returned).__name__
+        raise SpiderError(f"{name} yields and returns {returned!r:.80} ({kind})", "yield it too")
 
 
 def not_to_be_yielded(thing: object, name: str, did: str = "yielded") -> SpiderError:

@@ -176,6 +176,15 @@ def test_anything_else_is_a_mistake_of_the_spider(thing: Any, message: str) -> N
         reap(yielding(thing))
 
 
+def test_what_a_generator_returns_is_not_lost_in_silence() -> None:
+    def parse(self: Any, page: Page) -> Any:
+        yield from page.follow_all("li.next a")
+        return {"title": "A"}
+
+    with pytest.raises(SpiderError, match="parse yields and returns .*dict.*yield it too"):
+        reap(parse)
+
+
 def test_elements_of_a_page_are_no_record() -> None:
     def parse(self: Any, page: Page) -> Any:
         yield page.css("a")
