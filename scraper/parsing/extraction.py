@@ -61,18 +61,25 @@ def _values(text: str) -> list[Any]:
     return found
 
 
-def _objects(value: Any, depth: int = 0) -> Iterator[dict[str, Any]]:
-    if isinstance(value, list):
-        for one in value:
-            yield from _objects(one, depth)
-    elif isinstance(value, dict):
-        graph = value.get("@graph")
-        if not isinstance(graph, list | dict) or depth == _MOST_DEPTH:
-            yield value
-            return
-        if "@type" in value:
-            yield {name: part for name, part in value.items() if name != "@graph"}
-        yield from _objects(graph, depth + 1)
+def _objects(value: Any) -> Iterator[dict[str, Any]]:
+    # Not recursive: each object would pass through as many generators as lists stand around it.
+    levels = [(iter((value,)), 0)]
+    while levels:
+        parts, depth = levels[-1]
+        for one in parts:
+            graph = one.get("@graph") if isinstance(one, dict) else None
+            if isinstance(one, list):
+                levels.append((iter(one), depth))
+                break
+            if isinstance(graph, list | dict) and depth < _MOST_DEPTH:
+                if "@type" in one:
+                    yield {name: part for name, part in one.items() if name != "@graph"}
+                levels.append((iter((graph,)), depth + 1))
+                break
+            if isinstance(one, dict):
+                yield one
+        else:
+            levels.pop()
 
 
 def open_graph(root: Any) -> dict[str, Any]:

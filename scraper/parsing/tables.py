@@ -11,6 +11,8 @@ from scraper.errors import SpiderError
 _MOST_SPAN = 1000  # HTML 4.9.11: the most columns that a cell may span
 _MOST_ROWS = 65_534
 _MOST_CELLS = 1_000_000
+_MOST_TEXT = 2**26  # characters in all cells: of tables in tables the text stands in each
+_LENGTH: Any = etree.XPath("string-length()")
 _INTEGER = re.compile(r"[ \t\n\f\r]*\+?([0-9]+)")  # HTML 2.3.4.2: what follows the digits does not count
 _UNSEEN = frozenset(("script", "style", "template", "noscript"))
 # What a browser shows on a line of its own; without a blank its text would run into its neighbour's.
@@ -31,9 +33,12 @@ def tables(elements: Iterable[Any]) -> list[list[dict[str, str]]]:
     several; a column without one is called by its number from 1. SpiderError where there are too many cells.
     """
     made: list[list[dict[str, str]]] = []
-    room = _MOST_CELLS
+    room, text = _MOST_CELLS, _MOST_TEXT
     for one in elements:
         if getattr(one, "tag", "") == "table":
+            text -= _LENGTH(one)
+            if text < 0:
+                raise SpiderError(f"tables of more than {_MOST_TEXT:,} characters, as of tables in tables")
             grid, heads = _grid(one, room)
             width = max(map(len, grid), default=0)
             room -= len(grid) * width  # shorter rows are filled up

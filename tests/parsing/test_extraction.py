@@ -154,6 +154,20 @@ def test_a_table_that_spans_without_end_is_refused_or_bounded() -> None:
             page(f"<table>{cells}</table>").tables()
 
 
+def test_tables_in_tables_repeat_no_text_without_end() -> None:
+    nested = page("<table><tr><td>" * 100 + "x" * 1_000_000)
+    with pytest.raises(SpiderError, match="tables in tables"):
+        nested.tables()
+    assert len(page("<table><tr><td>" * 10 + "x" * 1_000_000).tables()) == 10
+
+
+def test_objects_of_json_ld_cost_the_same_however_many_lists_stand_around_them() -> None:
+    objects = "[" * 800 + '{"a": 1},' * 50_000 + "{}" + "]" * 800  # took three seconds
+    began = cpu_seconds()
+    assert len(page(f'<script type="application/ld+json">{objects}</script>').jsonld) == 50_001
+    assert cpu_seconds() - began < 1.5
+
+
 def test_links_may_be_chosen_by_pattern_and_by_place() -> None:
     got = page('<nav><a href="/a">a</a></nav><ul><li><a href="/b?x=1">b</a><a href="/b?x=2">c</a></ul>')
     assert got.links(allow=r"/b") == ["https://example.org/b?x=1", "https://example.org/b?x=2"]
