@@ -30,6 +30,7 @@ from urllib.parse import unquote, urlsplit
 from scraper.errors import OutOfReach
 from scraper.model import Verdict
 from scraper.model.frozen import frozen
+from scraper.ops.patterns import pattern
 from scraper.ops.printable import printable
 
 TIMEOUT = 10.0
@@ -42,6 +43,8 @@ _LONGEST_LINE = 200
 _LONGEST_TEXT = 900
 _MOST_BYTES = 4000
 _NTFY = {"X-Template": "yes", "X-Title": "{{.title}}", "X-Message": "{{.message}}"}
+# What Mattermost and Discord read as a call to all (@channel), as a picture or a link under other words.
+_MARKS = pattern(r"@(?=\w)|\](?=[(\[:])")
 _ENTITIES = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;"})
 
 
@@ -105,7 +108,7 @@ def body(message: Message) -> bytes:
     room = _LONGEST_TEXT + 3 * _LONGEST_LINE
     while True:
         text = message.text[:room]
-        whole = f"{message.title}\n{text}"
+        whole = _MARKS.sub("\\g<0>\u200b", f"{message.title}\n{text}")
         fields = {
             # Slack reads &, < and > as its own marks (<!channel>): none may come from a site.
             "text": whole.translate(_ENTITIES),

@@ -162,10 +162,19 @@ def test_one_post_has_a_field_for_each_service(hook: Hook) -> None:
     [(path, headers, sent)] = hook.got
     fields = json.loads(sent)
     assert path == "/services/T0/secret?x=1" and headers["Content-Type"] == "application/json"
-    assert fields["content"] == f"{NEWS.title}\n{NEWS.text}"
-    assert fields["text"].startswith("books: BROKEN\nfirst &lt;!channel&gt; &amp; @everyone")
+    assert fields["content"] == f"{NEWS.title}\n{NEWS.text}".replace("@", "@\u200b")
+    assert fields["text"].startswith("books: BROKEN\nfirst &lt;!channel&gt; &amp; @\u200beveryone")
     assert fields["allowed_mentions"] == {"parse": []}
     assert fields["run"] == {"records": 0}
+
+
+def test_a_site_s_words_call_nobody_and_put_no_link_or_picture_under_other_words() -> None:
+    said = "not HTTP: '@channel ![x](http://a.example/i.png) [sign in](http://a.example) a@b.example'"
+    fields = json.loads(body(Message("books: BROKEN", said, {})))
+    for name in ("text", "content"):
+        assert "@channel" not in fields[name] and "](" not in fields[name]
+        assert fields[name].replace("\u200b", "").endswith(said)
+    assert fields["message"] == said
 
 
 def test_an_ntfy_topic_is_told_which_fields_to_show(hook: Hook) -> None:
