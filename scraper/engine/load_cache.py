@@ -4,6 +4,7 @@ from collections import OrderedDict
 from dataclasses import replace
 
 from scraper.browser.tasks import PageRequest
+from scraper.engine.page_loads import is_foreign
 from scraper.http import caching
 from scraper.model import Response
 from scraper.model.frozen import frozen
@@ -80,4 +81,5 @@ def _varies(wanted: PageRequest, response: Response) -> tuple[tuple[str, str], .
     """The fields of a request that its answer depends on (RFC 9111 4.1)."""
     sent = {name.lower(): value for name, value in wanted.headers.items()}
     names = sorted({name.lower() for name in split_list(response.headers.get("vary", ""))})
-    return tuple((name, sent.get(name, "")) for name in names)
+    who = ("", str(is_foreign(wanted)))  # not a field, but who got it with no credentials of ours
+    return (who, *((name, sent.get(name, "")) for name in names))

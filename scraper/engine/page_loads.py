@@ -8,6 +8,7 @@ from scraper.browser.tasks import PageRequest, RenderResult, Task
 from scraper.http.session import DomainSession
 from scraper.model import Entry, Headers, Loaded, Render, Rendered, Request, Response
 from scraper.runs.archive.request_keys import request_key
+from scraper.urls import domain_of
 
 _HTML = frozenset({"", "text/html", "application/xhtml+xml"})
 # The session says who we are and what coding we read; the rest tells nothing that a server needs.
@@ -58,10 +59,28 @@ def headers_of(wanted: PageRequest) -> dict[str, str]:
     }
 
 
-def key_of(wanted: PageRequest) -> tuple[str, ...]:
+def key_of(wanted: PageRequest) -> tuple[object, ...]:
     """A request and who asks: after a login it is another."""
     sent = {name.lower(): value for name, value in wanted.headers.items()}
-    return wanted.method, wanted.url, sent.get("cookie", ""), sent.get("authorization", "")
+    who = sent.get("cookie", ""), sent.get("authorization", ""), is_foreign(wanted)
+    return wanted.method, wanted.url, *who
+
+
+def is_foreign(wanted: PageRequest) -> bool:
+    """Whether a page or a frame of another site asks, which gets no credentials of ours.
+
+    It could read what they open where that site lets all others read it. A page that leads on is no reader.
+    """
+    askers = [wanted.page]
+    if wanted.kind != "document":
+        askers += [value for name, value in wanted.headers.items() if name.lower() == "origin"]
+    elif wanted.method == "GET":
+        return False
+    return any(_site_of(one) != _site_of(wanted.url) for one in askers)
+
+
+def _site_of(url: str) -> tuple[str, str]:
+    return url.partition("://")[0], domain_of(url)
 
 
 def asked_of(wanted: PageRequest) -> bytes:

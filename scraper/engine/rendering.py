@@ -23,7 +23,7 @@ from scraper.engine.batch import DomainWanted
 from scraper.engine.load_cache import LoadCache
 from scraper.engine.page_downloads import PageDownloads
 from scraper.engine.page_limits import MOST_DOCUMENTS, OVER, PageLimits, time_for
-from scraper.engine.page_loads import headers_of, key_of, loaded_by, rendered, task_of
+from scraper.engine.page_loads import headers_of, is_foreign, key_of, loaded_by, rendered, task_of
 from scraper.engine.reactions import Reactions
 from scraper.errors import FetchError, OutOfReach, RequestDenied
 from scraper.http.exchange import BLOCKS, Answer, Later, Until, Wait, ask, clear, hear
@@ -121,7 +121,7 @@ class Rendering:
         self._kinds = frozenset(KINDS) | options.kinds
         self._cache = cache or LoadCache()
         self._downloads = PageDownloads(files)
-        self._refused: dict[tuple[str, ...], Response | None] = {}
+        self._refused: dict[tuple[object, ...], Response | None] = {}
         self._failing: set[str] = set()
 
     def wants(self, request: Request) -> str:
@@ -164,7 +164,9 @@ class Rendering:
         moment: float = 0.0,
     ) -> Generator[DomainWanted | Wait, None, Picture]:
         """Render the page of a plain answer. `moment`: what its clock shows (epoch seconds); 0: now."""
-        task = task_of(session, entry, request, response, session.cookies.dump())
+        is_own = session.is_own(entry.url)
+        cookies = [row for row in session.cookies.dump() if row["domain"] or is_own]
+        task = task_of(session, entry, request, response, cookies)
         within = time_for(session, task.render)
         state = State(session, entry, goes_on, self._limits(session, within))
         before = task.cookies
@@ -261,7 +263,16 @@ class Rendering:
         if not state.may_send():
             return OVER if state.is_late else "the run stopped"
         headers, download = self.headers(session, wanted), self._downloads.of(wanted)
-        asked = ask(session, wanted.method, wanted.url, headers, wanted.body, download=download, is_load=True)
+        asked = ask(
+            session,
+            wanted.method,
+            wanted.url,
+            headers,
+            wanted.body,
+            download=download,
+            is_load=True,
+            is_foreign=is_foreign(wanted),
+        )
         yield asked
         if download is not None and self._downloads.is_slow:
             yield BLOCKS

@@ -18,6 +18,7 @@ from scraper.http.connection import LimitedConnection, LimitedTlsConnection
 from scraper.http.exchange_limits import Limiter, current
 from scraper.http.idle_limit import MOST_QUIET, IdleLimit
 from scraper.http.tls import Cert, Verify, tls_context
+from scraper.urls import host_of
 
 MOST_POOLS = 8  # origins of one domain that keep a connection: a hostile one has thousands of subdomains
 MOST_LEARNED = 64  # origins whose idle limits are remembered
@@ -208,7 +209,7 @@ class Adapter(HTTPAdapter):
 
     def _send(self, request: Any, *args: Any, **kwargs: Any) -> Any:
         if current.reach is not None and select_proxy(request.url, kwargs.get("proxies")):
-            current.reach.check_literal(urllib3.util.parse_url(request.url).host or "")
+            current.reach.check_literal(host_of(request.url))
         try:
             return super().send(request, *args, **kwargs)
         except Unsendable as error:

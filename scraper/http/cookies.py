@@ -139,6 +139,15 @@ class DomainCookieJar(RequestsCookieJar):
         sent.sort(key=lambda kept: -len(kept.cookie.path))
         return "; ".join([_pair(kept.cookie) for kept in sent]) or None
 
+    def without_hand_set(self, header: str) -> str:
+        """A Cookie field of a browser without what was set by hand without a domain.
+
+        A browser sends that to every port of its host, and over plain http.
+        """
+        with self._cookies_lock:
+            by_hand = {_pair(kept.cookie) for kept in self._kept.values() if not kept.cookie.domain}
+        return "; ".join(pair for pair in header.split("; ") if pair not in by_hand)
+
     def secrets(self) -> list[str]:
         """The values that no text may show; short ones of plain cookies (a language, a colour) are words."""
         with self._cookies_lock:
@@ -173,9 +182,16 @@ class DomainCookieJar(RequestsCookieJar):
         """Take over what a browser did to the cookies that it was given, `before`: set, changed, removed."""
         known = {_place(row): row for row in before}
         now = {_place(row) for row in rows}
-        changed = [row for row in rows if not _is_alike(row, known.get(_place(row)))]
+        # One without a domain is the browser's under the host of the page, and is not to be known by it here:
+        # it is bound to origins.
+        by_hand = {(row["name"], row["path"], row["value"]) for row in before if not row["domain"]}
+        changed = [
+            row
+            for row in rows
+            if not _is_alike(row, known.get(_place(row)))
+            and (row["name"], row["path"], row["value"]) not in by_hand
+        ]
         with self._cookies_lock:
-            # One without a domain is the browser's under the host of the page, and cannot be told apart.
             gone = [place for place, row in known.items() if row["domain"] and place not in now]
             self._drop([self._kept[place] for place in gone if place in self._kept])
         self.load(changed)

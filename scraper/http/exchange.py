@@ -13,7 +13,7 @@ from scraper.http.exchange_limits import Limiter, current, within
 from scraper.http.failures import translate
 from scraper.http.host_settings import lay_over, lines_of
 from scraper.http.http1 import Http1Exchange
-from scraper.http.origin_settings import OriginSettings
+from scraper.http.origin_settings import OriginSettings, no_auth, without_session_params
 from scraper.http.response_stream import CHUNK
 from scraper.http.session import DomainSession
 from scraper.http.tls import Cert, Verify
@@ -103,14 +103,13 @@ def exchange(
     url: str,
     headers: Mapping[str, str] | None = None,
     body: bytes | None = None,
-    *,
-    most: int | None = None,
+    **how: Any,
 ) -> Answer:
     """One request, one answer, no redirect followed. Nothing that a site can do raises.
 
-    `most`: bytes of the body that are wanted; what is beyond them is left unread.
+    The keywords are those of `ask`.
     """
-    return hear(session, ask(session, method, url, headers, body, most=most))
+    return hear(session, ask(session, method, url, headers, body, **how))
 
 
 def hindrance(session: DomainSession, url: str, *, is_load: bool = False) -> Until | Blocks | None:
@@ -151,26 +150,34 @@ def ask(
     session: DomainSession,
     method: str,
     url: str,
-    headers: Mapping[str, str] | None = None,
+    headers: Mapping[str, str | None] | None = None,
     body: bytes | None = None,
     *,
     most: int | None = None,
     download: Download | None = None,
     is_load: bool = False,
+    is_foreign: bool = False,
 ) -> Asked:
     """Send a request; `hear` must follow before the session sends the next, on whichever thread.
 
-    `most`: bytes of the body that are wanted; `download`: what takes a body that is a file.
+    `most`: bytes of the body that are wanted, what is beyond them is left unread; `download`: what takes a
+    body that is a file. `is_load`: a rendered page asks for it, and its browser says which cookies go along;
+    `is_foreign`: a page of another site, so that no credentials of ours do.
     """
     asked = Asked(url, session.clock.now(), session.limiter, most=most, download=download)
     try:
         origin_settings = session.origin_settings(url)
         asked.limiter = _limiter(session, origin_settings, url, is_load=is_load)
         within(4 * session.timeout[1], session.max_body, asked.limiter, session.meter, session.reach)
-        if _is_ordinary(session, origin_settings, url):
+        is_ordinary = _is_ordinary(session, origin_settings, url)
+        if is_foreign:
+            origin_settings = origin_settings.for_foreigners()
+        if is_load:
+            headers = _with_browsers_cookies(session, origin_settings, headers or {})
+        if is_ordinary:
             if download is not None:
                 current.deadline += _LONGEST
-            asked.raw = _open_ordinarily(session, method, url, headers, body)
+            asked.raw = _open_ordinarily(session, origin_settings, method, url, headers, body)
         else:
             asked.http1 = _send(session, origin_settings, method, url, headers, body, asked)
     except Exception as error:
@@ -251,7 +258,7 @@ def _send(
     origin_settings: OriginSettings,
     method: str,
     url: str,
-    headers: Mapping[str, str] | None,
+    headers: Mapping[str, str | None] | None,
     body: bytes | None,
     asked: Asked,
 ) -> Http1Exchange:
@@ -278,12 +285,42 @@ def _send(
     return http1
 
 
+def _with_browsers_cookies(
+    session: DomainSession, origin_settings: OriginSettings, headers: Mapping[str, str | None]
+) -> dict[str, str | None]:
+    lines = {name: value for name, value in headers.items() if name.lower() != "cookie"}
+    cookies = next((value for name, value in headers.items() if name.lower() == "cookie"), None)
+    if cookies and not origin_settings.is_own:
+        cookies = session.cookies.without_hand_set(cookies)
+    if not cookies and origin_settings.is_own and "Cookie" in session.headers:
+        return lines  # somebody's own field, which no browser knows of
+    return {**lines, "Cookie": cookies or None}
+
+
 def _open_ordinarily(
-    session: DomainSession, method: str, url: str, headers: Mapping[str, str] | None, body: bytes | None
+    session: DomainSession,
+    origin_settings: OriginSettings,
+    method: str,
+    url: str,
+    headers: Mapping[str, str | None] | None,
+    body: bytes | None,
 ) -> Any:
-    request = requests.Request(method, url, headers=dict(headers or {}), data=body)
+    is_own = origin_settings.is_own
+    # Else `requests` would look into ~/.netrc, which speaks of nothing that a run was told.
+    auth = None if session.auth and is_own else origin_settings.digest or no_auth
+    lines: dict[str, str | None] = {}
+    params = None
+    if not is_own:
+        meant = {*session.identity, *(name.lower() for name in origin_settings.lines)}
+        known = (*session.headers, *session.origin_settings(url).lines)
+        lines = {name: None for name in known if name.lower() not in meant}
+        params = without_session_params(session.params, None)
+    lay_over(lines, headers or {})
+    request = requests.Request(method, url, headers=lines, data=body, params=params, auth=auth)
     settings = session.merge_environment_settings(url, {}, True, None, None)
     settings["stream"] = True
+    if not is_own:
+        settings["cert"] = None
     answer = requests.Session.send(
         session, session.prepare_request(request), allow_redirects=False, timeout=session.timeout, **settings
     )

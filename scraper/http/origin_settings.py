@@ -3,6 +3,7 @@
 import os
 import urllib.request
 from collections.abc import Collection, Mapping, MutableMapping
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -30,6 +31,11 @@ class OriginSettings:
     is_home: bool
     is_own: bool
     needs_more: bool
+
+    def for_foreigners(self) -> "OriginSettings":
+        """What holds where somebody else's page asks: nothing secret of ours goes along."""
+        lines = {name: value for name, value in self.lines.items() if may_leave(name)}
+        return replace(self, lines=lines, digest=None, is_own=False)
 
 
 def names_proxies(environment: Mapping[str, str]) -> bool:
@@ -95,6 +101,17 @@ def readdress(
     headers.update(new.lines)
     if new.digest is not None and new.digest is not old.digest:
         prepared.prepare_auth(new.digest)
+
+
+def proxies_of_hop(given: Mapping[str, str] | None, own: str, of_settings: Collection[str]) -> dict[str, str]:
+    """The proxies of a redirect's hop: that which the settings name for its host, unless a caller named some.
+
+    `of_settings`: those that the settings named for hosts before.
+    """
+    given = dict(given or {})
+    if not {*given.values()} <= {*of_settings, *urllib.request.getproxies().values()}:
+        return given
+    return {"http": own, "https": own} if own else {}  # `requests` adds those of the environment
 
 
 def no_auth(request: Any) -> Any:

@@ -32,6 +32,7 @@ from scraper.http.origin_settings import (
     merged_without_proxies,
     names_proxies,
     no_auth,
+    proxies_of_hop,
     readdress,
     take_off_secrets,
     without_session_params,
@@ -249,11 +250,12 @@ class DomainSession(requests.Session):
         if self._is_particular and isinstance(request.url, str):
             request = self._with_host_settings(request)
         prepared = super().prepare_request(request)
-        is_named = any(name.lower() == "cookie" for name in (request.headers or {}))
-        if isinstance(self.cookies, DomainCookieJar) and not is_named:
+        named = [value for name, value in (request.headers or {}).items() if name.lower() == "cookie"]
+        if isinstance(self.cookies, DomainCookieJar) and not any(named):
             # `requests` pours the jar into a plain one, which goes by other rules.
             prepared.headers.pop("Cookie", None)
-            prepared.prepare_cookies(_merged(self.cookies.copy(), request.cookies))
+            if not named:  # None: no cookie at all
+                prepared.prepare_cookies(_merged(self.cookies.copy(), request.cookies))
         return prepared
 
     def _with_host_settings(self, request: requests.Request) -> requests.Request:
@@ -273,6 +275,12 @@ class DomainSession(requests.Session):
             auth = auth or no_auth
         request.auth = auth
         return request
+
+    def rebuild_proxies(self, prepared_request: requests.PreparedRequest, proxies: Any) -> dict[str, str]:
+        """As in `requests`; each hop goes by the proxy that the settings name for its host."""
+        own = self._host_settings_of(prepared_request.url).proxy
+        before = [one.proxy for one in self._host_settings.values()]
+        return super().rebuild_proxies(prepared_request, proxies_of_hop(proxies, own, before))
 
     def rebuild_auth(self, prepared_request: requests.PreparedRequest, response: requests.Response) -> None:
         """As in `requests`; what was meant for one host goes to no other, whatever field it stands in."""
@@ -427,8 +435,8 @@ class DomainSession(requests.Session):
 
     # settings by origin --------------------------------------------------------------------------------
 
-    def _host_settings_of(self, url: str) -> HostSettings:
-        if self.host_settings is None:
+    def _host_settings_of(self, url: str | None) -> HostSettings:
+        if self.host_settings is None or not url:
             return HostSettings()
         origin = origin_of(url)
         found = self._host_settings.get(origin)

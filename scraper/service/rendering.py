@@ -19,7 +19,7 @@ from scraper.browser import chromium
 from scraper.browser.browser import ROOT, Browser, BrowserOptions
 from scraper.browser.tasks import PageRequest
 from scraper.engine.load_cache import LoadCache
-from scraper.engine.page_loads import is_page
+from scraper.engine.page_loads import is_foreign, is_page
 from scraper.engine.reactions import Reactions
 from scraper.engine.rendering import Picture, Rendering, RenderOptions, State
 from scraper.errors import FetchError, UsageError
@@ -193,7 +193,7 @@ class Renderings:
     async def _asked(self, asked: _Asked, home: str, until: float) -> Answer | str:
         """Ask for something in its domain's turn. What another domain cannot give the page goes without."""
         wanted = asked.wanted
-        sent = Sent(wanted.method, asked.headers, wanted.body)
+        sent = Sent(wanted.method, asked.headers, wanted.body, is_load=True, is_foreign=is_foreign(wanted))
 
         def work(probe: SingleUrlFetcher, job: Job) -> Step:
             return probe.step(job.url, job.until, job.is_wanted, sent)

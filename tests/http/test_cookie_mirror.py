@@ -43,6 +43,15 @@ def test_a_cookie_that_is_as_it_was_keeps_its_promises_and_is_no_change() -> Non
     assert cookies.changes == changes and cookies.dump() == before
 
 
+def test_a_cookie_that_was_set_by_hand_stays_bound_to_its_origins() -> None:
+    cookies = DomainCookieJar(is_public_suffix, "shop.example", lambda: 1000.0, lambda url: url == URL)
+    cookies.set("sid", "secret")
+    cookies.mirror([row("sid", "secret"), row("new", "1")], cookies.dump())
+    assert cookies.header_for(URL, 1001.0) == "sid=secret; new=1"
+    assert cookies.header_for("http://shop.example:8080/", 1001.0) == "new=1"
+    assert cookies.without_hand_set("sid=secret; new=1") == "new=1"
+
+
 def test_a_cookie_for_a_whole_public_suffix_is_not_taken_from_a_browser_either() -> None:
     cookies = jar()
     cookies.mirror([row("wide", "1", domain=".co.uk", host_only=False)], [])

@@ -9,7 +9,7 @@ from scraper.errors import ConnectFailed, OutOfReach
 from scraper.http.exchange import exchange
 from scraper.http.reach import Reach, kind_of
 from scraper.http.session import DomainSession
-from tests.site import Site
+from tests.site import Site, redirect
 
 PUBLIC = "93.184.216.34"
 
@@ -125,6 +125,17 @@ def test_nothing_is_sent_to_a_host_out_of_reach(new_site: Callable[..., Site], w
             session.get(site.url(), proxies={"http": site.url("")} if way == "proxy" else None)
     assert not site.arrivals
     assert DomainSession(reach=Reach({"127.0.0.1"})).get(site.url()).text == "x"
+
+
+@pytest.mark.parametrize("host", ["2130706433", "0x7f.1", "127.1", "017700000001", "[::ffff:7f00:1]"])
+def test_behind_a_proxy_an_address_is_known_in_whatever_spelling_a_redirect_has_it(
+    new_site: Callable[..., Site], host: str
+) -> None:
+    proxy = new_site({"http://shop.example/": redirect(f"http://{host}/"), "*": "inside"})
+    session = DomainSession(reach=Reach({"shop.example"}, resolve=lambda name: [PUBLIC]))
+    with pytest.raises(OutOfReach, match="loopback"):
+        session.get("http://shop.example/", proxies={"http": proxy.url("")})
+    assert proxy.paths() == ["http://shop.example/"]
 
 
 def test_a_name_is_resolved_once_and_the_connection_is_to_what_was_judged(

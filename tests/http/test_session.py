@@ -8,6 +8,7 @@ import re
 import time
 import zlib
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import brotli
@@ -178,6 +179,45 @@ def test_nothing_of_ours_goes_to_another_domain_also_after_redirects(new_site: C
     assert sent["authorization"] == "Basic YWRhOnNlY3JldC1iYXNpYw=="
 
 
+@pytest.mark.parametrize("is_proxied", [False, True])
+@pytest.mark.parametrize("is_foreign", [False, True])
+def test_what_a_page_of_another_site_asks_for_goes_without_what_is_ours(
+    site: Site, is_proxied: bool, is_foreign: bool
+) -> None:
+    site["*"] = "here"
+    ours = HostSettings(
+        {"X-Key": "secret-key", "Accept-Language": "fr"},
+        Auth("basic", "ada", "secret-basic"),
+        proxy=site.url("") if is_proxied else "",
+    )
+    session = session_of(host_settings=lambda origin: ours)
+    session.headers["X-Token"] = "secret-token"
+    session.cookies.set("sid", "secret-cookie")
+    url = site.url("/api")
+    assert exchange(session, "GET", url, {"x-page": "its"}, is_load=True, is_foreign=is_foreign).response
+    exchange(session, "GET", url, {"cookie": "its=own"}, is_load=True, is_foreign=is_foreign)
+    first, second = (one.headers for one in site.arrivals)
+    names = {"x-key", "x-token", "authorization"}
+    assert names & {*first} == names & {*second} == (set() if is_foreign else names)
+    assert (first["accept-language"], first["user-agent"], first["x-page"]) == ("fr", "bot/1", "its")
+    # Its browser knows what goes along: SameSite, `credentials`.
+    assert "cookie" not in first and second["cookie"] == "its=own"
+
+
+def test_netrc_is_for_calls_by_hand_alone_behind_a_proxy_too(
+    site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    netrc = tmp_path / "netrc"
+    netrc.write_text("machine 127.0.0.1 login ada password secret\n")
+    netrc.chmod(0o600)
+    monkeypatch.setenv("NETRC", str(netrc))
+    site["*"] = "here"
+    session = session_of(host_settings=lambda origin: HostSettings(proxy=site.url("")))
+    assert exchange(session, "GET", site.url("/robots.txt")).response
+    session.get(site.url("/by-hand"))
+    assert ["authorization" in one.headers for one in site.arrivals] == [False, True]
+
+
 def session_from(site: Site, **arguments: Any) -> DomainSession:
     """A session of a spider that starts at this site."""
     session = session_of(origins={site.url("")}, **arguments)
@@ -331,6 +371,18 @@ def test_a_proxy_is_used_and_the_delay_counts_for_the_domain(site: Site, way: st
         assert session.get(url).ok if way == "get" else exchange(session, "GET", url).response
     assert [arrival.path for arrival in site.arrivals] == [f"http://{HOME}:9/1", f"http://{HOME}:9/2"]
     assert min(site.gaps()) >= 0.05 and session.meter.connects == 1
+
+
+def test_each_hop_by_hand_goes_by_the_proxy_of_its_own_host(new_site: Callable[..., Site]) -> None:
+    away, direct = f"http://{AWAY}:9/x", new_site({"*": "direct"}, host="127.0.0.3")
+    hops = {f"http://{HOME}:9/away": redirect(away), f"http://{HOME}:9/direct": redirect(direct.url("/"))}
+    near, far = new_site(hops), new_site({away: redirect(direct.url("/")), "*": "no"})
+    settings = host_settings(home=HostSettings(proxy=near.url("")), away=HostSettings(proxy=far.url("")))
+    session = session_of(host_settings=settings)
+    assert session.get(f"http://{HOME}:9/away").text == "direct" and far.paths() == [away]
+    assert session.get(f"http://{HOME}:9/direct").text == "direct" and len(near.arrivals) == 2
+    named = session.get(f"http://{HOME}:9/away", proxies={"http": far.url("")})
+    assert named.text == "no"
 
 
 def test_the_environments_proxy_does_not_replace_ours(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:

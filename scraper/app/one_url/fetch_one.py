@@ -168,7 +168,15 @@ class SingleUrlFetcher:
         held = self.domains.hold(url, robots_rules)
         if isinstance(held, Step):
             return held
-        answer = exchange(held.session, sent.method, url, sent.headers, sent.body)
+        answer = exchange(
+            held.session,
+            sent.method,
+            url,
+            sent.headers,
+            sent.body,
+            is_load=sent.is_load,
+            is_foreign=sent.is_foreign,
+        )
         if isinstance(answer.error, OutOfReach):
             return unanswered(url, answer.error)
         blocked = self.domains.account(held, answer)

@@ -42,11 +42,16 @@ class Step:
 
 @frozen
 class Sent:
-    """A request as it is sent: `headers` are its own fields, beside those of the session."""
+    """A request as it is sent: `headers` are its own fields, beside those of the session.
+
+    `is_load`, `is_foreign`: a rendered page asks for it, or one of another site (see `exchange.ask`).
+    """
 
     method: str = "GET"
     headers: Mapping[str, str] = field(default_factory=dict)
     body: bytes | None = None
+    is_load: bool = False
+    is_foreign: bool = False
 
 
 @frozen
