@@ -1,10 +1,13 @@
 """What a site's robots.txt asks, we do: the letter of RFC 9309, and the slips of those who write the file."""
 
+from itertools import chain, product
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from protego import Protego
 
+from scraper.ops.clock import cpu_seconds
 from scraper.politeness import robots
 from scraper.politeness.robots import Access, RequestRate, Robots
 
@@ -518,6 +521,24 @@ def test_nothing_raises(noise: bytes, token: str, url: str) -> None:
 def test_no_url_can_hurt(url: str) -> None:
     assert robots.ALLOW_ALL.allows("ours", url)
     assert not robots.DISALLOW_ALL.allows("ours", url)
+
+
+def test_tens_of_thousands_of_wildcards_cost_a_url_little() -> None:
+    found = lines("User-agent: *", "Disallow: /", *(f"Allow:*{number:x}" for number in range(40_000)))
+    url = f"/{'g' * 1900}"
+    assert not found.allows("ours", url)
+    began = cpu_seconds()
+    assert not any(found.allows("ours", url + "g" * more) for more in range(20))
+    assert cpu_seconds() - began < 0.7  # it was 1.8 s
+
+
+def test_of_very_many_wildcards_each_decides_as_it_does_alone() -> None:
+    patterns = ["".join(each) for each in product("ab*", "ab*", "ab*$", "b*", "*$")]
+    found = lines("User-agent: *", *(f"Disallow: /{one}" for one in patterns))
+    alone = [lines("User-agent: *", f"Disallow: /{one}") for one in patterns]
+    for letters in chain.from_iterable(product("abc", repeat=length) for length in range(1, 5)):
+        path = f"/{''.join(letters)}"
+        assert found.allows("ours", path) is all(one.allows("ours", path) for one in alone), path
 
 
 # --- Against another reader, where both keep to the standard ---
