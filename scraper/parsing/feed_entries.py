@@ -9,6 +9,7 @@ from scraper.model.frozen import frozen
 from scraper.parsing.sitemap import moment
 
 MOST_ENTRIES = 50_000
+_MOST_AUTHORS = 10_000  # characters of those of a whole feed
 
 
 @frozen
@@ -53,9 +54,15 @@ class Feed:
 
 
 def with_authors(entries: Iterable[Entry], authors: Iterable[str | None]) -> tuple[Entry, ...]:
-    """Entries that name no author are the feed's (RFC 4287 4.2.1, JSON Feed 1.1)."""
+    """Entries that name no author are the feed's (RFC 4287 4.2.1, JSON Feed 1.1).
+
+    Not more of them than people have written: each entry, and so each record, has them all.
+    """
     known = unique(authors)
-    return tuple(one if one.authors or not known else replace(one, authors=known) for one in entries)
+    is_sane = sum(map(len, known)) <= _MOST_AUTHORS
+    return tuple(
+        one if one.authors or not (known and is_sane) else replace(one, authors=known) for one in entries
+    )
 
 
 def unique(texts: Iterable[str | None]) -> tuple[str, ...]:

@@ -8,6 +8,7 @@ import json
 import re
 import zlib
 from collections.abc import Callable, Container, Iterator
+from dataclasses import replace
 from datetime import UTC, datetime
 from email.utils import mktime_tz, parsedate_tz
 from io import BytesIO
@@ -287,14 +288,16 @@ def _fields(unit: etree._Element) -> dict[str, str]:
 
 def _in_url(unit: etree._Element, base: str) -> Iterator[Listed]:
     """A <url> or <sitemap>, which has more than one <loc> where end tags are missing."""
-    fields: dict[str, str] | None = None
+    first: Listed | None = None
     for child in unit:
         if name_of(child) != "loc":
             continue
         url = absolute(base, text_of(child))
-        if url:
-            fields = _fields(unit) if fields is None else fields
-            yield Listed(
+        if url and first is not None:
+            yield replace(first, url=url)
+        elif url:
+            fields = _fields(unit)
+            first = Listed(
                 url,
                 moment(fields.get("lastmod", "")),
                 fields.get("changefreq"),
@@ -302,6 +305,7 @@ def _in_url(unit: etree._Element, base: str) -> Iterator[Listed]:
                 tuple(_alternates(unit, base)),
                 tuple(_extras(unit)),
             )
+            yield first
 
 
 def _alternates(unit: etree._Element, base: str) -> Iterator[tuple[str, str]]:

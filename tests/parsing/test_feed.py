@@ -19,6 +19,13 @@ def entries(text: str) -> tuple[Entry, ...]:
     return found.entries
 
 
+def test_authors_of_a_feed_that_nobody_wrote_are_not_put_into_each_entry() -> None:
+    for names in (["A" * 20_000], [f"author {number}" for number in range(2000)]):
+        people = "".join(f"<author><name>{name}</name></author>" for name in names)
+        text = f"<feed xmlns='http://www.w3.org/2005/Atom'>{people}{'<entry><id>1</id></entry>' * 50}</feed>"
+        assert {entry.authors for entry in entries(text)} == {()}
+
+
 def test_rss_2_with_the_vocabularies_that_come_with_it() -> None:
     item = (
         "<item><media:title>not this</media:title><title>Fish &amp;amp; chips</title>"

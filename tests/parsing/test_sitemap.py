@@ -277,6 +277,15 @@ def test_a_base_at_each_of_many_levels_costs_no_more_than_one_at_a_few() -> None
     assert len(found.urls) == 1000 and cpu_seconds() - began < 2
 
 
+def test_a_unit_of_many_locations_says_the_same_of_each_without_saying_it_anew() -> None:
+    link = b'<link rel="alternate" hreflang="de" href="/de"/>'
+    body = b"<urlset><url>" + b"<loc>http://a.test/x</loc>" * 4000 + link * 4000 + b"</url></urlset>"
+    began = cpu_seconds()
+    found = parse(body, URL).pages
+    assert len(found) == 4000 and cpu_seconds() - began < 2  # it took a minute, and gigabytes
+    assert found[0].alternates is found[-1].alternates and len(found[0].alternates) == 4000
+
+
 @pytest.mark.parametrize("kind", ["application/json", "application/feed+json", "text/plain", "text/html"])
 @pytest.mark.parametrize(
     "version", ["https://jsonfeed.org/version/1.1", "https:\\/\\/jsonfeed.org\\/version\\/1"]
