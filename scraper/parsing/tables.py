@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterable, Iterator
+from itertools import chain
 from typing import Any
 
 from lxml import etree
@@ -11,7 +12,7 @@ from scraper.errors import SpiderError
 _MOST_SPAN = 1000  # HTML 4.9.11: the most columns that a cell may span
 _MOST_ROWS = 65_534
 _MOST_CELLS = 1_000_000
-_MOST_TEXT = 2**26  # characters in all cells: of tables in tables the text stands in each
+_MOST_TEXT = 2**26  # characters of all rows: of cells that span and of tables in tables it stands in each
 _LENGTH: Any = etree.XPath("string-length()")
 _INTEGER = re.compile(r"[ \t\n\f\r]*\+?([0-9]+)")  # HTML 2.3.4.2: what follows the digits does not count
 _UNSEEN = frozenset(("script", "style", "template", "noscript"))
@@ -36,19 +37,19 @@ def tables(elements: Iterable[Any]) -> list[list[dict[str, str]]]:
     room, text = _MOST_CELLS, _MOST_TEXT
     for one in elements:
         if getattr(one, "tag", "") == "table":
-            text -= _LENGTH(one)
-            if text < 0:
-                raise SpiderError(f"tables of more than {_MOST_TEXT:,} characters, as of tables in tables")
+            _check_text(text := text - int(_LENGTH(one)))
             grid, heads = _grid(one, room)
             width = max(map(len, grid), default=0)
             room -= len(grid) * width  # shorter rows are filled up
             _check(0, room)
-            made.append(_rows(grid, heads, width))
+            _check_text(text := text - sum(map(len, chain.from_iterable(grid))))
+            made.append(_rows(grid, heads, width, text))
     return [rows for rows in made if rows]
 
 
-def _rows(grid: list[list[str]], heads: list[bool], width: int) -> list[dict[str, str]]:
-    names = list(_names([row for row, is_head in zip(grid, heads, strict=True) if is_head], width))
+def _rows(grid: list[list[str]], heads: list[bool], width: int, text: int) -> list[dict[str, str]]:
+    named = [row for row, is_head in zip(grid, heads, strict=True) if is_head]
+    names = list(_names(named, width, text // max(1, len(grid) - len(named))))
     return [
         dict(zip(names, (*row, *[""] * (width - len(row))), strict=True))
         for row, is_head in zip(grid, heads, strict=True)
@@ -96,6 +97,11 @@ def _check(cells: int, room: int) -> None:
         raise SpiderError(f"tables of more than {_MOST_CELLS:,} cells")
 
 
+def _check_text(room: int) -> None:
+    if room < 0:
+        raise SpiderError(f"tables of more than {_MOST_TEXT:,} characters: what spans stands in each row")
+
+
 def _groups(table: Any) -> Iterator[list[Any]]:
     """Rows that belong together: those of each thead, tbody and tfoot, and those in between."""
     loose: list[Any] = []
@@ -134,10 +140,12 @@ def _text(cell: Any) -> str:
     return " ".join("".join(pieces).split())
 
 
-def _names(heads: list[list[str]], width: int) -> Iterator[str]:
+def _names(heads: list[list[str]], width: int, room: int) -> Iterator[str]:
+    """The names of columns, which have room for so many characters in a row."""
     seen: dict[str, int] = {}
     for at in range(width):
         said = dict.fromkeys(head[at] for head in heads if at < len(head) and head[at])
+        _check_text(room := room - sum(map(len, said)))
         name = " ".join(said) or str(at + 1)
         seen[name] = seen.get(name, 0) + 1
         yield name if seen[name] == 1 else f"{name} {seen[name]}"
