@@ -6,6 +6,7 @@ Read as leniently as sitemaps are, and bounded as they are: no entity, no includ
 import html
 import re
 from collections.abc import Iterable, Iterator
+from itertools import islice
 from typing import Any
 
 from lxml import etree
@@ -49,6 +50,8 @@ _TYPES = frozenset(
 )  # by which pages name feeds
 _ATOM = frozenset(("http://www.w3.org/2005/Atom", "http://purl.org/atom/ns#"))
 _HEAD = 20_000  # characters within which the root begins
+_MOST_ENCLOSURES = 1000  # of one entry
+_MOST_TEXT = 2**26  # characters of the URLs of all enclosures, each of which begins with its base
 _XHTML = "{http://www.w3.org/1999/xhtml}div"
 _XML_BASE = "{http://www.w3.org/XML/1998/namespace}base"
 
@@ -80,7 +83,7 @@ def advertised(root: Any, base: str) -> list[str]:
 def _of_xml(text: str, url: str, is_cut: bool) -> Feed | None:
     entries: list[Entry] = []
     authors: list[str] = []
-    is_feed, next_url = False, None
+    is_feed, next_url, room = False, None, _MOST_TEXT
     try:
         for name, element, base in units(text, url, _OF_FEEDS, but_in=_ENTRIES | {"source"}):
             is_feed = is_feed or name in _FEEDS or name in _ENTRIES
@@ -89,7 +92,8 @@ def _of_xml(text: str, url: str, is_cut: bool) -> Feed | None:
             elif name == "author":
                 authors += _people([element])
             elif name in _ENTRIES and (entry := _entry(element, base)) is not None:
-                if len(entries) >= MOST_ENTRIES:
+                room -= sum(len(one.url) for one in entry.enclosures)
+                if len(entries) >= MOST_ENTRIES or room < 0:
                     raise Cut
                 entries.append(entry)
     except Cut:
@@ -126,7 +130,7 @@ def _entry(unit: etree._Element, base: str) -> Entry | None:
         published=date_of(_first(children, "published", "pubdate", "issued", "dc:date", "created")),
         updated=date_of(_first(children, "updated", "modified", "dcterms:modified")),
         categories=unique(_categories(children)),
-        enclosures=tuple(_enclosures(children, base)),
+        enclosures=tuple(islice(_enclosures(children, base), _MOST_ENCLOSURES)),
     )
 
 

@@ -1,7 +1,7 @@
 """Links: what a spider follows as an href, and hrefs as absolute URLs."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from cssselect import SelectorError
@@ -18,6 +18,8 @@ Patterns = str | re.Pattern[str] | Iterable[str | re.Pattern[str]]
 _WEB = ("https://", "http://")
 _CACHED_LINKS = 100_000  # about 30 MB; most links of a site are on many of its pages, and sites are many
 _LONGEST_CACHED = 300  # characters; no page shall fill the cache with megabytes
+_LONGEST_BASE = 4096  # characters
+_MOST_TEXT = 16 * 2**20  # characters of the URLs of a page that has a longer one
 
 
 def web_url(base: str, href: str) -> str | None:
@@ -68,6 +70,8 @@ _places = _Places()
 
 def absolute(base: str, hrefs: Iterable[str | None]) -> list[str]:
     """The http(s) URLs of hrefs, seen from `base`; what is none is left out."""
+    if len(base) > _LONGEST_BASE:
+        return list(_within(base, hrefs))
     # A page's origin, or its folder, says as much for most links, and is the same for many pages.
     of_origin = _places[origin_of(base)]
     of_folder = _places[base.partition("#")[0].partition("?")[0].rpartition("/")[0] + "/"]
@@ -77,6 +81,16 @@ def absolute(base: str, hrefs: Iterable[str | None]) -> list[str]:
         if href
     ]
     return [url for url in found if url is not None]
+
+
+def _within(base: str, hrefs: Iterable[str | None]) -> Iterator[str]:
+    """The URLs that there is room for, as each begins with its base; none of more than 2,000 is fetched."""
+    room = _MOST_TEXT
+    for href in hrefs:
+        url = web_url(base, href) if href else None
+        if url is not None and len(url) <= room:
+            room -= len(url)
+            yield url
 
 
 def chosen(urls: Iterable[str], allow: Patterns, deny: Patterns) -> list[str]:

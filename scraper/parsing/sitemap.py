@@ -25,6 +25,8 @@ from scraper.urls import join
 
 MOST_URLS = 500_000  # ten times what sitemaps.org lets one file list
 _LARGEST = 50 * 1024 * 1024  # bytes after decompression, sitemaps.org
+_LONGEST_URL = 4096  # characters, twice what sitemaps.org lets one have
+_MOST_ALTERNATES = 1000  # of one unit
 _MOST_LAYERS = 2
 _MOST_MEMBERS = 16  # of one gzip, each of which costs a copy of the rest
 _MOST_ELEMENTS = 1_000_000  # of one unit: a tree takes thirty times the bytes of its smallest elements
@@ -112,10 +114,12 @@ def parse(body: bytes, url: str, content_type: str | None = None) -> Sitemap:
         found = _in_json(text, url)
     pages: list[Listed] = []
     indexed: list[Listed] = []
+    room = 2 * _LARGEST  # each URL begins with its base, which is written once
     try:
         for listed, is_index in found:
             kept = indexed if is_index else pages
-            if len(kept) == MOST_URLS:
+            room -= len(listed.url)
+            if len(kept) == MOST_URLS or room < 0:
                 raise Cut
             kept.append(listed)
     except Cut:
@@ -268,12 +272,12 @@ def _forget(element: etree._Element) -> None:
 
 
 def absolute(base: str | None, href: str) -> str | None:
-    """The http(s) URL of a link, seen from `base`; None for what is none."""
+    """The http(s) URL of a link, seen from `base`; None for what is none, or far longer than any."""
     href = href.strip().strip(_INVISIBLE).strip()
     if not href or (base is None and href[:4].lower() != "http"):
         return None
     url = join(base, href)
-    return url if url and url.startswith(("http://", "https://")) else None
+    return url if url and len(url) <= _LONGEST_URL and url.startswith(("http://", "https://")) else None
 
 
 def _fields(unit: etree._Element) -> dict[str, str]:
@@ -302,7 +306,7 @@ def _in_url(unit: etree._Element, base: str) -> Iterator[Listed]:
                 moment(fields.get("lastmod", "")),
                 fields.get("changefreq"),
                 _share(fields.get("priority")),
-                tuple(_alternates(unit, base)),
+                tuple(islice(_alternates(unit, base), _MOST_ALTERNATES)),
                 tuple(_extras(unit)),
             )
             yield first

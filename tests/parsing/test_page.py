@@ -167,6 +167,13 @@ def test_links_are_absolute_unique_and_in_order() -> None:
     ]
 
 
+def test_a_long_base_makes_no_gigabytes_of_many_links() -> None:
+    base = "https://example.org/" + "b/" * 50_000
+    links = "".join(f"<a href=x{number}>" for number in range(1000))
+    found = page(f'<base href="{base}">{links}<a href="/last">').links()
+    assert sum(map(len, found)) < 20_000_000 and found[-1] == "https://example.org/last"
+
+
 def test_what_is_no_web_link_is_left_out() -> None:
     bad = ["javascript:void(0)", "mailto:a@b.org", "tel:1", "data:text/html,x", "http://[", "https://a b/"]
     got = page("".join(f"<a href='{href}'>x</a>" for href in bad) + "<a href=/good>x</a>")

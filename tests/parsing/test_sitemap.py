@@ -283,7 +283,13 @@ def test_a_unit_of_many_locations_says_the_same_of_each_without_saying_it_anew()
     began = cpu_seconds()
     found = parse(body, URL).pages
     assert len(found) == 4000 and cpu_seconds() - began < 2  # it took a minute, and gigabytes
-    assert found[0].alternates is found[-1].alternates and len(found[0].alternates) == 4000
+    assert found[0].alternates is found[-1].alternates and len(found[0].alternates) == 1000
+
+
+def test_a_long_base_does_not_make_long_urls_of_all_the_others() -> None:
+    base = b"http://a.test/" + b"b/" * 3000
+    body = b'<urlset xml:base="%b">' % base + b"<url><loc>x</loc></url><url><loc>/x</loc></url></urlset>"
+    assert parse(body, URL).urls == ("http://a.test/x",)
 
 
 @pytest.mark.parametrize("kind", ["application/json", "application/feed+json", "text/plain", "text/html"])
