@@ -280,7 +280,9 @@ class DomainSession(requests.Session):
         """As in `requests`; each hop goes by the proxy that the settings name for its host."""
         own = self._host_settings_of(prepared_request.url).proxy
         before = [one.proxy for one in self._host_settings.values()]
-        return super().rebuild_proxies(prepared_request, proxies_of_hop(proxies, own, before))
+        hop = proxies_of_hop(proxies, own, before)
+        found: dict[str, str] = super().rebuild_proxies(prepared_request, hop)  # type: ignore[no-untyped-call]
+        return found
 
     def rebuild_auth(self, prepared_request: requests.PreparedRequest, response: requests.Response) -> None:
         """As in `requests`; what was meant for one host goes to no other, whatever field it stands in."""

@@ -17,6 +17,7 @@ from scraper.politeness.limit_search import (
     MARGIN,
     NEAR,
     SHORTLY,
+    as_told,
     floor_of,
     looking,
     nearer,
@@ -145,7 +146,7 @@ def _refused_first(
     is_known = told is None and limit.interval > 0 and limit.burst >= FEW
     if is_known and (limit.lessons == 1 or not _is_far(limit)):
         interval = min(interval, max(pace, max_delay))  # no reason to end the run
-    if told is not None and not limit.lessons and interval <= max_delay:
+    if told is not None and not limit.lessons and as_told(noted, told) <= max_delay:
         return replace(noted, told=told), rest  # kept; whether it was a limit the next ones show
     noted = replace(noted, interval=interval, most=0.0 if limit.is_learned else interval)
     if told is None and not limit.is_learned:

@@ -88,8 +88,12 @@ def _as_told(limit: Limit) -> Limit:
     """The limit after a run with one refusal, whose wait was kept: a window's, or a busy server's."""
     if limit.told <= SHORTLY and limit.accepted >= BURST and not limit.in_row:
         return replace(limit, burst=0, took=0.0, lessons=0, told=0.0)
-    interval = MARGIN * (limit.took + limit.told) / limit.burst
-    return replace(limit, interval=max(interval, WIDER * limit.took / limit.burst), told=0.0)
+    return replace(limit, interval=as_told(limit, limit.told), told=0.0)
+
+
+def as_told(limit: Limit, told: float) -> float:
+    """Seconds a request of the window that let `burst` pass, refused, and was over after a told wait."""
+    return max(MARGIN * (limit.took + told), WIDER * limit.took) / limit.burst
 
 
 def _by_bucket(limit: Limit, until: float, steps: float, fall: float) -> float:

@@ -185,7 +185,7 @@ class TestRest:
             }
         )
         result = crawl(Walk, web)
-        assert sorted(web.gaps("a.test")) == [1.0, 1.0, 2.0, 2.0, 61.0]
+        assert sorted(web.gaps("a.test")) == [1.0, 1.0, 1.0, 1.0, 61.0]
         assert paths(result)[:2] == ["", "busy"]
         assert len(result.pages) == 4
 

@@ -181,7 +181,7 @@ def test_what_a_generator_returns_is_not_lost_in_silence() -> None:
         yield from page.follow_all("li.next a")
         return {"title": "A"}
 
-    with pytest.raises(SpiderError, match="parse yields and returns .*dict.*yield it too"):
+    with pytest.raises(SpiderError, match=r"parse yields and returns .*dict.*yield it too"):
         reap(parse)
 
 
@@ -190,7 +190,7 @@ def test_elements_of_a_page_are_no_record() -> None:
         yield page.css("a")
 
     for one in (parse, lambda self, page: page.css("a"), lambda self, page: page.css("a")[0]):
-        with pytest.raises(SpiderError, match="elements of the page .*name its text, as in yield"):
+        with pytest.raises(SpiderError, match=r"elements of the page .*name its text, as in yield"):
             reap(one)
 
 
