@@ -32,9 +32,11 @@ _OPTIONS = " ".join(
     f"-c {one}=off" for one in ("enable_hashjoin", "enable_mergejoin", "enable_seqscan", "jit")
 )
 _OPTIONS += " -c statement_timeout=0"
-# Of a transaction: a host that dies in the middle of one would keep its locks, and its domains, until the
-# server misses it, for hours; and what somebody else has locked is waited for with nothing of ours locked.
-_BOUNDS = {"idle_in_transaction_session_timeout": "10s", "lock_timeout": "3s", "statement_timeout": "0"}
+# A host that dies in the middle of a transaction would keep its locks, and its domains, until the server
+# misses it, for hours. (A limit of idle time holds only between the batches of a pipeline.)
+_OPTIONS += " -c tcp_keepalives_idle=5 -c tcp_keepalives_interval=3 -c tcp_keepalives_count=3"
+# What somebody else has locked is waited for with nothing of ours locked.
+_BOUNDS = {"lock_timeout": "3s", "statement_timeout": "0"}
 # A cable that was pulled must be noticed before our leases run out.
 _DEFAULTS = {
     "connect_timeout": 10,
