@@ -56,7 +56,7 @@ def run(
         code=code,
         seconds=time.monotonic() - started,
         cpu=usage.ru_utime + usage.ru_stime,
-        peak=max(usage.ru_maxrss * 1024, watch.peak),
+        peak=watch.peak,  # `ru_maxrss` begins with what this process holds, as the child was a copy of it
         was_stopped=watch.was_stopped,
     )
 
@@ -82,7 +82,7 @@ class _Watch:
                 self._end_group(signal.SIGKILL)  # children that it left behind
                 self._process.returncode = os.waitstatus_to_exitcode(status)
                 return self._process.returncode, usage
-            self.peak = max(self.peak, _resident(self._process.pid))
+            self.peak = max(self.peak, _peak(self._process.pid))
             self._stop_if_due()
             time.sleep(_STEP)
 
@@ -100,10 +100,11 @@ class _Watch:
             os.killpg(self._process.pid, number)
 
 
-def _resident(pid: int) -> int:
-    """Bytes that a process holds in memory now; 0 where the system does not tell."""
+def _peak(pid: int) -> int:
+    """The most bytes that a process has held in memory since its program began; 0 where nobody tells."""
     try:
-        return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+        status = Path(f"/proc/{pid}/status").read_text()
+        return int(status.partition("VmHWM:")[2].split()[0]) * 1024
     except (OSError, IndexError, ValueError):
         return 0
 

@@ -1,13 +1,14 @@
 """The benchmarks' site and their statistics. What they measure is no test: machines differ."""
 
 import socket
+import sys
 from collections.abc import Iterator
 from http.client import HTTPConnection, RemoteDisconnected
 from pathlib import Path
 
 import pytest
 
-from benchmarks import behaviours, content, politeness
+from benchmarks import behaviours, content, execution, politeness
 from benchmarks.figures import Spread, gaps, most_within, ratios, spread
 from benchmarks.report import Table
 from benchmarks.server import Hit, Site
@@ -117,6 +118,12 @@ def test_a_strange_path_is_missing(path: str) -> None:
 
 
 # the statistics ---------------------------------------------------------------------------------------------
+def test_the_peak_of_a_command_is_its_own_and_not_that_of_who_starts_it(tmp_path: Path) -> None:
+    held = b"x" * 2**26
+    ended = execution.run([sys.executable, "-S", "-c", "import time; time.sleep(0.1)"], tmp_path, 10)
+    assert 2**20 < ended.peak < len(held)
+
+
 def test_a_spread_tells_least_median_and_most() -> None:
     assert spread([3.0, 1.0, 2.0]) == Spread(1.0, 2.0, 3.0)
     assert spread([]) is None
