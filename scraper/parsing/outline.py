@@ -87,8 +87,9 @@ _ARROWS = frozenset("› » → ⟶ ⇒ ≫ > >> ❯ ▶ ► ⟩ 〉 ➔ ➜".sp
 _PAGER = re.compile(
     r"(?:^|[-_ ])(?:paginat(?:ion|or)|pager|paging|pages|nav-links|next)(?:$|[-_ ])", re.IGNORECASE
 )
-# All that a nav of no name says: numbers, signs, and words such as "Page 2 of 9".
-_BARE_PAGER = re.compile(r"[\W\d_]*(?:[^\W\d_]+[\W\d_]*){0,2}")
+# All that a nav of no name says: numbers, signs, and words such as "Page 2 of 9". Possessive: a word of a
+# megabyte would be tried at each of its letters.
+_BARE_PAGER = re.compile(r"[\W\d_]*+(?:[^\W\d_]++[\W\d_]*+){0,2}")
 _PLAIN_WORDS = re.compile(r"[\w ]+")
 _NAME = re.compile(r"[a-zA-Z_][a-zA-Z0-9_-]{0,39}")
 
